@@ -1,0 +1,1 @@
+"""gate: a staged update-rollout gatekeeper for pharmacies."""

@@ -1,0 +1,86 @@
+"""The life of a claim and of a rollout: one table of legal steps each, checked here and nowhere else.
+
+- A report out of order, late or repeated is kept as an event and changes nothing; a step that no state allows is illegal.
+- A claim that is silent stays a failure: a later good report marks it recovered.
+- ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
+- ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from gate.core.model import ClaimState, RolloutState, Step
+
+C = ClaimState
+R = RolloutState
+
+HOLDS_SLOT = frozenset({C.GRANTED, C.INSTALLED, C.BOOTED})
+BROKEN = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED})
+FAILURE = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED, C.ROLLED_BACK})
+
+STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
+    (C.GRANTED, Step.INSTALLED): C.INSTALLED,
+    (C.GRANTED, Step.FAILED): C.FAILED,
+    (C.GRANTED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.INSTALLED, Step.BOOTED): C.BOOTED,
+    (C.INSTALLED, Step.FAILED): C.FAILED,
+    (C.INSTALLED, Step.UNHEALTHY): C.UNHEALTHY,
+    (C.INSTALLED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.INSTALLED, Step.HEALTHY): C.HEALTHY,  # only where the policy asks for `alive`
+    (C.BOOTED, Step.HEALTHY): C.HEALTHY,
+    (C.BOOTED, Step.BOOTED): C.BOOTED,  # the next of several boots
+    (C.BOOTED, Step.UNHEALTHY): C.UNHEALTHY,
+    (C.BOOTED, Step.FAILED): C.FAILED,
+    (C.BOOTED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.HEALTHY, Step.UNHEALTHY): C.RELAPSED,
+    (C.HEALTHY, Step.FAILED): C.RELAPSED,
+    (C.HEALTHY, Step.ROLLED_BACK): C.RELAPSED,
+    (C.UNHEALTHY, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.FAILED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.RELAPSED, Step.ROLLED_BACK): C.ROLLED_BACK,
+}
+
+ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
+    {
+        (R.QUEUED, R.RUNNING),
+        (R.QUEUED, R.SUPERSEDED),
+        (R.QUEUED, R.HALTED),
+        (R.RUNNING, R.HELD),
+        (R.RUNNING, R.HALTED),
+        (R.RUNNING, R.DONE),
+        (R.RUNNING, R.SUPERSEDED),
+        (R.HELD, R.RUNNING),
+        (R.HELD, R.HALTED),
+        (R.HALTED, R.RUNNING),
+        (R.HALTED, R.RECALLED),
+        (R.HALTED, R.SUPERSEDED),
+        (R.DONE, R.HALTED),
+        (R.DONE, R.SUPERSEDED),
+        (R.SUPERSEDED, R.RETIRED),
+        (R.RECALLED, R.RETIRED),
+    }
+)
+
+
+class Taken(StrEnum):
+    """What became of a report."""
+
+    STEP = "step"  # the claim moved
+    RECOVERED = "recovered"  # silent before, heard now
+    KEPT = "kept"  # stored as an event; nothing moved
+
+
+def next_state(state: ClaimState, step: Step) -> tuple[ClaimState, Taken]:
+    """The state after a report of ``step``; late, repeated and reordered reports change nothing."""
+    after = STEPS.get((state, step))
+    if after is not None:
+        return after, Taken.STEP
+    if state is C.SILENT and step in (Step.BOOTED, Step.HEALTHY):
+        return state, Taken.RECOVERED
+    return state, Taken.KEPT
+
+
+def may_step(before: RolloutState, after: RolloutState) -> bool:
+    """Is this step of a rollout legal?"""
+    return (before, after) in ROLLOUT_STEPS

@@ -1,0 +1,346 @@
+"""What the flows need of the world, in domain words. Adapters are the real form; fakes are held to them by tests.
+
+- A ``Tx`` is one transaction: all of it or nothing. ``write()`` takes the write lock at its start.
+- Every method that changes something under a condition answers whether its row count was one.
+- Every act appends an event in the same transaction; the event is a leaf of the audit tree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Protocol
+
+from gate.core.model import (
+    Budget,
+    Claim,
+    ClaimState,
+    Machine,
+    Release,
+    RingState,
+    Rollout,
+    RolloutState,
+    Site,
+    Stratum,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A stored fact: ``index`` is its leaf in the audit tree; ``subject`` the id that it is about."""
+
+    index: int
+    at: datetime
+    kind: str
+    actor: str
+    subject: str
+    detail: Mapping[str, Any]
+    because: str = ""
+    policy_version: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision as it was taken: ``facts`` replays it, ``reasons`` is a list of plain mappings."""
+
+    id: int
+    rollout: str
+    ring: str
+    at: datetime
+    verdict: str  # OPEN | HOLD | HALT
+    makes: tuple[str, ...]
+    reasons: Sequence[Mapping[str, Any]]
+    facts: Mapping[str, Any]
+    policy_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What the write plane keeps of a machine: keys of calls, its last answer, its challenge."""
+
+    machine: str
+    seq: int
+    challenge: str
+    challenge_at: datetime | None
+    last_call: str  # "<kind>:<sha256 of the payload bytes>"
+    last_status: int
+    last_answer: str
+    boot_id: str
+    timestamp_version: int
+    installed: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class EnrolCode:
+    """An enrolment code: only its sha256 is kept."""
+
+    sha256: str
+    site: str
+    uses_left: int
+    expires_at: datetime
+    created_by: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person who may log in. Roles: reader, technician, approver, admin."""
+
+    id: str
+    name: str
+    role: str
+    password_hash: str
+    disabled: bool
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class WebSession:
+    """A server-side login session; ``id`` is the sha256 of the cookie's token."""
+
+    id: str
+    user: str
+    created_at: datetime
+    seen_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Something that needs two people: ``sha256`` binds the signatures to the exact text."""
+
+    id: str
+    kind: str  # resume | approve | accept_machine
+    subject: str
+    because: str
+    proposed_by: str
+    proposed_at: datetime
+    expires_at: datetime
+    sha256: str
+    state: str  # open | enacted | expired | withdrawn
+    signatures: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ActivePolicy:
+    """The commit that rules, and who made it active."""
+
+    commit: str
+    activated_at: datetime
+    activated_by: str
+    problem: str = ""  # why the branch head is not active
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLimits:
+    """The numbers that a grant's conditional statements compare with."""
+
+    per_site: int  # 0: half of the site's working machines of the role, at least one
+    first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
+    sole: bool  # the only one of its role at its site
+    sole_after: int  # healthy machines of the make that a sole machine waits for
+
+
+class Tx(Protocol):
+    """One transaction."""
+
+    # sites and machines
+    def site(self, site_id: str) -> Site | None: ...
+    def sites(self, after: str = "", limit: int = 100) -> list[Site]: ...
+    def save_site(self, site: Site) -> None:
+        """Insert or replace; keeps its counters."""
+
+    def machine(self, machine_id: str) -> Machine | None: ...
+    def machine_by_key(self, keyid: str) -> Machine | None:
+        """The active or pending machine whose key has this keyid (hex sha256 of the raw 32 bytes)."""
+
+    def machines(
+        self, *, after: str = "", limit: int = 100, site: str = "", ring: str = "", make: str = "", status: str = ""
+    ) -> list[Machine]:
+        """By id, paged by key; empty strings do not filter."""
+
+    def add_machine(self, machine: Machine, keyid: str) -> None: ...
+    def accept_machine(self, machine: Machine, at: datetime) -> bool:
+        """Pending -> active with site, facts (role), labels, ring, make as given; its site's role row counts one more."""
+
+    def revoke_machine(self, machine_id: str, at: datetime) -> bool:
+        """Active or pending -> revoked; its role row counts one less. Frees no slot."""
+
+    def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None: ...
+    def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        """(machine, ring, make) for many machines, when a policy becomes active."""
+
+    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
+        """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
+
+    def is_sole(self, site: str, role: str) -> bool: ...
+
+    # write plane
+    def session(self, machine_id: str) -> Session | None: ...
+    def save_session(self, session: Session, before_seq: int) -> bool:
+        """Saved only where the stored seq still is ``before_seq`` (-1: insert)."""
+
+    def seen(self, machine_id: str, at: datetime) -> None: ...
+    def add_code(self, code: EnrolCode) -> None: ...
+    def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
+        """One use less, where there is one and it has not expired; else None."""
+
+    def add_nonce(self, nonce: str, expires_at: datetime) -> None: ...
+    def use_nonce(self, nonce: str, now: datetime) -> bool: ...
+    def enrolment(self, payload_sha256: str) -> tuple[int, str] | None:
+        """The stored answer of an enrolment with the same payload bytes."""
+
+    def save_enrolment(self, payload_sha256: str, status: int, answer: str, at: datetime) -> None: ...
+
+    # releases and rollouts
+    def add_release(self, release: Release, manifest: bytes) -> bool:
+        """False where source and version exist already."""
+
+    def release(self, release_id: str) -> Release | None: ...
+    def release_by_version(self, source: str, version: str) -> Release | None: ...
+    def manifest(self, release_id: str) -> bytes | None: ...
+    def next_counter(self, source: str) -> int: ...
+    def cursor(self, source: str) -> str: ...
+    def save_cursor(self, source: str, cursor: str) -> None: ...
+    def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None: ...
+    def rollout(self, rollout_id: str) -> Rollout | None: ...
+    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
+        """Newest first."""
+
+    def save_rollout(self, rollout: Rollout) -> bool:
+        """Saved where the stored version is ``rollout.version - 1``."""
+
+    def rings(self, rollout_id: str) -> list[RingState]:
+        """In order of position."""
+
+    def strata(self, rollout_id: str) -> list[Stratum]: ...
+    def budgets(self, rollout_id: str) -> list[Budget]: ...
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+        """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
+
+    def save_strata_times(self, stratum: Stratum) -> None:
+        """``met_at`` and ``soak_until`` only."""
+
+    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
+        """make -> (limit, stopped)."""
+
+    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
+        """Sites of healthy claims of a make, one entry a machine, oldest first."""
+
+    # claims
+    def claim(self, claim_id: str) -> Claim | None: ...
+    def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
+        """The machine's newest claim under this rollout."""
+
+    def live_claim(self, machine_id: str) -> Claim | None:
+        """The claim that the machine has in hand, of any source."""
+
+    def claims(self, rollout_id: str, *, states: Sequence[ClaimState] = (), limit: int = 500) -> list[Claim]: ...
+    def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
+        """The conditional updates, in this order: rollout (running, ring reached), ring (cap), stratum (open), make
+        and fleet budget (limit, not stopped), site (per_site), site's role (last working one), machine (no other
+        claim in hand). None when all counted one; else a refusal kind of the protocol, and nothing has changed
+        (savepoint): halted | ring_not_open | cap_reached | make_unproven | unexplained_failure | budget_reached |
+        site_limit | last_of_role | other_in_flight."""
+
+    def move(self, before: Claim, after: Claim) -> bool:
+        """Saves the claim where its version is the one read, and moves every counter that the step touches
+        (stratum, budget, ring, site, role, machine) in the same transaction."""
+
+    def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
+        """In flight with ``deadline_at`` <= now, oldest first."""
+
+    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
+        """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
+
+    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
+        """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it."""
+
+    def explain(self, claim_id: str) -> bool:
+        """Takes a failed claim out of k (once)."""
+
+    # decisions, events, policy
+    def add_decision(self, decision: StoredDecision) -> int:
+        """Appends; returns its id (the given id is ignored)."""
+
+    def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None: ...
+    def decisions(self, rollout_id: str, limit: int = 50) -> list[StoredDecision]: ...
+    def append(
+        self,
+        kind: str,
+        actor: str,
+        subject: str,
+        at: datetime,
+        detail: Mapping[str, Any] | None = None,
+        because: str = "",
+        policy_version: str = "",
+    ) -> int:
+        """An event and its leaf; returns its index. The act fails when this fails."""
+
+    def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        """Newest first."""
+
+    def audit_leaves(self, start: int, limit: int) -> list[bytes]:
+        """Leaf bytes from ``start`` on, in order."""
+
+    def audit_head(self) -> tuple[int, bytes]:
+        """Size and root hash of the tree."""
+
+    def active_policy(self) -> ActivePolicy | None: ...
+    def activate_policy(self, row: ActivePolicy) -> None: ...
+    def policy_problem(self, problem: str) -> None: ...
+
+    # people
+    def user(self, user_id: str) -> User | None: ...
+    def users(self) -> list[User]: ...
+    def save_user(self, user: User) -> None: ...
+    def add_web_session(self, session: WebSession) -> None: ...
+    def web_session(self, session_id: str) -> WebSession | None: ...
+    def touch_web_session(self, session_id: str, at: datetime) -> None: ...
+    def drop_web_sessions(self, *, session_id: str = "", user: str = "") -> None: ...
+    def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None: ...
+    def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
+        """The user it is for, once."""
+
+    def add_proposal(self, proposal: Proposal) -> None: ...
+    def proposal(self, proposal_id: str) -> Proposal | None: ...
+    def proposals(self, state: str = "open", subject: str = "") -> list[Proposal]: ...
+    def sign_proposal(self, proposal_id: str, user: str, sha256: str, now: datetime) -> bool:
+        """A signature of one person, once, while open and unexpired and of the same hash."""
+
+    def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
+        """open -> enacted, once."""
+
+    # figures for pages, from counters
+    def overview(self) -> Mapping[str, int]:
+        """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+
+
+class Store(Protocol):
+    """Where facts live."""
+
+    def read(self) -> AbstractContextManager[Tx]: ...
+    def write(self) -> AbstractContextManager[Tx]: ...
+
+
+class Clock(Protocol):
+    """The only place that knows the time."""
+
+    def now(self) -> datetime:
+        """Aware UTC."""
+
+
+class PolicyTexts(Protocol):
+    """The policy repository, read side."""
+
+    def head(self) -> str: ...
+    def read(self, commit: str) -> str: ...
+    def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
+        """Author, date, subject of the commit that changed the line last."""
+
+
+class Hours(Protocol):
+    """Opening hours as intervals."""
+
+    def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Any]:
+        """Opening intervals (``core.calendar.Interval``) that meet [start, end)."""
