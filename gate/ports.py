@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,6 +25,7 @@ from gate.core.model import (
     Site,
     Stratum,
 )
+from gate.core.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +162,7 @@ class Tx(Protocol):
 
     def add_machine(self, machine: Machine, keyid: str) -> None: ...
     def accept_machine(self, machine: Machine, at: datetime) -> bool:
-        """Pending -> active with site, facts (role), labels, ring, make as given; its site's role row counts one more."""
+        """Pending -> active with site, facts (role), labels, ring, make as given; its site's role row counts more."""
 
     def revoke_machine(self, machine_id: str, at: datetime) -> bool:
         """Active or pending -> revoked; its role row counts one less. Frees no slot."""
@@ -344,3 +345,13 @@ class Hours(Protocol):
 
     def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Any]:
         """Opening intervals (``core.calendar.Interval``) that meet [start, end)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the flows are given besides a transaction."""
+
+    policy: Callable[[str], Policy]
+    """The parsed policy of a commit; cached, since a commit never changes."""
+    texts: PolicyTexts
+    hours: Hours

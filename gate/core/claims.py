@@ -1,6 +1,6 @@
 """The life of a claim and of a rollout: one table of legal steps each, checked here and nowhere else.
 
-- A report out of order, late or repeated is kept as an event and changes nothing; a step that no state allows is illegal.
+- A report out of order, late or repeated is kept as an event and changes nothing.
 - A claim that is silent stays a failure: a later good report marks it recovered.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.

@@ -228,6 +228,7 @@ class Stratum:
     share_members: int
     share_cut: float
     plural: int
+    sites: int = 0  # different sites among its members
     exposed: int = 0
     healthy: int = 0
     failed: int = 0

@@ -1,0 +1,111 @@
+"""YAML text -> nodes with line and column, safely: no aliases, no tags, no duplicate keys, bounded size and depth."""
+
+from __future__ import annotations
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
+from ruamel.yaml.nodes import Node as YamlNode
+
+from gate.core.errors import Malformed
+from gate.core.policy import Policy, parse
+from gate.core.policy_values import Entry, Node, Problem
+
+MAX_BYTES = 256 * 1024
+MAX_DEPTH = 12
+
+
+class PolicyProblems(Malformed):
+    """A policy that does not parse, with all of its problems."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        super().__init__("bad_policy", "; ".join(str(problem) for problem in problems[:20]))
+        self.problems = problems
+
+
+def parse_text(text: str, file: str = "policy.yaml") -> Policy:
+    """A policy from YAML text.
+
+    Raises:
+        PolicyProblems: every problem that was found.
+    """
+    node = load(text, file)
+    if isinstance(node, list):
+        raise PolicyProblems(node)
+    policy = parse(node, file)
+    if isinstance(policy, list):
+        raise PolicyProblems(policy)
+    return policy
+
+
+def load(text: str, file: str) -> Node | list[Problem]:
+    """Nodes with marks, or the problems that the YAML itself has."""
+    if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
+        return [Problem(file, 1, 1, f"a policy has at most {MAX_BYTES} bytes")]
+    if "&" in text or "*" in text or "!" in text:
+        problem = _aliases(text, file)
+        if problem:
+            return [problem]
+    try:
+        root = YAML(typ="rt", pure=True).compose(text)
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
+        return [Problem(file, line, column, str(error.problem or error.context or "this is not YAML"))]
+    except (YAMLError, ValueError, RecursionError) as error:
+        return [Problem(file, 1, 1, f"this is not YAML: {str(error).splitlines()[0][:200]}")]
+    if root is None:
+        return [Problem(file, 1, 1, "the policy is empty")]
+    problems: list[Problem] = []
+    node = _node(root, file, problems, 0)
+    return problems or node
+
+
+def _aliases(text: str, file: str) -> Problem | None:
+    """Anchors, aliases and tags are refused before anything is built from them."""
+    try:
+        for event in YAML(typ="rt", pure=True).parse(text):
+            if getattr(event, "anchor", None) or type(event).__name__ == "AliasEvent":
+                mark = event.start_mark
+                return Problem(file, mark.line + 1, mark.column + 1, "anchors and aliases are not allowed")
+    except (YAMLError, ValueError, RecursionError):
+        return None  # composing says it better
+    return None
+
+
+def _node(node: YamlNode, file: str, problems: list[Problem], depth: int) -> Node:
+    line, column = node.start_mark.line + 1, node.start_mark.column + 1
+    tag = str(node.tag or "")
+    if depth > MAX_DEPTH:
+        problems.append(Problem(file, line, column, "nested too deeply"))
+        return Node(line, column, "")
+    if tag and not tag.startswith("tag:yaml.org,2002:"):
+        problems.append(Problem(file, line, column, f"tag {tag} is not allowed"))
+    if isinstance(node, MappingNode):
+        return _map(node, file, problems, depth)
+    if isinstance(node, SequenceNode):
+        items = tuple(_node(item, file, problems, depth + 1) for item in node.value)
+        return Node(line, column, items=items)
+    assert isinstance(node, ScalarNode)
+    return Node(line, column, str(node.value))
+
+
+def _map(node: MappingNode, file: str, problems: list[Problem], depth: int) -> Node:
+    entries: dict[str, Entry] = {}
+    for key, value in node.value:
+        line, column = key.start_mark.line + 1, key.start_mark.column + 1
+        if not isinstance(key, ScalarNode):
+            problems.append(Problem(file, line, column, "a key must be a word"))
+            continue
+        name = str(key.value)
+        if name in entries:
+            problems.append(Problem(file, line, column, f"key {name!r} is there twice"))
+        entries[name] = Entry(name, line, column, _node(value, file, problems, depth + 1))
+    return Node(node.start_mark.line + 1, node.start_mark.column + 1, entries=tuple(entries.values()))
+
+
+def render(problem: Problem, text: str) -> str:
+    """``file:line:column`` with the line and a caret under the place."""
+    lines = text.splitlines()
+    source = lines[problem.line - 1] if 0 < problem.line <= len(lines) else ""
+    return f"{problem}\n    {source}\n    {' ' * (problem.column - 1)}^"

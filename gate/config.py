@@ -1,0 +1,98 @@
+"""Settings: how this server runs. What it decides stands in the policy and nowhere else.
+
+- Read from ``gate.toml``; ``GATE_*`` in the environment wins over the file. An unknown key is an error.
+- Every setting has a sentence here; ``deploy/README.md`` lists them, and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from gate.core.errors import OperatorError
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything that ``gate.toml`` may say."""
+
+    fleet: str
+    """Name of the fleet; goes into every machine's messages as the audience."""
+    data: Path
+    """Directory of keys, policy repository, published files and spool."""
+    database: str
+    """SQLAlchemy URL: ``sqlite:///...`` or ``postgresql+psycopg://...``."""
+    public_url: str = ""
+    """How agents and people reach this gate; https outside this machine. Empty: 127.0.0.1 only."""
+    bind: str = "127.0.0.1"
+    """Address to listen on."""
+    port: int = 8400
+    """Port to listen on."""
+    land: str = ""
+    """The Land of sites that name none, such as NW."""
+    tick_s: float = 1.0
+    """Seconds between two rounds of the worker."""
+    poll_s: int = 300
+    """Seconds after which an agent should come again; jittered by a tenth."""
+    sources: Mapping[str, Mapping[str, str]] | None = None
+    """Options and secrets per source, such as ``[sources.shop-content]`` with ``folder``."""
+
+    @property
+    def keys(self) -> Path:
+        """Where the keys lie."""
+        return self.data / "keys"
+
+    @property
+    def public(self) -> Path:
+        """The published directory: any file server may serve it."""
+        return self.data / "public"
+
+    @property
+    def policy(self) -> Path:
+        """The bare policy repository."""
+        return self.data / "policy.git"
+
+    @property
+    def spool(self) -> Path:
+        """Where plugins put what they fetch."""
+        return self.data / "spool"
+
+
+def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
+    """Settings from the file, with ``GATE_<NAME>`` from the environment on top.
+
+    Raises:
+        OperatorError: no file, not TOML, an unknown key (with a suggestion), a missing or ill-typed value.
+    """
+    try:
+        found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as problem:
+        raise OperatorError("no_settings", f"there is no {path}; `gate init` makes one") from problem
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+        raise OperatorError("bad_settings", f"{path}: {problem}") from problem
+    known = {field.name: field for field in fields(Settings)}
+    for name in known:
+        override = (os.environ if environment is None else environment).get(f"GATE_{name.upper()}")
+        if override is not None and name != "sources":
+            found[name] = override
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise OperatorError("bad_settings", f"{path}: unknown setting {key!r}{hint}")
+    missing = [name for name in ("fleet", "data", "database") if not found.get(name)]
+    if missing:
+        raise OperatorError("bad_settings", f"{path}: {', '.join(missing)} missing")
+    try:
+        found["data"] = (path.parent / found["data"]).resolve()
+        found["port"] = int(found.get("port", 8400))
+        found["poll_s"] = int(found.get("poll_s", 300))
+        found["tick_s"] = float(found.get("tick_s", 1.0))
+    except (TypeError, ValueError) as problem:
+        raise OperatorError("bad_settings", f"{path}: {problem}") from problem
+    return Settings(**found)

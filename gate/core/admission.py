@@ -1,0 +1,124 @@
+"""May this machine have it now? The rules that need no counter; caps and slots are the store's conditional statements.
+
+- The first rule that refuses is the answer: a kind of the protocol, a sentence, the policy line, when to ask again.
+- A machine that failed with a release is not offered it again; one whose claim expired may ask again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.core.claims import FAILURE, HOLDS_SLOT
+from gate.core.model import Claim, ClaimState, Machine, Rollout, RolloutState, Stratum
+from gate.core.verdict import Offer, Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A window or a freeze that is in the way: its name, its line's path, when it ends."""
+
+    name: str
+    path: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """One machine's question and all that the pure rules need."""
+
+    now: datetime
+    machine: Machine
+    release: str
+    known_release: bool
+    rollout: Rollout | None
+    ring_path: str
+    ring_opened_at: datetime | None
+    stratum: Stratum | None
+    stopped: bool  # its make has an unexplained failure
+    resolved: int  # machines of its make that have resolved, over all rings
+    in_share: bool
+    later_ring_open: bool  # outside the share: the last ring whose pick it also meets has opened
+    installed: bool
+    own: Claim | None  # its newest claim under this rollout
+    live: Claim | None  # the claim it has in hand, of any source
+    freeze: Wait | None
+    window: Wait | None
+    per_site: int
+    sole: bool
+    people_missing: int = 0
+
+
+def answer(ask: Ask) -> Offer | Refusal:
+    """Offer or the first Refusal."""
+    for rule in RULES:
+        refusal = rule(ask)
+        if refusal is not None:
+            return refusal
+    assert ask.machine.ring
+    cohort = ask.ring_opened_at is not None and (ask.machine.accepted_at or ask.now) <= ask.ring_opened_at
+    return Offer(ask.machine.ring, ask.machine.make, ask.per_site, ask.resolved == 0, ask.sole, cohort)
+
+
+def _approval(ask: Ask) -> Refusal | None:
+    if not ask.known_release:
+        return Refusal("unknown_release", "no source has brought this release")
+    if not ask.machine.ring:
+        return Refusal("no_approval", "no ring of the policy picks this machine", 3600, "rings")
+    if ask.rollout is None:
+        return Refusal("no_approval", "no rollout of this release is running")
+    return None
+
+
+def _state(ask: Ask) -> Refusal | None:
+    assert ask.rollout is not None
+    match ask.rollout.state:
+        case RolloutState.RUNNING | RolloutState.DONE:
+            return None
+        case RolloutState.HALTED:
+            detail = f"halted by {ask.rollout.halted_by}: {ask.rollout.halted_because}"
+            return Refusal("halted", detail, 600)
+        case RolloutState.HELD | RolloutState.QUEUED:
+            return Refusal("held", "the rollout waits", 600)
+        case _:
+            return Refusal("superseded", "a newer release has taken over", 300)
+
+
+def _own(ask: Ask) -> Refusal | None:
+    if ask.own is not None and ask.own.state in FAILURE:
+        return Refusal("unexplained_failure", "this machine has failed with this release", 3600)
+    if ask.installed or (ask.own is not None and ask.own.state is ClaimState.HEALTHY):
+        return Refusal("already_installed", "this machine has the release", 3600)
+    if ask.live is not None and ask.live.state in HOLDS_SLOT:
+        return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", 600)
+    return None
+
+
+def _ring(ask: Ask) -> Refusal | None:
+    if ask.ring_opened_at is None:
+        if ask.people_missing:
+            return Refusal(
+                "needs_people", f"{ask.people_missing} more must approve", 600, f"{ask.ring_path}.needs.people"
+            )
+        return Refusal("ring_not_open", f"ring {ask.machine.ring} has not opened", 300, ask.ring_path)
+    if not ask.in_share and not ask.later_ring_open:
+        return Refusal(
+            "outside_share", "outside its ring's share; it follows later", 3600, f"{ask.ring_path}.at_most.share"
+        )
+    if ask.stopped:
+        return Refusal("unexplained_failure", f"a failure of {ask.machine.make} waits for a person", 600)
+    if ask.stratum is None or not ask.stratum.open:
+        return Refusal("make_unproven", f"{ask.machine.make} has not been proven for this ring", 300, ask.ring_path)
+    return None
+
+
+def _times(ask: Ask) -> Refusal | None:
+    for wait, kind, word in ((ask.freeze, "frozen", "freeze"), (ask.window, "window_closed", "window")):
+        if wait is not None:
+            retry = 3600 if wait.until is None else int((wait.until - ask.now).total_seconds()) + 1
+            return Refusal(kind, f"{word} {wait.name}", max(min(retry, 3600), 5), wait.path, wait.until)
+    return None
+
+
+RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _ring, _times)

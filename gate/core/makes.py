@@ -1,0 +1,46 @@
+"""Machine -> make -> ring, by facts and stable hash; never dice.
+
+- A make is the text of the facts that the policy names, in its order: ``role=till|os_build=19045``; absent is ``-``.
+- A machine belongs to the first ring whose pick it meets; all keys must match, a list is any of.
+- A share is drawn by the rank of (salt, machine): the same rollout draws the same machines.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+ABSENT = "-"
+Pick = Mapping[str, Sequence[str]]
+
+
+def make_of(facts: Mapping[str, str], by: Iterable[str]) -> str:
+    """The canonical text of a machine's make."""
+    return "|".join(f"{name}={facts.get(name) or ABSENT}" for name in by)
+
+
+def ring_of(
+    picks: Iterable[tuple[str, Pick]], site: str, labels: Collection[str], facts: Mapping[str, str]
+) -> str | None:
+    """The first ring (by name) whose pick the machine meets, None when none does."""
+    return next((name for name, pick in picks if meets(pick, site, labels, facts)), None)
+
+
+def meets(pick: Pick, site: str, labels: Collection[str], facts: Mapping[str, str]) -> bool:
+    """Does a machine meet every key of the pick? Keys are ``site``, ``label`` or a fact."""
+    for key, wanted in pick.items():
+        if key == "site":
+            good = site in wanted
+        elif key == "label":
+            good = any(label in wanted for label in labels)
+        else:
+            good = (facts.get(key) or ABSENT) in wanted
+        if not good:
+            return False
+    return True
+
+
+def rank(salt: str, machine: str) -> float:
+    """A stable number in [0, 1) for one machine under one rollout's salt."""
+    digest = hashlib.sha256(f"{salt}/{machine}".encode()).digest()
+    return int.from_bytes(digest[:6], "big") / 2**48

@@ -1,0 +1,238 @@
+"""May the next ring open? One function a check, each gives its reasons; the most cautious verdict wins.
+
+- Silence is never consent: what has not resolved is not healthy, and nothing here times out into OPEN.
+- A ring opens make by make: each climbs on what the rings before have shown of it.
+- A make that no earlier ring has is *unproven*: it starts at its first batch, once every make of the ring
+  before that still takes claims has passed.
+- Same facts, same Decision: nothing is read here but the facts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from gate.core import stats
+from gate.core.verdict import Decision, Reason, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class GateRule:
+    """What the ring before must have shown. ``rule_out_*`` are shares (0.12 = 12 %), None where not asked for."""
+
+    path: str  # of the ring before in the policy: rings[2]
+    at_least: int
+    sites: int | None
+    rule_out_make: float | None
+    rule_out_fleet: float | None
+    soak_text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What the earlier rings have shown of one make (counts of machines), and what they could show at most.
+
+    ``available``: share members of the earlier rings; ``sites``: different sites among them.
+    """
+
+    make: str
+    wanted: bool  # the ring that may open has members of it
+    opened: bool  # the ring is open for it already
+    available: int
+    sites: int
+    healthy: int
+    healthy_sites: int
+    bad: int
+    pending: int
+    explained: int
+    stopped: bool
+    soak_until: datetime | None
+    in_previous: bool  # the ring just before has members of it
+
+
+@dataclass(frozen=True, slots=True)
+class BrakeCount:
+    """One brake of the policy and what it counts now."""
+
+    path: str
+    text: str
+    why: str
+    limit: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All that a decision about one ring rests on; stored with it, so that it can be replayed."""
+
+    now: datetime
+    ring: str
+    path: str
+    position: int
+    members: int
+    halted: bool
+    verified: bool
+    first_seen_at: datetime
+    floor: timedelta
+    freeze: str  # the name of a dated freeze in force, or empty
+    freeze_why: str
+    freeze_path: str
+    freeze_until: datetime | None
+    people_needed: int
+    people: tuple[str, ...]
+    previous_open: bool
+    previous_empty: bool
+    gate: GateRule | None
+    confidence: float
+    background: float
+    brakes: tuple[BrakeCount, ...]
+    makes: tuple[Shown, ...]
+    whole: bool = False  # it opens for all makes together or not at all (the rollout's end)
+
+
+def judge(facts: Facts) -> Decision:
+    """OPEN for the makes that passed, HOLD or HALT; with every reason that spoke against."""
+    reasons = [reason for check in CHECKS for reason in check(facts)]
+    worst = max((reason.verdict for reason in reasons if not reason.make), default=Verdict.OPEN)
+    blocked = {reason.make for reason in reasons if reason.make}
+    passed = tuple(m.make for m in facts.makes if m.wanted and not m.opened and m.make not in blocked)
+    if facts.whole and len(passed) < sum(m.wanted for m in facts.makes):
+        passed = ()
+    if worst is not Verdict.OPEN:
+        return Decision(worst, facts.ring, (), tuple(reasons))
+    return Decision(Verdict.OPEN if passed else Verdict.HOLD, facts.ring, passed, tuple(reasons))
+
+
+def _halted(facts: Facts) -> list[Reason]:
+    if not facts.halted:
+        return []
+    return [Reason(Verdict.HALT, "halted", "the rollout is halted; two people can resume it")]
+
+
+def _brakes(facts: Facts) -> list[Reason]:
+    return [
+        Reason(Verdict.HALT, "brake", f"{b.text}: {b.count} counted. {b.why}".strip(), b.path)
+        for b in facts.brakes
+        if b.count >= b.limit
+    ]
+
+
+def _verified(facts: Facts) -> list[Reason]:
+    return (
+        [] if facts.verified else [Reason(Verdict.HOLD, "not_verified", "the release's origin could not be verified")]
+    )
+
+
+def _previous(facts: Facts) -> list[Reason]:
+    if facts.previous_empty:
+        return [Reason(Verdict.HOLD, "ring_empty", "the ring before has no machine, so it proves nothing", facts.path)]
+    return [] if facts.previous_open else [Reason(Verdict.HOLD, "ring_before", "the ring before has not opened yet")]
+
+
+def _members(facts: Facts) -> list[Reason]:
+    if facts.members:
+        return []
+    detail = f"ring {facts.ring} has no machine, so it proves nothing; drop it from the policy or give it machines"
+    return [Reason(Verdict.HOLD, "ring_empty", detail, f"{facts.path}.pick")]
+
+
+def _floor(facts: Facts) -> list[Reason]:
+    earliest = facts.first_seen_at + facts.floor
+    if facts.now >= earliest:
+        return []
+    return [
+        Reason(Verdict.HOLD, "floor", f"ring {facts.ring} takes no younger content", f"{facts.path}.floor", earliest)
+    ]
+
+
+def _freeze(facts: Facts) -> list[Reason]:
+    if not facts.freeze:
+        return []
+    detail = f"freeze {facts.freeze}: {facts.freeze_why}"
+    return [Reason(Verdict.HOLD, "frozen", detail, facts.freeze_path, facts.freeze_until)]
+
+
+def _people(facts: Facts) -> list[Reason]:
+    missing = facts.people_needed - len(set(facts.people))
+    if missing <= 0:
+        return []
+    return [Reason(Verdict.HOLD, "needs_people", f"{missing} more must approve", f"{facts.path}.needs.people")]
+
+
+def required(at_least: int, shown: Shown) -> int:
+    """Healthy machines that a make needs: ``at_least``, or all that the earlier rings have, if fewer."""
+    return min(at_least, shown.available)
+
+
+def _makes(facts: Facts) -> list[Reason]:
+    """Stopped makes, then the numbers, then the soak, for each make that the ring waits for."""
+    if facts.gate is None:
+        return []
+    reasons: list[Reason] = []
+    laggards = [m.make for m in facts.makes if m.in_previous and not m.stopped and _lacks(facts.gate, m, facts)]
+    for shown in facts.makes:
+        if not shown.wanted or shown.opened:
+            continue
+        if shown.stopped:
+            detail = f"{shown.bad} of {shown.make} failed without an explanation; a person decides"
+            reasons.append(Reason(Verdict.HOLD, "unexplained_failure", detail, make=shown.make))
+        elif shown.available == 0:
+            if laggards:
+                detail = f"no earlier ring has {shown.make}; it starts once the others have passed"
+                reasons.append(Reason(Verdict.HOLD, "make_unproven", detail, facts.gate.path, make=shown.make))
+        else:
+            reasons.extend(_lacks(facts.gate, shown, facts))
+    return reasons
+
+
+def _lacks(gate: GateRule, shown: Shown, facts: Facts) -> list[Reason]:
+    need = required(gate.at_least, shown) - shown.healthy
+    if need > 0:
+        detail = f"needs {need} more healthy of {shown.make}"
+        return [Reason(Verdict.HOLD, "at_least", detail, f"{gate.path}.gate.at_least", make=shown.make)]
+    wanted_sites = min(gate.sites or gate.at_least, shown.sites)
+    if shown.healthy_sites < wanted_sites:
+        detail = f"needs {shown.make} healthy at {wanted_sites - shown.healthy_sites} more sites"
+        return [Reason(Verdict.HOLD, "sites", detail, f"{gate.path}.gate.sites", make=shown.make)]
+    if gate.rule_out_make is not None:
+        bound = stats.upper_bound(shown.healthy, shown.bad, shown.pending, facts.confidence)
+        if not _ruled_out(shown, bound, gate.rule_out_make + facts.background):
+            detail = f"up to {bound:.1%} of {shown.make} could fail, {gate.rule_out_make:.1%} must be ruled out"
+            return [Reason(Verdict.HOLD, "rule_out", detail, f"{gate.path}.gate.rule_out", make=shown.make)]
+    if shown.soak_until is None or facts.now < shown.soak_until:
+        detail = f"{shown.make} soaks {gate.soak_text}"
+        return [Reason(Verdict.HOLD, "soak", detail, f"{gate.path}.gate.soak", shown.soak_until, shown.make)]
+    return []
+
+
+def _ruled_out(shown: Shown, bound: float, limit: float) -> bool:
+    """Met by the bound, or because every machine that these rings may take has resolved without a failure."""
+    return bound <= limit or (shown.healthy >= shown.available and shown.bad == 0)
+
+
+def _fleet(facts: Facts) -> list[Reason]:
+    gate = facts.gate
+    if gate is None or gate.rule_out_fleet is None:
+        return []
+    healthy, bad = sum(m.healthy for m in facts.makes), sum(m.bad for m in facts.makes)
+    pending, available = sum(m.pending for m in facts.makes), sum(m.available for m in facts.makes)
+    bound = stats.upper_bound(healthy, bad, pending, facts.confidence)
+    if bound <= gate.rule_out_fleet + facts.background or (healthy >= available and bad == 0):
+        return []
+    detail = f"up to {bound:.1%} of the fleet could fail, {gate.rule_out_fleet:.1%} must be ruled out"
+    return [Reason(Verdict.HOLD, "rule_out", detail, f"{gate.path}.gate.rule_out")]
+
+
+CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
+    _halted,
+    _brakes,
+    _verified,
+    _previous,
+    _members,
+    _floor,
+    _freeze,
+    _people,
+    _fleet,
+    _makes,
+)

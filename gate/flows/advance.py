@@ -1,0 +1,305 @@
+"""Rollouts advance: facts are gathered from counters, core judges, what it answers is stored.
+
+- Nothing here walks the fleet, but for a ring's membership, once, when it opens.
+- A decision is appended when its verdict, its makes or its reasons' codes change; the facts stand beside it.
+- A rollout is saved only where its version is the one read; a deadline passes only in expected-on time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from typing import Any
+
+from gate.core import opening
+from gate.core.model import ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.opening import BrakeCount, Facts, GateRule, Shown
+from gate.core.policy import Policy
+from gate.core.verdict import Decision, Verdict
+from gate.flows import facts_json, when
+from gate.flows.claims import renew_limits
+from gate.flows.intake import cohort, promote_queued
+from gate.ports import Gate, StoredDecision, Tx
+
+DONE = "done"  # the gate of the last ring, as if one more ring came after it
+COUNTED = {
+    "crashed": (ClaimState.FAILED,),
+    "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
+}
+
+
+def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
+    """Judges every ring of a running rollout that still has makes to open; returns what was decided."""
+    rollout = tx.rollout(rollout_id)
+    if rollout is None or rollout.state is not RolloutState.RUNNING:
+        return []
+    policy = gate.policy(rollout.policy_version)
+    rings = tx.rings(rollout.id)
+    brakes = _brakes(tx, gate, policy, rollout, now)
+    decisions = []
+    for position in range(len(rings) + 1):
+        facts = gather(tx, gate, policy, rollout, rings, position, brakes, now)
+        if facts is None:
+            continue
+        decision = opening.judge(facts)
+        decisions.append(decision)
+        _store(tx, rollout, decision, facts, now)
+        if decision.verdict is Verdict.HALT:
+            _halt(tx, rollout, decision, now)
+            promote_queued(tx, rollout.source, now)
+            break
+        if decision.verdict is Verdict.OPEN:
+            rollout = _open(tx, policy, rollout, rings, position, decision, now)
+            rings = tx.rings(rollout.id)
+            if rollout.state is RolloutState.DONE:
+                promote_queued(tx, rollout.source, now)
+                break
+        elif position > rollout.reached:
+            break
+    return decisions
+
+
+def gather(
+    tx: Tx,
+    gate: Gate,
+    policy: Policy,
+    rollout: Rollout,
+    rings: list[RingState],
+    position: int,
+    brakes: tuple[BrakeCount, ...],
+    now: datetime,
+) -> Facts | None:
+    """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there."""
+    last = position == len(rings)
+    ring = DONE if last else rings[position].ring
+    before = rings[position - 1] if position else None
+    if position > rollout.reached + 1:
+        return None
+    release = tx.release(rollout.release)
+    assert release is not None
+    stored = tx.strata(rollout.id)
+    if last:
+        assert before is not None
+        members, mine = before.members, [replace(s, open=False) for s in stored if s.ring == before.ring]
+    elif rings[position].opened_at is not None:
+        members, mine = rings[position].members, [s for s in stored if s.ring == ring]
+    else:
+        members, mine = cohort(tx, policy, rollout, ring)
+    if mine and all(stratum.open for stratum in mine):
+        return None
+    gate_rule = _gate_rule(policy, rollout, rings, position)
+    makes = _shown(tx, gate, policy, rollout, rings, position, mine, stored, now) if gate_rule else _first(mine)
+    freeze = when.dated_freeze(policy, now)
+    settings = None if last else policy.settings_for(ring, rollout.source)
+    return Facts(
+        now=now,
+        ring=ring,
+        path=f"rings[{min(position, len(rings) - 1)}]",
+        position=position,
+        members=members,
+        halted=False,
+        verified=release.trust is not Trust.UNVERIFIED,
+        first_seen_at=release.first_seen_at,
+        floor=settings.floor if settings else now - now,
+        freeze=freeze.name if freeze and not last else "",
+        freeze_why="" if freeze is None else when.freeze_why(policy, freeze.name),
+        freeze_path=freeze.path if freeze else "",
+        freeze_until=freeze.until if freeze else None,
+        people_needed=settings.needs_people if settings else 0,
+        people=_approvers(tx, rollout, ring),
+        previous_open=before is None or before.opened_at is not None,
+        previous_empty=before is not None and before.opened_at is not None and before.members == 0,
+        gate=gate_rule,
+        confidence=policy.defaults.confidence,
+        background=0.0,
+        brakes=brakes,
+        makes=tuple(makes),
+        whole=last,
+    )
+
+
+def _gate_rule(policy: Policy, rollout: Rollout, rings: list[RingState], position: int) -> GateRule | None:
+    if position == 0:
+        return None
+    settings = policy.settings_for(rings[position - 1].ring, rollout.source)
+    return GateRule(
+        path=f"rings[{position - 1}]",
+        at_least=settings.at_least,
+        sites=settings.sites,
+        rule_out_make=settings.rule_out_make,
+        rule_out_fleet=settings.rule_out_fleet,
+        soak_text=str(settings.soak),
+    )
+
+
+def _first(strata: list[Stratum]) -> list[Shown]:
+    return [Shown(s.make, True, s.open, 0, 0, 0, 0, 0, 0, 0, False, None, False) for s in strata]
+
+
+def _shown(
+    tx: Tx,
+    gate: Gate,
+    policy: Policy,
+    rollout: Rollout,
+    rings: list[RingState],
+    position: int,
+    mine: list[Stratum],
+    stored: list[Stratum],
+    now: datetime,
+) -> list[Shown]:
+    earlier = {row.ring: row.position for row in rings if row.position < position}
+    opened = {stratum.make: stratum.open for stratum in mine}
+    stopped = {budget.make: budget.stopped for budget in tx.budgets(rollout.id)}
+    rule = _gate_rule(policy, rollout, rings, position)
+    assert rule is not None
+    names = sorted({*opened, *(s.make for s in stored if s.ring in earlier)})
+    shown = []
+    for make in names:
+        rows = [s for s in stored if s.make == make and s.ring in earlier]
+        available = sum(row.share_members for row in rows)
+        healthy = sum(row.healthy for row in rows)
+        sites = tx.healthy_sites(rollout.id, sorted(earlier), make, 500) if healthy else []
+        last = next((row for row in rows if earlier[row.ring] == position - 1), None)
+        one = Shown(
+            make=make,
+            wanted=make in opened,
+            opened=opened.get(make, False),
+            available=available,
+            sites=sum(row.sites for row in rows),
+            healthy=healthy,
+            healthy_sites=len(set(sites)),
+            bad=sum(row.bad + row.late_failed - row.explained for row in rows),
+            pending=sum(row.pending for row in rows),
+            explained=sum(row.explained for row in rows),
+            stopped=stopped.get(make, False),
+            soak_until=None,
+            in_previous=last is not None,
+        )
+        marker = last or (rows[-1] if rows else None)
+        if marker is not None:
+            one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
+        shown.append(one)
+    return shown
+
+
+def _soak(
+    tx: Tx,
+    gate: Gate,
+    policy: Policy,
+    rollout: Rollout,
+    shown: Shown,
+    rule: GateRule,
+    marker: Stratum,
+    rings: list[RingState],
+    sites: list[str],
+    now: datetime,
+) -> datetime | None:
+    """When the soak ends: ``at_least`` healthy machines have each run it on their own site's clock since the numbers
+    were first met. Stored once; a relapse below the numbers starts it again."""
+    met = shown.available > 0 and shown.healthy >= opening.required(rule.at_least, shown)
+    if not met:
+        if marker.met_at is not None:
+            tx.save_strata_times(replace(marker, met_at=None, soak_until=None))
+        return None
+    if marker.soak_until is not None:
+        return marker.soak_until
+    ring = marker.ring
+    soak = policy.settings_for(ring, rollout.source).soak
+    ends = sorted(when.soak_end(gate, tx.site(site), soak, now, policy) for site in sites)
+    until = ends[opening.required(rule.at_least, shown) - 1]
+    tx.save_strata_times(replace(marker, met_at=now, soak_until=until))
+    return until
+
+
+def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
+    counts = []
+    for index, brake in enumerate(policy.brakes):
+        rings = list(brake.rings) or [ring.name for ring in policy.rings]
+        if brake.what in COUNTED and brake.within is not None and not brake.share:
+            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], now - brake.within)
+        elif brake.what == "silent" and brake.within is not None and not brake.share:
+            count = when.count_silent(gate, tx, rollout.id, rings, brake.within, now)
+        else:
+            continue
+        counts.append(BrakeCount(f"brakes[{index}]", brake.text, brake.why, int(brake.number), count))
+    return tuple(counts)
+
+
+def _approvers(tx: Tx, rollout: Rollout, ring: str) -> tuple[str, ...]:
+    wanted = f"{rollout.id}/{ring}"
+    events = tx.events(subject=wanted, limit=50)
+    return tuple(sorted({event.actor for event in events if event.kind == "ring_approved"}))
+
+
+def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, now: datetime) -> None:
+    reasons = [facts_json.reason(reason) for reason in decision.reasons]
+    last = tx.last_decision(rollout.id, decision.ring)
+    if last is not None and (last.verdict, tuple(last.makes)) == (decision.verdict.name, decision.makes):
+        before = [_gist(reason) for reason in last.reasons]
+        if before == [_gist(reason) for reason in reasons] and not decision.makes:
+            return
+    tx.add_decision(
+        StoredDecision(
+            0,
+            rollout.id,
+            decision.ring,
+            now,
+            decision.verdict.name,
+            decision.makes,
+            reasons,
+            facts_json.dump(facts),
+            rollout.policy_version,
+        )
+    )
+
+
+def _gist(reason: Mapping[str, Any]) -> tuple[object, ...]:
+    return reason["code"], reason["make"], reason["rule"]
+
+
+def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
+    reason = next(r for r in decision.reasons if r.verdict is Verdict.HALT)
+    halted = replace(
+        rollout,
+        state=RolloutState.HALTED,
+        halted_by=reason.rule or reason.code,
+        halted_because=reason.detail,
+        halted_at=now,
+        version=rollout.version + 1,
+    )
+    assert tx.save_rollout(halted), "the rollout was read in this transaction"
+    tx.append("rollout_halted", reason.rule or "gate", rollout.id, now, {"because": reason.detail}, reason.detail)
+
+
+def _open(
+    tx: Tx, policy: Policy, rollout: Rollout, rings: list[RingState], position: int, decision: Decision, now: datetime
+) -> Rollout:
+    if position == len(rings):
+        after = replace(rollout, state=RolloutState.DONE, version=rollout.version + 1)
+    else:
+        ring = rings[position]
+        if ring.opened_at is None:
+            members, strata = cohort(tx, policy, rollout, ring.ring)
+            ring = replace(ring, opened_at=now, members=members)
+        else:
+            strata = [s for s in tx.strata(rollout.id) if s.ring == ring.ring and s.make in decision.makes]
+        tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
+        after = replace(rollout, reached=max(rollout.reached, position), version=rollout.version + 1)
+    assert tx.save_rollout(after), "the rollout was read in this transaction"
+    kind = "rollout_done" if after.state is RolloutState.DONE else "ring_opened"
+    detail = {"ring": decision.ring, "makes": list(decision.makes)}
+    tx.append(kind, "gate", rollout.id, now, detail, "", rollout.policy_version)
+    return after
+
+
+def sweep(tx: Tx, gate: Gate, now: datetime) -> int:
+    """Claims whose deadline has passed without a healthy report become silent; returns how many."""
+    due = tx.due_claims(now)
+    for claim in due:
+        after = replace(claim, state=ClaimState.SILENT, resolved_at=now, version=claim.version + 1)
+        if tx.move(claim, after):
+            detail = {"claim": claim.id, "machine": claim.machine, "was": claim.state.value}
+            tx.append("claim_silent", "gate", claim.rollout, now, detail)
+            renew_limits(tx, gate, claim.rollout, claim.make)
+    return len(due)

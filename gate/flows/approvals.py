@@ -1,0 +1,61 @@
+"""What the read plane must say: one approval a ring and source, from what has been decided and committed.
+
+- The newest rollout that has opened a ring speaks for it; a halted one says ``hold``; stopped makes are left out.
+- The publisher compares with what is published: a crash between the two is repaired by the next tick.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.core.model import Action, RolloutState
+from gate.ports import Tx
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """The wanted state of ``rings/<ring>/<source>/current``."""
+
+    ring: str
+    source: str
+    release: str
+    decision: str
+    decided_at: datetime
+    policy_version: str
+    makes: tuple[str, ...]
+    action: Action
+
+
+SPEAKS = (RolloutState.RUNNING, RolloutState.DONE, RolloutState.HALTED, RolloutState.HELD, RolloutState.SUPERSEDED)
+
+
+def wanted(tx: Tx, sources: list[str]) -> list[Approval]:
+    """Every approval that should stand now."""
+    found = []
+    for source in sources:
+        spoken: set[str] = set()
+        for rollout in tx.rollouts(states=SPEAKS, source=source, limit=20):
+            held = rollout.state in (RolloutState.HALTED, RolloutState.HELD)
+            stopped = {budget.make for budget in tx.budgets(rollout.id) if budget.stopped}
+            strata = tx.strata(rollout.id)
+            for ring in tx.rings(rollout.id):
+                if ring.opened_at is None or ring.ring in spoken:
+                    continue
+                spoken.add(ring.ring)
+                makes = sorted(s.make for s in strata if s.ring == ring.ring and s.open and s.make not in stopped)
+                decision = tx.last_decision(rollout.id, ring.ring)
+                action = Action.HOLD if held else Action.INSTALL
+                found.append(
+                    Approval(
+                        ring.ring,
+                        source,
+                        rollout.release,
+                        str(decision.id) if decision else "",
+                        ring.opened_at,
+                        rollout.policy_version,
+                        tuple(makes),
+                        action,
+                    )
+                )
+    return found

@@ -1,0 +1,298 @@
+"""A machine asks, installs, reports: claims are granted under conditions and moved by reports.
+
+- ``claim`` answers a machine: the pure rules first, then the store's conditional statements, which decide.
+- ``report`` moves a claim by one legal step; what does not count is kept as an event and changes nothing.
+- A good report of one boot is not healthy yet where the policy asks for more boots.
+- Each report renews the exposure budget of its make and of the fleet, so that a claim compares two columns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from gate.core import admission, makes, stats
+from gate.core.claims import HOLDS_SLOT, Taken, next_state
+from gate.core.errors import Conflict
+from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
+from gate.core.policy import Policy
+from gate.core.verdict import Offer, Refusal
+from gate.flows import when
+from gate.ports import Gate, GrantLimits, Tx
+
+RESOLVED = {
+    ClaimState.HEALTHY,
+    ClaimState.UNHEALTHY,
+    ClaimState.FAILED,
+    ClaimState.ROLLED_BACK,
+    ClaimState.SILENT,
+    ClaimState.RELAPSED,
+}
+OFFERED = (RolloutState.RUNNING, RolloutState.HALTED, RolloutState.HELD, RolloutState.DONE)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """One probe's answer."""
+
+    name: str
+    ok: bool
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """A report as it came; times are the machine's own and decide nothing."""
+
+    claim: str
+    step: Step
+    boot_id: str
+    uptime: timedelta
+    release: str
+    probes: tuple[Probe, ...] = ()
+    prev_boot_id: str | None = None
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+def claim(
+    tx: Tx, gate: Gate, machine: Machine, source: str, release: str, boot_id: str, now: datetime
+) -> tuple[Claim, bool] | Refusal:
+    """Grants a claim, gives the live one again, or refuses. The bool says whether it is new."""
+    rollout = _rollout_for(tx, source, release)
+    own = tx.claim_of(machine.id, rollout.id) if rollout else None
+    if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
+        if rollout is not None and rollout.state is RolloutState.HALTED:
+            return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
+        return own, False
+    ask, policy = ask_of(tx, gate, machine, source, release, rollout, own, now)
+    answer = admission.answer(ask)
+    if isinstance(answer, Refusal):
+        return answer
+    assert rollout is not None
+    assert policy is not None
+    new = _new_claim(tx, gate, policy, machine, rollout, answer, boot_id, now)
+    settings = policy.settings_for(machine.ring, source)
+    at_least = settings.at_least
+    stratum = ask.stratum
+    sole_after = min(at_least, stratum.plural) if stratum else 0
+    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after))
+    if kind is not None:
+        return Refusal(kind, REFUSALS[kind], 120, f"{ask.ring_path}.at_most")
+    return new, True
+
+
+REFUSALS = {
+    "halted": "halted a moment ago",
+    "held": "the rollout waits",
+    "superseded": "a newer release has taken over",
+    "ring_not_open": "the ring has not opened",
+    "cap_reached": "as many machines of the ring are in flight as its cap allows",
+    "make_unproven": "the make has not been proven for this ring",
+    "unexplained_failure": "a failure of this make waits for a person",
+    "budget_reached": "more in flight would put more machines at risk than the policy allows",
+    "site_limit": "another machine of this site is in flight",
+    "last_of_role": "the site would have no working machine of this role",
+    "other_in_flight": "this machine has another claim in hand",
+}
+
+
+def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) -> tuple[Claim, ClaimState]:
+    """Moves the claim by the report; returns it and its state afterwards.
+
+    Raises:
+        Conflict: ``unknown_claim`` when this machine never had such a claim.
+    """
+    before = tx.claim(said.claim)
+    if before is None or before.machine != machine.id:
+        raise Conflict("unknown_claim", "this machine has no such claim")
+    step, problem = _counts_as(before, said)
+    after, taken = (before, Taken.KEPT) if problem else _after(before, step, said, now, gate, tx)
+    detail = {"step": said.step.value, "claim": before.id, "state": after.state.value, "boot_id": said.boot_id}
+    if problem:
+        detail["not_counted"] = problem
+    bad = {probe.name: probe.detail for probe in said.probes if not probe.ok}
+    if bad:
+        detail["bad_probes"] = str(bad)[:500]
+    if taken is not Taken.KEPT:
+        moved = tx.move(before, replace(after, version=before.version + 1))
+        assert moved, "the claim was read in this transaction"
+        renew_limits(tx, gate, before.rollout, before.make)
+    tx.append(f"report_{taken.value}", f"machine:{machine.id}", before.rollout, now, detail)
+    return after, after.state
+
+
+def lapse(tx: Tx, claim: Claim, now: datetime) -> Claim | None:
+    """A check-in after the lease shows the release absent: the claim never started, its slot is free again."""
+    if claim.state is not ClaimState.GRANTED or now <= claim.lease_until:
+        return None
+    after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now, version=claim.version + 1)
+    assert tx.move(claim, after), "the claim was read in this transaction"
+    tx.append("claim_expired", "gate", claim.rollout, now, {"claim": claim.id, "machine": claim.machine})
+    return after
+
+
+def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
+    """The step that the report's evidence carries, and why it does not count (empty: it counts)."""
+    good = said.step in (Step.INSTALLED, Step.BOOTED, Step.HEALTHY)
+    if good and said.release != before.release:
+        return said.step, "it names another release"
+    needs_boot = before.evidence == "boot" and said.step in (Step.BOOTED, Step.HEALTHY)
+    if needs_boot and said.boot_id == before.boot_id:
+        return said.step, "the machine has not booted since the claim"
+    if needs_boot and before.boots_healthy and said.boot_id == before.last_boot_id:
+        return said.step, "this boot has been counted"
+    if said.step is Step.HEALTHY and not all(probe.ok for probe in said.probes):
+        return Step.UNHEALTHY, ""
+    if said.step is Step.HEALTHY and said.uptime < before.stay_up:
+        return said.step, "it has not stayed up long enough"
+    return said.step, ""
+
+
+def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx) -> tuple[Claim, Taken]:
+    state, taken = next_state(before.state, step)
+    if taken is Taken.RECOVERED:
+        return (before, Taken.KEPT) if before.recovered else (replace(before, recovered=True), taken)
+    if taken is Taken.KEPT:
+        return before, taken
+    after = replace(before, state=state)
+    if step is Step.INSTALLED:
+        site = tx.site(before.site)
+        natural = before.evidence == "boot" and before.reboot == "natural"
+        deadline = when.deadline(gate, tx, before, site, now, natural=natural)
+        after = replace(after, installed_at=now, deadline_at=deadline)
+    if state is ClaimState.HEALTHY:
+        healthy = before.boots_healthy + 1
+        after = replace(after, boots_healthy=healthy, last_boot_id=said.boot_id)
+        if healthy < before.boots:
+            site = tx.site(before.site)
+            deadline = when.deadline(gate, tx, before, site, now, natural=before.reboot == "natural")
+            return replace(after, state=ClaimState.BOOTED, deadline_at=deadline), taken
+    if state in RESOLVED and before.resolved_at is None:
+        after = replace(after, resolved_at=now)
+    return after, taken
+
+
+def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
+    """The budget's limits of one make and of the fleet, from what has resolved so far."""
+    rollout = tx.rollout(rollout_id)
+    assert rollout is not None
+    policy = gate.policy(rollout.policy_version)
+    limits = {b.make: limit_of(policy, b) for b in tx.budgets(rollout_id) if b.make in (make, FLEET)}
+    tx.set_limits(rollout_id, limits)
+
+
+def limit_of(policy: Policy, budget: Budget) -> tuple[int, bool]:
+    """How many of a make (or of the fleet) may be in flight, and whether failures stop it."""
+    confidence = policy.defaults.confidence
+    if budget.make == FLEET:
+        at_risk = policy.at_risk.fleet
+        first = max(at_risk, policy.first_batch)
+        return stats.in_flight_limit(budget.healthy, budget.failed, at_risk, 0.0, confidence, first), False
+    stopped = budget.failed > 0 and stats.unexplained(budget.failed, budget.healthy + budget.failed, 0.0)
+    limit = stats.in_flight_limit(
+        budget.healthy, budget.failed, policy.at_risk.per_make, 0.0, confidence, policy.first_batch
+    )
+    return limit, stopped
+
+
+def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:
+    for rollout in tx.rollouts(source=source, limit=50):
+        if rollout.release == release:
+            return rollout
+    return None
+
+
+def ask_of(
+    tx: Tx,
+    gate: Gate,
+    machine: Machine,
+    source: str,
+    release: str,
+    rollout: Rollout | None,
+    own: Claim | None,
+    now: datetime,
+) -> tuple[admission.Ask, Policy | None]:
+    known = tx.release(release)
+    policy = gate.policy(rollout.policy_version) if rollout else None
+    picked = policy is not None and machine.ring in {ring.name for ring in policy.rings}
+    position = policy.index(machine.ring) if policy and picked else -1
+    rings = tx.rings(rollout.id) if rollout else []
+    ring = next((row for row in rings if row.ring == machine.ring), None)
+    strata = tx.strata(rollout.id) if rollout else []
+    stratum = _stratum(strata, machine)
+    mine = [row for row in strata if row.make == machine.make]
+    site = tx.site(machine.site)
+    settings = policy.settings_for(machine.ring, source) if policy and picked else None
+    session = tx.session(machine.id)
+    budget = next((b for b in tx.budgets(rollout.id) if b.make == machine.make), None) if rollout else None
+    ask = admission.Ask(
+        now=now,
+        machine=machine if picked else replace(machine, ring=""),
+        release=release,
+        known_release=known is not None and known.source == source,
+        rollout=rollout,
+        ring_path=f"rings[{position}]",
+        ring_opened_at=ring.opened_at if ring else None,
+        stratum=stratum,
+        stopped=budget is not None and budget.stopped,
+        resolved=sum(row.healthy + row.bad for row in mine),
+        in_share=_in_share(rollout, stratum, machine),
+        later_ring_open=bool(rings) and rings[-1].opened_at is not None,
+        installed=bool(session and session.installed.get(source) == release),
+        own=own,
+        live=tx.live_claim(machine.id),
+        freeze=when.freeze_wait(gate, policy, site, now) if policy and picked else None,
+        window=when.window_wait(gate, policy, settings, known, site, now) if policy and settings else None,
+        per_site=_per_site(settings),
+        sole=tx.is_sole(machine.site, machine.role),
+    )
+    return ask, policy
+
+
+def _stratum(strata: list[Stratum], machine: Machine) -> Stratum | None:
+    return next((row for row in strata if (row.ring, row.make) == (machine.ring, machine.make)), None)
+
+
+def _in_share(rollout: Rollout | None, stratum: Stratum | None, machine: Machine) -> bool:
+    if rollout is None or stratum is None or stratum.share_cut >= 1:
+        return True
+    return makes.rank(rollout.salt, machine.id) <= stratum.share_cut
+
+
+def _per_site(settings: Any) -> int:
+    if settings is None:
+        return 1
+    return 0 if settings.per_site == "half" else int(settings.per_site)
+
+
+def _new_claim(
+    tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, offer: Offer, boot_id: str, now: datetime
+) -> Claim:
+    settings = policy.settings_for(machine.ring, rollout.source)
+    seed = f"{rollout.id}/{machine.id}/{now.isoformat()}"
+    new = Claim(
+        id="c-" + hashlib.sha256(seed.encode()).hexdigest()[:24],
+        rollout=rollout.id,
+        release=rollout.release,
+        source=rollout.source,
+        machine=machine.id,
+        site=machine.site,
+        role=machine.role,
+        ring=machine.ring,
+        make=machine.make,
+        state=ClaimState.GRANTED,
+        granted_at=now,
+        lease_until=now + settings.lease,
+        deadline_at=now,
+        boot_id=boot_id,
+        evidence=settings.evidence,
+        boots=settings.boots,
+        stay_up=settings.stay_up,
+        reboot=settings.reboot,
+        tries=settings.tries,
+        cohort=offer.cohort,
+    )
+    return replace(new, deadline_at=when.deadline(gate, tx, new, tx.site(machine.site), now, natural=False))

@@ -1,0 +1,177 @@
+"""A source says that something exists: check it, store it, start its rollout.
+
+- The same version with other bytes is refused and alarmed; a bad vendor signature is refused.
+- ``first_seen_at`` is the gate's own clock, never the vendor's.
+- One release of a source runs at a time; a newer one waits, and those between are superseded.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from gate.core import makes
+from gate.core.errors import SourceError
+from gate.core.model import (
+    FLEET,
+    Artifact,
+    Budget,
+    Release,
+    RingState,
+    Rollout,
+    RolloutState,
+    Stratum,
+    Trust,
+)
+from gate.core.policy import Policy
+from gate.ports import Gate, Tx
+
+BUSY = (RolloutState.RUNNING, RolloutState.HELD)
+
+
+def manifest_bytes(
+    source: str, version: str, kind: str, boot_critical: bool, counter: int, artifacts: tuple[Artifact, ...]
+) -> bytes:
+    """The manifest as canonical JSON (OLPC): its sha256 is the release's id."""
+    body = {
+        "source": source,
+        "version": version,
+        "kind": kind,
+        "boot_critical": boot_critical,
+        "counter": counter,
+        "artifacts": [{"name": a.name, "length": a.length, "sha256": a.sha256} for a in artifacts],
+    }
+    text = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    # OLPC canonical JSON escapes only the backslash and the quote; names with control characters are refused before.
+    return text.encode()
+
+
+def candidate_seen(
+    tx: Tx,
+    gate: Gate,
+    *,
+    source: str,
+    version: str,
+    kind: str,
+    boot_critical: bool,
+    artifacts: tuple[Artifact, ...],
+    trust: Trust,
+    now: datetime,
+    policy_version: str,
+) -> Rollout | None:
+    """Stores a verified candidate and starts (or queues) its rollout; None when it is known already.
+
+    Raises:
+        SourceError: ``changed_bytes`` when this version is known with other bytes; ``bad_name``.
+    """
+    texts = [version, kind, *(artifact.name for artifact in artifacts)]
+    if not version or any(ord(char) < 32 for text in texts for char in text):
+        raise SourceError("bad_name", "a version or an artifact's name is empty or has control characters")
+    known = tx.release_by_version(source, version)
+    if known is not None:
+        if sorted(known.artifacts, key=lambda a: a.name) != sorted(artifacts, key=lambda a: a.name):
+            raise SourceError("changed_bytes", f"{source} {version} is known with other bytes")
+        return None
+    counter = tx.next_counter(source)
+    manifest = manifest_bytes(source, version, kind, boot_critical, counter, artifacts)
+    release = Release(
+        id="sha256:" + hashlib.sha256(manifest).hexdigest(),
+        source=source,
+        version=version,
+        kind=kind,
+        boot_critical=boot_critical,
+        counter=counter,
+        artifacts=artifacts,
+        trust=trust,
+        first_seen_at=now,
+    )
+    if not tx.add_release(release, manifest):
+        return None
+    tx.append("release_seen", f"source:{source}", release.id, now, {"version": version, "counter": counter})
+    return start_rollout(tx, gate, release, policy_version, now)
+
+
+def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now: datetime) -> Rollout:
+    """The rollout of a release under one frozen policy version; it waits while another of its source runs."""
+    policy = gate.policy(policy_version)
+    others = tx.rollouts(source=release.source, limit=20)
+    for other in others:
+        if other.state is RolloutState.QUEUED:
+            _step(tx, other, RolloutState.SUPERSEDED, now)
+    busy = any(other.state in BUSY for other in others)
+    rollout = Rollout(
+        id="r-" + release.hex[:20],
+        release=release.id,
+        source=release.source,
+        state=RolloutState.QUEUED if busy else RolloutState.RUNNING,
+        reached=-1,
+        salt=release.hex,
+        policy_version=policy_version,
+        version=1,
+        started_at=now,
+    )
+    settings = [policy.settings_for(ring.name, release.source) for ring in policy.rings]
+    rings = [
+        RingState(rollout.id, ring.name, position, None, 0, chosen.cap or 0, 0)
+        for position, (ring, chosen) in enumerate(zip(policy.rings, settings, strict=True))
+    ]
+    found = sorted({make for _, _, make, _, _ in tx.members()})
+    fleet = max(policy.at_risk.fleet, policy.first_batch)
+    budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
+    tx.add_rollout(rollout, rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)])
+    tx.append("rollout_started", "gate", rollout.id, now, {"state": rollout.state.value}, "", policy_version)
+    if rollout.state is RolloutState.RUNNING:
+        _supersede_done(tx, others, now)
+    return rollout
+
+
+def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:
+    """The newest waiting rollout of a source starts, once none of that source is running."""
+    others = tx.rollouts(source=source, limit=50)
+    if any(other.state in BUSY for other in others):
+        return None
+    for waiting in others:
+        if waiting.state is RolloutState.QUEUED:
+            _supersede_done(tx, others, now)
+            return _step(tx, waiting, RolloutState.RUNNING, now)
+    return None
+
+
+def _supersede_done(tx: Tx, others: Iterable[Rollout], now: datetime) -> None:
+    for other in others:
+        if other.state is RolloutState.DONE:
+            _step(tx, other, RolloutState.SUPERSEDED, now)
+
+
+def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime) -> Rollout:
+    after = replace(rollout, state=state, version=rollout.version + 1)
+    assert tx.save_rollout(after), "the rollout was read in this transaction"
+    tx.append(f"rollout_{state.value}", "gate", rollout.id, now)
+    return after
+
+
+def cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+    """The members of a ring by make, with the cut of its share: computed once, when the ring opens."""
+    settings = policy.settings_for(ring, rollout.source)
+    by_make: dict[str, list[float]] = defaultdict(list)
+    sites: dict[str, set[str]] = defaultdict(set)
+    plural: Counter[str] = Counter()
+    for machine, own, make, site, has_peer in tx.members():
+        if own == ring:
+            by_make[make].append(makes.rank(rollout.salt, machine))
+            sites[make].add(site)
+            plural[make] += has_peer
+    strata = []
+    total = sum(len(ranks) for ranks in by_make.values())
+    for make, ranks in sorted(by_make.items()):
+        count = len(ranks)
+        share = 1.0 if settings.share is None else settings.share
+        taking = min(count, max(math.ceil(share * count - 1e-9), settings.at_least))
+        cut = 1.0 if taking == count else sorted(ranks)[taking - 1]
+        strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
+    return total, strata
