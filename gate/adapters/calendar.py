@@ -15,7 +15,7 @@ from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 import holidays
-from opening_hours import OpeningHours, ParserError, State
+from opening_hours import OpeningHours, State
 
 from gate.core.calendar import Interval
 
@@ -43,8 +43,8 @@ def check_hours(hours: str) -> str | None:
     """What is wrong with an opening_hours text, None when nothing is."""
     try:
         OpeningHours(hours)
-    except ParserError as problem:
-        return str(problem).splitlines()[0]
+    except Exception as problem:  # noqa: BLE001  (the library's parser raises its own, unexported kinds)
+        return " ".join(str(problem).split())
     return None
 
 

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from gate.core import makes
@@ -102,9 +103,9 @@ class Simulation:
             for body in self._bodies.values():
                 self._enter(tx, body)
         for release in self.scenario.releases:
-            self._at(release.at, lambda tx, release=release: self._arrive(tx, release))
+            self._at(release.at, partial(self._arrive, release))
         for event in self.scenario.events:
-            self._at(event["at"], lambda tx, event=event: self._happen(tx, event))
+            self._at(event["at"], partial(self._happen, event))
 
     def advance_to(self, until: datetime) -> None:
         """Runs virtual time up to ``until``; the worker ticks once a minute while anything moves."""
@@ -154,7 +155,7 @@ class Simulation:
         if when <= self.end_at:
             heapq.heappush(self._heap, (when, next(self._count), act))
 
-    def _arrive(self, tx: Tx, release: SimRelease) -> None:
+    def _arrive(self, release: SimRelease, tx: Tx) -> None:
         record = Record(release)
         self.records.append(record)
         digest = hashlib.sha256(f"{release.source}/{release.version}".encode()).hexdigest()
@@ -173,7 +174,7 @@ class Simulation:
         assert rollout is not None
         record.rollout, record.release_id = rollout.id, rollout.release
 
-    def _happen(self, tx: Tx, event: Mapping[str, Any]) -> None:
+    def _happen(self, event: Mapping[str, Any], tx: Tx) -> None:
         if "vendor_reverts" in event:
             self._halt(tx, event["vendor_reverts"], f"vendor:{event['vendor_reverts']}", "the vendor has withdrawn it")
         elif "act" in event:

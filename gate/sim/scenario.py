@@ -229,9 +229,9 @@ def _fleet(fleet: Mapping[str, Any], seed: int) -> tuple[list[Site], list[SimMac
     lands = [str(land) for land in _many(fleet.get("land") or ["NW"])]
     rows = []
     for index, entry in enumerate(fleet["machines"]):
-        row = keys(entry, f"fleet.machines[{index}]", "role count on")
-        on = keys(row["on"], f"fleet.machines[{index}].on", "from to")
-        rows.append(Row(str(row["role"]), int(row["count"]), _edge(on["from"], "on.from"), _edge(on["to"], "on.to")))
+        said = keys(entry, f"fleet.machines[{index}]", "role count on")
+        on = keys(said["on"], f"fleet.machines[{index}].on", "from to")
+        rows.append(Row(str(said["role"]), int(said["count"]), _edge(on["from"], "on.from"), _edge(on["to"], "on.to")))
     facts = [
         keys(entry, f"fleet.facts[{i}]", "fact values", "role") for i, entry in enumerate(fleet.get("facts") or ())
     ]
@@ -279,7 +279,7 @@ def _facts(rules: Sequence[Mapping[str, Any]], role: str, seed: int, machine: st
 
 
 def _every_make(site: Site, rows: Sequence[Row], rules: Sequence[Mapping[str, Any]]) -> list[SimMachine]:
-    found = []
+    found: list[SimMachine] = []
     for row in rows:
         own = [rule for rule in rules if rule.get("role") in (None, row.role)]
         for values in itertools.product(*([str(value) for value in rule["values"]] for rule in own)):

@@ -1,0 +1,379 @@
+"""Rows. A row is never built from request data; flows hand over core values, ``sql`` translates once each way.
+
+- Times are integers: microseconds since 1970 UTC; a naive time is refused.
+- Counters stand beside their limits, so that a claim's conditional statement compares two columns.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.engine import Dialect
+from sqlmodel import Field, SQLModel
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICRO = timedelta(microseconds=1)
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime as microseconds."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> Any:
+        """Aware datetime -> microseconds."""
+        if value is None:
+            return None
+        assert value.tzinfo is not None, "a naive time"
+        return (value - EPOCH) // MICRO
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Microseconds -> aware UTC datetime."""
+        return None if value is None else EPOCH + value * MICRO
+
+
+def moment(**more: Any) -> Any:
+    """A time column."""
+    return Field(sa_type=Moment, **more)
+
+
+def long_text(default: str = "") -> Any:
+    """An unbounded text column."""
+    return Field(default=default, sa_type=Text)
+
+
+class SiteRow(SQLModel, table=True):
+    """A site; ``in_flight`` counts its busy machines over all rings and sources."""
+
+    __tablename__ = "sites"
+    id: str = Field(primary_key=True)
+    name: str
+    land: str = ""
+    hours: str = long_text()
+    always_on: bool = False
+    labels: str = long_text("[]")
+    in_flight: int = 0
+
+
+class SiteRoleRow(SQLModel, table=True):
+    """A site's machines of one role: how many, how many busy, how many of them broken."""
+
+    __tablename__ = "site_roles"
+    site: str = Field(primary_key=True, foreign_key="sites.id")
+    role: str = Field(primary_key=True)
+    total: int = 0
+    busy: int = 0
+    broken: int = 0
+
+
+class MachineRow(SQLModel, table=True):
+    """A machine; ``claim`` is the one it has in hand."""
+
+    __tablename__ = "machines"
+    __table_args__ = (Index("machines_place", "ring", "make"), Index("machines_site", "site"))
+    id: str = Field(primary_key=True)
+    site: str
+    status: str
+    name: str
+    role: str = "-"
+    facts: str = long_text("{}")
+    labels: str = long_text("[]")
+    make: str = long_text()
+    ring: str = ""
+    accepted_at: datetime | None = moment(default=None, nullable=True)
+    last_seen_at: datetime | None = moment(default=None, nullable=True)
+    public_key: str = ""
+    keyid: str = Field(default="", index=True)
+    claim: str | None = None
+
+
+class SessionRow(SQLModel, table=True):
+    """What the write plane keeps of a machine."""
+
+    __tablename__ = "machine_sessions"
+    machine: str = Field(primary_key=True, foreign_key="machines.id")
+    seq: int = Field(default=0, sa_type=BigInteger)
+    challenge: str = ""
+    challenge_at: datetime | None = moment(default=None, nullable=True)
+    last_call: str = ""
+    last_status: int = 0
+    last_answer: str = long_text()
+    boot_id: str = ""
+    timestamp_version: int = Field(default=0, sa_type=BigInteger)
+    installed: str = long_text("{}")
+
+
+class CodeRow(SQLModel, table=True):
+    """An enrolment code, hashed."""
+
+    __tablename__ = "enrol_codes"
+    sha256: str = Field(primary_key=True)
+    site: str
+    uses_left: int
+    expires_at: datetime = moment()
+    created_by: str
+
+
+class NonceRow(SQLModel, table=True):
+    """A nonce that an enrolment may use once."""
+
+    __tablename__ = "nonces"
+    nonce: str = Field(primary_key=True)
+    expires_at: datetime = moment(index=True)
+
+
+class EnrolmentRow(SQLModel, table=True):
+    """The stored answer of an enrolment."""
+
+    __tablename__ = "enrolments"
+    payload_sha256: str = Field(primary_key=True)
+    status: int
+    answer: str = long_text()
+    at: datetime = moment()
+
+
+class ReleaseRow(SQLModel, table=True):
+    """A release and its manifest's bytes."""
+
+    __tablename__ = "releases"
+    __table_args__ = (UniqueConstraint("source", "version"), UniqueConstraint("source", "counter"))
+    id: str = Field(primary_key=True)
+    source: str
+    version: str
+    kind: str
+    boot_critical: bool
+    counter: int = Field(sa_type=BigInteger)
+    artifacts: str = long_text()
+    trust: str
+    first_seen_at: datetime = moment()
+    manifest: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class CursorRow(SQLModel, table=True):
+    """Where a source's discovery goes on."""
+
+    __tablename__ = "source_cursors"
+    source: str = Field(primary_key=True)
+    cursor: str = long_text()
+
+
+class RolloutRow(SQLModel, table=True):
+    """A rollout; ``number`` orders them, ``claims`` is touched by every grant."""
+
+    __tablename__ = "rollouts"
+    __table_args__ = (Index("rollouts_source", "source", "number"), Index("rollouts_state", "state"))
+    number: int | None = Field(default=None, primary_key=True)
+    id: str = Field(unique=True)
+    release: str = Field(foreign_key="releases.id")
+    source: str
+    state: str
+    reached: int
+    salt: str
+    policy_version: str
+    version: int
+    started_at: datetime = moment()
+    halted_by: str = ""
+    halted_because: str = long_text()
+    halted_at: datetime | None = moment(default=None, nullable=True)
+    claims: int = 0
+
+
+class RingRow(SQLModel, table=True):
+    """One ring of one rollout."""
+
+    __tablename__ = "rollout_rings"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    ring: str = Field(primary_key=True)
+    position: int
+    opened_at: datetime | None = moment(default=None, nullable=True)
+    in_flight: int = 0
+    cap: int = 0
+    members: int = 0
+
+
+class StratumRow(SQLModel, table=True):
+    """One make in one ring of one rollout."""
+
+    __tablename__ = "strata"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    ring: str = Field(primary_key=True)
+    make: str = Field(primary_key=True)
+    open: bool = False
+    members: int = 0
+    share_members: int = 0
+    share_cut: float = 1.0
+    plural: int = 0
+    sites: int = 0
+    exposed: int = 0
+    healthy: int = 0
+    failed: int = 0
+    silent: int = 0
+    recovered: int = 0
+    crashed: int = 0
+    late_failed: int = 0
+    explained: int = 0
+    met_at: datetime | None = moment(default=None, nullable=True)
+    soak_until: datetime | None = moment(default=None, nullable=True)
+
+
+class BudgetRow(SQLModel, table=True):
+    """The exposure budget of one make (``*``: the fleet)."""
+
+    __tablename__ = "budgets"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    make: str = Field(primary_key=True)
+    in_flight: int = 0
+    allowed: int = 0
+    healthy: int = 0
+    failed: int = 0
+    stopped: bool = False
+
+
+class ClaimRow(SQLModel, table=True):
+    """A claim, with ring, make and site as they were when it was granted."""
+
+    __tablename__ = "claims"
+    __table_args__ = (
+        Index("claims_machine", "machine", "rollout"),
+        Index("claims_due", "state", "deadline_at"),
+        Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
+        Index("claims_make", "rollout", "make", "state"),
+    )
+    id: str = Field(primary_key=True)
+    rollout: str = Field(foreign_key="rollouts.id")
+    release: str
+    source: str
+    machine: str = Field(foreign_key="machines.id")
+    site: str
+    role: str
+    ring: str
+    make: str
+    state: str
+    granted_at: datetime = moment()
+    lease_until: datetime = moment()
+    deadline_at: datetime = moment()
+    boot_id: str
+    evidence: str
+    boots: int
+    stay_up_s: int
+    reboot: str
+    tries: int
+    cohort: bool
+    action: str = "install"
+    boots_healthy: int = 0
+    last_boot_id: str = ""
+    installed_at: datetime | None = moment(default=None, nullable=True)
+    resolved_at: datetime | None = moment(default=None, nullable=True)
+    recovered: bool = False
+    explained: bool = False
+    version: int = 1
+
+
+class DecisionRow(SQLModel, table=True):
+    """A decision, for ever."""
+
+    __tablename__ = "decisions"
+    __table_args__ = (Index("decisions_ring", "rollout", "ring", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    rollout: str = Field(foreign_key="rollouts.id")
+    ring: str
+    at: datetime = moment()
+    verdict: str
+    makes: str = long_text("[]")
+    reasons: str = long_text("[]")
+    facts: str = long_text("{}")
+    policy_version: str
+
+
+class EventRow(SQLModel, table=True):
+    """A stored fact and the bytes of its leaf."""
+
+    __tablename__ = "events"
+    __table_args__ = (Index("events_subject", "subject", "index"),)
+    index: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
+    at: datetime = moment()
+    kind: str
+    actor: str
+    subject: str
+    detail: str = long_text("{}")
+    because: str = long_text()
+    policy_version: str = ""
+    leaf: bytes = Field(sa_column=Column(LargeBinary, nullable=False))
+
+
+class AuditHeadRow(SQLModel, table=True):
+    """Size and peaks of the audit tree; one row."""
+
+    __tablename__ = "audit_head"
+    id: int = Field(primary_key=True)
+    size: int = Field(default=0, sa_type=BigInteger)
+    peaks: str = long_text()
+
+
+class ActivePolicyRow(SQLModel, table=True):
+    """The commit that rules; one row."""
+
+    __tablename__ = "active_policy"
+    id: int = Field(primary_key=True)
+    commit: str
+    activated_at: datetime = moment()
+    activated_by: str
+    problem: str = long_text()
+
+
+class UserRow(SQLModel, table=True):
+    """A person."""
+
+    __tablename__ = "users"
+    id: str = Field(primary_key=True)
+    name: str
+    role: str
+    password_hash: str = ""
+    disabled: bool = False
+    created_at: datetime = moment()
+
+
+class WebSessionRow(SQLModel, table=True):
+    """A login session; the id is the sha256 of the cookie's token."""
+
+    __tablename__ = "web_sessions"
+    id: str = Field(primary_key=True)
+    user: str = Field(foreign_key="users.id", index=True)
+    created_at: datetime = moment()
+    seen_at: datetime = moment()
+
+
+class OneTimeLinkRow(SQLModel, table=True):
+    """A link that sets a password once."""
+
+    __tablename__ = "one_time_links"
+    sha256: str = Field(primary_key=True)
+    user: str
+    expires_at: datetime = moment()
+
+
+class ProposalRow(SQLModel, table=True):
+    """Something that needs two people."""
+
+    __tablename__ = "proposals"
+    id: str = Field(primary_key=True)
+    kind: str
+    subject: str = Field(index=True)
+    because: str = long_text()
+    proposed_by: str
+    proposed_at: datetime = moment()
+    expires_at: datetime = moment()
+    sha256: str
+    state: str = Field(default="open", index=True)
+
+
+class SignatureRow(SQLModel, table=True):
+    """One person's signature of a proposal, once."""
+
+    __tablename__ = "signatures"
+    proposal: str = Field(primary_key=True, foreign_key="proposals.id")
+    user: str = Field(primary_key=True)
+    at: datetime = moment()

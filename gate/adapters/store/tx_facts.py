@@ -1,0 +1,150 @@
+"""Decisions, events with their audit leaves, and the active policy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, pack, table
+from gate.adapters.store.tx_machines import MACHINES, SITES
+from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
+from gate.core import merkle
+from gate.core.model import MachineStatus, RolloutState
+from gate.ports import ActivePolicy, Event, StoredDecision
+
+DECISIONS = table(tables.DecisionRow)
+EVENTS = table(tables.EventRow)
+HEAD = table(tables.AuditHeadRow)
+ACTIVE = table(tables.ActivePolicyRow)
+
+
+def to_decision(row: Any) -> StoredDecision:
+    """Row -> port value."""
+    packed = {name: json.loads(row[name]) for name in ("makes", "reasons", "facts")}
+    return StoredDecision(**{**row, **packed, "makes": tuple(packed["makes"])})
+
+
+def to_event(row: Any) -> Event:
+    """Row -> port value."""
+    values = {name: row[name] for name in Event.__slots__}
+    return Event(**{**values, "detail": json.loads(row["detail"])})
+
+
+class FactsTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def add_decision(self, decision: StoredDecision) -> int:
+        values = {
+            "rollout": decision.rollout,
+            "ring": decision.ring,
+            "at": decision.at,
+            "verdict": decision.verdict,
+            "makes": pack(list(decision.makes)),
+            "reasons": pack([dict(reason) for reason in decision.reasons]),
+            "facts": pack(dict(decision.facts)),
+            "policy_version": decision.policy_version,
+        }
+        done = self._connection.execute(DECISIONS.insert().values(**values))
+        key = done.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None:
+        found = (
+            select(DECISIONS)
+            .where(DECISIONS.c.rollout == rollout_id, DECISIONS.c.ring == ring)
+            .order_by(DECISIONS.c.id.desc())
+            .limit(1)
+        )
+        row = self._connection.execute(found).mappings().first()
+        return to_decision(row) if row else None
+
+    def decisions(self, rollout_id: str, limit: int = 50) -> list[StoredDecision]:
+        found = select(DECISIONS).where(DECISIONS.c.rollout == rollout_id).order_by(DECISIONS.c.id.desc()).limit(limit)
+        return [to_decision(row) for row in self._all(found)]
+
+    def append(
+        self,
+        kind: str,
+        actor: str,
+        subject: str,
+        at: datetime,
+        detail: Mapping[str, Any] | None = None,
+        because: str = "",
+        policy_version: str = "",
+    ) -> int:
+        head = self._connection.execute(select(HEAD).with_for_update()).mappings().one()
+        index = int(head["size"])
+        fields = {
+            "index": index,
+            "at": at.isoformat(),
+            "kind": kind,
+            "actor": actor,
+            "subject": subject,
+            "detail": dict(detail or {}),
+            "because": because,
+            "policy_version": policy_version,
+        }
+        leaf = pack(fields).encode("utf-8", "surrogatepass")
+        peaks = merkle.append(index, tuple(bytes.fromhex(peak) for peak in head["peaks"].split()), leaf)
+        self._insert(EVENTS, **{**fields, "at": at, "detail": pack(fields["detail"]), "leaf": leaf})
+        text = " ".join(peak.hex() for peak in peaks)
+        changed = self._update(HEAD, [HEAD.c.id == 1, HEAD.c.size == index], size=index + 1, peaks=text)
+        assert changed == 1, "the audit head is locked"
+        return index
+
+    def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        found = select(EVENTS).order_by(EVENTS.c.index.desc()).limit(limit)
+        if subject:
+            found = found.where(EVENTS.c.subject == subject)
+        if before is not None:
+            found = found.where(EVENTS.c.index < before)
+        return [to_event(row) for row in self._all(found)]
+
+    def audit_leaves(self, start: int, limit: int) -> list[bytes]:
+        found = select(EVENTS.c.leaf).where(EVENTS.c.index >= start).order_by(EVENTS.c.index).limit(limit)
+        return [bytes(row["leaf"]) for row in self._all(found)]
+
+    def audit_head(self) -> tuple[int, bytes]:
+        head = self._connection.execute(select(HEAD)).mappings().one()
+        peaks = tuple(bytes.fromhex(peak) for peak in head["peaks"].split())
+        return int(head["size"]), merkle.root(peaks)
+
+    def active_policy(self) -> ActivePolicy | None:
+        row = self._one(ACTIVE, ACTIVE.c.id == 1)
+        return ActivePolicy(row["commit"], row["activated_at"], row["activated_by"], row["problem"]) if row else None
+
+    def activate_policy(self, row: ActivePolicy) -> None:
+        self._upsert(
+            ACTIVE,
+            {"id": 1},
+            commit=row.commit,
+            activated_at=row.activated_at,
+            activated_by=row.activated_by,
+            problem=row.problem,
+        )
+
+    def policy_problem(self, problem: str) -> None:
+        self._update(ACTIVE, [ACTIVE.c.id == 1], problem=problem)
+
+    def overview(self) -> Mapping[str, int]:
+        def count(of: Any, *where: Any) -> int:
+            return int(self._connection.execute(select(func.count()).select_from(of).where(*where)).scalar_one())
+
+        def states(state: RolloutState) -> int:
+            return count(ROLLOUTS, ROLLOUTS.c.state == state.value)
+
+        flight = select(func.coalesce(func.sum(RINGS.c.in_flight), 0))
+        return {
+            "machines_active": count(MACHINES, MACHINES.c.status == MachineStatus.ACTIVE.value),
+            "machines_pending": count(MACHINES, MACHINES.c.status == MachineStatus.PENDING.value),
+            "sites": count(SITES),
+            "claims_in_flight": int(self._connection.execute(flight).scalar_one()),
+            "rollouts_running": states(RolloutState.RUNNING),
+            "rollouts_halted": states(RolloutState.HALTED),
+        }

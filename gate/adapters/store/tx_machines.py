@@ -1,0 +1,209 @@
+"""Sites, machines and what the write plane keeps of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, select, update
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, pack, table
+from gate.core.model import Machine, MachineStatus, Site
+from gate.ports import EnrolCode, Session
+
+SITES = table(tables.SiteRow)
+ROLES = table(tables.SiteRoleRow)
+MACHINES = table(tables.MachineRow)
+SESSIONS = table(tables.SessionRow)
+CODES = table(tables.CodeRow)
+NONCES = table(tables.NonceRow)
+ENROLMENTS = table(tables.EnrolmentRow)
+
+
+def to_site(row: Any) -> Site:
+    """Row -> core."""
+    labels = frozenset(json.loads(row["labels"]))
+    return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels)
+
+
+def to_machine(row: Any) -> Machine:
+    """Row -> core."""
+    return Machine(
+        id=row["id"],
+        site=row["site"],
+        status=MachineStatus(row["status"]),
+        name=row["name"],
+        facts=json.loads(row["facts"]),
+        labels=frozenset(json.loads(row["labels"])),
+        make=row["make"],
+        ring=row["ring"],
+        accepted_at=row["accepted_at"],
+        last_seen_at=row["last_seen_at"],
+        public_key=row["public_key"],
+    )
+
+
+class MachinesTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def site(self, site_id: str) -> Site | None:
+        row = self._one(SITES, SITES.c.id == site_id)
+        return to_site(row) if row else None
+
+    def sites(self, after: str = "", limit: int = 100) -> list[Site]:
+        found = self._all(select(SITES).where(SITES.c.id > after).order_by(SITES.c.id).limit(limit))
+        return [to_site(row) for row in found]
+
+    def save_site(self, site: Site) -> None:
+        self._upsert(
+            SITES,
+            {"id": site.id},
+            name=site.name,
+            land=site.land,
+            hours=site.hours,
+            always_on=site.always_on,
+            labels=pack(site.labels),
+        )
+
+    def machine(self, machine_id: str) -> Machine | None:
+        row = self._one(MACHINES, MACHINES.c.id == machine_id)
+        return to_machine(row) if row else None
+
+    def machine_by_key(self, keyid: str) -> Machine | None:
+        row = self._one(MACHINES, MACHINES.c.keyid == keyid, MACHINES.c.status != MachineStatus.REVOKED.value)
+        return to_machine(row) if row else None
+
+    def machines(
+        self, *, after: str = "", limit: int = 100, site: str = "", ring: str = "", make: str = "", status: str = ""
+    ) -> list[Machine]:
+        wanted = {"site": site, "ring": ring, "make": make, "status": status}
+        where = [MACHINES.c[name] == value for name, value in wanted.items() if value]
+        found = select(MACHINES).where(MACHINES.c.id > after, *where).order_by(MACHINES.c.id).limit(limit)
+        return [to_machine(row) for row in self._all(found)]
+
+    def add_machine(self, machine: Machine, keyid: str) -> None:
+        self._insert(
+            MACHINES,
+            id=machine.id,
+            site=machine.site,
+            status=machine.status.value,
+            name=machine.name,
+            role=machine.role,
+            facts=pack(dict(machine.facts)),
+            labels=pack(machine.labels),
+            make=machine.make,
+            ring=machine.ring,
+            accepted_at=machine.accepted_at,
+            last_seen_at=machine.last_seen_at,
+            public_key=machine.public_key,
+            keyid=keyid,
+        )
+
+    def accept_machine(self, machine: Machine, at: datetime) -> bool:
+        pending = [MACHINES.c.id == machine.id, MACHINES.c.status == MachineStatus.PENDING.value]
+        changed = self._update(
+            MACHINES,
+            pending,
+            site=machine.site,
+            status=MachineStatus.ACTIVE.value,
+            name=machine.name,
+            role=machine.role,
+            facts=pack(dict(machine.facts)),
+            labels=pack(machine.labels),
+            make=machine.make,
+            ring=machine.ring,
+            accepted_at=at,
+            last_seen_at=machine.last_seen_at,
+        )
+        if changed:
+            self._count_role(machine.site, machine.role, 1)
+        return changed == 1
+
+    def revoke_machine(self, machine_id: str, at: datetime) -> bool:
+        machine = self.machine(machine_id)
+        if machine is None:
+            return False
+        live = [MACHINES.c.id == machine_id, MACHINES.c.status != MachineStatus.REVOKED.value]
+        changed = self._update(MACHINES, live, status=MachineStatus.REVOKED.value)
+        if changed and machine.status is MachineStatus.ACTIVE:
+            self._count_role(machine.site, machine.role, -1)
+        return changed == 1
+
+    def _count_role(self, site: str, role: str, change: int) -> None:
+        where = [ROLES.c.site == site, ROLES.c.role == role]
+        if self._update(ROLES, where, total=ROLES.c.total + change) == 0:
+            self._insert(ROLES, site=site, role=role, total=change, busy=0, broken=0)
+
+    def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None:
+        self._update(MACHINES, [MACHINES.c.id == machine_id], facts=pack(dict(facts)), make=make, ring=ring)
+
+    def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        values = [{"key": machine, "to_ring": ring, "to_make": make} for machine, ring, make in rows]
+        if values:
+            change = update(MACHINES).where(MACHINES.c.id == bindparam("key"))
+            self._connection.execute(change.values(ring=bindparam("to_ring"), make=bindparam("to_make")), values)
+
+    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
+        joined = MACHINES.join(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))
+        found = (
+            select(MACHINES.c.id, MACHINES.c.ring, MACHINES.c.make, MACHINES.c.site, ROLES.c.total > 1)
+            .select_from(joined)
+            .where(MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring != "")
+        )
+        for machine, ring, make, site, plural in self._connection.execute(found):
+            yield machine, ring, make, site, bool(plural)
+
+    def is_sole(self, site: str, role: str) -> bool:
+        row = self._one(ROLES, ROLES.c.site == site, ROLES.c.role == role)
+        return row is not None and row["total"] <= 1
+
+    def session(self, machine_id: str) -> Session | None:
+        row = self._one(SESSIONS, SESSIONS.c.machine == machine_id)
+        if row is None:
+            return None
+        return Session(**{**row, "installed": json.loads(row["installed"])})
+
+    def save_session(self, session: Session, before_seq: int) -> bool:
+        names = [name for name in Session.__slots__ if name not in ("machine", "installed")]
+        values = {name: getattr(session, name) for name in names} | {"installed": pack(dict(session.installed))}
+        if before_seq < 0:
+            self._insert(SESSIONS, machine=session.machine, **values)
+            return True
+        where = [SESSIONS.c.machine == session.machine, SESSIONS.c.seq == before_seq]
+        return self._update(SESSIONS, where, **values) == 1
+
+    def seen(self, machine_id: str, at: datetime) -> None:
+        self._update(MACHINES, [MACHINES.c.id == machine_id], last_seen_at=at)
+
+    def add_code(self, code: EnrolCode) -> None:
+        self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})
+
+    def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
+        good = [CODES.c.sha256 == sha256, CODES.c.uses_left > 0, CODES.c.expires_at > now]
+        if self._update(CODES, good, uses_left=CODES.c.uses_left - 1) != 1:
+            return None
+        row = self._one(CODES, CODES.c.sha256 == sha256)
+        return EnrolCode(**row) if row else None
+
+    def add_nonce(self, nonce: str, expires_at: datetime) -> None:
+        self._insert(NONCES, nonce=nonce, expires_at=expires_at)
+
+    def use_nonce(self, nonce: str, now: datetime) -> bool:
+        used = self._connection.execute(
+            delete(NONCES).where(NONCES.c.nonce == nonce, NONCES.c.expires_at > now)
+        ).rowcount
+        self._connection.execute(delete(NONCES).where(NONCES.c.expires_at <= now))
+        return used == 1
+
+    def enrolment(self, payload_sha256: str) -> tuple[int, str] | None:
+        row = self._one(ENROLMENTS, ENROLMENTS.c.payload_sha256 == payload_sha256)
+        return (row["status"], row["answer"]) if row else None
+
+    def save_enrolment(self, payload_sha256: str, status: int, answer: str, at: datetime) -> None:
+        self._insert(ENROLMENTS, payload_sha256=payload_sha256, status=status, answer=answer, at=at)
+
+    def _count(self, of: Any, *where: Any) -> int:
+        return int(self._connection.execute(select(func.count()).select_from(of).where(*where)).scalar_one())

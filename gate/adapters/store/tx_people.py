@@ -1,0 +1,97 @@
+"""People, their sessions and what they sign."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import delete, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, table
+from gate.ports import Proposal, User, WebSession
+
+USERS = table(tables.UserRow)
+WEB = table(tables.WebSessionRow)
+LINKS = table(tables.OneTimeLinkRow)
+PROPOSALS = table(tables.ProposalRow)
+SIGNATURES = table(tables.SignatureRow)
+
+
+class PeopleTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def user(self, user_id: str) -> User | None:
+        row = self._one(USERS, USERS.c.id == user_id)
+        return User(**{**row, "disabled": bool(row["disabled"])}) if row else None
+
+    def users(self) -> list[User]:
+        found = self._all(select(USERS).order_by(USERS.c.id))
+        return [User(**{**row, "disabled": bool(row["disabled"])}) for row in found]
+
+    def save_user(self, user: User) -> None:
+        values = asdict(user)
+        self._upsert(USERS, {"id": values.pop("id")}, **values)
+
+    def add_web_session(self, session: WebSession) -> None:
+        self._insert(WEB, **asdict(session))
+
+    def web_session(self, session_id: str) -> WebSession | None:
+        row = self._one(WEB, WEB.c.id == session_id)
+        return WebSession(**row) if row else None
+
+    def touch_web_session(self, session_id: str, at: datetime) -> None:
+        self._update(WEB, [WEB.c.id == session_id], seen_at=at)
+
+    def drop_web_sessions(self, *, session_id: str = "", user: str = "") -> None:
+        assert session_id or user
+        self._connection.execute(delete(WEB).where(or_(WEB.c.id == session_id, WEB.c.user == user)))
+
+    def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None:
+        self._insert(LINKS, sha256=sha256, user=user, expires_at=expires_at)
+
+    def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
+        row = self._one(LINKS, LINKS.c.sha256 == sha256, LINKS.c.expires_at > now)
+        gone = self._connection.execute(delete(LINKS).where(LINKS.c.sha256 == sha256)).rowcount
+        return str(row["user"]) if row and gone == 1 else None
+
+    def add_proposal(self, proposal: Proposal) -> None:
+        values = asdict(proposal)
+        values.pop("signatures")
+        self._insert(PROPOSALS, **values)
+
+    def proposal(self, proposal_id: str) -> Proposal | None:
+        row = self._one(PROPOSALS, PROPOSALS.c.id == proposal_id)
+        return self._to_proposal(row) if row else None
+
+    def proposals(self, state: str = "open", subject: str = "") -> list[Proposal]:
+        found = select(PROPOSALS).where(PROPOSALS.c.state == state).order_by(PROPOSALS.c.proposed_at.desc())
+        if subject:
+            found = found.where(PROPOSALS.c.subject == subject)
+        return [self._to_proposal(row) for row in self._all(found)]
+
+    def _to_proposal(self, row: Any) -> Proposal:
+        signed = select(SIGNATURES.c.user).where(SIGNATURES.c.proposal == row["id"]).order_by(SIGNATURES.c.at)
+        return Proposal(**row, signatures=tuple(str(one["user"]) for one in self._all(signed)))
+
+    def sign_proposal(self, proposal_id: str, user: str, sha256: str, now: datetime) -> bool:
+        good = [
+            PROPOSALS.c.id == proposal_id,
+            PROPOSALS.c.state == "open",
+            PROPOSALS.c.sha256 == sha256,
+            PROPOSALS.c.expires_at > now,
+        ]
+        if self._update(PROPOSALS, good, state="open") != 1:
+            return False
+        try:
+            with self._connection.begin_nested():
+                self._insert(SIGNATURES, proposal=proposal_id, user=user, at=now)
+        except IntegrityError:
+            return False
+        return True
+
+    def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
+        good = [PROPOSALS.c.id == proposal_id, PROPOSALS.c.state == "open", PROPOSALS.c.expires_at > now]
+        return self._update(PROPOSALS, good, state="enacted") == 1

@@ -1,0 +1,164 @@
+"""Releases, rollouts, their rings, strata and budgets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.exc import IntegrityError
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, pack, table
+from gate.core.model import Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+
+RELEASES = table(tables.ReleaseRow)
+CURSORS = table(tables.CursorRow)
+ROLLOUTS = table(tables.RolloutRow)
+RINGS = table(tables.RingRow)
+STRATA = table(tables.StratumRow)
+BUDGETS = table(tables.BudgetRow)
+
+
+def to_rollout(row: Any) -> Rollout:
+    """Row -> core."""
+    values = {name: row[name] for name in Rollout.__slots__}
+    return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+class RolloutsTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def add_release(self, release: Release, manifest: bytes) -> bool:
+        try:
+            with self._connection.begin_nested():
+                self._insert(
+                    RELEASES,
+                    id=release.id,
+                    source=release.source,
+                    version=release.version,
+                    kind=release.kind,
+                    boot_critical=release.boot_critical,
+                    counter=release.counter,
+                    artifacts=pack([asdict(artifact) for artifact in release.artifacts]),
+                    trust=release.trust.value,
+                    first_seen_at=release.first_seen_at,
+                    manifest=manifest,
+                )
+        except IntegrityError:
+            return False
+        return True
+
+    def release(self, release_id: str) -> Release | None:
+        row = self._one(RELEASES, RELEASES.c.id == release_id)
+        return self._to_release(row) if row else None
+
+    def release_by_version(self, source: str, version: str) -> Release | None:
+        row = self._one(RELEASES, RELEASES.c.source == source, RELEASES.c.version == version)
+        return self._to_release(row) if row else None
+
+    @staticmethod
+    def _to_release(row: Any) -> Release:
+        return Release(
+            id=row["id"],
+            source=row["source"],
+            version=row["version"],
+            kind=row["kind"],
+            boot_critical=bool(row["boot_critical"]),
+            counter=row["counter"],
+            artifacts=tuple(Artifact(**artifact) for artifact in json.loads(row["artifacts"])),
+            trust=Trust(row["trust"]),
+            first_seen_at=row["first_seen_at"],
+        )
+
+    def manifest(self, release_id: str) -> bytes | None:
+        found = self._connection.execute(select(RELEASES.c.manifest).where(RELEASES.c.id == release_id)).scalar()
+        return bytes(found) if found is not None else None
+
+    def next_counter(self, source: str) -> int:
+        newest = select(func.max(RELEASES.c.counter)).where(RELEASES.c.source == source)
+        return int(self._connection.execute(newest).scalar() or 0) + 1
+
+    def cursor(self, source: str) -> str:
+        row = self._one(CURSORS, CURSORS.c.source == source)
+        return str(row["cursor"]) if row else ""
+
+    def save_cursor(self, source: str, cursor: str) -> None:
+        self._upsert(CURSORS, {"source": source}, cursor=cursor)
+
+    def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
+        self._insert(ROLLOUTS, **{**asdict(rollout), "state": rollout.state.value}, claims=0)
+        for ring in rings:
+            self._insert(RINGS, **asdict(ring))
+        for budget in budgets:
+            values = asdict(budget)
+            self._insert(BUDGETS, allowed=values.pop("limit"), **values)
+
+    def rollout(self, rollout_id: str) -> Rollout | None:
+        row = self._one(ROLLOUTS, ROLLOUTS.c.id == rollout_id)
+        return to_rollout(row) if row else None
+
+    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
+        found = select(ROLLOUTS).order_by(ROLLOUTS.c.number.desc()).limit(limit)
+        if states:
+            found = found.where(ROLLOUTS.c.state.in_([state.value for state in states]))
+        if source:
+            found = found.where(ROLLOUTS.c.source == source)
+        return [to_rollout(row) for row in self._all(found)]
+
+    def save_rollout(self, rollout: Rollout) -> bool:
+        values = {**asdict(rollout), "state": rollout.state.value}
+        where = [ROLLOUTS.c.id == values.pop("id"), ROLLOUTS.c.version == rollout.version - 1]
+        return self._update(ROLLOUTS, where, **values) == 1
+
+    def rings(self, rollout_id: str) -> list[RingState]:
+        found = self._all(select(RINGS).where(RINGS.c.rollout == rollout_id).order_by(RINGS.c.position))
+        return [RingState(**row) for row in found]
+
+    def strata(self, rollout_id: str) -> list[Stratum]:
+        found = self._all(select(STRATA).where(STRATA.c.rollout == rollout_id).order_by(STRATA.c.ring, STRATA.c.make))
+        return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
+
+    def budgets(self, rollout_id: str) -> list[Budget]:
+        found = self._all(select(BUDGETS).where(BUDGETS.c.rollout == rollout_id))
+        return [
+            Budget(
+                row["rollout"],
+                row["make"],
+                row["in_flight"],
+                row["allowed"],
+                row["healthy"],
+                row["failed"],
+                bool(row["stopped"]),
+            )
+            for row in found
+        ]
+
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+        where = [RINGS.c.rollout == ring.rollout, RINGS.c.ring == ring.ring]
+        self._update(RINGS, where, opened_at=ring.opened_at, members=ring.members, cap=ring.cap)
+        known = {row.make for row in self.strata(ring.rollout) if row.ring == ring.ring}
+        budgets = {row.make for row in self.budgets(ring.rollout)}
+        for stratum in strata:
+            if stratum.make not in known:
+                self._insert(STRATA, **asdict(stratum))
+            elif stratum.open:
+                self._update(STRATA, self._key(stratum), open=True)
+            if stratum.make not in budgets:
+                first = self._one(BUDGETS, BUDGETS.c.rollout == ring.rollout, BUDGETS.c.make != "*")
+                allowed = first["allowed"] if first and first["healthy"] + first["failed"] == 0 else 1
+                self._insert(BUDGETS, rollout=ring.rollout, make=stratum.make, in_flight=0, allowed=allowed)
+
+    @staticmethod
+    def _key(stratum: Stratum) -> list[Any]:
+        return [STRATA.c.rollout == stratum.rollout, STRATA.c.ring == stratum.ring, STRATA.c.make == stratum.make]
+
+    def save_strata_times(self, stratum: Stratum) -> None:
+        self._update(STRATA, self._key(stratum), met_at=stratum.met_at, soak_until=stratum.soak_until)
+
+    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
+        for make, (allowed, stopped) in limits.items():
+            where = [BUDGETS.c.rollout == rollout_id, BUDGETS.c.make == make]
+            self._update(BUDGETS, where, allowed=allowed, stopped=stopped)
