@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Sequence
 
 Peaks = tuple[bytes, ...]
+HASH_SIZE = 32
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -85,7 +86,7 @@ def _split(count: int) -> int:
 
 def includes(index: int, size: int, leaf: bytes, proof: Sequence[bytes], root_hash: bytes) -> bool:
     """Does the proof show the leaf hash at ``index`` in the tree of ``size`` with this root?"""
-    if not 0 <= index < size:
+    if not 0 <= index < size or len(leaf) != HASH_SIZE:
         return False
     position, last, node = index, size - 1, leaf
     for step in proof:

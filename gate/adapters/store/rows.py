@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, insert, select, update
+from sqlalchemy import Connection, NestedTransaction, Table, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
@@ -30,6 +30,10 @@ class Rows:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+
+    def savepoint(self) -> NestedTransaction:
+        """A part of the transaction that can be rolled back alone."""
+        return self._connection.begin_nested()
 
     def _one(self, of: Table, *where: ColumnElement[bool]) -> RowMapping | None:
         return self._connection.execute(select(of).where(*where)).mappings().first()

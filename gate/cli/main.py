@@ -1,0 +1,38 @@
+"""The command line: parse, call one flow, render.
+
+- Exit codes: 0 ok, 1 finding, 2 usage, 3 unreachable, 4 refused by policy.
+- Read commands take ``-o table|json``; long work shows its progress on the terminal.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from gate.cli.policy import policy
+from gate.cli.simulate import simulate
+from gate.core.errors import CallerError, GateError, Unavailable
+
+
+class Commands(click.Group):
+    """A group whose errors are sentences, never tracebacks."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Runs the command; a ``GateError`` becomes a line and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except GateError as problem:
+            click.echo(f"{problem.kind}: {problem.detail}", err=True)
+            code = 3 if isinstance(problem, Unavailable) else 4 if isinstance(problem, CallerError) else 1
+            sys.exit(code)
+
+
+@click.group(cls=Commands)
+@click.version_option(package_name="gate")
+def main() -> None:
+    """gate: content updates reach the next ring only after machines have booted with them and stayed healthy."""
+
+
+main.add_command(policy)
+main.add_command(simulate)

@@ -1,0 +1,328 @@
+"""The store keeps what it is given, on both databases; claims move every counter that they touch."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from alembic import command
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlmodel import SQLModel
+
+from gate.adapters.store.sql import SqlStore, alembic_config
+from gate.adapters.store.writer import GroupCommit
+from gate.core import merkle
+from gate.core.claims import HOLDS_SLOT
+from gate.core.counters import counts
+from gate.core.errors import Conflict, Unavailable
+from gate.core.model import (
+    FLEET,
+    Artifact,
+    Budget,
+    Claim,
+    ClaimState,
+    Machine,
+    MachineStatus,
+    Release,
+    RingState,
+    Rollout,
+    RolloutState,
+    Site,
+    Stratum,
+    Trust,
+)
+from gate.ports import ActivePolicy, EnrolCode, GrantLimits, Tx
+from tests.conftest import NOW
+
+MINUTE = timedelta(minutes=1)
+LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0)
+NUMBERS = count(1)
+
+
+def fleet(tx: Tx, sites: int = 3, tills: int = 2, *, cap: int = 0, budget: int = 99, fleet_budget: int = 99) -> Rollout:
+    """Sites with tills, one opened ring ``all``, one make ``till``, one running rollout."""
+    for number in range(sites):
+        site = Site(f"s{number}", f"Site {number}")
+        tx.save_site(site)
+        for till in range(tills):
+            key = f"{number:032x}{till:032x}"
+            machine = Machine(
+                f"{site.id}-{till}", site.id, MachineStatus.PENDING, "Till", {"role": "till"}, public_key=key
+            )
+            tx.add_machine(machine, key)
+            assert tx.accept_machine(replace(machine, ring="all", make="till"), NOW)
+    own = next(NUMBERS)
+    content = (Artifact("a", 1, "0" * 64),)
+    release = Release(f"sha256:{own:064x}", "src", str(own), "content", False, own, content, Trust.VENDOR_SIGNED, NOW)
+    assert tx.add_release(release, b"{}")
+    rollout = Rollout(f"r{own}", release.id, "src", RolloutState.RUNNING, 0, "salt", "v1", 1, NOW)
+    ring = RingState(rollout.id, "all", 0, None, 0, cap, 0)
+    makes = (("till", budget), (FLEET, fleet_budget))
+    budgets = [Budget(rollout.id, make, 0, limit, 0, 0, False) for make, limit in makes]
+    tx.add_rollout(rollout, [ring], budgets)
+    stratum = Stratum(rollout.id, "all", "till", True, sites * tills, sites * tills, 1.0, sites * tills, sites)
+    tx.open_ring(replace(ring, opened_at=NOW, members=sites * tills), [stratum])
+    return rollout
+
+
+def claim_for(rollout: Rollout, machine: str, name: str = "") -> Claim:
+    """A claim as the flow would ask for it."""
+    return Claim(
+        id=name or f"c{next(NUMBERS)}",
+        rollout=rollout.id,
+        release=rollout.release,
+        source=rollout.source,
+        machine=machine,
+        site=machine.split("-")[0],
+        role="till",
+        ring="all",
+        make="till",
+        state=ClaimState.GRANTED,
+        granted_at=NOW,
+        lease_until=NOW + 30 * MINUTE,
+        deadline_at=NOW + 120 * MINUTE,
+        boot_id="b0",
+        evidence="boot",
+        boots=1,
+        stay_up=15 * MINUTE,
+        reboot="natural",
+        tries=2,
+        cohort=True,
+    )
+
+
+def to(claim: Claim, state: ClaimState, **change: object) -> Claim:
+    """The claim after a step."""
+    return replace(claim, state=state, version=claim.version + 1, **change)  # type: ignore[arg-type]
+
+
+def test_the_migrations_make_exactly_the_tables(store: SqlStore) -> None:
+    with store.connection() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), SQLModel.metadata) == []
+        command.downgrade(alembic_config(connection), "base")
+        command.upgrade(alembic_config(connection), "head")
+        connection.commit()
+
+
+def test_what_is_rolled_back_leaves_nothing(store: SqlStore) -> None:
+    with pytest.raises(Conflict), store.write() as tx:
+        fleet(tx)
+        raise Conflict("stale", "no")
+    with store.read() as tx:
+        assert tx.sites() == []
+        assert tx.rollouts() == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "sites", "already", "asks", "kind"),
+    [
+        ({"cap": 2}, 3, ["s0-0"], "s1-0", None),
+        ({"cap": 2}, 3, ["s0-0", "s1-0"], "s2-0", "cap_reached"),
+        ({"budget": 2}, 3, ["s0-0"], "s1-0", None),
+        ({"budget": 2}, 3, ["s0-0", "s1-0"], "s2-0", "budget_reached"),
+        ({"fleet_budget": 2}, 3, ["s0-0", "s1-0"], "s2-0", "budget_reached"),
+        ({}, 3, ["s0-0"], "s0-1", "site_limit"),
+    ],
+)
+def test_a_grant_stops_at_each_limit_and_not_before(
+    store: SqlStore, limits: dict[str, int], sites: int, already: list[str], asks: str, kind: str | None
+) -> None:
+    with store.write() as tx:
+        rollout = fleet(tx, sites, **limits)
+        for machine in already:
+            assert tx.grant(claim_for(rollout, machine), LIMITS) is None
+        assert tx.grant(claim_for(rollout, asks), LIMITS) == kind
+        flying = len(already) + (kind is None)
+        assert tx.rings(rollout.id)[0].in_flight == flying
+        assert {budget.in_flight for budget in tx.budgets(rollout.id)} == {flying}
+
+
+def test_the_last_working_machine_of_a_role_is_never_taken(store: SqlStore) -> None:
+    two = replace(LIMITS, per_site=5)
+    with store.write() as tx:
+        rollout = fleet(tx, 1, 3)
+        assert tx.grant(claim_for(rollout, "s0-0"), two) is None
+        dead = claim_for(rollout, "s0-1")
+        assert tx.grant(dead, two) is None
+        assert tx.move(dead, to(dead, ClaimState.SILENT, resolved_at=NOW))
+        assert tx.grant(claim_for(rollout, "s0-2"), two) == "last_of_role"
+
+
+def test_half_of_a_site_counts_its_working_machines(store: SqlStore) -> None:
+    half = replace(LIMITS, per_site=0)
+    with store.write() as tx:
+        rollout = fleet(tx, 1, 5)
+        assert [tx.grant(claim_for(rollout, f"s0-{n}"), half) for n in range(3)] == [None, None, "site_limit"]
+
+
+def test_the_only_one_of_its_role_waits_until_its_make_is_proven(store: SqlStore) -> None:
+    sole = replace(LIMITS, sole=True, sole_after=1)
+    with store.write() as tx:
+        rollout = fleet(tx, 2, 1)
+        assert tx.grant(claim_for(rollout, "s0-0"), sole) == "last_of_role"
+        proof = claim_for(rollout, "s1-0")
+        assert tx.grant(proof, LIMITS) is None
+        assert tx.move(proof, to(proof, ClaimState.HEALTHY, resolved_at=NOW))
+        assert tx.grant(claim_for(rollout, "s0-0"), sole) is None
+
+
+def test_the_first_batch_of_a_make_is_on_different_sites(store: SqlStore) -> None:
+    first = replace(LIMITS, per_site=5, first_batch=True)
+    with store.write() as tx:
+        rollout = fleet(tx, 2, 3)
+        assert tx.grant(claim_for(rollout, "s0-0"), first) is None
+        assert tx.grant(claim_for(rollout, "s0-1"), first) == "site_limit"
+        assert tx.grant(claim_for(rollout, "s1-0"), first) is None
+
+
+def test_a_machine_has_one_claim_in_hand_over_all_sources(store: SqlStore) -> None:
+    with store.write() as tx:
+        one, other = fleet(tx, 1, 3), fleet(tx, 0)
+        assert tx.grant(claim_for(one, "s0-0"), replace(LIMITS, per_site=5)) is None
+        assert tx.grant(claim_for(other, "s0-0"), replace(LIMITS, per_site=5)) == "other_in_flight"
+
+
+def test_nothing_is_granted_after_a_halt_and_an_unopened_make_is_unproven(store: SqlStore) -> None:
+    with store.write() as tx:
+        rollout = fleet(tx)
+        assert tx.grant(replace(claim_for(rollout, "s0-0"), make="vm"), LIMITS) == "make_unproven"
+        tx.set_limits(rollout.id, {"till": (9, True)})
+        assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "unexplained_failure"
+        assert tx.save_rollout(replace(rollout, state=RolloutState.HALTED, version=2))
+        assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "halted"
+        assert not tx.save_rollout(replace(rollout, state=RolloutState.RUNNING, version=2))
+
+
+def recount(tx: Tx, rollout: Rollout) -> None:
+    """Every counter equals what the claims themselves say."""
+    claims = tx.claims(rollout.id, limit=10_000)
+    stratum = tx.strata(rollout.id)[0]
+    for name in ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed"):
+        assert getattr(stratum, name) == sum(getattr(counts(claim), name) for claim in claims), name
+    flying = sum(claim.state in HOLDS_SLOT for claim in claims)
+    assert tx.rings(rollout.id)[0].in_flight == flying
+    for budget in tx.budgets(rollout.id):
+        assert (budget.in_flight, budget.healthy, budget.failed) == (
+            flying,
+            sum(counts(claim).healthy for claim in claims),
+            sum(counts(claim).bad for claim in claims),
+        )
+
+
+AFTER = [state for state in ClaimState if state is not ClaimState.GRANTED]
+STEPS = st.lists(st.tuples(st.integers(0, 5), st.sampled_from(AFTER), st.booleans()), max_size=25)
+
+
+@given(steps=STEPS, cohort=st.booleans())
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_counters_equal_a_recount_after_any_steps(
+    store: SqlStore, steps: list[tuple[int, ClaimState, bool]], cohort: bool
+) -> None:
+    with store.write() as tx, tx.savepoint() as inside:
+        rollout = fleet(tx, 3, 2)
+        claims: dict[str, Claim] = {}
+        for number, state, recovered in steps:
+            machine = f"s{number // 2}-{number % 2}"
+            claim = claims.get(machine)
+            if claim is None or claim.state not in HOLDS_SLOT:
+                new = replace(claim_for(rollout, machine), cohort=cohort)
+                if tx.grant(new, LIMITS) is None:
+                    claims[machine] = new
+            else:
+                after = to(claim, state, resolved_at=NOW, recovered=recovered and state is ClaimState.SILENT)
+                assert tx.move(claim, after)
+                assert not tx.move(claim, after)
+                claims[machine] = after
+            recount(tx, rollout)
+        inside.rollback()
+
+
+def test_due_quiet_and_bad_claims_are_found_at_their_moment(store: SqlStore) -> None:
+    with store.write() as tx:
+        rollout = fleet(tx)
+        claim = claim_for(rollout, "s0-0")
+        assert tx.grant(claim, LIMITS) is None
+        assert tx.due_claims(claim.deadline_at - MINUTE) == []
+        assert [due.id for due in tx.due_claims(claim.deadline_at)] == [claim.id]
+        tx.seen("s0-0", NOW + MINUTE)
+        assert tx.quiet_since(rollout.id, ["all"], NOW, 9) == []
+        assert len(tx.quiet_since(rollout.id, ["all"], NOW + MINUTE, 9)) == 1
+        assert tx.move(claim, to(claim, ClaimState.FAILED, resolved_at=NOW + MINUTE))
+        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW + MINUTE) == 1
+        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW + 2 * MINUTE) == 0
+        assert tx.explain(claim.id)
+        assert not tx.explain(claim.id)
+        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW) == 0
+        assert {budget.failed for budget in tx.budgets(rollout.id)} == {0}
+
+
+def test_every_event_is_a_leaf_of_the_tree(store: SqlStore) -> None:
+    with store.write() as tx:
+        for number in range(9):
+            assert tx.append("tried", "somebody", f"x{number}", NOW, {"text": "Zeile\n\x1b[31m"}) == number
+    with store.read() as tx:
+        leaves = tx.audit_leaves(0, 100)
+        assert tx.audit_head() == (9, merkle.root_of([merkle.leaf_hash(leaf) for leaf in leaves]))
+        assert [event.index for event in tx.events(limit=3)] == [8, 7, 6]
+
+
+def test_one_row_says_which_policy_rules(store: SqlStore) -> None:
+    with store.write() as tx:
+        assert tx.active_policy() is None
+        tx.activate_policy(ActivePolicy("a" * 40, NOW, "k.lehmann"))
+        tx.policy_problem("line 3")
+        tx.activate_policy(ActivePolicy("b" * 40, NOW, "k.lehmann"))
+        assert tx.active_policy() == ActivePolicy("b" * 40, NOW, "k.lehmann")
+
+
+def test_a_shared_commit_keeps_the_good_and_refuses_the_bad(store: SqlStore) -> None:
+    commit = GroupCommit(store)
+
+    def bad(tx: Tx) -> None:
+        tx.append("bad", "x", "x", NOW)
+        raise Conflict("stale_seq", "no")
+
+    answers: list[object] = []
+
+    def ask(number: int) -> None:
+        try:
+            act = bad if number % 3 == 0 else (lambda tx: tx.append("good", "x", "x", NOW))
+            answers.append(commit.submit(act))
+        except Conflict as problem:
+            answers.append(problem.kind)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(30)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    commit.close()
+    assert answers.count("stale_seq") == 10
+    with store.read() as tx:
+        assert {event.kind for event in tx.events()} == {"good"}
+        assert sorted(str(answer) for answer in answers if answer != "stale_seq") == sorted(str(n) for n in range(20))
+        assert tx.audit_head()[0] == 20
+
+
+def test_a_database_that_is_gone_is_unavailable() -> None:
+    gone = SqlStore("postgresql+psycopg://nobody@127.0.0.1:1/none")
+    with pytest.raises(Unavailable), gone.read():
+        pass
+    gone.close()
+
+
+def test_codes_and_nonces_are_used_no_more_often_than_allowed(store: SqlStore) -> None:
+    with store.write() as tx:
+        tx.add_code(EnrolCode("h", "s0", 1, NOW + MINUTE, "admin"))
+        assert tx.use_code("h", NOW + MINUTE) is None
+        assert tx.use_code("h", NOW) is not None
+        assert tx.use_code("h", NOW) is None
+        tx.add_nonce("n", NOW + MINUTE)
+        assert tx.use_nonce("n", NOW)
+        assert not tx.use_nonce("n", NOW)

