@@ -2,20 +2,24 @@
 
 - Intervals are half-open, sorted, not overlapping, in UTC; an ``always_on`` site is given one that covers everything.
 - Durations of open time are real elapsed time inside intervals, so both nights of the clock change count right.
+- An opening day runs from its first opening to its last closing: a break of up to four hours at noon is not a closing,
+  so nothing that waits for "after closing" starts while people are at lunch.
+- ``1d open`` is the same clock time on the next opening day, and a site that never closes has one every day.
 - ``None`` means "not within the intervals that were handed in", never "now".
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo
 
 from gate.core.times import Anchor, Edge, Freeze, OpenDuration, Window
 
 DAY = timedelta(days=1)
+BREAK = timedelta(hours=4)  # the longest pause within one opening day
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -36,24 +40,24 @@ def is_open(intervals: Intervals, now: datetime) -> bool:
 
 
 def open_time(intervals: Intervals, start: datetime, end: datetime) -> timedelta:
-    """How long it is open between two instants."""
+    """How long it is open between two instants; nothing where ``end`` is not after ``start``."""
     total = timedelta()
-    for one in intervals:
+    for index in range(_from(intervals, start), len(intervals)):
+        one = intervals[index]
         if one.start_at >= end:
             break
-        overlap = min(one.end_at, end) - max(one.start_at, start)
-        if overlap > timedelta():
-            total += overlap
+        total += max(min(one.end_at, end) - max(one.start_at, start), timedelta())
     return total
 
 
 def add_open_time(intervals: Intervals, start: datetime, amount: timedelta) -> datetime | None:
-    """The instant at which ``amount`` of open time has passed since ``start``."""
+    """The instant at which ``amount`` of open time has passed since ``start``; nothing has passed at once."""
+    if amount <= timedelta():
+        return start
     left = amount
-    for one in intervals:
+    for index in range(_from(intervals, start), len(intervals)):
+        one = intervals[index]
         begin = max(one.start_at, start)
-        if one.end_at <= begin:
-            continue
         if left <= one.end_at - begin:
             return begin + left
         left -= one.end_at - begin
@@ -63,18 +67,37 @@ def add_open_time(intervals: Intervals, start: datetime, amount: timedelta) -> d
 def add_open_days(intervals: Intervals, start: datetime, days: int, zone: ZoneInfo) -> datetime | None:
     """The same clock time on the n-th next opening day; on that day never before its opening, nor after its closing."""
     local = start.astimezone(zone)
-    today = local.date()
-    spans: dict[date, Interval] = {}
-    for one in intervals:
+    for count, (day, opening) in enumerate(_days_after(intervals, local.date(), zone), 1):
+        if count >= days:
+            same = datetime.combine(day, local.time(), zone).astimezone(UTC)
+            return min(max(same, opening.start_at), opening.end_at)
+    return None
+
+
+def _days_after(intervals: Intervals, last: date, zone: ZoneInfo) -> Iterator[tuple[date, Interval]]:
+    """Opening days later than ``last``: those on which an interval begins, and those that one covers whole."""
+
+    def midnight(day: date) -> datetime:
+        return datetime.combine(day, time(), zone).astimezone(UTC)
+
+    held: tuple[date, Interval] | None = None
+    for index in range(_from(intervals, midnight(last)), len(intervals)):
+        one = intervals[index]
         day = one.start_at.astimezone(zone).date()
-        if day > today:
-            known = spans.get(day)
-            spans[day] = Interval(known.start_at, max(known.end_at, one.end_at)) if known else one
-    if len(spans) < days:
-        return None
-    span = sorted(spans.values())[days - 1]
-    same = datetime.combine(span.start_at.astimezone(zone).date(), local.time(), zone).astimezone(start.tzinfo)
-    return min(max(same, span.start_at), span.end_at)
+        if held and held[0] == day:
+            held = (day, Interval(held[1].start_at, one.end_at))
+        elif day > last:
+            if held:
+                yield held
+            held = (day, one)
+        day = max(day, last) + DAY
+        while midnight(day + DAY) <= one.end_at:
+            if held:
+                yield held
+            held = (day, Interval(midnight(day), one.end_at))
+            day += DAY
+    if held:
+        yield held
 
 
 def add(intervals: Intervals, start: datetime, amount: OpenDuration, zone: ZoneInfo) -> datetime | None:
@@ -92,13 +115,46 @@ def next_opening(intervals: Intervals, now: datetime) -> datetime | None:
     return intervals[index].start_at if index < len(intervals) else None
 
 
+def opening_before(intervals: Intervals, now: datetime) -> datetime | None:
+    """The last opening at or before ``now``."""
+    index = bisect_right(intervals, now, key=lambda one: one.start_at)
+    return intervals[index - 1].start_at if index else None
+
+
+def opening_days(intervals: Intervals) -> list[Interval]:
+    """First opening to last closing of each opening day; pauses of up to ``BREAK`` are inside."""
+    days: list[Interval] = []
+    for one in intervals:
+        if days and one.start_at - days[-1].end_at <= BREAK:
+            days[-1] = Interval(days[-1].start_at, max(days[-1].end_at, one.end_at))
+        else:
+            days.append(one)
+    return days
+
+
+def opening_day(intervals: Intervals, now: datetime) -> Interval | None:
+    """The opening day that ``now`` is in, else the next one; its ``end_at`` is the closing."""
+    return next((one for one in opening_days(intervals) if one.end_at > now), None)
+
+
+def expected_on(intervals: Intervals, start: Edge, end: Edge) -> list[Interval]:
+    """When a machine should be awake that is on from one edge to another of each opening day; touching ones are one."""
+    merged: list[Interval] = []
+    for one in spans(start, end, intervals, timedelta()):
+        if merged and one.start_at <= merged[-1].end_at:
+            merged[-1] = Interval(merged[-1].start_at, max(merged[-1].end_at, one.end_at))
+        else:
+            merged.append(one)
+    return merged
+
+
 def spans(start: Edge, end: Edge, intervals: Intervals, boot_lead: timedelta) -> list[Interval]:
-    """The stretches from one edge to another around each opening interval; empty ones are left out.
+    """The stretches from one edge to another around each opening day; empty ones are left out.
 
     ``boot_lead``: how long before opening the first machines are expected on.
     """
     found = []
-    for one in intervals:
+    for one in opening_days(intervals):
         stretch = Interval(_edge(start, one, boot_lead), _edge(end, one, boot_lead))
         if stretch.start_at < stretch.end_at:
             found.append(stretch)
@@ -144,6 +200,11 @@ def frozen_until(
             if one.start_at <= now < one.end_at:
                 return True, one.end_at
     return False, None
+
+
+def _from(intervals: Intervals, at: datetime) -> int:
+    """The index of the first interval that ends after an instant."""
+    return bisect_right(intervals, at, key=lambda one: one.end_at)
 
 
 def _edge(edge: Edge, one: Interval, boot_lead: timedelta) -> datetime:

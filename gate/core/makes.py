@@ -2,12 +2,14 @@
 
 - A make is the text of the facts that the policy names, in its order: ``role=till|os_build=19045``; absent is ``-``.
 - A machine belongs to the first ring whose pick it meets; all keys must match, a list is any of.
+- A ``|`` inside a fact is written ``%7C``: no machine can word itself into another make.
 - A share is drawn by the rank of (salt, machine): the same rollout draws the same machines.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 ABSENT = "-"
@@ -16,7 +18,11 @@ Pick = Mapping[str, Sequence[str]]
 
 def make_of(facts: Mapping[str, str], by: Iterable[str]) -> str:
     """The canonical text of a machine's make."""
-    return "|".join(f"{name}={facts.get(name) or ABSENT}" for name in by)
+    return "|".join(f"{name}={_written(facts.get(name))}" for name in by)
+
+
+def _written(fact: str | None) -> str:
+    return fact.replace("%", "%25").replace("|", "%7C") if fact else ABSENT
 
 
 def ring_of(
@@ -44,3 +50,21 @@ def rank(salt: str, machine: str) -> float:
     """A stable number in [0, 1) for one machine under one rollout's salt."""
     digest = hashlib.sha256(f"{salt}/{machine}".encode()).digest()
     return int.from_bytes(digest[:6], "big") / 2**48
+
+
+def drawn(ranks: Collection[float], share: float | None, at_least: int) -> tuple[int, float]:
+    """(how many of a make a share takes, the highest rank among them): rounded up, at least ``at_least``, or all.
+
+    ``ranks``: one of each of the make's machines in the ring; a machine is in the share when its rank is at most
+    the cut, which is 1.0 where all are.
+    """
+    count = len(ranks)
+    taking = count if share is None else min(count, max(math.ceil(share * count - 1e-9), at_least))
+    if taking == count:
+        return count, 1.0
+    return taking, sorted(ranks)[taking - 1] if taking else -1.0
+
+
+def in_share(salt: str, machine: str, cut: float) -> bool:
+    """Is a machine drawn, under the cut of its make?"""
+    return rank(salt, machine) <= cut

@@ -1,0 +1,92 @@
+"""Machine -> make -> ring -> share: canonical text, first match, stable draw."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.core import makes
+
+BY = ("role", "platform", "os_build")
+PICKS = [
+    ("lab", {"site": ("lab",)}),
+    ("pilots", {"label": ("pilot",), "role": ("till", "workstation")}),
+    ("rest", {"role": ("till", "workstation")}),
+    ("unknown", {"role": ("-",)}),
+]
+
+
+@pytest.mark.parametrize(
+    ("facts", "text"),
+    [
+        ({"role": "till", "platform": "metal", "os_build": "19045"}, "role=till|platform=metal|os_build=19045"),
+        (
+            {"os_build": "19045", "platform": "metal", "role": "till", "pos": "x"},
+            "role=till|platform=metal|os_build=19045",
+        ),
+        ({"role": "till", "platform": ""}, "role=till|platform=-|os_build=-"),
+        ({}, "role=-|platform=-|os_build=-"),
+        ({"role": "till|platform=metal"}, "role=till%7Cplatform=metal|platform=-|os_build=-"),
+    ],
+)
+def test_a_make_is_the_named_facts_in_the_policys_order(facts: dict[str, str], text: str) -> None:
+    assert makes.make_of(facts, BY) == text
+
+
+@pytest.mark.parametrize(
+    ("site", "labels", "facts", "ring"),
+    [
+        ("lab", {"pilot"}, {"role": "till"}, "lab"),
+        ("nord", {"pilot", "south"}, {"role": "till"}, "pilots"),
+        ("nord", {"pilot"}, {"role": "server"}, None),
+        ("nord", set(), {"role": "workstation"}, "rest"),
+        ("nord", set(), {}, "unknown"),
+    ],
+)
+def test_a_machine_belongs_to_the_first_ring_whose_pick_it_meets(
+    site: str, labels: set[str], facts: dict[str, str], ring: str | None
+) -> None:
+    assert makes.ring_of(PICKS, site, labels, facts) == ring
+
+
+def test_the_draw_is_the_same_in_every_release_of_the_gate() -> None:
+    assert makes.rank("salt", "m-1") == int("05edce36dc73", 16) / 2**48  # printf salt/m-1 | sha256sum
+    assert makes.rank("other", "m-1") != makes.rank("salt", "m-1")
+
+
+@pytest.mark.parametrize(
+    ("count", "share", "at_least", "taking"),
+    [
+        (100, 0.25, 3, 25),
+        (101, 0.25, 3, 26),
+        (100, 0.29, 3, 29),  # 0.29 * 100 is 28.999999999999996
+        (100, 0.02, 3, 3),
+        (2, 0.02, 3, 2),
+        (0, 0.25, 3, 0),
+        (7, 1.0, 3, 7),
+        (7, None, 3, 7),
+    ],
+)
+def test_a_share_is_rounded_up_and_at_least_what_the_ring_must_show(
+    count: int, share: float | None, at_least: int, taking: int
+) -> None:
+    names = [f"m-{i}" for i in range(count)]
+    drawn, cut = makes.drawn([makes.rank("salt", name) for name in names], share, at_least)
+    assert drawn == taking == sum(makes.in_share("salt", name, cut) for name in names)
+
+
+fact = st.text(st.sampled_from("ab|=%-"), min_size=1, max_size=6)
+
+
+@given(st.tuples(fact, fact), st.tuples(fact, fact))
+def test_different_facts_are_different_makes(one: tuple[str, str], other: tuple[str, str]) -> None:
+    same = makes.make_of(dict(zip("xy", one, strict=True)), "xy") == makes.make_of(
+        dict(zip("xy", other, strict=True)), "xy"
+    )
+    assert same == (one == other)
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_a_rank_is_in_zero_to_one(salt: str, machine: str) -> None:
+    assert 0 <= makes.rank(salt, machine) < 1
