@@ -83,6 +83,11 @@ def test_a_night_over_the_clock_change_has_its_real_length(date: str, hours: int
     assert [one.end_at - one.start_at for one in found] == [timedelta(hours=hours)]
 
 
+def test_an_hour_that_the_clock_change_leaves_out_is_no_opening() -> None:
+    start = datetime(2027, 3, 27, 22, tzinfo=UTC)
+    assert not OpeningCalendar("Europe/Berlin").intervals("Su 02:00-03:00", "", start, start + timedelta(hours=9))
+
+
 def test_an_opening_over_new_year_is_one_interval() -> None:
     start = datetime(2026, 12, 31, 12, tzinfo=UTC)
     found = OpeningCalendar("Europe/Berlin").intervals(
