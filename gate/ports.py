@@ -142,6 +142,17 @@ class GrantLimits:
     sole_after: int  # healthy machines of the make that a sole machine waits for
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What a claim of one ring and make is judged by; read in a fixed number of statements."""
+
+    ring: RingState | None
+    stratum: Stratum | None
+    make: Budget | None
+    fleet: Budget | None
+    last_ring_open: bool
+
+
 class Tx(Protocol):
     """One transaction."""
 
@@ -215,6 +226,10 @@ class Tx(Protocol):
         """In order of position."""
 
     def strata(self, rollout_id: str) -> list[Stratum]: ...
+    def standing(self, rollout_id: str, ring: str, make: str) -> Standing: ...
+    def rollout_of(self, release_id: str) -> Rollout | None:
+        """The newest rollout of a release."""
+
     def budgets(self, rollout_id: str) -> list[Budget]: ...
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""

@@ -37,6 +37,7 @@ class Ask:
     ring_opened_at: datetime | None
     stratum: Stratum | None
     stopped: bool  # its make has an unexplained failure
+    budget_full: bool  # no room in the exposure budget of its make or of the fleet
     resolved: int  # machines of its make that have resolved, over all rings
     in_share: bool
     later_ring_open: bool  # outside the share: the last ring whose pick it also meets has opened
@@ -121,4 +122,13 @@ def _times(ask: Ask) -> Refusal | None:
     return None
 
 
-RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _ring, _times)
+def _budget(ask: Ask) -> Refusal | None:
+    """Said early; the store's conditional statement decides."""
+    if ask.budget_full:
+        return Refusal(
+            "budget_reached", "more in flight would put more machines at risk than the policy allows", 1800, "at_risk"
+        )
+    return None
+
+
+RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _ring, _times, _budget)

@@ -21,7 +21,7 @@ from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, 
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
 from gate.flows import when
-from gate.ports import Gate, GrantLimits, Tx
+from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
     ClaimState.HEALTHY,
@@ -31,7 +31,7 @@ RESOLVED = {
     ClaimState.SILENT,
     ClaimState.RELAPSED,
 }
-OFFERED = (RolloutState.RUNNING, RolloutState.HALTED, RolloutState.HELD, RolloutState.DONE)
+NOWHERE = Standing(None, None, None, None, False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,10 +199,8 @@ def limit_of(policy: Policy, budget: Budget) -> tuple[int, bool]:
 
 
 def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:
-    for rollout in tx.rollouts(source=source, limit=50):
-        if rollout.release == release:
-            return rollout
-    return None
+    found = tx.rollout_of(release)
+    return found if found is not None and found.source == source else None
 
 
 def ask_of(
@@ -219,15 +217,11 @@ def ask_of(
     policy = gate.policy(rollout.policy_version) if rollout else None
     picked = policy is not None and machine.ring in {ring.name for ring in policy.rings}
     position = policy.index(machine.ring) if policy and picked else -1
-    rings = tx.rings(rollout.id) if rollout else []
-    ring = next((row for row in rings if row.ring == machine.ring), None)
-    strata = tx.strata(rollout.id) if rollout else []
-    stratum = _stratum(strata, machine)
-    mine = [row for row in strata if row.make == machine.make]
+    standing = tx.standing(rollout.id, machine.ring, machine.make) if rollout else NOWHERE
+    stratum, budgets = standing.stratum, [b for b in (standing.make, standing.fleet) if b is not None]
     site = tx.site(machine.site)
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
     session = tx.session(machine.id)
-    budget = next((b for b in tx.budgets(rollout.id) if b.make == machine.make), None) if rollout else None
     ask = admission.Ask(
         now=now,
         machine=machine if picked else replace(machine, ring=""),
@@ -235,12 +229,13 @@ def ask_of(
         known_release=known is not None and known.source == source,
         rollout=rollout,
         ring_path=f"rings[{position}]",
-        ring_opened_at=ring.opened_at if ring else None,
+        ring_opened_at=standing.ring.opened_at if standing.ring else None,
         stratum=stratum,
-        stopped=budget is not None and budget.stopped,
-        resolved=sum(row.healthy + row.bad for row in mine),
+        stopped=any(budget.stopped for budget in budgets),
+        budget_full=any(budget.in_flight >= budget.limit for budget in budgets),
+        resolved=standing.make.healthy + standing.make.failed if standing.make else 0,
         in_share=_in_share(rollout, stratum, machine),
-        later_ring_open=bool(rings) and rings[-1].opened_at is not None,
+        later_ring_open=standing.last_ring_open,
         installed=bool(session and session.installed.get(source) == release),
         own=own,
         live=tx.live_claim(machine.id),
@@ -250,10 +245,6 @@ def ask_of(
         sole=tx.is_sole(machine.site, machine.role),
     )
     return ask, policy
-
-
-def _stratum(strata: list[Stratum], machine: Machine) -> Stratum | None:
-    return next((row for row in strata if (row.ring, row.make) == (machine.ring, machine.make)), None)
 
 
 def _in_share(rollout: Rollout | None, stratum: Stratum | None, machine: Machine) -> bool:

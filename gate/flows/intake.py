@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
@@ -170,8 +169,6 @@ def cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, li
     total = sum(len(ranks) for ranks in by_make.values())
     for make, ranks in sorted(by_make.items()):
         count = len(ranks)
-        share = 1.0 if settings.share is None else settings.share
-        taking = min(count, max(math.ceil(share * count - 1e-9), settings.at_least))
-        cut = 1.0 if taking == count else sorted(ranks)[taking - 1]
+        taking, cut = makes.drawn(ranks, settings.share, settings.at_least)
         strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
     return total, strata

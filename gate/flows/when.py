@@ -18,6 +18,7 @@ from gate.core.times import OpenDuration
 from gate.ports import Gate, Tx
 
 HORIZON = timedelta(days=21)
+NEAR = timedelta(days=2)
 BOOT_LEAD = timedelta(minutes=90)  # tills are commonly booted 90 minutes before opening
 
 
@@ -39,7 +40,7 @@ def deadline(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime,
     intervals = opened(gate, site, now, now + HORIZON)
     start = now
     if natural and site is not None and not site.always_on:
-        today = next((one for one in intervals if one.end_at > now), None)
+        today = calendar.opening_day(intervals, now)
         start = today.end_at if today and today.start_at <= now else now
     limit = calendar.add(intervals, start, settings.deadline, policy.zone)
     return (limit or now + HORIZON) + claim.stay_up
@@ -64,9 +65,12 @@ def window_wait(
     windows = [policy.windows[name] for name in names if name in policy.windows]
     if not windows:
         return None
-    inside, until = calendar.window_until(windows, opened(gate, site, now - HORIZON, now + HORIZON), now)
-    if inside:
-        return None
+    for ahead in (NEAR, HORIZON):
+        inside, until = calendar.window_until(windows, opened(gate, site, now - NEAR, now + ahead), now)
+        if inside:
+            return None
+        if until is not None:
+            break
     return Wait(", ".join(names), f"windows.{names[0]}", until)
 
 
@@ -76,7 +80,7 @@ def freeze_wait(gate: Gate, policy: Policy, site: Site | None, now: datetime) ->
     for index, freeze in enumerate(policy.freezes):
         if always and (freeze.start is not None or freeze.duty):
             continue
-        intervals = opened(gate, site, now - timedelta(days=1), now + HORIZON) if freeze.start else ()
+        intervals = opened(gate, site, now - NEAR, now + NEAR) if freeze.start else ()
         frozen, until = calendar.frozen_until(freeze, intervals, now, policy.zone, BOOT_LEAD, False)
         if frozen:
             return Wait(freeze.name, f"freeze[{index}]", until)

@@ -167,7 +167,7 @@ class RolloutRow(SQLModel, table=True):
     __table_args__ = (Index("rollouts_source", "source", "number"), Index("rollouts_state", "state"))
     number: int | None = Field(default=None, primary_key=True)
     id: str = Field(unique=True)
-    release: str = Field(foreign_key="releases.id")
+    release: str = Field(foreign_key="releases.id", index=True)
     source: str
     state: str
     reached: int

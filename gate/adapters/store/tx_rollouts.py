@@ -12,7 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, pack, table
-from gate.core.model import Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.ports import Standing
 
 RELEASES = table(tables.ReleaseRow)
 CURSORS = table(tables.CursorRow)
@@ -26,6 +27,19 @@ def to_rollout(row: Any) -> Rollout:
     """Row -> core."""
     values = {name: row[name] for name in Rollout.__slots__}
     return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+def to_budget(row: Any) -> Budget:
+    """Row -> core."""
+    return Budget(
+        row["rollout"],
+        row["make"],
+        row["in_flight"],
+        row["allowed"],
+        row["healthy"],
+        row["failed"],
+        bool(row["stopped"]),
+    )
 
 
 class RolloutsTx(Rows):
@@ -121,20 +135,29 @@ class RolloutsTx(Rows):
         found = self._all(select(STRATA).where(STRATA.c.rollout == rollout_id).order_by(STRATA.c.ring, STRATA.c.make))
         return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
 
+    def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
+        """Ring, stratum and budgets of one place: three statements, however large the rollout."""
+        ends = select(RINGS).where(RINGS.c.rollout == rollout_id).order_by(RINGS.c.position)
+        rings = [RingState(**row) for row in self._all(ends)]
+        stratum = self._one(STRATA, STRATA.c.rollout == rollout_id, STRATA.c.ring == ring, STRATA.c.make == make)
+        budgets = self._all(select(BUDGETS).where(BUDGETS.c.rollout == rollout_id, BUDGETS.c.make.in_([make, FLEET])))
+        by_make = {row["make"]: to_budget(row) for row in budgets}
+        return Standing(
+            ring=next((row for row in rings if row.ring == ring), None),
+            stratum=Stratum(**{**stratum, "open": bool(stratum["open"])}) if stratum else None,
+            make=by_make.get(make),
+            fleet=by_make.get(FLEET),
+            last_ring_open=bool(rings) and rings[-1].opened_at is not None,
+        )
+
+    def rollout_of(self, release_id: str) -> Rollout | None:
+        newest = select(ROLLOUTS).where(ROLLOUTS.c.release == release_id).order_by(ROLLOUTS.c.number.desc()).limit(1)
+        row = self._connection.execute(newest).mappings().first()
+        return to_rollout(row) if row else None
+
     def budgets(self, rollout_id: str) -> list[Budget]:
         found = self._all(select(BUDGETS).where(BUDGETS.c.rollout == rollout_id))
-        return [
-            Budget(
-                row["rollout"],
-                row["make"],
-                row["in_flight"],
-                row["allowed"],
-                row["healthy"],
-                row["failed"],
-                bool(row["stopped"]),
-            )
-            for row in found
-        ]
+        return [to_budget(row) for row in found]
 
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         where = [RINGS.c.rollout == ring.rollout, RINGS.c.ring == ring.ring]

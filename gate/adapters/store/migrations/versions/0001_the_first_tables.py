@@ -203,6 +203,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("id"),
     )
     with op.batch_alter_table("rollouts", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_rollouts_release"), ["release"], unique=False)
         batch_op.create_index("rollouts_source", ["source", "number"], unique=False)
         batch_op.create_index("rollouts_state", ["state"], unique=False)
 
@@ -397,6 +398,7 @@ def downgrade() -> None:
     with op.batch_alter_table("rollouts", schema=None) as batch_op:
         batch_op.drop_index("rollouts_state")
         batch_op.drop_index("rollouts_source")
+        batch_op.drop_index(batch_op.f("ix_rollouts_release"))
 
     op.drop_table("rollouts")
     op.drop_table("machine_sessions")

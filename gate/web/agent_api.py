@@ -1,0 +1,361 @@
+"""The write plane: a WSGI callable in front of everything else that answers ``/v1`` and nothing more.
+
+- No Flask, no cookies, no headers but length and type: who calls is who signed.
+- In this order: path, method, length, size, type, body, envelope, signature, JSON, audience; only then the store.
+- A call is one function in the group commit: it reads the machine again, takes the call, acts and stores the answer.
+- Every error has the one JSON shape. What nobody expected is logged and answered 503; it consumes nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import secrets
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
+
+import msgspec
+
+from gate.core.errors import CallerError, Conflict, Forbidden, GateError, Malformed, NotFound, Unauthenticated
+from gate.core.model import Claim, ClaimState, Machine, MachineStatus
+from gate.core.verdict import Refusal
+from gate.flows import machines
+from gate.flows.claims import Report
+from gate.flows.machines import Answer, Call, Enrolment, SlowDown
+from gate.ports import Clock, Gate, Store, Tx
+from gate.web import openapi, wire
+from gate.web.limits import Buckets
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+Environ = Mapping[str, Any]
+Start = Callable[..., Any]
+Wsgi = Callable[[dict[str, Any], Start], Iterable[bytes]]
+UNAVAILABLE_S = 30
+KNOWN_KEYS = 50_000
+
+
+class Commit(Protocol):
+    """The group commit: runs ``act`` in a savepoint of a shared transaction and returns when it is durable."""
+
+    def submit(self, act: Callable[[Tx], T]) -> T:
+        """What ``act`` returned or raised; Unavailable when it cannot be made durable in time."""
+
+
+class Signed(Protocol):
+    """One envelope that was read."""
+
+    @property
+    def payload_type(self) -> str: ...
+    @property
+    def payload(self) -> bytes: ...
+    @property
+    def keyid(self) -> str: ...
+    def verify(self, key: bytes) -> bool: ...
+
+
+class Envelopes(Protocol):
+    """What ``gate.adapters.envelopes`` offers; the module itself is passed in."""
+
+    def read_envelope(self, raw: bytes) -> Signed: ...
+    def read_json(self, raw: bytes) -> Any: ...
+    def read_key(self, text: str) -> bytes: ...
+
+
+class Signer(Protocol):
+    """The response key."""
+
+    @property
+    def public_key(self) -> str: ...
+    def seal(self, payload_type: str, payload: bytes) -> bytes: ...
+
+
+@dataclass(frozen=True, slots=True)
+class AgentApiParts:
+    """All that the write plane needs."""
+
+    store: Store
+    commit: Commit
+    gate: Gate
+    clock: Clock
+    envelopes: Envelopes
+    signer: Signer
+    gate_id: str
+    root_sha256: str
+    poll_after_s: Callable[[str], int]
+    """Seconds until a machine should come again, jittered by a hash of its id."""
+    timestamp_version: Callable[[], int]
+    sources: Callable[[], Sequence[Mapping[str, Any]]]
+    """``{source, kind, boot_critical}`` of each source."""
+    place: Callable[[Tx, Machine], tuple[str, str]]
+    """(ring, make) of a machine under the active policy."""
+    claim: Callable[[Tx, Gate, Machine, str, str, str, datetime], tuple[Claim, bool] | Refusal]
+    report: Callable[[Tx, Gate, Machine, Report, datetime], tuple[Claim, ClaimState]]
+    probes: Callable[[Claim], Sequence[str]] = lambda _: ()
+    fresh: Callable[[], str] = lambda: secrets.token_hex(16)
+    enrolments: Buckets = field(default_factory=lambda: Buckets(60, 1.0))
+
+
+class Refused(CallerError):
+    """A request that HTTP itself already forbids."""
+
+    def __init__(self, status: int, kind: str, detail: str, **headers: str) -> None:
+        super().__init__(kind, detail)
+        self.status = status
+        self.headers = headers
+
+
+Door = Callable[["AgentApi", Environ], tuple[int, bytes]]
+
+
+class AgentApi:
+    """``/v1`` is answered here, every other path by ``inner``."""
+
+    def __init__(self, parts: AgentApiParts, inner: Wsgi | None = None) -> None:
+        self._parts = parts
+        self._inner = inner
+        self._keys: dict[str, bytes] = {}
+        self._openapi = openapi.document()
+
+    def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if self._inner is not None and path != "/v1" and not path.startswith("/v1/"):
+            return self._inner(environ, start_response)
+        headers: dict[str, str] = {}
+        try:
+            status, body = _door(path, environ.get("REQUEST_METHOD", ""))(self, environ)
+        except GateError as problem:
+            status, body, headers = _problem(problem)
+        except Exception:
+            log.exception("a call of the write plane failed: %s", path if path in ROUTES else "unknown path")
+            status, body, headers = _unavailable()
+        headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
+        headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+        start_response(f"{status} {REASONS[status]}", list(headers.items()))
+        return [body]
+
+    def openapi(self, _: Environ) -> tuple[int, bytes]:
+        """The document that describes this API."""
+        return 200, self._openapi
+
+    def challenge(self, environ: Environ) -> tuple[int, bytes]:
+        """A nonce for one enrolment."""
+        parts, now = self._parts, self._parts.clock.now()
+        self._slow_down(environ, now)
+        nonce = parts.fresh()
+        expires_at = parts.commit.submit(lambda tx: machines.challenge(tx, nonce, now))
+        return 200, wire.write(
+            wire.ChallengeAnswer(nonce, expires_at, parts.gate_id, parts.root_sha256, parts.signer.public_key)
+        )
+
+    def enrol(self, environ: Environ) -> tuple[int, bytes]:
+        """A new key asks to join; it signs its own request."""
+        parts, now = self._parts, self._parts.clock.now()
+        raw = _body(environ)
+        self._slow_down(environ, now)
+        envelope = self._envelope(raw, "enrol")
+        said = wire.read(wire.Enrol, parts.envelopes.read_json(envelope.payload))
+        key = parts.envelopes.read_key(said.public_key)
+        if not envelope.verify(key) or said.aud != parts.gate_id:
+            raise Unauthenticated
+        wanted = Enrolment(
+            said.code, said.nonce, said.public_key, envelope.keyid, said.facts, _sha256(envelope.payload)
+        )
+        answer = parts.commit.submit(lambda tx: machines.enrol(tx, wanted, parts.root_sha256, now))
+        return answer.status, answer.text.encode()
+
+    def checkin(self, environ: Environ) -> tuple[int, bytes]:
+        """A sign of life; the answer is signed by the response key."""
+        status, body = self._call(environ, "checkin", wire.CheckInCall, self._checkin)
+        return status, self._parts.signer.seal(wire.ANSWER_TYPE, body) if status == 200 else body
+
+    def claims(self, environ: Environ) -> tuple[int, bytes]:
+        """May I have this release now?"""
+        return self._call(environ, "claim", wire.ClaimCall, self._claim)
+
+    def reports(self, environ: Environ) -> tuple[int, bytes]:
+        """A claim has reached a step."""
+        return self._call(environ, "report", wire.ReportCall, self._report)
+
+    def _call(
+        self,
+        environ: Environ,
+        kind: str,
+        shape: type[Any],
+        act: Callable[[Tx, Call, Any, datetime], Answer],
+    ) -> tuple[int, bytes]:
+        parts = self._parts
+        envelope = self._envelope(_body(environ), kind)
+        key = self._key(envelope.keyid)
+        if key is None or not envelope.verify(key):
+            raise Unauthenticated
+        said = wire.read(shape, parts.envelopes.read_json(envelope.payload))
+        if said.aud != parts.gate_id:
+            raise Unauthenticated
+        now = parts.clock.now()
+        digest = _sha256(envelope.payload)
+
+        def once(tx: Tx) -> Answer:
+            machine = tx.machine_by_key(envelope.keyid)
+            if machine is None or machine.status is MachineStatus.REVOKED or machine.id != said.machine:
+                raise Unauthenticated
+            if machine.status is MachineStatus.PENDING:
+                wait = parts.poll_after_s(machine.id)
+                raise Forbidden("pending", "a person has to accept this machine first", retry_after_s=wait)
+            call = machines.take_call(tx, machine, kind, digest, said.seq, said.challenge, now)
+            return call if isinstance(call, Answer) else act(tx, call, said, now)
+
+        answer = parts.commit.submit(once)
+        return answer.status, answer.text.encode()
+
+    def _checkin(self, tx: Tx, call: Call, said: wire.CheckInCall, now: datetime) -> Answer:
+        parts = self._parts
+        core = wire.checkin_of(said)
+        machine = machines.checkin(tx, call.machine, core, lambda other: parts.place(tx, other), now)
+        challenge = parts.fresh()
+        body = wire.write(
+            wire.CheckInAnswer(
+                client_nonce=said.client_nonce,
+                machine=machine.id,
+                status=machine.status.value,
+                ring=machine.ring,
+                make=machine.make,
+                challenge=challenge,
+                seq=said.seq,
+                server_time=now,
+                timestamp_version=parts.timestamp_version(),
+                poll_after_s=parts.poll_after_s(machine.id),
+                sources=[wire.read(wire.SourceShape, dict(source)) for source in parts.sources()],
+            )
+        )
+        return machines.answer_call(tx, call, Answer(200, body.decode()), now, challenge=challenge, said=core)
+
+    def _claim(self, tx: Tx, call: Call, said: wire.ClaimCall, now: datetime) -> Answer:
+        parts = self._parts
+        found = parts.claim(tx, parts.gate, call.machine, said.source, said.release, said.boot_id, now)
+        if isinstance(found, Refusal):
+            answer = Answer(409, wire.refusal(found).decode())
+        else:
+            claim, created = found
+            answer = Answer(201 if created else 200, wire.claim_answer(claim, parts.probes(claim)).decode())
+        return machines.answer_call(tx, call, answer, now)
+
+    def _report(self, tx: Tx, call: Call, said: wire.ReportCall, now: datetime) -> Answer:
+        parts = self._parts
+        try:
+            claim, state = parts.report(tx, parts.gate, call.machine, wire.report_of(said), now)
+            answer = Answer(202, wire.write(wire.ReportAnswer(claim.id, state.value)).decode())
+        except Conflict as problem:
+            seen = {"kind": problem.kind, "claim": said.claim, "step": said.step.value, "release": said.release}
+            tx.append("report_refused", f"machine:{call.machine.id}", call.machine.id, now, seen)
+            answer = Answer(409, wire.write(wire.Problem(problem.kind, problem.detail)).decode())
+        return machines.answer_call(tx, call, answer, now)
+
+    def _envelope(self, raw: bytes, kind: str) -> Signed:
+        envelope = self._parts.envelopes.read_envelope(raw)
+        if envelope.payload_type != wire.PAYLOAD_TYPES[kind]:
+            raise Malformed("bad_envelope", f"payloadType here is {wire.PAYLOAD_TYPES[kind]}")
+        return envelope
+
+    def _key(self, keyid: str) -> bytes | None:
+        """The key of a keyid, which never changes; whether its machine may speak is asked in the transaction."""
+        key = self._keys.get(keyid)
+        if key is None and len(keyid) == 64 and keyid.isascii() and keyid.isalnum():
+            with self._parts.store.read() as tx:
+                machine = tx.machine_by_key(keyid)
+            if machine is not None:
+                key = bytes.fromhex(machine.public_key)
+                if len(self._keys) >= KNOWN_KEYS:
+                    self._keys.clear()
+                self._keys[keyid] = key
+        return key
+
+    def _slow_down(self, environ: Environ, now: datetime) -> None:
+        wait = self._parts.enrolments.wait_s(environ.get("REMOTE_ADDR", ""), now)
+        if wait:
+            raise SlowDown("too many enrolments from this address", wait)
+
+
+ROUTES: dict[str, dict[str, Door]] = {
+    "/v1/openapi.json": {"GET": AgentApi.openapi},
+    "/v1/enrol/challenge": {"GET": AgentApi.challenge},
+    "/v1/enrol": {"POST": AgentApi.enrol},
+    "/v1/checkin": {"POST": AgentApi.checkin},
+    "/v1/claims": {"POST": AgentApi.claims},
+    "/v1/reports": {"POST": AgentApi.reports},
+}
+REASONS = {
+    200: "OK",
+    201: "Created",
+    202: "Accepted",
+    400: "Bad Request",
+    401: "Unauthorized",
+    403: "Forbidden",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    408: "Request Timeout",
+    409: "Conflict",
+    411: "Length Required",
+    413: "Content Too Large",
+    415: "Unsupported Media Type",
+    429: "Too Many Requests",
+    503: "Service Unavailable",
+}
+
+
+def _door(path: str, method: str) -> Door:
+    doors = ROUTES.get(path)
+    if doors is None:
+        raise NotFound("there is no such path under /v1")
+    if method not in doors:
+        raise Refused(405, "method_not_allowed", f"use {', '.join(doors)} here", Allow=", ".join(doors))
+    return doors[method]
+
+
+def _body(environ: Environ) -> bytes:
+    stated = str(environ.get("CONTENT_LENGTH") or "")
+    if environ.get("HTTP_TRANSFER_ENCODING") or not (stated.isascii() and stated.isdigit()):
+        raise Refused(411, "length_required", "state the Content-Length")
+    if len(stated) > 9 or int(stated) > wire.MAX_BODY:
+        raise Refused(413, "too_large", f"a body has at most {wire.MAX_BODY} bytes")
+    media = str(environ.get("CONTENT_TYPE") or "").split(";")[0].strip().lower()
+    coding = str(environ.get("HTTP_CONTENT_ENCODING") or "identity").strip().lower()
+    if media != "application/json" or coding != "identity":
+        raise Refused(415, "unsupported_media_type", "a body is application/json, not encoded")
+    wanted, parts = int(stated), []
+    try:
+        while wanted:
+            part = environ["wsgi.input"].read(wanted)
+            if not part:
+                break
+            parts.append(part)
+            wanted -= len(part)
+    except OSError as problem:
+        raise Refused(408, "timeout", "the body did not come in time") from problem
+    if wanted:
+        raise Refused(408, "timeout", "the body ended before its length")
+    return b"".join(parts)
+
+
+def _problem(problem: GateError) -> tuple[int, bytes, dict[str, str]]:
+    if not isinstance(problem, CallerError) and problem.status != 503:
+        log.error("a call of the write plane failed: %s", problem)
+        return _unavailable()
+    more = {name: problem.more[name] for name in ("retry_after_s", "last_seq") if name in problem.more}
+    body = msgspec.json.encode({"kind": problem.kind, "detail": problem.detail, **more})
+    headers = dict(getattr(problem, "headers", {}))
+    if problem.status in (429, 503):
+        headers["Retry-After"] = str(more.get("retry_after_s", UNAVAILABLE_S))
+    return problem.status, body, headers
+
+
+def _unavailable() -> tuple[int, bytes, dict[str, str]]:
+    body = wire.write(wire.Problem("unavailable", "try again later", UNAVAILABLE_S))
+    return 503, body, {"Retry-After": str(UNAVAILABLE_S)}
+
+
+def _sha256(payload: bytes) -> str:
+    return hashlib.sha256(payload).hexdigest()
