@@ -1,0 +1,137 @@
+"""The read plane over HTTP: ``/metadata/`` and ``/content/`` from the published directory, in front of Flask.
+
+- GET and HEAD only; a name that the layout does not know is 404, so no path ever leaves the directory.
+- ETag and Last-Modified; ``If-None-Match`` and ``If-Modified-Since`` are answered before ``Range``.
+- Versioned files are immutable for caches; ``timestamp.json`` must be asked for again; a 404 is never cached.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterable, Iterator
+from email.utils import formatdate, parsedate_to_datetime
+from pathlib import Path
+from typing import Any, BinaryIO
+
+Start = Callable[..., Any]
+Wsgi = Callable[[dict[str, Any], Start], Iterable[bytes]]
+
+SLUG = r"[a-z0-9][a-z0-9-]{0,40}"
+METADATA = re.compile(r"/metadata/(timestamp|\d{1,10}\.[a-z0-9][a-z0-9-]{0,60})\.json\Z", re.ASCII)
+CONTENT = re.compile(rf"/content/(blobs/[0-9a-f]{{64}}|{SLUG}/[0-9a-f]{{64}}\.[0-9a-f]{{64}}\.json)\Z", re.ASCII)
+RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})\Z", re.ASCII)
+PART = 1 << 16
+
+
+class StaticPlane:
+    """Answers the read plane's paths; every other path goes to ``inner``."""
+
+    def __init__(self, folder: Path, inner: Wsgi) -> None:
+        self._folder = str(folder)
+        self._inner = inner
+
+    def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith(("/metadata/", "/content/")):
+            return self._inner(environ, start_response)
+        method = environ.get("REQUEST_METHOD", "GET")
+        if method not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
+            return []
+        if not (METADATA.match(path) or CONTENT.match(path)):
+            return _missing(start_response)
+        try:
+            file = open(self._folder + path, "rb", opener=_no_link)  # noqa: SIM115  (closed by who reads it)
+        except OSError:
+            return _missing(start_response)
+        return _answer(file, path, method, environ, start_response)
+
+
+def _answer(file: BinaryIO, path: str, method: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    found = os.fstat(file.fileno())
+    tag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+    fresh = "no-cache" if path == "/metadata/timestamp.json" else "public, max-age=31536000, immutable"
+    headers = [
+        ("ETag", tag),
+        ("Last-Modified", formatdate(int(found.st_mtime), usegmt=True)),
+        ("Cache-Control", fresh),
+        ("Accept-Ranges", "bytes"),
+        ("X-Content-Type-Options", "nosniff"),
+    ]
+    if _unchanged(environ, tag, int(found.st_mtime)):
+        file.close()
+        start_response("304 Not Modified", headers)
+        return []
+    kind = "application/json" if path.endswith(".json") else "application/octet-stream"
+    first, last = 0, found.st_size - 1
+    status = "200 OK"
+    asked = environ.get("HTTP_RANGE", "")
+    if asked and environ.get("HTTP_IF_RANGE", tag) == tag:
+        wanted = _range(asked, found.st_size)
+        if wanted == "bad":
+            file.close()
+            bad = [("Content-Range", f"bytes */{found.st_size}"), ("Content-Length", "0")]
+            start_response("416 Range Not Satisfiable", headers + bad)
+            return []
+        if isinstance(wanted, tuple):
+            first, last = wanted
+            status = "206 Partial Content"
+            headers.append(("Content-Range", f"bytes {first}-{last}/{found.st_size}"))
+    length = last - first + 1
+    start_response(status, [*headers, ("Content-Type", kind), ("Content-Length", str(length))])
+    if method == "HEAD":
+        file.close()
+        return []
+    if length <= PART:
+        with file:
+            file.seek(first)
+            return [file.read(length)]
+    return _parts(file, first, length)
+
+
+def _parts(file: BinaryIO, first: int, length: int) -> Iterator[bytes]:
+    with file:
+        file.seek(first)
+        while length > 0 and (part := file.read(min(PART, length))):
+            length -= len(part)
+            yield part
+
+
+def _unchanged(environ: dict[str, Any], tag: str, modified: int) -> bool:
+    asked = environ.get("HTTP_IF_NONE_MATCH")
+    if asked is not None:
+        return asked.strip() == "*" or tag in {one.strip().removeprefix("W/") for one in asked.split(",")}
+    since = environ.get("HTTP_IF_MODIFIED_SINCE")
+    if not since:
+        return False
+    try:
+        return modified <= int(parsedate_to_datetime(since).timestamp())
+    except (ValueError, TypeError, OverflowError):
+        return False
+
+
+def _range(asked: str, size: int) -> tuple[int, int] | str | None:
+    """(first, last); ``bad`` when it cannot be satisfied; None when it is no single range and is ignored."""
+    match = RANGE.match(asked.strip())
+    if match is None or (not match[1] and not match[2]):
+        return None
+    if not match[1]:
+        count = min(int(match[2]), size)
+        return (size - count, size - 1) if count else "bad"
+    first = int(match[1])
+    last = min(int(match[2]), size - 1) if match[2] else size - 1
+    if match[2] and int(match[2]) < first:
+        return None
+    return (first, last) if first < size else "bad"
+
+
+def _missing(start_response: Start) -> Iterable[bytes]:
+    body = b"not found\n"
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
+    start_response("404 Not Found", headers)
+    return [body]
+
+
+def _no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
