@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,13 +18,25 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from gate.adapters import envelopes, keys
 from gate.adapters.calendar import OpeningCalendar
+from gate.adapters.envelopes import ResponseKey
+from gate.adapters.plugins import ChildPlugins
+from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import parse_text
+from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.store.sql import SqlStore
-from gate.core.errors import Malformed, NotFound
+from gate.adapters.store.writer import GroupCommit
+from gate.config import Settings, load
+from gate.core.errors import GateError, Malformed, NotFound, OperatorError
+from gate.core.model import Machine
 from gate.core.policy import Policy
-from gate.ports import Gate
+from gate.flows import claims, edits, people
+from gate.ports import Clock, Gate, Tx
 from gate.sim import run, scenario
+from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
+from gate.web.static_plane import StaticPlane
+from gate.worker import Worker, WorkerParts
 
 SHIPPED = "gate.sim"
 
@@ -51,6 +68,10 @@ class OneText:
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """Nobody in particular."""
         return "the scenario's policy", datetime.fromtimestamp(0, UTC), ""
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """There is one version only."""
+        return commit == ancestor
 
 
 def policy_reader(read: Callable[[str], str]) -> Callable[[str], Policy]:
@@ -98,3 +119,264 @@ def simulation(plan: scenario.Scenario, policy_text: str, folder: Path) -> run.S
     store.upgrade()
     gate = Gate(policy=lambda _: policy, texts=texts, hours=OpeningCalendar(policy.timezone))
     return run.Simulation(plan, store, gate, texts.commit)
+
+
+@dataclass(frozen=True, slots=True)
+class Created:
+    """What ``gate init`` made."""
+
+    settings: Path
+    link: str
+    unit: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What ``gate init`` asks."""
+
+    fleet: str
+    public_url: str
+    database: str
+    admin: str
+    land: str
+    example: str = "policy"
+    bind: str = "127.0.0.1"
+    port: int = 8400
+    source_s: float = 30.0
+    sources: Mapping[str, Mapping[str, str]] | None = None
+
+
+def init(folder: Path, wishes: Wishes, now: datetime) -> Created:
+    """A new gate in ``folder``: settings, keys, policy repository, database, first publication, one-time admin link.
+
+    Raises:
+        OperatorError: there is one already, or something cannot be written.
+        Malformed: a wish is no good.
+    """
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", wishes.fleet):
+        raise Malformed("bad_field", "a fleet's name is a-z, 0-9 and -, such as sonnen-verbund")
+    file = folder / "gate.toml"
+    if file.exists():
+        raise OperatorError("exists", f"{file} exists: this gate has been made already")
+    text = re.sub(r"(?m)^fleet: .*$", f"fleet: {wishes.fleet}", seed_policy(f"{wishes.example}.yaml"))
+    parse_text(text)
+    folder.mkdir(parents=True, exist_ok=True)
+    data = folder / "data"
+    data.mkdir(mode=0o700)
+    keys.create(data / "keys")
+    commit = GitPolicies.create(data / "policy.git").commit(text, "", wishes.admin, "The first policy", now)
+    file.write_text(_settings_text(wishes), encoding="utf-8")
+    opened = open_gate(file, SystemClock())
+    opened.store.upgrade()
+    link = secrets.token_urlsafe(32)
+    with opened.store.write() as tx:
+        people.add_user(tx, wishes.admin, wishes.admin, "admin", link, "gate init", now)
+        active = edits.activate_head(tx, opened.gate, "gate init", now)
+        assert active is not None
+        assert active.commit == commit
+    opened.publisher.create_root(now)
+    opened.worker().publish(now)
+    opened.close()
+    unit = folder / "gate.service"
+    unit.write_text(_unit(folder), encoding="utf-8")
+    return Created(file, f"{opened.address}/link/{link}", unit)
+
+
+def _settings_text(wishes: Wishes) -> str:
+    lines = [
+        "# How this server runs. What it decides stands in the policy. deploy/README.md explains each line.",
+        f'fleet = "{wishes.fleet}"',
+        'data = "data"',
+        f'database = "{wishes.database or "sqlite:///data/gate.db"}"',
+        f'public_url = "{wishes.public_url}"',
+        f'bind = "{wishes.bind}"',
+        f"port = {wishes.port}",
+        f'land = "{wishes.land}"',
+        f"source_s = {wishes.source_s:g}",
+    ]
+    for name, options in (wishes.sources or {}).items():
+        lines += ["", f"[sources.{name}]", *(f'{key} = "{value}"' for key, value in options.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _unit(folder: Path) -> str:
+    import sys
+
+    program = Path(sys.executable).with_name("gate")
+    template = (resources.files("gate") / "seed" / "gate.service").read_text(encoding="utf-8")
+    return template.replace("{program}", str(program)).replace("{folder}", str(folder.resolve()))
+
+
+class Opened:
+    """A gate that exists: each part is made when it is first needed, so that a halt needs the store alone."""
+
+    def __init__(self, settings: Settings, clock: Clock) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.store = SqlStore(settings.database)
+        self.policies = GitPolicies(settings.policy)
+        self.gate = Gate(
+            policy=policy_reader(self.policies.read),
+            texts=self.policies,
+            hours=OpeningCalendar("Europe/Berlin"),
+        )
+        self.plugins = ChildPlugins(settings.spool, folders=[Path(one) for one in settings.plugin_folders])
+
+    @property
+    def address(self) -> str:
+        """How people and agents reach this gate."""
+        return self.settings.public_url.rstrip("/") or f"http://127.0.0.1:{self.settings.port}"
+
+    @cached_property
+    def publisher(self) -> TufPublisher:
+        """The read plane; needs the keys."""
+        return TufPublisher(self.settings.public, keys.load_signers(self.settings.keys))
+
+    @cached_property
+    def response_key(self) -> ResponseKey:
+        """Signs check-in answers."""
+        return keys.load_response_key(self.settings.keys)
+
+    @cached_property
+    def commit(self) -> GroupCommit:
+        """The shared commit of this process."""
+        return GroupCommit(self.store)
+
+    @cached_property
+    def rules(self) -> ActiveRules:
+        """The active policy, for what no promise rests on."""
+        return ActiveRules(self)
+
+    def worker(self) -> Worker:
+        """A worker on this gate."""
+        return Worker(
+            WorkerParts(
+                store=self.store,
+                gate=self.gate,
+                clock=self.clock,
+                publisher=self.publisher,
+                sources=self.plugins,
+                options=self.settings.sources,
+                response_key=self.response_key.public_key,
+                tick_s=self.settings.tick_s,
+                source_s=self.settings.source_s,
+            )
+        )
+
+    def wsgi(self, inner: Wsgi) -> Wsgi:
+        """Read plane, write plane, and ``inner`` for people."""
+        parts = AgentApiParts(
+            store=self.store,
+            commit=self.commit,
+            gate=self.gate,
+            clock=self.clock,
+            envelopes=envelopes,
+            signer=self.response_key,
+            gate_id=self.settings.fleet,
+            root_sha256=self.publisher.root_sha256,
+            poll_after_s=self.rules.poll_after_s,
+            timestamp_version=self.publisher.timestamp_version,
+            sources=self.rules.sources,
+            place=self._place,
+            claim=claims.claim,
+            report=claims.report,
+        )
+        return StaticPlane(self.settings.public, AgentApi(parts, inner))
+
+    def _place(self, tx: Tx, machine: Machine) -> tuple[str, str]:
+        active = tx.active_policy()
+        return edits.place(tx, self.gate.policy(active.commit), machine) if active else ("", "")
+
+    def close(self) -> None:
+        """Gives the database back."""
+        self.store.close()
+
+
+class ActiveRules:
+    """The active policy as it was at most a second ago: for poll intervals and lists, never for a decision."""
+
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._lock = threading.Lock()
+        self._read_at = -1.0
+        self._policy: Policy | None = None
+
+    def policy(self) -> Policy | None:
+        """The policy."""
+        with self._lock:
+            if time.monotonic() - self._read_at > 1.0:
+                with self._opened.store.read() as tx:
+                    active = tx.active_policy()
+                self._policy = self._opened.gate.policy(active.commit) if active else None
+                self._read_at = time.monotonic()
+            return self._policy
+
+    def poll_after_s(self, machine: str) -> int:
+        """``checkin`` of the defaults, jittered by a tenth with a hash of the machine."""
+        policy = self.policy()
+        seconds = policy.checkin.total_seconds() if policy else 300.0
+        spread = int(hashlib.sha256(machine.encode()).hexdigest()[:4], 16) / 0xFFFF * 0.2 - 0.1
+        return max(1, round(seconds * (1 + spread)))
+
+    def sources(self) -> list[dict[str, Any]]:
+        """``{source, kind, boot_critical}`` of each."""
+        policy = self.policy()
+        rules = policy.sources if policy else ()
+        return [{"source": rule.name, "kind": rule.kind, "boot_critical": rule.boot_critical} for rule in rules]
+
+
+def open_gate(file: Path, clock: Clock | None = None) -> Opened:
+    """The gate of a settings file.
+
+    Raises:
+        OperatorError: the settings are no good.
+    """
+    return Opened(load(file), clock or SystemClock())
+
+
+def pages(opened: Opened) -> Wsgi:
+    """The pages for people."""
+
+    def nothing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("404 Not Found", [("Content-Type", "text/plain")])
+        return [b"not found\n"]
+
+    return nothing
+
+
+def check(opened: Opened) -> list[tuple[str, bool, str]]:
+    """What ``gate doctor`` says: (what, is it good, a sentence)."""
+    found = []
+
+    def one(what: str, act: Callable[[], str]) -> None:
+        try:
+            found.append((what, True, act()))
+        except GateError as problem:
+            found.append((what, False, problem.detail))
+
+    one("database", lambda: _database(opened))
+    one("keys", lambda: f"all keys are here: {len(keys.load_signers(opened.settings.keys)) + 1}")
+    one("policy repository", lambda: f"head {opened.policies.head()[:12]}")
+    one("active policy", lambda: _active(opened))
+    one("read plane", lambda: f"timestamp {opened.publisher.timestamp_version()}")
+    policy = opened.rules.policy() if all(good for _, good, _ in found) else None
+    for rule in policy.sources if policy else ():
+        one(f"source {rule.name}", lambda rule=rule: f"plugin {opened.plugins.describe(rule.plugin).name} answers")  # type: ignore[misc]
+    return found
+
+
+def _database(opened: Opened) -> str:
+    with opened.store.read() as tx:
+        figures = tx.overview()
+    return f"{figures['machines_active']} machines at {figures['sites']} sites"
+
+
+def _active(opened: Opened) -> str:
+    with opened.store.read() as tx:
+        active = tx.active_policy()
+    if active is None:
+        raise OperatorError("no_policy", "no policy is active")
+    if active.problem:
+        raise OperatorError("bad_policy", active.problem)
+    opened.gate.policy(active.commit)
+    return f"commit {active.commit[:12]} since {active.activated_at:%Y-%m-%d %H:%M} UTC"

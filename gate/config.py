@@ -10,7 +10,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +37,11 @@ class Settings:
     """The Land of sites that name none, such as NW."""
     tick_s: float = 1.0
     """Seconds between two rounds of the worker."""
-    poll_s: int = 300
-    """Seconds after which an agent should come again; jittered by a tenth."""
-    sources: Mapping[str, Mapping[str, str]] | None = None
+    source_s: float = 30.0
+    """Seconds between two looks at the sources."""
+    plugin_folders: tuple[str, ...] = ()
+    """Folders that hold source plugins of your own."""
+    sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Options and secrets per source, such as ``[sources.shop-content]`` with ``folder``."""
 
     @property
@@ -75,10 +77,10 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         raise OperatorError("no_settings", f"there is no {path}; `gate init` makes one") from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
-    known = {field.name: field for field in fields(Settings)}
+    known = {one.name for one in fields(Settings)}
     for name in known:
         override = (os.environ if environment is None else environment).get(f"GATE_{name.upper()}")
-        if override is not None and name != "sources":
+        if override is not None and name not in ("sources", "plugin_folders"):
             found[name] = override
     for key in found:
         if key not in known:
@@ -90,9 +92,26 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         raise OperatorError("bad_settings", f"{path}: {', '.join(missing)} missing")
     try:
         found["data"] = (path.parent / found["data"]).resolve()
+        found["database"] = _database(path, str(found["database"]))
         found["port"] = int(found.get("port", 8400))
-        found["poll_s"] = int(found.get("poll_s", 300))
         found["tick_s"] = float(found.get("tick_s", 1.0))
+        found["source_s"] = float(found.get("source_s", 30.0))
+        found["plugin_folders"] = tuple(map(str, found.get("plugin_folders", ())))
+        found["sources"] = _sources(path, found.get("sources", {}))
     except (TypeError, ValueError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
     return Settings(**found)
+
+
+def _sources(path: Path, found: Any) -> dict[str, dict[str, str]]:
+    if not isinstance(found, dict) or not all(isinstance(one, dict) for one in found.values()):
+        raise OperatorError("bad_settings", f"{path}: sources is not a table of tables")
+    return {name: {key: str(value) for key, value in one.items()} for name, one in found.items()}
+
+
+def _database(path: Path, url: str) -> str:
+    """A relative SQLite path is relative to the settings file."""
+    prefix = "sqlite:///"
+    if url.startswith(prefix) and not url.startswith(prefix + "/"):
+        return prefix + str((path.parent / url.removeprefix(prefix)).resolve())
+    return url

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
+from pathlib import Path
 from typing import Any, Protocol
 
 from gate.core.model import (
@@ -26,6 +28,7 @@ from gate.core.model import (
     Stratum,
 )
 from gate.core.policy import Policy
+from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +156,56 @@ class Standing:
     last_ring_open: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Catalogued:
+    """A release as the intake side vouches for it; ``manifest`` are its exact bytes."""
+
+    manifest: bytes
+    first_seen_at: str
+    vendor_signature: str  # good | none | bad
+    counter: int
+
+    @property
+    def hex(self) -> str:
+        """Its digest."""
+        return sha256(self.manifest).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that the read plane should say now. ``rings`` maps ring -> source -> the approval's custom."""
+
+    bundle: Mapping[str, Any]
+    catalog: Mapping[str, Sequence[Catalogued]]
+    rings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    audit_size: int = 0
+    audit_root: str = ""
+
+
+class Publisher(Protocol):
+    """The read plane."""
+
+    @property
+    def root_sha256(self) -> str: ...
+    def timestamp_version(self) -> int: ...
+    def put_blob(self, file: Path, digest: str) -> None:
+        """Stores an artifact's bytes at their digest; idempotent."""
+
+    def reconcile(self, wanted: Wanted, now: datetime) -> int:
+        """Makes the published state what it should be; returns the timestamp's version."""
+
+
+class Sources(Protocol):
+    """Source plugins; every method raises SourceError, and nothing else, when the plugin fails."""
+
+    def discover(self, plugin: str, source: Source, cursor: str) -> Discovered: ...
+    def fetch(self, plugin: str, source: Source, candidate: Candidate) -> tuple[Path, tuple[Fetched, ...]]: ...
+    def verify(
+        self, plugin: str, source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path
+    ) -> Verification: ...
+    def clean(self, source: str) -> None: ...
+
+
 class Tx(Protocol):
     """One transaction."""
 
@@ -209,6 +262,9 @@ class Tx(Protocol):
         """False where source and version exist already."""
 
     def release(self, release_id: str) -> Release | None: ...
+    def releases(self, source: str, limit: int) -> list[Release]:
+        """Newest first."""
+
     def release_by_version(self, source: str, version: str) -> Release | None: ...
     def manifest(self, release_id: str) -> bytes | None: ...
     def next_counter(self, source: str) -> int: ...
@@ -353,6 +409,9 @@ class PolicyTexts(Protocol):
     def read(self, commit: str) -> str: ...
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """Author, date, subject of the commit that changed the line last."""
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Is ``ancestor`` in the history of ``commit``?"""
 
 
 class Hours(Protocol):

@@ -12,7 +12,8 @@ from tuf.api.exceptions import DownloadHTTPError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from gate.adapters import keys
-from gate.adapters.publisher_tuf import Catalogued, TufPublisher, Wanted
+from gate.adapters.publisher_tuf import TufPublisher
+from gate.ports import Catalogued, Wanted
 
 
 class FolderFetcher(FetcherInterface):

@@ -40,6 +40,7 @@ from tuf.api.metadata import (
 )
 
 from gate.core.errors import OperatorError
+from gate.ports import Catalogued, Wanted
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LIFE = {
@@ -54,32 +55,6 @@ LIFE = {
     "timestamp": HOUR,
 }
 KEPT_VERSIONS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogued:
-    """A release as the intake side vouches for it; ``manifest`` are its exact bytes."""
-
-    manifest: bytes
-    first_seen_at: str
-    vendor_signature: str  # good | none | bad
-    counter: int
-
-    @property
-    def hex(self) -> str:
-        """Its digest."""
-        return sha256(self.manifest).hexdigest()
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """All that the read plane should say now. ``rings`` maps ring -> source -> the approval's custom."""
-
-    bundle: Mapping[str, Any]
-    catalog: Mapping[str, Sequence[Catalogued]]
-    rings: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    audit_size: int = 0
-    audit_root: str = ""
 
 
 @dataclass(slots=True)
@@ -208,7 +183,7 @@ class TufPublisher:
             "targets": Targets(expires=now, delegations=self._top(sources)),
             "gate": Targets(expires=now, delegations=self._ring_delegations(rings)),
             "override": before["override"].signed if "override" in before else Targets(expires=now),
-            "policy": Targets(expires=now, targets=_one(_bundle(wanted.bundle))),
+            "policy": Targets(expires=now, targets=_one(_bundle(_kept(wanted.bundle, before)))),
         }
         for source in sources:
             entries = [_catalogued(source, one) for one in wanted.catalog.get(source, ())]
@@ -349,6 +324,15 @@ class TufPublisher:
 def canonical(value: Mapping[str, Any]) -> bytes:
     """Canonical JSON (OLPC) of a custom; integers only."""
     return str(encode_canonical(dict(value))).encode()
+
+
+def _kept(bundle: Mapping[str, Any], before: Mapping[str, Metadata[Targets]]) -> Mapping[str, Any]:
+    """The bundle that stands, where only the policy's version differs: a minimum is not signed anew for that."""
+    if "policy" in before and "policy/bundle" in before["policy"].signed.targets:
+        old = before["policy"].signed.targets["policy/bundle"].unrecognized_fields["custom"]
+        if {**old, "policy_version": ""} == {**bundle, "policy_version": ""}:
+            return dict(old)
+    return bundle
 
 
 def _bundle(custom: Mapping[str, Any]) -> TargetFile:

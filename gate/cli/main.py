@@ -10,6 +10,7 @@ import sys
 
 import click
 
+from gate.cli import act, fleet, start
 from gate.cli.policy import policy
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
@@ -34,5 +35,23 @@ def main() -> None:
     """gate: content updates reach the next ring only after machines have booted with them and stayed healthy."""
 
 
-main.add_command(policy)
-main.add_command(simulate)
+for command in (
+    start.init,
+    start.serve,
+    start.doctor,
+    start.config,
+    act.status,
+    act.why,
+    act.halt,
+    act.resume,
+    act.approve,
+    act.explain,
+    act.audit,
+    act.user,
+    fleet.sites,
+    fleet.machines,
+    fleet.enrol_code,
+    policy,
+    simulate,
+):
+    main.add_command(command)

@@ -141,6 +141,13 @@ class Policy:
         """The zone of every clock time in the policy."""
         return ZoneInfo(self.timezone)
 
+    @property
+    def checkin(self) -> timedelta:
+        """How often a machine should be heard from."""
+        found = self.defaults.own.get("checkin", DEFAULT["checkin"])
+        assert isinstance(found, timedelta)
+        return found
+
     def index(self, ring: str) -> int:
         """The place of a ring in rollout order."""
         return next(i for i, rule in enumerate(self.rings) if rule.name == ring)

@@ -1,6 +1,7 @@
 """A commit is a proposal; the row is the act: the branch head becomes the active policy when it parses.
 
-- A broken head is refused whole: the old policy stays active, and the row says why, for the banner.
+- A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head
+  that does not descend from the active commit: a rewound branch never rules.
 - Memberships (ring and make of every machine) are computed once, here, when a policy becomes active.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gate.core import makes
-from gate.core.errors import GateError
+from gate.core.errors import Conflict, GateError
 from gate.core.model import Machine
 from gate.core.policy import Policy
 from gate.ports import ActivePolicy, Gate, Tx
@@ -26,6 +27,8 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
             tx.policy_problem("")
         return active
     try:
+        if active is not None and not gate.texts.descends(head, active.commit):
+            raise Conflict("rewound", f"it does not descend from the active {active.commit[:12]}")
         policy = gate.policy(head)
     except GateError as problem:
         said = f"commit {head[:12]} is refused: {problem.detail}"

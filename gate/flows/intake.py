@@ -28,6 +28,7 @@ from gate.core.model import (
     Trust,
 )
 from gate.core.policy import Policy
+from gate.hookspecs import Candidate
 from gate.ports import Gate, Tx
 
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
@@ -93,6 +94,39 @@ def candidate_seen(
         return None
     tx.append("release_seen", f"source:{source}", release.id, now, {"version": version, "counter": counter})
     return start_rollout(tx, gate, release, policy_version, now)
+
+
+def unknown(tx: Tx, source: str, candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
+    """The candidates whose version is new, and alarms about known versions that announce other bytes now."""
+    new, alarms = [], []
+    for candidate in candidates:
+        known = tx.release_by_version(source, candidate.version)
+        if known is None:
+            new.append(candidate)
+            continue
+        announced = sorted((a.name, a.length, a.sha256) for a in candidate.artifacts)
+        if announced != sorted((a.name, a.length, a.sha256) for a in known.artifacts):
+            alarms.append(f"{candidate.version} is known with other bytes")
+    return new, alarms
+
+
+def failed(tx: Tx, source: str, kind: str, detail: str, now: datetime) -> None:
+    """An event about a source, once for the same trouble until the source answers again."""
+    subject = f"source:{source}"
+    for event in tx.events(subject=subject, limit=100):
+        if event.kind == kind and event.detail.get("detail") == detail[:1000]:
+            return
+        if event.kind == "source_recovered" and kind == "source_failed":
+            break
+    tx.append(kind, "gate", subject, now, {"detail": detail[:1000]})
+
+
+def recovered(tx: Tx, source: str, now: datetime) -> None:
+    """A source that had failed answers again."""
+    subject = f"source:{source}"
+    last = next((e for e in tx.events(subject=subject, limit=1)), None)
+    if last is not None and last.kind == "source_failed":
+        tx.append("source_recovered", "gate", subject, now)
 
 
 def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now: datetime) -> Rollout:

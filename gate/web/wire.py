@@ -33,7 +33,7 @@ ANSWER_TYPE = "application/vnd.gate.checkin-answer+json"
 Word = Annotated[str, msgspec.Meta(min_length=1, max_length=128)]
 Short = Annotated[str, msgspec.Meta(max_length=128)]
 Text = Annotated[str, msgspec.Meta(max_length=2000)]
-Seconds = Annotated[int | float, msgspec.Meta(ge=0, le=1_000_000_000)]
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)]
 Seq = Annotated[int, msgspec.Meta(ge=1, le=MAX_SEQ)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
 Time = Annotated[datetime, msgspec.Meta(tz=True)]

@@ -73,6 +73,10 @@ class RolloutsTx(Rows):
         row = self._one(RELEASES, RELEASES.c.source == source, RELEASES.c.version == version)
         return self._to_release(row) if row else None
 
+    def releases(self, source: str, limit: int) -> list[Release]:
+        newest = select(RELEASES).where(RELEASES.c.source == source).order_by(RELEASES.c.counter.desc()).limit(limit)
+        return [self._to_release(row) for row in self._connection.execute(newest).mappings()]
+
     @staticmethod
     def _to_release(row: Any) -> Release:
         return Release(

@@ -1,0 +1,191 @@
+"""The policy repository: a bare git repository with one file, read and written by dulwich.
+
+- The branch ``main`` is the proposal; which commit rules is a row in the store.
+- A commit is a compare-and-swap on the branch: it names the head that it was made on.
+- Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dulwich.annotate import annotate_lines
+from dulwich.errors import NotGitRepository
+from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from gate.core.errors import Conflict, GateError, OperatorError
+
+BRANCH = Ref(b"refs/heads/main")
+FILE = b"policy.yaml"
+MOST = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit as history shows it."""
+
+    commit: str
+    author: str
+    at: datetime
+    message: str
+
+
+class GitPolicies:
+    """A bare repository."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    @staticmethod
+    def create(path: Path) -> GitPolicies:
+        """A new, empty repository.
+
+        Raises:
+            OperatorError: there is something already.
+        """
+        if path.exists():
+            raise OperatorError("policy_repository", f"{path} exists")
+        path.mkdir(parents=True)
+        repo = Repo.init_bare(str(path))
+        repo.refs.set_symbolic_ref(Ref(b"HEAD"), BRANCH)
+        repo.close()
+        return GitPolicies(path)
+
+    def head(self) -> str:
+        """The commit at the branch's head.
+
+        Raises:
+            OperatorError: no repository, or no commit.
+        """
+        with self._open() as repo:
+            try:
+                return repo.refs[BRANCH].decode()
+            except KeyError as problem:
+                raise OperatorError("policy_repository", f"{self._path} has no branch main") from problem
+
+    def read(self, commit: str) -> str:
+        """The policy's text in a commit.
+
+        Raises:
+            OperatorError: no such commit, no such file, or not a plain text of at most a megabyte.
+        """
+        with self._open() as repo:
+            return self._read(repo, commit)
+
+    def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
+        """(author, date, first line of the message) of the commit that changed the line (from 1) last.
+
+        Raises:
+            OperatorError: no such commit or line.
+        """
+        with self._open() as repo:
+            lines = annotate_lines(repo.object_store, ObjectID(commit.encode()), FILE)
+            if not 1 <= line <= len(lines):
+                raise OperatorError("policy_repository", f"{commit[:12]} has no line {line}")
+            found = _version(lines[line - 1][0][0])
+            return found.author, found.at, found.message.partition("\n")[0]
+
+    def history(self, limit: int = 50) -> list[Version]:
+        """The branch's commits, newest first."""
+        with self._open() as repo:
+            if BRANCH not in repo.refs:
+                return []
+            walker = repo.get_walker(include=[repo.refs[BRANCH]], max_entries=limit)
+            return [_version(entry.commit) for entry in walker]
+
+    def descends(self, commit: str, ancestor: str) -> bool:
+        """Is ``ancestor`` in the history of ``commit``?"""
+        with self._open() as repo:
+            walker = repo.get_walker(include=[ObjectID(commit.encode())])
+            return any(entry.commit.id == ancestor.encode() for entry in walker)
+
+    def commit(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """A new commit on ``parent`` (empty: the first), which must still be the head; returns its id.
+
+        Raises:
+            Conflict: ``moved``, when the branch has another head by now.
+            OperatorError: the repository cannot be written.
+        """
+        with self._open() as repo:
+            blob = Blob.from_string(text.encode())
+            tree = self._tree(repo, parent)
+            tree.add(FILE, 0o100644, blob.id)
+            made = Commit()
+            made.tree = tree.id
+            made.parents = [ObjectID(parent.encode())] if parent else []
+            who = "".join(char for char in author if char.isprintable() and char not in "<>") or "unknown"
+            made.author = made.committer = f"{who} <{who}@gate>".replace(" ", " ").encode()
+            made.author_time = made.commit_time = int(now.timestamp())
+            made.author_timezone = made.commit_timezone = 0
+            made.encoding = b"UTF-8"
+            made.message = message.encode()
+            for one in (blob, tree, made):
+                repo.object_store.add_object(one)
+            if parent:
+                swapped = repo.refs.set_if_equals(BRANCH, ObjectID(parent.encode()), made.id)
+            else:
+                swapped = repo.refs.add_if_new(BRANCH, made.id)
+            if not swapped:
+                raise Conflict("moved", "somebody else has changed the policy in the meantime")
+            return str(made.id.decode())
+
+    def _tree(self, repo: Repo, parent: str) -> Tree:
+        if not parent:
+            return Tree()
+        before = repo[ObjectID(parent.encode())]
+        assert isinstance(before, Commit)
+        tree = repo[before.tree]
+        assert isinstance(tree, Tree)
+        copy = Tree()
+        for entry in tree.items():
+            assert entry.path is not None
+            assert entry.mode is not None
+            assert entry.sha is not None
+            copy.add(entry.path, entry.mode, entry.sha)
+        return copy
+
+    def _read(self, repo: Repo, commit: str) -> str:
+        try:
+            found = repo[ObjectID(commit.encode())]
+            assert isinstance(found, Commit)
+            tree = repo[found.tree]
+            assert isinstance(tree, Tree)
+            mode, sha = tree[FILE]
+        except (KeyError, AssertionError, ValueError) as problem:
+            raise OperatorError("policy_repository", f"{commit[:12]} has no {FILE.decode()}") from problem
+        if mode not in (0o100644, 0o100755):
+            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not a plain file")
+        blob = repo[sha]
+        if not isinstance(blob, Blob) or len(blob.data) > MOST:
+            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is larger than a megabyte")
+        try:
+            return str(blob.data.decode("utf-8"))
+        except UnicodeDecodeError as problem:
+            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not UTF-8") from problem
+
+    @contextmanager
+    def _open(self) -> Iterator[Repo]:
+        try:
+            repo = Repo(str(self._path))
+        except (NotGitRepository, OSError) as problem:
+            raise OperatorError("policy_repository", f"{self._path} is not a git repository") from problem
+        try:
+            yield repo
+        except GateError:
+            raise
+        except (OSError, KeyError, ValueError) as problem:
+            raise OperatorError("policy_repository", f"{self._path}: {problem}") from problem
+        finally:
+            repo.close()
+
+
+def _version(commit: Commit) -> Version:
+    author = commit.author.decode(errors="replace").partition(" <")[0]
+    at = datetime.fromtimestamp(commit.commit_time, UTC)
+    return Version(commit.id.decode(), author, at, commit.message.decode(errors="replace").strip())

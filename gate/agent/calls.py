@@ -1,0 +1,195 @@
+"""The write plane, the agent's side: signed calls, each with the next ``seq``.
+
+- ``seq`` is on disk before a call is sent. A call that got no answer is sent again with the same bytes.
+- 400, 401, 403, 429 and 503 consume nothing; a 409 is an answer.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gate.agent import envelopes
+from gate.agent.errors import Misuse, Refused, Unreachable, Untrusted
+from gate.agent.http import Http
+from gate.agent.state import Identity, State, StateFolder
+
+SENDS = 3
+PATHS = {"checkin": "/v1/checkin", "claim": "/v1/claims", "report": "/v1/reports"}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckInAnswer:
+    """What the gate says to a check-in, verified."""
+
+    status: str
+    ring: str
+    make: str
+    challenge: str
+    timestamp_version: int
+    poll_after_s: int
+    sources: Mapping[str, bool]  # source -> boot_critical
+
+
+class WritePlane:
+    """Calls of one machine."""
+
+    def __init__(self, http: Http, key: bytes, identity: Identity, folder: StateFolder) -> None:
+        self._http = http
+        self._key = key
+        self._identity = identity
+        self._folder = folder
+
+    def check_in(self, state: State, response_key: str, fields: dict[str, Any]) -> CheckInAnswer:
+        """A sign of life; the answer must be signed, for this machine and this call.
+
+        Raises:
+            Refused, Unreachable, Untrusted.
+        """
+        nonce = secrets.token_hex(16)
+        raw = self._call("checkin", state, {"client_nonce": nonce, **fields})
+        found = envelopes.open_answer(raw, response_key)
+        if (found.get("client_nonce"), found.get("machine")) != (nonce, self._identity.machine):
+            raise Untrusted("the answer is for another call")
+        try:
+            sources = {str(one["source"]): bool(one["boot_critical"]) for one in found["sources"]}
+            answer = CheckInAnswer(
+                status=str(found["status"]),
+                ring=str(found["ring"]),
+                make=str(found["make"]),
+                challenge=str(found["challenge"]),
+                timestamp_version=int(found["timestamp_version"]),
+                poll_after_s=max(int(found["poll_after_s"]), 1),
+                sources=sources,
+            )
+        except (KeyError, TypeError, ValueError) as problem:
+            raise Untrusted("the answer cannot be read") from problem
+        state.challenge = answer.challenge
+        return answer
+
+    def claim(self, state: State, source: str, release: str, boot_id: str) -> dict[str, Any]:
+        """Asks for a claim.
+
+        Raises:
+            Refused: with the kind of the protocol. Unreachable, Untrusted.
+        """
+        return _object(self._call("claim", state, {"source": source, "release": release, "boot_id": boot_id}))
+
+    def report(self, state: State, fields: dict[str, Any]) -> dict[str, Any]:
+        """Says which step a claim has reached.
+
+        Raises:
+            Refused, Unreachable, Untrusted.
+        """
+        return _object(self._call("report", state, fields))
+
+    def _call(self, kind: str, state: State, fields: dict[str, Any], *, again: bool = True) -> bytes:
+        state.seq += 1
+        self._folder.save(state)
+        head = {"aud": self._identity.gate, "machine": self._identity.machine, "seq": state.seq}
+        payload = {**head, "challenge": state.challenge, **fields}
+        status, body = _send(self._http, PATHS[kind], envelopes.seal(self._key, kind, payload))
+        if status in (200, 201, 202):
+            return body
+        problem = _problem(status, body)
+        if problem.kind == "stale_seq" and again and problem.last_seq is not None:
+            state.seq = problem.last_seq
+            return self._call(kind, state, fields, again=False)
+        if status in (400, 401, 403, 429, 503):
+            state.seq -= 1
+            self._folder.save(state)
+        raise problem
+
+
+def enrol(http: Http, folder: StateFolder, code: str, facts: Mapping[str, str]) -> tuple[Identity, str]:
+    """Pins the root that the code names, makes a key, and asks to join; returns who I am and my status.
+
+    Raises:
+        Misuse: the code is no code. Untrusted: the root is not the code's. Refused, Unreachable.
+    """
+    secret, _, root_sha256 = code.strip().partition(".")
+    if not secret or len(root_sha256) != 64:
+        raise Misuse("this is not an enrolment code: <secret>.<64 hex digits>")
+    status, root, _ = http.get("/metadata/1.root.json", 512 * 1024)
+    if status != 200:
+        raise Unreachable(f"the root answered {status}")
+    if hashlib.sha256(root).hexdigest() != root_sha256:
+        raise Untrusted("the gate's root is not the one that the code names")
+    folder.write("root.json", root)
+    key = folder.key()
+    if key is None:
+        key = envelopes.new_key()
+        folder.write("key", key)
+    status, body, _ = http.get("/v1/enrol/challenge", 64 * 1024)
+    if status != 200:
+        raise _problem(status, body)
+    challenge = _object(body)
+    payload = {
+        "aud": challenge["gate"],
+        "code": code.strip(),
+        "nonce": challenge["nonce"],
+        "public_key": envelopes.public_key(key).hex(),
+        "facts": dict(facts),
+    }
+    status, body = _send(http, "/v1/enrol", envelopes.seal(key, "enrol", payload))
+    if status != 202:
+        raise _problem(status, body)
+    found = _object(body)
+    identity = Identity(
+        url=http.url,
+        gate=str(challenge["gate"]),
+        machine=str(found["machine"]),
+        fingerprint=str(found["fingerprint"]),
+        root_sha256=root_sha256,
+    )
+    folder.save_identity(identity)
+    return identity, str(found["status"])
+
+
+def pinned_root(path: Path, identity: Identity) -> bytes:
+    """The root that was pinned at enrolment.
+
+    Raises:
+        Misuse: it is not that one any more.
+    """
+    try:
+        root = path.read_bytes()
+    except OSError as problem:
+        raise Misuse(f"{path} cannot be read") from problem
+    if hashlib.sha256(root).hexdigest() != identity.root_sha256:
+        raise Misuse(f"{path} is not the root that was pinned at enrolment")
+    return root
+
+
+def _send(http: Http, path: str, body: bytes) -> tuple[int, bytes]:
+    for _ in range(SENDS - 1):
+        try:
+            return http.post(path, body)
+        except Unreachable:
+            continue
+    return http.post(path, body)
+
+
+def _problem(status: int, body: bytes) -> Refused:
+    try:
+        found = _object(body)
+        kind, detail = str(found["kind"]), str(found["detail"])
+        wait, last = int(found.get("retry_after_s") or 0), found.get("last_seq")
+    except (Untrusted, KeyError, ValueError, TypeError) as problem:
+        raise Unreachable(f"an answer {status} that is not the gate's") from problem
+    return Refused(status, kind, detail, wait, last if isinstance(last, int) else None)
+
+
+def _object(raw: bytes) -> dict[str, Any]:
+    try:
+        found = json.loads(raw)
+    except (ValueError, RecursionError) as problem:
+        raise Untrusted("an answer is not JSON") from problem
+    if not isinstance(found, dict):
+        raise Untrusted("an answer is not an object")
+    return found

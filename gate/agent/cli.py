@@ -1,0 +1,138 @@
+"""``gate-agent``: enrol, run, once, status.
+
+Exit codes: 0 ok, 1 a person must act, 3 the gate is unreachable or refuses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from gate.agent import calls, settings
+from gate.agent.errors import AgentError, Misuse, Refused, Unreachable
+from gate.agent.http import Http
+from gate.agent.loop import Agent
+from gate.agent.state import StateFolder
+
+DEFAULT = "/var/lib/gate-agent"
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Entry point."""
+    given = _parser().parse_args(argv)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    folder = StateFolder(given.state)
+    try:
+        match given.command:
+            case "enrol":
+                _enrol(folder, given)
+            case "run":
+                _run(folder)
+            case "once":
+                folder.prepare()
+                folder.lock()
+                print(f"next round in {_agent(folder).once():.0f} s")
+            case "status":
+                _status(folder)
+    except AgentError as problem:
+        print(f"gate-agent: {problem}", file=sys.stderr)
+        sys.exit(3 if isinstance(problem, Unreachable | Refused) else 1)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="gate-agent", description="Asks the gate, installs what it approves, reports."
+    )
+    state = Path(os.environ.get("GATE_AGENT_STATE", DEFAULT))
+    parser.add_argument("--state", type=Path, default=state, help=f"the agent's directory ({DEFAULT})")
+    commands = parser.add_subparsers(dest="command", required=True)
+    enrol = commands.add_parser("enrol", help="join a gate with a code")
+    enrol.add_argument("url", help="address of the gate")
+    enrol.add_argument("code", help="enrolment code, as the gate showed it; - reads it from standard input")
+    enrol.add_argument("--fact", action="append", default=[], metavar="NAME=TEXT", help="such as role=till; repeatable")
+    enrol.add_argument(
+        "--source",
+        action="append",
+        default=[],
+        metavar="NAME=PLUGIN:FOLDER",
+        help="where a source's content goes on this machine; repeatable",
+    )
+    enrol.add_argument(
+        "--probe",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="a command that good content satisfies",
+    )
+    commands.add_parser("run", help="rounds until it is stopped")
+    commands.add_parser("once", help="one round")
+    commands.add_parser("status", help="what this agent has and waits for")
+    return parser
+
+
+def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
+    folder.prepare()
+    folder.lock()
+    facts = dict(_pair(text) for text in given.fact)
+    sources: dict[str, dict[str, str]] = {}
+    for name, rest in map(_pair, given.source):
+        plugin, _, target = rest.partition(":")
+        if not plugin or not target:
+            raise Misuse(f"--source {name}={rest} is not NAME=PLUGIN:FOLDER")
+        sources[name] = {"plugin": plugin, "folder": str(Path(target).resolve())}
+    for name, command in map(_pair, given.probe):
+        if name not in sources:
+            raise Misuse(f"--probe {name}: there is no such --source")
+        sources[name]["probe"] = command
+    path = folder.path / "agent.toml"
+    if facts or sources or not path.exists():
+        folder.write("agent.toml", settings.render(facts, sources, {}).encode())
+    code = sys.stdin.readline() if given.code == "-" else given.code
+    identity, status = calls.enrol(Http(given.url), folder, code, settings.load(path).facts)
+    print(f"enrolled as {identity.machine}: {status}\nfingerprint {identity.fingerprint}")
+
+
+def _agent(folder: StateFolder) -> Agent:
+    return Agent(folder, settings.load(folder.path / "agent.toml"))
+
+
+def _run(folder: StateFolder) -> None:
+    folder.prepare()
+    folder.lock()
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    _agent(folder).run(stop)
+
+
+def _status(folder: StateFolder) -> None:
+    identity = folder.identity()
+    if identity is None:
+        print(f"{folder.path}: not enrolled")
+        return
+    state = folder.state()
+    print(f"machine     {identity.machine} ({state.status or 'not heard from yet'})")
+    print(f"gate        {identity.url} ({identity.gate})")
+    print(f"ring, make  {state.ring or '-'}, {state.make or '-'}")
+    for source, one in sorted(state.installed.items()):
+        print(f"installed   {source}: sha256:{one.release[:16]}, before it {one.previous[:16] or 'nothing'}")
+    if state.claim is not None:
+        print(f"in hand     {state.claim.source} {state.claim.version}: {state.claim.step}")
+    for digest, because in state.quarantined.items():
+        print(f"bad here    sha256:{digest[:16]}: {because}")
+    if state.reports:
+        print(f"waiting     {len(state.reports)} reports that the gate has not taken yet")
+    if state.said:
+        print(f"last        {state.said}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, found, value = text.partition("=")
+    if not found or not name:
+        raise Misuse(f"{text!r} is not NAME=TEXT")
+    return name, value

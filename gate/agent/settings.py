@@ -1,0 +1,94 @@
+"""The agent's own settings: ``agent.toml`` in its state directory; plugin and target folder of each source.
+
+- ``[facts]`` are texts that the machine says about itself; ``hostname`` and ``os`` are found by themselves.
+- ``[sources.<name>]`` has ``plugin``, ``folder``, and options of the plugin, such as ``probe``.
+"""
+
+from __future__ import annotations
+
+import platform
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gate.agent import boot
+from gate.agent.errors import Misuse
+from gate.hookspecs import Target
+
+KNOWN = {"facts", "sources", "boot_id_path", "uptime_path", "reboot"}
+
+
+@dataclass(frozen=True, slots=True)
+class AgentSettings:
+    """What ``agent.toml`` may say. ``reboot``: the command for `reboot: after install`; empty: wait for a person."""
+
+    facts: Mapping[str, str] = field(default_factory=dict)
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    targets: Mapping[str, Target] = field(default_factory=dict)
+    boot_id_path: Path = boot.BOOT_ID
+    uptime_path: Path = boot.UPTIME
+    reboot: str = ""
+
+
+def load(path: Path) -> AgentSettings:
+    """The settings; a missing file is an agent without sources.
+
+    Raises:
+        Misuse: not TOML, an unknown key, or a value of the wrong form.
+    """
+    try:
+        found = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except (OSError, ValueError) as problem:
+        raise Misuse(f"{path}: {problem}") from problem
+    unknown = set(found) - KNOWN
+    if unknown:
+        raise Misuse(f"{path}: unknown setting {', '.join(sorted(unknown))}")
+    facts = _texts(path, "facts", found.get("facts", {}))
+    plugins, targets = {}, {}
+    for name, one in _table(path, "sources", found.get("sources", {})).items():
+        options = _texts(path, f"sources.{name}", one)
+        if not options.get("plugin") or not options.get("folder"):
+            raise Misuse(f"{path}: sources.{name} needs plugin and folder")
+        plugins[name] = options.pop("plugin")
+        targets[name] = Target(name, Path(options.pop("folder")), options)
+    return AgentSettings(
+        facts={"hostname": socket.gethostname()[:128], "os": platform.system().lower()[:128], **facts},
+        plugins=plugins,
+        targets=targets,
+        boot_id_path=Path(found.get("boot_id_path", boot.BOOT_ID)),
+        uptime_path=Path(found.get("uptime_path", boot.UPTIME)),
+        reboot=str(found.get("reboot", "")),
+    )
+
+
+def render(facts: Mapping[str, str], sources: Mapping[str, Mapping[str, str]], more: Mapping[str, str]) -> str:
+    """The settings as TOML text."""
+    lines = [f"{key} = {_quoted(value)}" for key, value in more.items()]
+    lines += ["", "[facts]", *(f"{key} = {_quoted(value)}" for key, value in facts.items())]
+    for name, options in sources.items():
+        lines += ["", f"[sources.{name}]", *(f"{key} = {_quoted(value)}" for key, value in options.items())]
+    return "\n".join(lines).strip() + "\n"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return (
+        '"' + "".join(char if ord(char) >= 32 and ord(char) != 127 else f"\\u{ord(char):04x}" for char in escaped) + '"'
+    )
+
+
+def _table(path: Path, name: str, value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise Misuse(f"{path}: {name} is not a table")
+    return value
+
+
+def _texts(path: Path, name: str, value: Any) -> dict[str, str]:
+    table = _table(path, name, value)
+    for key, text in table.items():
+        if not isinstance(text, str):
+            raise Misuse(f"{path}: {name}.{key} is not a text in quotes")
+    return dict(table)

@@ -1,0 +1,205 @@
+"""What the agent keeps on disk, and how: temp + fsync + rename, each write before the act that it announces.
+
+- The directory is 0700 and one agent's alone (a lock); the key is 0600.
+- ``identity.json``: who I am and whom I trust. ``state.json``: seq, challenge, newest timestamp seen, the claim in
+  hand with its step, what is installed, reports that the gate has not taken yet.
+- Whatever the power does, a file is the old one or the new one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import stat
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from gate.agent.errors import Misuse
+
+MOST_WAITING = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Fixed at enrolment."""
+
+    url: str
+    gate: str
+    machine: str
+    fingerprint: str
+    root_sha256: str
+
+
+@dataclass(slots=True)
+class ClaimInHand:
+    """A granted claim. ``step``: granted, installing, installed, booted, rolling_back, or what resolved it."""
+
+    claim: str
+    source: str
+    release: str
+    counter: int
+    version: str
+    lease_until: str
+    granted_at: str
+    evidence: str
+    reboot: str
+    stay_up_s: int
+    boots: int
+    boot_id: str
+    step: str = "granted"
+    previous: str = ""
+    installed_at: str = ""
+    boots_good: int = 0
+    last_good_boot: str = ""
+
+
+@dataclass(slots=True)
+class Installed:
+    """What is in place for a source, and what was before it (hex digests)."""
+
+    release: str
+    counter: int
+    previous: str = ""
+    previous_counter: int = 0
+
+
+@dataclass(slots=True)
+class State:
+    """All of ``state.json``."""
+
+    seq: int = 0
+    challenge: str | None = None
+    newest_issued_at: str = ""
+    boot_id: str = ""
+    previous_boot_id: str = ""
+    ring: str = ""
+    make: str = ""
+    status: str = ""
+    claim: ClaimInHand | None = None
+    installed: dict[str, Installed] = field(default_factory=dict)
+    quarantined: dict[str, str] = field(default_factory=dict)
+    reports: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, str]] = field(default_factory=list)
+    said: str = ""  # the last sentence about why nothing happens
+    etag: str = ""
+    response_key: str = ""
+
+
+class StateFolder:
+    """The agent's directory."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = -1
+
+    def prepare(self) -> None:
+        """Makes the directory, or checks it.
+
+        Raises:
+            Misuse: it is open to others, or belongs to another user.
+        """
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._private(self.path, 0o700)
+
+    def lock(self) -> None:
+        """Keeps every other agent out until this process ends.
+
+        Raises:
+            Misuse: another agent uses it.
+        """
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as problem:
+            os.close(handle)
+            raise Misuse(f"another agent uses {self.path}") from problem
+        self._lock = handle
+
+    def unlock(self) -> None:
+        """Lets another agent in."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+
+    def identity(self) -> Identity | None:
+        """Who I am; None before enrolment."""
+        found = self._read("identity.json")
+        return None if found is None else Identity(**found)
+
+    def save_identity(self, identity: Identity) -> None:
+        """Once, at enrolment."""
+        self.write("identity.json", json.dumps(asdict(identity), indent=1).encode())
+
+    def state(self) -> State:
+        """The state as it was saved last.
+
+        Raises:
+            Misuse: it cannot be read; nothing is guessed.
+        """
+        found = self._read("state.json")
+        if found is None:
+            return State()
+        try:
+            claim = found.pop("claim", None)
+            installed = {name: Installed(**one) for name, one in found.pop("installed", {}).items()}
+            return State(**found, claim=ClaimInHand(**claim) if claim else None, installed=installed)
+        except (TypeError, AttributeError) as problem:
+            raise Misuse(f"{self.path / 'state.json'} is not a state of this agent") from problem
+
+    def save(self, state: State) -> None:
+        """Durable when it returns."""
+        del state.reports[:-MOST_WAITING]
+        del state.events[:-MOST_WAITING]
+        self.write("state.json", json.dumps(asdict(state), indent=1).encode())
+
+    def key(self) -> bytes | None:
+        """The machine's private key (32 raw bytes), None before enrolment.
+
+        Raises:
+            Misuse: others can read it.
+        """
+        path = self.path / "key"
+        if not path.exists():
+            return None
+        self._private(path, 0o600)
+        return path.read_bytes()
+
+    def write(self, name: str, content: bytes) -> None:
+        """One file, old or new, never half."""
+        path = self.path / name
+        temporary = self.path / f".{name}.new"
+        with contextlib.suppress(FileNotFoundError):
+            temporary.unlink()
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _read(self, name: str) -> dict[str, Any] | None:
+        try:
+            found = json.loads((self.path / name).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as problem:
+            raise Misuse(f"{self.path / name} cannot be read: {problem}") from problem
+        if not isinstance(found, dict):
+            raise Misuse(f"{self.path / name} is not an object")
+        return found
+
+    @staticmethod
+    def _private(path: Path, mode: int) -> None:
+        found = path.lstat()
+        if stat.S_IMODE(found.st_mode) & ~mode or stat.S_ISLNK(found.st_mode):
+            raise Misuse(f"{path} is open to others: chmod {mode:o} {path}")
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
+            raise Misuse(f"{path} belongs to another user")

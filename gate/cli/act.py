@@ -1,0 +1,231 @@
+"""``gate status``, ``why``, ``halt``, ``resume``, ``approve``, ``explain``, ``audit``, ``user``: see and act.
+
+They work on the database, also when the web process is dead; the shell's login name stands in the audit log.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.core import merkle
+from gate.core.errors import NotFound
+from gate.core.model import RingState, Stratum
+from gate.flows import people
+from gate.flows import why as reasons
+from gate.ports import Proposal, Tx
+
+PAGE = 5000
+
+
+@click.command()
+@settings_option
+@output_option
+def status(settings: Path, output: str) -> None:
+    """Rollouts, newest first, with their rings."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        rows = []
+        for rollout in tx.rollouts(limit=20):
+            release = tx.release(rollout.release)
+            strata = tx.strata(rollout.id)
+            ladder = [_rung(ring, [one for one in strata if one.ring == ring.ring]) for ring in tx.rings(rollout.id)]
+            rows.append(
+                {
+                    "rollout": rollout.id,
+                    "source": rollout.source,
+                    "version": release.version if release else "",
+                    "state": rollout.state.value,
+                    "rings (healthy of machines)": ", ".join(ladder),
+                    "because": rollout.halted_because,
+                }
+            )
+    show(rows, ("rollout", "source", "version", "state", "rings (healthy of machines)", "because"), output)
+
+
+def _rung(ring: RingState, strata: list[Stratum]) -> str:
+    if ring.opened_at is None:
+        return f"{ring.ring} -"
+    bad = sum(one.bad for one in strata)
+    return f"{ring.ring} {sum(one.healthy for one in strata)}/{ring.members}" + (f" bad {bad}" if bad else "")
+
+
+@click.command()
+@click.argument("machine")
+@click.argument("source", required=False)
+@settings_option
+@output_option
+def why(machine: str, source: str | None, settings: Path, output: str) -> None:
+    """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        active = tx.active_policy()
+        names = [source] if source else []
+        if not names and active is not None:
+            names = [rule.name for rule in opened.gate.policy(active.commit).sources]
+        machine_id = _by_name(tx, machine)
+        found = [reasons.why(tx, opened.gate, machine_id, name, opened.clock.now()) for name in names]
+    if output == "json":
+        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        return
+    for one in found:
+        click.echo(one.sentence)
+        if one.rule_text:
+            click.echo(f"  policy.yaml:{one.line}: {one.rule_text}")
+
+
+def _by_name(tx: Tx, wanted: str) -> str:
+    if tx.machine(wanted) is not None:
+        return wanted
+    after = ""
+    while page := tx.machines(after=after, limit=1000):
+        found = next((machine.id for machine in page if machine.name == wanted), None)
+        if found:
+            return found
+        after = page[-1].id
+    raise NotFound(f"there is no machine {wanted}")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def halt(rollout: str, because: str, settings: Path) -> None:
+    """Offer ROLLOUT to nobody any more; `all` halts everything that moves."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        now = opened.clock.now()
+        halted = (
+            people.halt_all(tx, me(), because, now)
+            if rollout == "all"
+            else [people.halt(tx, rollout, me(), because, now)]
+        )
+    for one in halted:
+        click.echo(f"{one.id} is halted")
+    if not halted:
+        click.echo("nothing moves")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def resume(rollout: str, because: str, settings: Path) -> None:
+    """Lift a halt: propose it, or agree to what another person has proposed."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found = people.resume(tx, rollout, me(), because, opened.clock.now())
+    if isinstance(found, Proposal):
+        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
+    else:
+        click.echo(f"{rollout} goes on")
+
+
+@click.command()
+@click.argument("rollout")
+@click.argument("ring")
+@because_option
+@settings_option
+def approve(rollout: str, ring: str, because: str, settings: Path) -> None:
+    """Give the word that `needs: {people: n}` of RING asks for."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        people.approve_ring(tx, opened.gate, rollout, ring, me(), because, opened.clock.now())
+    click.echo(f"approved ring {ring}")
+
+
+@click.command()
+@click.argument("claim")
+@because_option
+@settings_option
+def explain(claim: str, because: str, settings: Path) -> None:
+    """Say that the failure of CLAIM has another cause than the release; it leaves the count, for ever visible."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        people.explain_failure(tx, opened.gate, claim, me(), because, opened.clock.now())
+    click.echo("explained")
+
+
+@click.group()
+def audit() -> None:
+    """The audit log: verify."""
+
+
+@audit.command("verify")
+@settings_option
+@click.option("--size", type=click.IntRange(0), help="Size of a tree that you noted earlier.")
+@click.option("--root", help="Its root hash (64 hex digits).")
+def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
+    """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
+    if (size is None) != (root is None):
+        raise click.UsageError("--size and --root belong together")
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        stored_size, stored_root = tx.audit_head()
+        peaks: merkle.Peaks = ()
+        noted = merkle.root(()).hex() if size == 0 else ""
+        count = 0
+        while leaves := tx.audit_leaves(count, PAGE):
+            for leaf in leaves:
+                peaks = merkle.append(count, peaks, leaf)
+                count += 1
+                if count == size:
+                    noted = merkle.root(peaks).hex()
+    found = merkle.root(peaks)
+    if (count, found) != (stored_size, stored_root):
+        click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")
+        raise SystemExit(1)
+    if root is not None and noted != root:
+        click.echo(f"NOT WELL: the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}")
+        raise SystemExit(1)
+    click.echo(f"good: {count} leaves, root {found.hex()}")
+
+
+@click.group()
+def user() -> None:
+    """People: add, link, disable, list."""
+
+
+@user.command("add")
+@click.argument("login")
+@click.option("--name", default="")
+@click.option("--role", type=click.Choice(people.ROLES), default="reader", show_default=True)
+@settings_option
+def user_add(login: str, name: str, role: str, settings: Path) -> None:
+    """A new person; prints the one-time link with which they choose a password."""
+    link = secrets.token_urlsafe(32)
+    with gate_of(settings) as opened:
+        with opened.store.write() as tx:
+            people.add_user(tx, login, name, role, link, me(), opened.clock.now())
+        click.echo(f"{opened.address}/link/{link}")
+
+
+@user.command("link")
+@click.argument("login")
+@settings_option
+def user_link(login: str, settings: Path) -> None:
+    """A new one-time link for LOGIN."""
+    link = secrets.token_urlsafe(32)
+    with gate_of(settings) as opened:
+        with opened.store.write() as tx:
+            people.new_link(tx, login, link, me(), opened.clock.now())
+        click.echo(f"{opened.address}/link/{link}")
+
+
+@user.command("disable")
+@click.argument("login")
+@settings_option
+def user_disable(login: str, settings: Path) -> None:
+    """LOGIN may not log in any more; open sessions end."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        people.disable_user(tx, login, me(), opened.clock.now())
+    click.echo("disabled")
+
+
+@user.command("list")
+@settings_option
+@output_option
+def user_list(settings: Path, output: str) -> None:
+    """Everybody who may log in."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found = tx.users()
+    rows = [{"login": u.id, "name": u.name, "role": u.role, "disabled": u.disabled} for u in found]
+    show(rows, ("login", "name", "role", "disabled"), output)

@@ -1,0 +1,58 @@
+"""What the commands share: the settings option, who acts, and how a table or JSON is printed."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gate.bootstrap import Opened, open_gate
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+settings_option = click.option(
+    "--settings",
+    "settings",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default=lambda: Path(os.environ.get("GATE_SETTINGS", "gate.toml")),
+    show_default="gate.toml, or GATE_SETTINGS",
+    help="The settings file.",
+)
+output_option = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+because_option = click.option("--because", required=True, help="The reason, for the audit log.")
+
+
+@contextmanager
+def gate_of(settings: Path) -> Iterator[Opened]:
+    """The gate of a settings file, closed afterwards."""
+    opened = open_gate(settings)
+    try:
+        yield opened
+    finally:
+        opened.close()
+
+
+def me() -> str:
+    """Who acts: the operator's own shell, by the login name."""
+    return f"shell:{getpass.getuser()}"
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str) -> None:
+    """Rows as a table, or as JSON with every field."""
+    if output == "json":
+        click.echo(json.dumps([dict(row) for row in rows], indent=1, default=str))
+        return
+    table = Table(box=None, header_style="bold")
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*(str(row.get(column, "")) for column in columns))
+    Console(width=None if os.isatty(1) else 200).print(table)

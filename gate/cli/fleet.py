@@ -1,0 +1,169 @@
+"""``gate sites``, ``machines``, ``enrol-code``: who is in the fleet."""
+
+from __future__ import annotations
+
+import csv
+import secrets
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import click
+
+from gate.adapters.calendar import check_hours, check_land
+from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.core.errors import GateError, NotFound
+from gate.core.model import SLUG, Machine, Site
+from gate.flows import machines as flow
+from gate.ports import Proposal
+
+COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
+
+
+@click.group()
+def sites() -> None:
+    """Sites: import, list."""
+
+
+@sites.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@settings_option
+def sites_import(file: Path, settings: Path) -> None:
+    """Import FILE, a CSV with the columns id, name, land, hours, always_on, labels; all of it or nothing."""
+    with gate_of(settings) as opened, file.open(encoding="utf-8-sig", newline="") as source:
+        rows = list(csv.DictReader(source))
+        found, problems = [], []
+        for number, row in enumerate(rows, start=2):
+            try:
+                found.append(_site(row, opened.settings.land))
+            except GateError as problem:
+                problems.append(f"{file}:{number}: {problem.detail}")
+            except ValueError as problem:
+                problems.append(f"{file}:{number}: {problem}")
+        if problems:
+            for line in problems:
+                click.echo(line, err=True)
+            raise SystemExit(1)
+        with opened.store.write() as tx:
+            for site in found:
+                tx.save_site(site)
+            tx.append("sites_imported", me(), "sites", opened.clock.now(), {"count": len(found)})
+    click.echo(f"{len(found)} sites")
+
+
+def _site(row: Mapping[str, str | None], land: str) -> Site:
+    unknown = {str(key) for key in row if key not in COLUMNS}
+    if unknown:
+        raise ValueError(f"unknown column {', '.join(sorted(unknown))}; known: {', '.join(COLUMNS)}")
+    text = {key: (row.get(key) or "").strip() for key in COLUMNS}
+    if not SLUG.match(text["id"]):
+        raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
+    if text["hours"]:
+        check_hours(text["hours"])
+    chosen = text["land"] or land
+    if chosen:
+        check_land(chosen)
+    return Site(
+        id=text["id"],
+        name=text["name"] or text["id"],
+        land=chosen,
+        hours=text["hours"],
+        always_on=text["always_on"].lower() in ("1", "yes", "true", "ja"),
+        labels=frozenset(text["labels"].split()),
+    )
+
+
+@sites.command("list")
+@settings_option
+@output_option
+@click.option("--after", default="", help="Id after which the page begins.")
+def sites_list(settings: Path, output: str, after: str) -> None:
+    """A page of sites, by id."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found = tx.sites(after=after, limit=1000)
+    rows = [{"id": s.id, "name": s.name, "land": s.land, "hours": s.hours, "labels": " ".join(s.labels)} for s in found]
+    show(rows, ("id", "name", "land", "hours", "labels"), output)
+
+
+@click.command("enrol-code")
+@click.argument("site")
+@click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 1000))
+@click.option("--hours", default=24, show_default=True, type=click.IntRange(1, 72))
+@settings_option
+def enrol_code(site: str, uses: int, hours: int, settings: Path) -> None:
+    """A code that lets machines of SITE ask to join; shown once."""
+    with gate_of(settings) as opened:
+        root = opened.publisher.root_sha256
+        with opened.store.write() as tx:
+            code = flow.create_code(
+                tx, secrets.token_hex(16), root, site, uses, timedelta(hours=hours), me(), opened.clock.now()
+            )
+    click.echo(code)
+
+
+@click.group()
+def machines() -> None:
+    """Machines: list, accept, revoke."""
+
+
+@machines.command("list")
+@settings_option
+@output_option
+@click.option("--site", default="")
+@click.option("--ring", default="")
+@click.option("--status", default="", help="pending, active or revoked.")
+@click.option("--after", default="", help="Id after which the page begins.")
+def machines_list(settings: Path, output: str, site: str, ring: str, status: str, after: str) -> None:
+    """A page of machines, by id."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found = tx.machines(after=after, limit=1000, site=site, ring=ring, status=status)
+    rows = [
+        {
+            "id": m.id,
+            "name": m.name,
+            "site": m.site,
+            "status": m.status.value,
+            "ring": m.ring or "-",
+            "make": m.make,
+            "last seen": f"{m.last_seen_at:%Y-%m-%d %H:%M:%S}" if m.last_seen_at else "never",
+        }
+        for m in found
+    ]
+    show(rows, ("id", "name", "site", "status", "ring", "make", "last seen"), output)
+
+
+@machines.command("accept")
+@click.argument("machine")
+@click.option("--role", required=True, help="Its role, such as till, workstation or server; fixed from now on.")
+@click.option("--label", "labels", multiple=True, help="A label; repeatable.")
+@click.option("--site", default="", help="Another site than the code's.")
+@settings_option
+def machines_accept(machine: str, role: str, labels: tuple[str, ...], site: str, settings: Path) -> None:
+    """Let the pending MACHINE in. On the server's own shell one person is enough, also for the first rings."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found = _machine(tx.machine(machine), machine)
+        active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        policy = opened.gate.policy(active.commit)
+        now = opened.clock.now()
+        accepted = flow.accept(tx, found, site or found.site, role, labels, me(), now, policy, people=1)
+        assert not isinstance(accepted, Proposal)
+    click.echo(f"{accepted.name} is active: ring {accepted.ring or '-'}, make {accepted.make}")
+
+
+@machines.command("revoke")
+@click.argument("machine")
+@because_option
+@settings_option
+def machines_revoke(machine: str, because: str, settings: Path) -> None:
+    """Refuse MACHINE's key from now on."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        flow.revoke(tx, _machine(tx.machine(machine), machine), me(), because, opened.clock.now())
+    click.echo("revoked")
+
+
+def _machine(found: Machine | None, wanted: str) -> Machine:
+    if found is None:
+        raise NotFound(f"there is no machine {wanted}")
+    return found

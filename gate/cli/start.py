@@ -1,0 +1,209 @@
+"""``gate init``, ``serve``, ``doctor``, ``config``: a gate is made, runs, and says what is wrong with it."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+import sys
+from dataclasses import fields
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import click
+from granian.constants import Interfaces
+from granian.log import LogLevels
+from granian.server import Server
+
+from gate import bootstrap
+from gate.bootstrap import Wishes, open_gate
+from gate.cli.common import gate_of, output_option, settings_option
+from gate.config import Settings, load
+from gate.core.errors import OperatorError
+from gate.core.policy import not_enforced
+from gate.web.agent_api import Wsgi
+
+PR_SET_PDEATHSIG = 1
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _asked(text: str, default: str) -> str:
+    return str(click.prompt(text, default=default)) if sys.stdin.isatty() else default
+
+
+@click.command()
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+@click.option("--fleet", help="Name of the fleet: a-z, 0-9 and -.")
+@click.option("--public-url", help="https address of this gate; empty: this machine only.")
+@click.option("--database", help="SQLAlchemy URL; empty: SQLite in the folder.")
+@click.option("--admin", help="Login of the first admin.")
+@click.option("--land", help="Land of sites that name none, such as NW.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8400, show_default=True)
+@click.option(
+    "--example",
+    type=click.Choice(["policy", "walk"]),
+    default="policy",
+    help="The first policy: the seed, or one for trying gate on one machine in minutes.",
+)
+@click.option(
+    "--drop", type=click.Path(path_type=Path), help="With --example walk: the drop folder of source shop-content."
+)
+def init(
+    folder: Path,
+    fleet: str | None,
+    public_url: str | None,
+    database: str | None,
+    admin: str | None,
+    land: str | None,
+    port: int,
+    example: str,
+    drop: Path | None,
+) -> None:
+    """Make a new gate in FOLDER: settings, keys, policy repository, database, a one-time admin link, a systemd unit."""
+    sources = {}
+    if example == "walk":
+        place = (drop or folder / "drop").resolve()
+        place.mkdir(parents=True, exist_ok=True)
+        sources = {"shop-content": {"folder": str(place)}}
+    wishes = Wishes(
+        fleet=fleet if fleet is not None else _asked("Name of the fleet", "my-pharmacies"),
+        public_url=public_url if public_url is not None else _asked("Public https address (empty: this machine)", ""),
+        database=database if database is not None else _asked("Database URL (empty: SQLite)", ""),
+        admin=admin if admin is not None else _asked("Login of the first admin", "admin"),
+        land=land if land is not None else _asked("Land of sites that name none", "NW"),
+        example=example,
+        port=port,
+        source_s=1.0 if example == "walk" else 30.0,
+        sources=sources,
+    )
+    made = bootstrap.init(folder, wishes, bootstrap.SystemClock().now())
+    click.echo(f"settings     {made.settings}")
+    click.echo(f"policy       {folder / 'data' / 'policy.git'} (a bare git repository, branch main)")
+    click.echo(f"systemd unit {made.unit}")
+    click.echo("keys         all keys are on this machine; every page says so until people hold them")
+    for sentence in _later(made.settings):
+        click.echo(f"not yet enforced: {sentence}")
+    click.echo(f"\nstart it:     gate serve --settings {made.settings}")
+    click.echo(f"first login (once, 24 hours):\n  {made.link}")
+
+
+def _later(settings: Path) -> list[str]:
+    with gate_of(settings) as opened:
+        policy = opened.rules.policy()
+    return not_enforced(policy) if policy else []
+
+
+@click.command()
+@settings_option
+@click.option("--role", default="web,worker", show_default=True, help="web, worker, or both.")
+@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes of the web role.")
+def serve(settings: Path, role: str, workers: int) -> None:
+    """Serve pages, agents and the read plane, and do the work, until stopped."""
+    roles = {part.strip() for part in role.split(",")}
+    if not roles <= {"web", "worker"} or not roles:
+        raise click.UsageError("--role is web, worker or web,worker")
+    found = load(settings)
+    _reachable(found)
+    _ready(settings)
+    if "web" not in roles:
+        _work(settings)
+        return
+    click.echo(f"gate serves {found.fleet} on http://{found.bind}:{found.port}", err=True)
+    server = Server(
+        "gate",
+        address=found.bind,
+        port=found.port,
+        interface=Interfaces.WSGI,
+        workers=workers,
+        blocking_threads=16,
+        backlog=2048,
+        log_level=LogLevels.warning,
+        respawn_failed_workers=True,
+        workers_kill_timeout=20,
+    )
+    server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
+
+
+def _reachable(found: Settings) -> None:
+    if found.public_url:
+        if urlsplit(found.public_url).scheme != "https" and urlsplit(found.public_url).hostname not in LOOPBACK:
+            raise OperatorError("bad_settings", "public_url must be https; a proxy in front may end TLS")
+    elif found.bind not in LOOPBACK:
+        raise OperatorError("bad_settings", "bind is not this machine alone, and public_url is missing")
+
+
+def _ready(settings: Path) -> None:
+    """Everything that must be good before a port is opened; says what the policy states and nobody enforces yet."""
+    with gate_of(settings) as opened:
+        opened.store.upgrade()
+        bad = [f"{what}: {sentence}" for what, good, sentence in bootstrap.check(opened) if not good]
+        fatal = [line for line in bad if line.startswith(("database", "keys", "read plane"))]
+        for line in bad:
+            click.echo(f"not well: {line}", err=True)
+        if fatal:
+            raise OperatorError("not_ready", "; ".join(fatal))
+        policy = opened.rules.policy()
+        for sentence in not_enforced(policy) if policy else []:
+            click.echo(f"not yet enforced: {sentence}", err=True)
+
+
+def _application(settings: Path, works: bool) -> Wsgi:
+    """In the server's process: the application, and the worker beside it. It ends when its parent does."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    opened = open_gate(settings)
+    if works:
+        opened.worker().start()
+    return opened.wsgi(bootstrap.pages(opened))
+
+
+def _work(settings: Path) -> None:
+    opened = open_gate(settings)
+    worker = opened.worker()
+    worker.start()
+    click.echo("gate works", err=True)
+    signal.sigwait({signal.SIGTERM, signal.SIGINT})
+    worker.stop()
+    opened.close()
+
+
+@click.command()
+@settings_option
+@output_option
+def doctor(settings: Path, output: str) -> None:
+    """Say what is wrong; exit code 1 when something is."""
+    with gate_of(settings) as opened:
+        found = bootstrap.check(opened)
+    if output == "json":
+        click.echo(json.dumps([{"what": what, "good": good, "detail": text} for what, good, text in found], indent=1))
+    else:
+        for what, good, text in found:
+            click.echo(f"{'good' if good else 'BAD '}  {what}: {text}")
+    if not all(good for _, good, _ in found):
+        raise SystemExit(1)
+
+
+@click.group()
+def config() -> None:
+    """Settings: show."""
+
+
+@config.command("show")
+@settings_option
+@click.option("--origin", is_flag=True, help="Also where each value comes from.")
+def config_show(settings: Path, origin: bool) -> None:
+    """Every setting as it is in force; options of sources by name only, since secrets stand there."""
+    found = load(settings)
+    text = settings.read_text(encoding="utf-8")
+    for one in fields(Settings):
+        value = getattr(found, one.name)
+        if one.name == "sources":
+            value = {name: sorted(options) for name, options in value.items()}
+        if one.name == "database" and "@" in str(value):
+            value = "(with a password)@" + str(value).rpartition("@")[2]
+        override = f"GATE_{one.name.upper()}"
+        stands = any(line.split("=")[0].strip() == one.name for line in text.splitlines())
+        where = "environment" if override in os.environ else "file" if stands else "default"
+        click.echo(f"{one.name} = {value}" + (f"  ({where})" if origin else ""))

@@ -1,0 +1,293 @@
+"""What people do: log in, halt, resume, approve a ring, explain a failure.
+
+- Stop: one person, with a reason, at once. Go (resume): two different people, bound to the sha256 of the exact
+  proposal; who proposed does not count as the second. A proposal expires in 24 hours.
+- There is no default password: a one-time link lets a new person choose one. Roles: reader, technician, approver,
+  admin; each may do what those before it may.
+- A session ends after 15 idle minutes or 8 hours; its id is new at each login, and only its hash is stored.
+- A halt needs the store alone: it works with the policy repository gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gate.core.claims import ROLLOUT_STEPS
+from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
+from gate.core.model import Rollout, RolloutState
+from gate.flows.claims import renew_limits
+from gate.ports import Gate, Proposal, Tx, User, WebSession
+
+ROLES = ("reader", "technician", "approver", "admin")
+NEEDS = {
+    "view": "reader",
+    "halt": "technician",
+    "approve": "approver",
+    "resume": "approver",
+    "explain": "approver",
+    "enrol": "admin",
+    "accept": "admin",
+    "sites": "admin",
+}
+IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
+TOUCH = timedelta(minutes=1)
+LINK_FOR = timedelta(hours=24)
+PROPOSAL_FOR = timedelta(hours=24)
+LEAST_PASSWORD = 12
+
+
+def may(user: User, act: str) -> bool:
+    """Does the role allow this act?"""
+    return not user.disabled and ROLES.index(user.role) >= ROLES.index(NEEDS[act])
+
+
+def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now: datetime) -> User:
+    """A new person, who chooses a password by the one-time link (its secret is ``link``).
+
+    Raises:
+        Malformed: no such role, or a bad name.
+        Conflict: the name is taken.
+    """
+    if role not in ROLES:
+        raise Malformed("bad_field", f"a role is one of {', '.join(ROLES)}")
+    if not user_id or len(user_id) > 60 or not all(char.isalnum() or char in ".-_@" for char in user_id):
+        raise Malformed("bad_field", "a login is 1 to 60 letters, digits, dots, dashes or @")
+    if tx.user(user_id) is not None:
+        raise Conflict("taken", f"{user_id} exists")
+    user = User(user_id, name or user_id, role, "", False, now)
+    tx.save_user(user)
+    tx.append("user_added", by, user_id, now, {"role": role})
+    new_link(tx, user_id, link, by, now)
+    return user
+
+
+def new_link(tx: Tx, user_id: str, link: str, by: str, now: datetime) -> None:
+    """A one-time link for a person, such as for a forgotten password.
+
+    Raises:
+        NotFound: no such person.
+    """
+    if tx.user(user_id) is None:
+        raise NotFound(f"there is no user {user_id}")
+    tx.add_one_time_link(digest(link), user_id, now + LINK_FOR)
+    tx.append("link_created", by, user_id, now)
+
+
+def disable_user(tx: Tx, user_id: str, by: str, now: datetime) -> None:
+    """A person may not log in any more; sessions end at once.
+
+    Raises:
+        NotFound: no such person.
+    """
+    user = tx.user(user_id)
+    if user is None:
+        raise NotFound(f"there is no user {user_id}")
+    tx.save_user(replace(user, disabled=True))
+    tx.drop_web_sessions(user=user_id)
+    tx.append("user_disabled", by, user_id, now)
+
+
+def choose_password(tx: Tx, link: str, password: str, hashed: Callable[[str], str], now: datetime) -> User:
+    """Uses a one-time link; every session of the person ends.
+
+    Raises:
+        Malformed: too short. Unauthenticated: no such link, used, or expired.
+    """
+    if len(password) < LEAST_PASSWORD or len(password) > 1000:
+        raise Malformed("bad_field", f"a password has at least {LEAST_PASSWORD} characters")
+    user_id = tx.use_one_time_link(digest(link), now)
+    user = tx.user(user_id) if user_id else None
+    if user is None or user.disabled:
+        raise Unauthenticated("this link is used, expired or unknown")
+    after = replace(user, password_hash=hashed(password))
+    tx.save_user(after)
+    tx.drop_web_sessions(user=user.id)
+    tx.append("password_chosen", user.id, user.id, now)
+    return after
+
+
+def log_in(tx: Tx, user_id: str, verified: bool, token: str, now: datetime) -> User:
+    """A new session for a person whose password was verified (outside: it takes long).
+
+    Raises:
+        Unauthenticated: one answer for an unknown name and a wrong password.
+    """
+    user = tx.user(user_id)
+    if user is None or user.disabled or not verified:
+        raise Unauthenticated("name or password is wrong")
+    tx.add_web_session(WebSession(digest(token), user.id, now, now))
+    tx.append("logged_in", user.id, user.id, now)
+    return user
+
+
+def session_of(tx: Tx, token: str, now: datetime) -> tuple[User, WebSession] | None:
+    """Who this session is; None when it has ended."""
+    session = tx.web_session(digest(token)) if token else None
+    if session is None or now - session.seen_at > IDLE or now - session.created_at > ABSOLUTE:
+        return None
+    user = tx.user(session.user)
+    return None if user is None or user.disabled else (user, session)
+
+
+def log_out(tx: Tx, token: str, user_id: str, now: datetime) -> None:
+    """Ends one session."""
+    tx.drop_web_sessions(session_id=digest(token))
+    tx.append("logged_out", user_id, user_id, now)
+
+
+def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout:
+    """Offers a rollout to nobody any more, at once.
+
+    Raises:
+        NotFound: no such rollout. Malformed: no reason. Conflict: it cannot be halted (any more).
+    """
+    _reason(because)
+    rollout = tx.rollout(rollout_id)
+    if rollout is None:
+        raise NotFound(f"there is no rollout {rollout_id}")
+    if (rollout.state, RolloutState.HALTED) not in ROLLOUT_STEPS:
+        raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+    halted = replace(
+        rollout,
+        state=RolloutState.HALTED,
+        halted_by=by,
+        halted_because=because,
+        halted_at=now,
+        version=rollout.version + 1,
+    )
+    if not tx.save_rollout(halted):
+        raise Conflict("changed", "the rollout has changed a moment ago; look again")
+    tx.append("rollout_halted", by, rollout.id, now, {"because": because}, because)
+    return halted
+
+
+def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
+    """The brake: every rollout that can be halted is.
+
+    Raises:
+        Malformed: no reason.
+    """
+    _reason(because)
+    states = tuple(before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED)
+    moving = [one for one in tx.rollouts(states=states) if one.state is not RolloutState.DONE]
+    return [halt(tx, rollout.id, by, because, now) for rollout in moving]
+
+
+def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
+    """Lifts a halt: the first person proposes, the same call by another enacts.
+
+    The proposal is bound to this very halt; a new halt voids it.
+
+    Raises:
+        NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
+    """
+    _reason(because)
+    rollout = tx.rollout(rollout_id)
+    if rollout is None:
+        raise NotFound(f"there is no rollout {rollout_id}")
+    if rollout.state is not RolloutState.HALTED:
+        raise Conflict("not_halted", f"the rollout is {rollout.state.value}")
+    busy = (RolloutState.RUNNING, RolloutState.HELD)
+    if any(other.id != rollout.id for other in tx.rollouts(states=busy, source=rollout.source)):
+        raise Conflict("other_running", "another release of this source is running; halt it first")
+    proposal = _second(tx, "resume", rollout, because, by, now)
+    if proposal is not None:
+        return proposal
+    after = replace(
+        rollout,
+        state=RolloutState.RUNNING,
+        halted_by="",
+        halted_because="",
+        halted_at=None,
+        version=rollout.version + 1,
+    )
+    if not tx.save_rollout(after):
+        raise Conflict("changed", "the rollout has changed a moment ago; look again")
+    tx.append("rollout_resumed", by, rollout.id, now, {"because": because}, because)
+    return after
+
+
+def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, because: str, now: datetime) -> None:
+    """A person's word that ``needs: {people: n}`` of a ring asks for; one word a person.
+
+    Raises:
+        NotFound: no such rollout or ring. Malformed: no reason. Conflict: not running, not needed, given already.
+    """
+    _reason(because)
+    rollout = tx.rollout(rollout_id)
+    if rollout is None or ring not in {row.ring for row in tx.rings(rollout_id)}:
+        raise NotFound(f"there is no rollout {rollout_id} with a ring {ring}")
+    if rollout.state is not RolloutState.RUNNING:
+        raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+    policy = gate.policy(rollout.policy_version)
+    if policy.settings_for(ring, rollout.source).needs_people == 0:
+        raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
+    subject = f"{rollout.id}/{ring}"
+    given = {event.actor for event in tx.events(subject=subject, limit=100) if event.kind == "ring_approved"}
+    if by in given:
+        raise Conflict("given", f"{by} has approved ring {ring} already")
+    tx.append("ring_approved", by, subject, now, {"ring": ring}, because, rollout.policy_version)
+
+
+def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, now: datetime) -> None:
+    """A failure has a cause that is not the release: it leaves the count, visibly and for ever.
+
+    Raises:
+        NotFound: no such claim. Malformed: no reason. Conflict: no failure, or explained already.
+    """
+    _reason(because)
+    claim = tx.claim(claim_id)
+    if claim is None:
+        raise NotFound(f"there is no claim {claim_id}")
+    if not tx.explain(claim_id):
+        raise Conflict("not_a_failure", "this claim is no unexplained failure")
+    renew_limits(tx, gate, claim.rollout, claim.make)
+    detail = {"claim": claim.id, "machine": claim.machine, "make": claim.make, "state": claim.state.value}
+    tx.append("failure_explained", by, claim.rollout, now, detail, because)
+
+
+def _second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
+    """The proposal that waits for another person; None when ``by`` was the second and it is enacted."""
+    halted_at = rollout.halted_at.isoformat() if rollout.halted_at else ""
+    bound = digest(json.dumps([kind, rollout.id, rollout.version, halted_at]))
+    for old in tx.proposals("open", rollout.id):
+        if (old.kind, old.sha256) != (kind, bound) or old.expires_at <= now:
+            continue
+        if old.proposed_by == by:
+            raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
+        if tx.sign_proposal(old.id, by, bound, now) and tx.enact_proposal(old.id, now):
+            return None
+    proposal = Proposal(
+        id="p-" + digest(f"{bound}/{by}/{now.isoformat()}")[:24],
+        kind=kind,
+        subject=rollout.id,
+        because=because,
+        proposed_by=by,
+        proposed_at=now,
+        expires_at=now + PROPOSAL_FOR,
+        sha256=bound,
+        state="open",
+    )
+    tx.add_proposal(proposal)
+    tx.append(f"{kind}_proposed", by, rollout.id, now, {"sha256": bound}, because)
+    return proposal
+
+
+def demand(user: User, act: str) -> None:
+    """Raises Forbidden where the role does not allow the act."""
+    if not may(user, act):
+        raise Forbidden("role", f"this needs the role {NEEDS[act]}")
+
+
+def digest(text: str) -> str:
+    """Hex sha256: what is stored of a secret."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _reason(because: str) -> None:
+    if not because.strip() or len(because) > 1000:
+        raise Malformed("bad_field", "a reason of at most 1000 characters is needed")

@@ -1,0 +1,86 @@
+"""What the read plane should say, gathered from what has been committed.
+
+- The bundle: floors, the common floor, and the machines that people let in early; they are few, by policy.
+- The catalogue of a source: its newest releases (``keep``), and those that an approval names.
+- The publisher compares this with what stands; so nothing here remembers what was published.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from gate.core.model import Release, Trust
+from gate.core.policy import Policy
+from gate.flows import approvals
+from gate.ports import Catalogued, Gate, Tx, Wanted
+
+EARLY = 1000
+MAX_STALE_S = 300
+VENDOR = {Trust.VENDOR_SIGNED: "good", Trust.DIGEST_PINNED: "none", Trust.UNVERIFIED: "none"}
+
+
+def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | None:
+    """The state that should stand; None while no policy is active."""
+    active = tx.active_policy()
+    if active is None:
+        return None
+    policy = gate.policy(active.commit)
+    sources = [source.name for source in policy.sources]
+    rings: dict[str, dict[str, dict[str, Any]]] = {ring.name: {} for ring in policy.rings}
+    named: dict[str, set[str]] = {source: set() for source in sources}
+    for approval in approvals.wanted(tx, sources):
+        named[approval.source].add(approval.release)
+        rings.setdefault(approval.ring, {})[approval.source] = {
+            "release": approval.release,
+            "decision": approval.decision,
+            "decided_at": _wire(approval.decided_at),
+            "policy_version": approval.policy_version,
+            "makes": list(approval.makes),
+            "action": approval.action.value,
+        }
+    catalog = {rule.name: _catalog(tx, rule.name, rule.keep, named[rule.name]) for rule in policy.sources}
+    size, root = tx.audit_head()
+    bundle = {
+        "policy_version": active.commit,
+        "floor_s": {ring.name: _floor_s(policy, ring.name) for ring in policy.rings},
+        "common_floor_s": int(policy.common_floor.total_seconds()),
+        "early": _early(tx, policy),
+        "max_stale_s": MAX_STALE_S,
+        "min_counter": {},
+        "response_key": response_key,
+        "root_sha256": root_sha256,
+    }
+    return Wanted(bundle, catalog, rings, size, root.hex())
+
+
+def _catalog(tx: Tx, source: str, keep: int, named: set[str]) -> list[Catalogued]:
+    found = {release.id: release for release in tx.releases(source, keep)}
+    for release_id in sorted(named - found.keys()):
+        release = tx.release(release_id)
+        if release is not None:
+            found[release_id] = release
+    return [_catalogued(tx, release) for release in sorted(found.values(), key=lambda one: one.counter)]
+
+
+def _catalogued(tx: Tx, release: Release) -> Catalogued:
+    manifest = tx.manifest(release.id)
+    assert manifest is not None, "a release is stored with its manifest"
+    return Catalogued(manifest, _wire(release.first_seen_at), VENDOR[release.trust], release.counter)
+
+
+def _early(tx: Tx, policy: Policy) -> dict[str, list[str]]:
+    found = {}
+    for ring in policy.rings:
+        if _floor_s(policy, ring.name) < policy.common_floor.total_seconds():
+            members = tx.machines(ring=ring.name, status="active", limit=EARLY)
+            found[ring.name] = [machine.id for machine in members]
+    return found
+
+
+def _floor_s(policy: Policy, ring: str) -> int:
+    return int(policy.settings_for(ring, "").floor.total_seconds())
+
+
+def _wire(at: datetime) -> str:
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")

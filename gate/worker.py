@@ -1,0 +1,186 @@
+"""The worker: a tick looks at the policy's head, sweeps, advances, publishes; another loop looks at the sources.
+
+- Each piece of work stands alone: one that fails is logged, and the next is done all the same.
+- Nothing here decides; it calls flows. Several workers may run side by side: correctness rests on the store's
+  conditional statements, and one publisher at a time holds the lock.
+- A plugin that hangs holds up other sources for its time limit at most, and never a decision or a publication.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.core.errors import GateError, SourceError
+from gate.core.model import Artifact, RolloutState, Trust
+from gate.core.policy import SourceRule
+from gate.flows import advance, edits, intake, publication
+from gate.hookspecs import Candidate, Source
+from gate.ports import Clock, Gate, Publisher, Sources, Store
+
+log = logging.getLogger(__name__)
+BY = "worker"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerParts:
+    """All that the worker needs."""
+
+    store: Store
+    gate: Gate
+    clock: Clock
+    publisher: Publisher
+    sources: Sources
+    options: Mapping[str, Mapping[str, str]]
+    response_key: str
+    tick_s: float = 1.0
+    source_s: float = 30.0
+
+
+class Worker:
+    """Ticks until it is stopped."""
+
+    def __init__(self, parts: WorkerParts) -> None:
+        self._parts = parts
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Both loops, each in its own thread."""
+        for name, act, pause in (
+            ("worker-tick", self.tick, self._parts.tick_s),
+            ("worker-sources", self.look, self._parts.source_s),
+        ):
+            thread = threading.Thread(target=self._loop, args=(act, pause), name=name, daemon=True)
+            thread.start()
+            self._threads.append(thread)
+
+    def stop(self) -> None:
+        """Ends both loops after what they are at."""
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(timeout=90)
+
+    def tick(self) -> None:
+        """Everything that time or a report may have made due."""
+        now = self._parts.clock.now()
+        self._alone("the policy", lambda: self._activate(now))
+        self._alone("the sweep", lambda: self._sweep(now))
+        for rollout_id in self._running():
+            self._alone(f"rollout {rollout_id}", lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("the publication", lambda: self.publish(now))
+
+    def look(self) -> None:
+        """Every source of the active policy, one after another."""
+        with self._parts.store.read() as tx:
+            active = tx.active_policy()
+        if active is None:
+            return
+        for rule in self._parts.gate.policy(active.commit).sources:
+            if self._stop.is_set():
+                return
+            self._alone(f"source {rule.name}", lambda one=rule: self._look_at(one, active.commit))  # type: ignore[misc]
+
+    def publish(self, now: datetime) -> None:
+        """Makes the read plane say what has been decided."""
+        parts = self._parts
+        with parts.store.read() as tx:
+            wanted = publication.wanted(tx, parts.gate, parts.response_key, parts.publisher.root_sha256)
+        if wanted is not None:
+            parts.publisher.reconcile(wanted, now)
+
+    def _activate(self, now: datetime) -> None:
+        parts = self._parts
+        with parts.store.read() as tx:
+            active = tx.active_policy()
+        if active is None or active.problem or parts.gate.texts.head() != active.commit:
+            with parts.store.write() as tx:
+                edits.activate_head(tx, parts.gate, BY, now)
+
+    def _sweep(self, now: datetime) -> None:
+        with self._parts.store.write() as tx:
+            advance.sweep(tx, self._parts.gate, now)
+
+    def _running(self) -> list[str]:
+        try:
+            with self._parts.store.read() as tx:
+                return [rollout.id for rollout in tx.rollouts(states=(RolloutState.RUNNING,))]
+        except GateError:
+            log.exception("the store does not answer")
+            return []
+
+    def _advance(self, rollout_id: str, now: datetime) -> None:
+        with self._parts.store.write() as tx:
+            advance.advance_rollout(tx, self._parts.gate, rollout_id, now)
+
+    def _look_at(self, rule: SourceRule, commit: str) -> None:
+        parts = self._parts
+        source = Source(rule.name, {**rule.options, **parts.options.get(rule.name, {})})
+        try:
+            with parts.store.read() as tx:
+                cursor = tx.cursor(rule.name)
+            found = parts.sources.discover(rule.plugin, source, cursor)
+            with parts.store.read() as tx:
+                new, alarms = intake.unknown(tx, rule.name, found.candidates)
+            for candidate in new:
+                self._take(rule, source, candidate, commit)
+        except SourceError as problem:
+            self._failed(rule.name, "source_failed", problem.detail)
+            return
+        finally:
+            parts.sources.clean(rule.name)
+        for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
+            self._failed(rule.name, "candidate_refused", alarm)
+        with parts.store.write() as tx:
+            intake.recovered(tx, rule.name, parts.clock.now())
+            if found.cursor != cursor:
+                tx.save_cursor(rule.name, found.cursor)
+
+    def _take(self, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> None:
+        parts = self._parts
+        into, fetched = parts.sources.fetch(rule.plugin, source, candidate)
+        verified = parts.sources.verify(rule.plugin, source, candidate, fetched, into)
+        if not verified.ok:
+            self._failed(rule.name, "candidate_refused", f"{candidate.version}: {verified.detail}")
+            return
+        for one in fetched:
+            parts.publisher.put_blob(into / one.name, one.sha256)
+        now = parts.clock.now()
+        artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in fetched)
+        try:
+            with parts.store.write() as tx:
+                intake.candidate_seen(
+                    tx,
+                    parts.gate,
+                    source=rule.name,
+                    version=candidate.version,
+                    kind=rule.kind,
+                    boot_critical=rule.boot_critical,
+                    artifacts=artifacts,
+                    trust=Trust(verified.trust),
+                    now=now,
+                    policy_version=commit,
+                )
+        except SourceError as problem:
+            self._failed(rule.name, "candidate_refused", problem.detail)
+
+    def _failed(self, source: str, kind: str, detail: str) -> None:
+        log.warning("source %s: %s: %s", source, kind, detail)
+        with self._parts.store.write() as tx:
+            intake.failed(tx, source, kind, detail, self._parts.clock.now())
+
+    def _alone(self, what: str, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except GateError as problem:
+            log.error("%s: %s", what, problem)
+        except Exception:
+            log.exception("%s failed", what)
+
+    def _loop(self, act: Callable[[], None], pause: float) -> None:
+        while not self._stop.is_set():
+            self._alone("the worker", act)
+            self._stop.wait(pause)
