@@ -148,7 +148,8 @@ def _shown(
     stored: list[Stratum],
     now: datetime,
 ) -> list[Shown]:
-    earlier = {row.ring: row.position for row in rings if row.position < position}
+    first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
+    earlier = {row.ring: row.position for row in rings if first <= row.position < position}
     opened = {stratum.make: stratum.open for stratum in mine}
     stopped = {budget.make: budget.stopped for budget in tx.budgets(rollout.id)}
     rule = _gate_rule(policy, rollout, rings, position)

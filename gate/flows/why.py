@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core import admission
-from gate.core.claims import HOLDS_SLOT
+from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.errors import GateError, NotFound
 from gate.core.model import ClaimState, Rollout, RolloutState
 from gate.core.policy import Policy
@@ -64,8 +64,12 @@ def why(tx: Tx, gate: Gate, machine_id: str, source: str, now: datetime) -> Why:
         sentence = f"{machine.name} may take {source} {version} when it asks next"
         return Why(machine.id, source, "offer", sentence, "", release=rollout.release, version=version)
     rule, detail, earliest = answer.rule, answer.detail, answer.earliest_at
-    if answer.kind in ("ring_not_open", "make_unproven", "halted"):
+    if answer.kind in ("ring_not_open", "make_unproven"):
         rule, detail, earliest = _from_decision(tx, rollout, answer)
+    elif answer.kind == "halted" and policy is not None and policy.line_of(rollout.halted_by):
+        rule = rollout.halted_by
+    if own is not None and own.state in FAILURE:
+        detail = f"{detail.removesuffix('.')}; it has tried this release itself: {own.state.value.replace('_', ' ')}"
     return _quote(
         gate, policy, rollout, machine.name, version, Refusal(answer.kind, detail, 0, rule, earliest), machine.id
     )
@@ -82,7 +86,7 @@ def _from_decision(tx: Tx, rollout: Rollout, answer: Refusal) -> tuple[str, str,
     for decision in tx.decisions(rollout.id, 20):
         if decision.verdict == "OPEN":
             continue
-        if not decision.reasons or (answer.kind == "halted" and decision.verdict != "HALT"):
+        if not decision.reasons:
             continue
         worst = max(decision.reasons, key=lambda reason: str(reason["verdict"]) == "HALT")
         text = "; ".join(str(reason["detail"]) for reason in decision.reasons[:4])
@@ -104,7 +108,7 @@ def _quote(
             by, at, because = gate.texts.blame(rollout.policy_version, line)
         except (GateError, IndexError):
             text, by = "", ""
-    sentence = f"{name} waits with {rollout.source} {version}: {no.detail}."
+    sentence = f"{name} waits with {rollout.source} {version}: {no.detail.removesuffix('.')}."
     if line:
         sentence += f" Rule: {no.rule}, policy.yaml line {line}"
         sentence += f", changed {at:%d %B %Y} by {by}: '{because}'." if at else "."
