@@ -19,8 +19,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gate.adapters import envelopes, keys
-from gate.adapters.calendar import OpeningCalendar
+from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
 from gate.adapters.envelopes import ResponseKey
+from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import parse_text
@@ -30,11 +31,13 @@ from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine
-from gate.core.policy import Policy
+from gate.core.policy import Policy, not_enforced
 from gate.flows import claims, edits, people
-from gate.ports import Clock, Gate, Tx
+from gate.ports import Clock, Gate, Tx, User
 from gate.sim import run, scenario
+from gate.sim.live import LiveSimulation
 from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
+from gate.web.app import PagesParts, create_app
 from gate.web.static_plane import StaticPlane
 from gate.worker import Worker, WorkerParts
 
@@ -337,11 +340,52 @@ def open_gate(file: Path, clock: Clock | None = None) -> Opened:
 def pages(opened: Opened) -> Wsgi:
     """The pages for people."""
 
-    def nothing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
-        start_response("404 Not Found", [("Content-Type", "text/plain")])
-        return [b"not found\n"]
+    def later() -> list[str]:
+        policy = opened.rules.policy()
+        return not_enforced(policy) if policy else []
 
-    return nothing
+    return create_app(
+        PagesParts(
+            store=opened.store,
+            gate=opened.gate,
+            clock=opened.clock,
+            hash_password=hash_password,
+            verify_password=verify_password,
+            check_hours=check_hours,
+            check_land=check_land,
+            policy=opened.rules.policy,
+            public_url=opened.settings.public_url,
+            root_sha256=lambda: opened.publisher.root_sha256,
+            later=later,
+            land=opened.settings.land,
+        )
+    )
+
+
+def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> Wsgi:
+    """The pages over a simulated day that runs as they are looked at; nothing outside ``folder`` is touched."""
+    text = seed_policy()
+    running = simulation(read_scenario(Path(name)), text, folder)
+    live = LiveSimulation(running, speed, say)
+    live.start()
+    texts = OneText(text)
+    policy = running.policy
+    gate = Gate(policy=lambda _: policy, texts=texts, hours=OpeningCalendar(policy.timezone))
+    store = SqlStore(f"sqlite:///{folder / 'simulation.db'}", durable=False)
+    return create_app(
+        PagesParts(
+            store=store,
+            gate=gate,
+            clock=live,
+            hash_password=hash_password,
+            verify_password=verify_password,
+            check_hours=check_hours,
+            check_land=check_land,
+            policy=lambda: policy,
+            guest=User("visitor", "Demo", "admin", "", False, live.now()),
+            story=live.story,
+        )
+    )
 
 
 def check(opened: Opened) -> list[tuple[str, bool, str]]:

@@ -58,11 +58,10 @@ def _site(row: Mapping[str, str | None], land: str) -> Site:
     text = {key: (row.get(key) or "").strip() for key in COLUMNS}
     if not SLUG.match(text["id"]):
         raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
-    if text["hours"]:
-        check_hours(text["hours"])
     chosen = text["land"] or land
-    if chosen:
-        check_land(chosen)
+    problem = (text["hours"] and check_hours(text["hours"])) or (chosen and check_land(chosen))
+    if problem:
+        raise ValueError(problem)
     return Site(
         id=text["id"],
         name=text["name"] or text["id"],

@@ -36,6 +36,7 @@ def main() -> None:
 
 
 for command in (
+    start.demo,
     start.init,
     start.serve,
     start.doctor,

@@ -6,7 +6,9 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import sys
+import tempfile
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -151,8 +153,7 @@ def _ready(settings: Path) -> None:
 
 def _application(settings: Path, works: bool) -> Wsgi:
     """In the server's process: the application, and the worker beside it. It ends when its parent does."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    _die_with_parent()
     opened = open_gate(settings)
     if works:
         opened.worker().start()
@@ -167,6 +168,50 @@ def _work(settings: Path) -> None:
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     worker.stop()
     opened.close()
+
+
+@click.command()
+@click.option("--scenario", default="july-19", show_default=True, help="A shipped scenario, or a file.")
+@click.option("--speed", default=90.0, show_default=True, type=click.FloatRange(1, 100000), help="Times faster.")
+@click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
+def demo(scenario: str, speed: float, port: int) -> None:
+    """Show 19 July 2024 in forty simulated pharmacies, on the real pages; Ctrl-C leaves nothing behind."""
+    chosen = _free_port(port)
+    with tempfile.TemporaryDirectory(prefix="gate-demo-") as folder:
+        click.echo(f"gate demo: http://127.0.0.1:{chosen}/  (Ctrl-C ends it)", err=True)
+        server = Server(
+            "gate",
+            address="127.0.0.1",
+            port=chosen,
+            interface=Interfaces.WSGI,
+            blocking_threads=4,
+            log_level=LogLevels.error,
+            workers_kill_timeout=3,
+        )
+        server.serve(target_loader=partial(_show, Path(folder), scenario, speed), wrap_loader=False)
+
+
+def _free_port(wanted: int) -> int:
+    """The wanted port where it is free, else any free one."""
+    for port in (wanted, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return int(probe.getsockname()[1])
+    raise OperatorError("no_port", "no port is free")
+
+
+def _show(folder: Path, scenario: str, speed: float) -> Wsgi:
+    _die_with_parent()
+    return bootstrap.demo(folder, scenario, speed, lambda sentence: click.echo(sentence, err=True))
+
+
+def _die_with_parent() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 @click.command()

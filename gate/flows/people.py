@@ -252,29 +252,34 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
 
 def _second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
     """The proposal that waits for another person; None when ``by`` was the second and it is enacted."""
-    halted_at = rollout.halted_at.isoformat() if rollout.halted_at else ""
-    bound = digest(json.dumps([kind, rollout.id, rollout.version, halted_at]))
+    exact = bound(kind, rollout)
     for old in tx.proposals("open", rollout.id):
-        if (old.kind, old.sha256) != (kind, bound) or old.expires_at <= now:
+        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
             continue
         if old.proposed_by == by:
             raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
-        if tx.sign_proposal(old.id, by, bound, now) and tx.enact_proposal(old.id, now):
+        if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
             return None
     proposal = Proposal(
-        id="p-" + digest(f"{bound}/{by}/{now.isoformat()}")[:24],
+        id="p-" + digest(f"{exact}/{by}/{now.isoformat()}")[:24],
         kind=kind,
         subject=rollout.id,
         because=because,
         proposed_by=by,
         proposed_at=now,
         expires_at=now + PROPOSAL_FOR,
-        sha256=bound,
+        sha256=exact,
         state="open",
     )
     tx.add_proposal(proposal)
-    tx.append(f"{kind}_proposed", by, rollout.id, now, {"sha256": bound}, because)
+    tx.append(f"{kind}_proposed", by, rollout.id, now, {"sha256": exact}, because)
     return proposal
+
+
+def bound(kind: str, rollout: Rollout) -> str:
+    """What a proposal's signatures are bound to: this rollout in this very state."""
+    halted_at = rollout.halted_at.isoformat() if rollout.halted_at else ""
+    return digest(json.dumps([kind, rollout.id, rollout.version, halted_at]))
 
 
 def demand(user: User, act: str) -> None:

@@ -1,0 +1,204 @@
+"""What people do: one function a form; each calls one flow in one transaction and answers with a redirect."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from flask import g, make_response, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
+from gate.core.model import SLUG, Site
+from gate.flows import machines as fleet
+from gate.flows import people
+from gate.ports import Proposal
+from gate.web import auth
+
+
+def log_in() -> str | Response | tuple[str, int]:
+    """Name and password."""
+    wish = request.values.get("wish", "")
+    if request.method == "GET":
+        return render_template("login.html", problem="", wish=wish)
+    name, password = _text("login", 60), request.form.get("password", "")[:1000]
+    keys = (f"a:{request.remote_addr}", f"u:{name}")
+    if max(g.parts.logins.wait_s(key, g.now) for key in keys):
+        return render_template("login.html", problem="Too many tries; wait a minute.", wish=wish), 429
+    with g.parts.store.read() as tx:
+        user = tx.user(name)
+    verified = g.parts.verify_password(user.password_hash if user else "", password)
+    token = secrets.token_urlsafe(32)
+    try:
+        with g.parts.store.write() as tx:
+            people.log_in(tx, name, verified, token, g.now)
+    except Unauthenticated as problem:
+        return render_template("login.html", problem=problem.detail, wish=wish), 401
+    answer = redirect(wish if _ours(wish) else url_for("overview"), 303)
+    auth.set_cookie(answer, g.parts.public_url, token)
+    return answer
+
+
+def _ours(wish: str) -> bool:
+    """A path of this site: one slash, and nothing that a browser reads as another host."""
+    return wish.startswith("/") and not wish.startswith(("//", "/\\")) and all(ord(char) > 32 for char in wish)
+
+
+def log_out() -> Response:
+    """Ends the session."""
+    if g.visitor is not None and g.parts.guest is None:
+        with g.parts.store.write() as tx:
+            people.log_out(tx, g.visitor.token, g.visitor.user.id, g.now)
+    answer = redirect(url_for("log_in"), 303)
+    auth.drop_cookie(answer, g.parts.public_url)
+    return answer
+
+
+def link(secret: str) -> str | Response | tuple[str, int]:
+    """A one-time link: choose a password. Looking at it does not use it."""
+    if request.method == "GET":
+        return render_template("link.html", problem="")
+    password = request.form.get("password", "")
+    if password != request.form.get("again", ""):
+        return render_template("link.html", problem="The two passwords differ."), 400
+    if g.parts.logins.wait_s(f"a:{request.remote_addr}", g.now):
+        return render_template("link.html", problem="Too many tries; wait a minute."), 429
+    hashed = g.parts.hash_password(password) if len(password) >= people.LEAST_PASSWORD else ""
+    try:
+        with g.parts.store.write() as tx:
+            people.choose_password(tx, secret, password, lambda _: hashed, g.now)
+    except GateError as problem:
+        return render_template("link.html", problem=problem.detail), problem.status
+    return redirect(url_for("log_in"), 303)
+
+
+def halt() -> Response:
+    """The brake: everything that moves, or one rollout."""
+    scope, because = _text("rollout", 60), _text("because", 1000)
+    with g.parts.store.write() as tx:
+        if scope == "all":
+            people.halt_all(tx, _me(), because, g.now)
+        else:
+            people.halt(tx, scope, _me(), because, g.now)
+    return redirect(url_for("overview") if scope == "all" else url_for("rollout", rollout_id=scope), 303)
+
+
+def resume(rollout_id: str) -> Response:
+    """Propose to lift a halt, or agree."""
+    with g.parts.store.write() as tx:
+        people.resume(tx, rollout_id, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def approve(rollout_id: str) -> Response:
+    """A person's word for a ring."""
+    with g.parts.store.write() as tx:
+        people.approve_ring(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def explain(rollout_id: str) -> Response:
+    """A failure has another cause than the release."""
+    with g.parts.store.write() as tx:
+        claim = tx.claim(_text("claim", 100))
+        if claim is None or claim.rollout != rollout_id:
+            raise NotFound("there is no such claim in this rollout")
+        people.explain_failure(tx, g.parts.gate, claim.id, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id) + "#failures", 303)
+
+
+def accept(machine_id: str) -> Response:
+    """Let a pending machine in; into the first rings another person must do the same."""
+    with g.parts.store.write() as tx:
+        found = tx.machine(machine_id)
+        active = tx.active_policy()
+        if found is None or active is None:
+            raise NotFound(f"there is no machine {machine_id}")
+        role = _text("role", 60)
+        if not SLUG.match(role):
+            raise Malformed("bad_field", "a role is a word of a-z, 0-9 and -, such as till")
+        labels = _text("labels", 500, needed=False).split()
+        site = _text("site", 60)
+        policy = g.parts.gate.policy(active.commit)
+        answer = fleet.accept(tx, found, site, role, labels, _me(), g.now, policy)
+    waits = isinstance(answer, Proposal)
+    return redirect(url_for("machine", machine_id=machine_id) + ("#proposed" if waits else ""), 303)
+
+
+def revoke(machine_id: str) -> Response:
+    """Refuse a machine's key from now on."""
+    with g.parts.store.write() as tx:
+        found = tx.machine(machine_id)
+        if found is None:
+            raise NotFound(f"there is no machine {machine_id}")
+        fleet.revoke(tx, found, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("machine", machine_id=machine_id), 303)
+
+
+def save_site() -> Response:
+    """Add or change a site."""
+    site_id, hours, land = _text("id", 41), _text("hours", 500, needed=False), _text("land", 2, needed=False)
+    if not SLUG.match(site_id):
+        raise Malformed("bad_field", "an id is a-z, 0-9 and -")
+    land = (land or g.parts.land).upper()
+    problem = (hours and g.parts.check_hours(hours)) or (land and g.parts.check_land(land))
+    if problem:
+        raise Malformed("bad_field", problem)
+    made = Site(
+        id=site_id,
+        name=_text("name", 200, needed=False) or site_id,
+        land=land,
+        hours=hours,
+        always_on="always_on" in request.form,
+        labels=frozenset(_text("labels", 500, needed=False).split()),
+    )
+    with g.parts.store.write() as tx:
+        before = tx.site(site_id)
+        tx.save_site(made)
+        kind = "site_changed" if before else "site_added"
+        tx.append(kind, _me(), site_id, g.now, {"name": made.name, "hours": hours, "land": land})
+    return redirect(url_for("site", site_id=site_id), 303)
+
+
+def new_code(site_id: str) -> Response:
+    """An enrolment code, shown once: it is in no address, no redirect and no log."""
+    uses = _text("uses", 4)
+    if not (uses.isascii() and uses.isdigit()):
+        raise Malformed("bad_field", "uses is a number")
+    root = g.parts.root_sha256()
+    secret = secrets.token_hex(16)
+    with g.parts.store.write() as tx:
+        code = fleet.create_code(tx, secret, root, site_id, int(uses), timedelta(hours=24), _me(), g.now)
+        site, mine = tx.site(site_id), tx.machines(site=site_id, limit=200)
+    address = g.parts.public_url or request.host_url.rstrip("/")
+    return make_response(render_template("site.html", site=site, machines=mine, code=code, address=address))
+
+
+def _me() -> str:
+    assert g.visitor is not None, "an act needs a visitor"
+    return str(g.visitor.user.id)
+
+
+def _text(name: str, most: int, *, needed: bool = True) -> str:
+    value = request.form.get(name, "").strip()
+    if len(value) > most or any(ord(char) < 32 and char not in "\r\n\t" for char in value):
+        raise Malformed("bad_field", f"{name} is too long, or has control characters")
+    if needed and not value:
+        raise Malformed("bad_field", f"{name} is missing")
+    return value
+
+
+POST = ["POST"]
+VIEWS = (
+    ("/login", log_in, "public", ["GET", "POST"]),
+    ("/link/<secret>", link, "public", ["GET", "POST"]),
+    ("/logout", log_out, "view", POST),
+    ("/halt", halt, "halt", POST),
+    ("/rollouts/<rollout_id>/resume", resume, "resume", POST),
+    ("/rollouts/<rollout_id>/approve", approve, "approve", POST),
+    ("/rollouts/<rollout_id>/explain", explain, "explain", POST),
+    ("/machines/<machine_id>/accept", accept, "accept", POST),
+    ("/machines/<machine_id>/revoke", revoke, "accept", POST),
+    ("/sites", save_site, "sites", POST),
+    ("/sites/<site_id>/code", new_code, "enrol", POST),
+)

@@ -1,0 +1,212 @@
+"""The pages for people: a Flask application behind the two planes.
+
+- Server-rendered, works without JavaScript; strict CSP; nothing from elsewhere.
+- Every view states what it needs (``needs``); one that does not is refused to everybody: default deny.
+- A reader may look; acts are forms, answered by a redirect. Errors are pages with a sentence.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from flask import Flask, Response, g, redirect, render_template, request, url_for
+from werkzeug.exceptions import HTTPException
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from gate.core.errors import GateError, Unauthenticated, Unavailable
+from gate.core.policy import Policy
+from gate.flows import people
+from gate.ports import Clock, Gate, Store, User
+from gate.web import acts, auth, pages
+from gate.web.auth import Visitor
+from gate.web.limits import Buckets
+from gate.web.texts import LANGUAGES, translate
+
+CSP = (
+    "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "X-Frame-Options": "DENY",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+}
+MAX_FORM = 256 * 1024
+PUBLIC = "public"
+
+
+@dataclass(frozen=True, slots=True)
+class PagesParts:
+    """All that the pages need."""
+
+    store: Store
+    gate: Gate
+    clock: Clock
+    hash_password: Callable[[str], str]
+    verify_password: Callable[[str, str], bool]
+    check_hours: Callable[[str], str | None]
+    """What is wrong with opening hours, None when nothing is."""
+    check_land: Callable[[str], str | None]
+    policy: Callable[[], Policy | None]
+    public_url: str = ""
+    root_sha256: Callable[[], str] = lambda: ""
+    profile: str = "Profile: all keys are on this machine."
+    later: Callable[[], Sequence[str]] = lambda: ()
+    """What the policy states and this version does not enforce."""
+    land: str = ""
+    guest: User | None = None
+    """The demo's visitor: everybody is this person, without logging in."""
+    story: Callable[[], Mapping[str, Any]] | None = None
+    """The demo's own words for the overview."""
+    logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
+
+
+def create_app(parts: PagesParts) -> Flask:
+    """The application."""
+    app = Flask("gate.web", static_folder="static", template_folder="templates")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_FORM
+    app.config["MAX_FORM_MEMORY_SIZE"] = MAX_FORM
+    app.config["SEND_FILE_MAX_AGE_DEFAULT"] = 3600
+    app.extensions["gate"] = parts
+    app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
+    guest_token = secrets.token_urlsafe(32)
+
+    @app.before_request
+    def admitted() -> WerkzeugResponse | None:
+        g.parts, g.now = parts, parts.clock.now()
+        g.language = _language()
+        g.visitor = None
+        if request.endpoint == "static":
+            return None
+        if parts.guest is not None:
+            g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
+        else:
+            g.visitor = auth.visitor(parts.store, request.cookies.get(auth.cookie_name(parts.public_url), ""), g.now)
+        need = _need(app)
+        if request.method not in ("GET", "HEAD", "OPTIONS"):
+            auth.check_form(request, g.visitor, parts.public_url)
+        if need == PUBLIC or request.endpoint is None:
+            return None
+        if g.visitor is None:
+            wish = request.full_path if request.method == "GET" else ""
+            return redirect(url_for("log_in", wish=wish.rstrip("?") or None))
+        people.demand(g.visitor.user, need)
+        return None
+
+    @app.after_request
+    def hardened(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if parts.public_url.startswith("https://"):
+            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        if "lang" in request.args and request.args["lang"] in LANGUAGES:
+            response.set_cookie("lang", request.args["lang"], samesite="Lax", max_age=31536000)
+        return response
+
+    @app.errorhandler(GateError)
+    def refused(problem: GateError) -> tuple[str, int]:
+        if isinstance(problem, Unavailable):
+            return _error_page(503, "That did not work", "The database does not answer; try again.")
+        if problem.status == 500:
+            app.logger.error("a page failed: %s", problem)
+        return _error_page(problem.status, "That did not work", problem.detail)
+
+    @app.errorhandler(HTTPException)
+    def not_served(problem: HTTPException) -> tuple[str, int]:
+        code = problem.code or 500
+        title = "Page not found" if code == 404 else "That did not work"
+        return _error_page(code, title, "" if code == 404 else problem.name)
+
+    @app.errorhandler(Exception)
+    def failed(problem: Exception) -> tuple[str, int]:
+        app.logger.exception("a page failed")
+        return _error_page(500, "That did not work", "")
+
+    @app.context_processor
+    def words() -> dict[str, Any]:
+        def t(text: str) -> str:
+            return translate(text, g.language)
+
+        banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
+        return {"t": t, "visitor": g.get("visitor"), "language": g.language, "banners": banners, "may": _may}
+
+    app.jinja_env.filters["local"] = _local
+    app.jinja_env.filters["age"] = _age
+    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
+        view_name = view.__name__
+        app.add_url_rule(rule, view_name, view, methods=methods)
+        app.extensions.setdefault("gate.needs", {})[view_name] = needed
+    return app
+
+
+def _need(app: Flask) -> str:
+    needs: dict[str, str] = app.extensions["gate.needs"]
+    need = needs.get(request.endpoint or "", "")
+    if not need and request.endpoint is not None:
+        raise Unauthenticated("this page states no need, so nobody may see it")
+    return need
+
+
+def _may(act: str) -> bool:
+    return g.visitor is not None and people.may(g.visitor.user, act)
+
+
+def _language() -> str:
+    wanted = request.args.get("lang") or request.cookies.get("lang")
+    if wanted in LANGUAGES:
+        return str(wanted)
+    return request.accept_languages.best_match(LANGUAGES) or "en"
+
+
+def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
+    if g.get("visitor") is None:
+        return []
+    found: list[tuple[str, str, Sequence[str]]] = []
+    if parts.guest is not None:
+        found.append(("info", "Simulation: these pharmacies do not exist.", ()))
+    else:
+        found.append(("info", parts.profile, ()))
+        with parts.store.read() as tx:
+            active = tx.active_policy()
+        if active is not None and active.problem:
+            found.append(("bad", "The policy's branch is not active:", [active.problem]))
+    later = list(parts.later())
+    if later:
+        found.append(("later", "Not yet enforced:", later))
+    return found
+
+
+def _error_page(code: int, title: str, detail: str) -> tuple[str, int]:
+    if not hasattr(g, "language"):
+        g.language = "en"
+    return render_template("error.html", title=title, detail=detail), code
+
+
+def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
+    if at is None:
+        return "–"
+    policy = g.parts.policy()
+    zone = ZoneInfo(policy.timezone) if policy else ZoneInfo("Europe/Berlin")
+    return at.astimezone(zone).strftime(form)
+
+
+def _age(at: datetime | None) -> str:
+    """``5 s``, ``3 min``, ``2 h``, ``4 d`` ago."""
+    if at is None:
+        return "–"
+    gone = max(g.now - at, timedelta())
+    for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
+        if gone.total_seconds() >= seconds:
+            return f"{int(gone.total_seconds() // seconds)} {unit}"
+    return f"{int(gone.total_seconds())} s"

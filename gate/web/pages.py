@@ -1,0 +1,333 @@
+"""What people look at: one function a page; each reads in one transaction, renders, and changes nothing."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from flask import Response, g, render_template, request
+from markupsafe import Markup
+
+from gate.core import stats
+from gate.core.claims import FAILURE
+from gate.core.errors import NotFound
+from gate.core.model import ClaimState, Rollout, RolloutState
+from gate.core.policy import Policy
+from gate.flows import people
+from gate.flows import why as reasons
+from gate.ports import Proposal, StoredDecision, Tx
+from gate.web.ladder import Rung, draw, rungs
+
+PAGE = 50
+MOVING = (RolloutState.HALTED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A rollout as the overview shows it."""
+
+    rollout: Rollout
+    version: str
+    steps: Sequence[Rung]
+    picture: Markup
+    stands: str
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """Something that a person must do, with its link."""
+
+    text: str
+    what: str
+    link: str
+
+
+def healthz() -> Response:
+    """The process answers."""
+    return Response("ok\n", mimetype="text/plain")
+
+
+def readyz() -> Response:
+    """The database answers and a policy is active."""
+    with g.parts.store.read() as tx:
+        ready = tx.active_policy() is not None
+    return Response("ready\n" if ready else "no policy is active\n", 200 if ready else 503, mimetype="text/plain")
+
+
+def overview() -> str:
+    """Is anything wrong? Is anything moving? What waits for a person?"""
+    with g.parts.store.read() as tx:
+        figures = tx.overview()
+        moving = tx.rollouts(states=MOVING, limit=30)
+        recent = tx.rollouts(states=(RolloutState.DONE,), limit=5)
+        order = {state: index for index, state in enumerate(MOVING)}
+        lines = [_line(tx, rollout) for rollout in sorted(moving, key=lambda one: order[one.state])]
+        lines += [_line(tx, rollout) for rollout in recent]
+        waiting = _waiting(tx, moving)
+        steps = _first_steps(tx, figures)
+        troubles = _source_troubles(tx)
+    sentence = "Nothing moves and nothing is wrong."
+    if any(line.rollout.state is RolloutState.HALTED for line in lines):
+        sentence = "Something is halted."
+    elif waiting:
+        sentence = "Something waits for a person."
+    elif any(line.rollout.state is RolloutState.RUNNING for line in lines):
+        sentence = "Releases are on their way."
+    elif lines:
+        sentence = "All releases have arrived."
+    story = g.parts.story() if g.parts.story else None
+    return render_template(
+        "overview.html",
+        sentence=sentence,
+        figures=figures,
+        lines=lines,
+        waiting=waiting,
+        steps=steps,
+        story=story,
+        troubles=troubles,
+    )
+
+
+def rollouts() -> str:
+    """Every rollout, newest first."""
+    with g.parts.store.read() as tx:
+        lines = [_line(tx, rollout) for rollout in tx.rollouts(limit=PAGE)]
+    return render_template("rollouts.html", lines=lines)
+
+
+def rollout(rollout_id: str) -> str:
+    """One rollout: ladder, evidence per ring and make, exposure, failures, decisions, events."""
+    with g.parts.store.read() as tx:
+        found = tx.rollout(rollout_id)
+        if found is None:
+            raise NotFound(f"there is no rollout {rollout_id}")
+        line = _line(tx, found)
+        policy = g.parts.gate.policy(found.policy_version)
+        strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
+        evidence = [(one, _bound(one.healthy, one.bad, one.pending, policy)) for one in strata]
+        failures = tx.claims(found.id, states=tuple(FAILURE), limit=PAGE)
+        names = {claim.machine: _name(tx, claim.machine) for claim in failures}
+        needing = [
+            step for step in line.steps if policy.settings_for(step.ring, found.source).needs_people and not step.open
+        ]
+        return render_template(
+            "rollout.html",
+            line=line,
+            rollout=found,
+            release=tx.release(found.release),
+            evidence=evidence,
+            budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
+            failures=[(claim, names[claim.machine]) for claim in failures if claim.state is not ClaimState.EXPIRED],
+            decisions=tx.decisions(found.id, 20),
+            events=tx.events(subject=found.id, limit=40),
+            proposal=_open_proposal(tx, found),
+            needing=needing,
+        )
+
+
+def why() -> str:
+    """Why does this machine not have it?"""
+    machine, source = request.args.get("machine", ""), request.args.get("source", "")
+    with g.parts.store.read() as tx:
+        found = tx.machine(machine)
+        if found is None:
+            raise NotFound(f"there is no machine {machine}")
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources(source)]
+    return render_template("why.html", machine=found, answers=answers)
+
+
+def machines() -> str:
+    """Machines, by id, a page at a time."""
+    asked = {name: request.args.get(name, "")[:200] for name in ("site", "ring", "status", "make", "after")}
+    with g.parts.store.read() as tx:
+        found = tx.machines(
+            after=asked["after"],
+            limit=PAGE + 1,
+            site=asked["site"],
+            ring=asked["ring"],
+            make=asked["make"],
+            status=asked["status"],
+        )
+    following = found[PAGE - 1].id if len(found) > PAGE else ""
+    rules = g.parts.policy()
+    rings = [ring.name for ring in rules.rings] if rules else []
+    return render_template("machines.html", machines=found[:PAGE], asked=asked, following=following, rings=rings)
+
+
+def machine(machine_id: str) -> str:
+    """One machine: who it is, why it does not have what it does not have, what happened."""
+    with g.parts.store.read() as tx:
+        found = tx.machine(machine_id)
+        if found is None:
+            raise NotFound(f"there is no machine {machine_id}")
+        session = tx.session(machine_id)
+        answers = []
+        if found.status.value == "active":
+            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources("")]
+        return render_template(
+            "machine.html",
+            machine=found,
+            site=tx.site(found.site),
+            session=session,
+            answers=answers,
+            events=tx.events(subject=machine_id, limit=40),
+            fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
+            proposals=tx.proposals("open", machine_id),
+        )
+
+
+def sites() -> str:
+    """Sites, by id, a page at a time."""
+    after = request.args.get("after", "")[:100]
+    with g.parts.store.read() as tx:
+        found = tx.sites(after=after, limit=PAGE + 1)
+    following = found[PAGE - 1].id if len(found) > PAGE else ""
+    return render_template("sites.html", sites=found[:PAGE], following=following, after=after)
+
+
+def site(site_id: str) -> str:
+    """One pharmacy with its machines."""
+    with g.parts.store.read() as tx:
+        found = tx.site(site_id)
+        if found is None:
+            raise NotFound(f"there is no site {site_id}")
+        mine = tx.machines(site=site_id, limit=200)
+    return render_template("site.html", site=found, machines=mine, code="", address="")
+
+
+def audit() -> str:
+    """Everything that was done, newest first, with the tree's head."""
+    before = request.args.get("before", "")
+    with g.parts.store.read() as tx:
+        size, root = tx.audit_head()
+        events = tx.events(before=int(before) if before.isdigit() else None, limit=PAGE + 1)
+    following = events[PAGE - 1].index if len(events) > PAGE else ""
+    return render_template("audit.html", events=events[:PAGE], size=size, root=root.hex(), following=following)
+
+
+def users() -> str:
+    """Everybody who may log in."""
+    with g.parts.store.read() as tx:
+        found = tx.users()
+    return render_template("users.html", users=found)
+
+
+def brake() -> str:
+    """The brake: scope and reason."""
+    with g.parts.store.read() as tx:
+        moving = tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED), limit=PAGE)
+        lines = [(one, _version(tx, one)) for one in moving]
+    return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
+
+
+def _line(tx: Tx, rollout: Rollout) -> Line:
+    steps = rungs(rollout, tx.rings(rollout.id), tx.strata(rollout.id))
+    version = _version(tx, rollout)
+    picture = draw(steps, f"{rollout.source} {version}", rollout.id)
+    return Line(rollout, version, steps, picture, _stands(tx, rollout))
+
+
+def _version(tx: Tx, rollout: Rollout) -> str:
+    release = tx.release(rollout.release)
+    return release.version if release else ""
+
+
+def _stands(tx: Tx, rollout: Rollout) -> str:
+    """One sentence: the newest reasons that hold it."""
+    if rollout.state is RolloutState.HALTED:
+        return rollout.halted_because
+    if rollout.state is not RolloutState.RUNNING:
+        return ""
+    rings = tx.rings(rollout.id)
+    following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
+    decision = tx.last_decision(rollout.id, following)
+    return _sentence(decision) if decision is not None and decision.verdict != "OPEN" else ""
+
+
+def _sentence(decision: StoredDecision) -> str:
+    return "; ".join(str(reason["detail"]) for reason in decision.reasons[:3])
+
+
+def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
+    found = []
+    pending = tx.machines(status="pending", limit=PAGE)
+    if pending:
+        count = f"{len(pending)}" if len(pending) < PAGE else f"{PAGE}+"
+        found.append(Waiting("machines wait to be accepted", count, "/machines?status=pending"))
+    for rollout in moving:
+        where, version = f"/rollouts/{rollout.id}", _version(tx, rollout)
+        if rollout.state is RolloutState.HALTED and _open_proposal(tx, rollout) is not None:
+            found.append(Waiting("may be resumed: another person must agree", version, where))
+        if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
+            found.append(Waiting("failures wait for an explanation", version, f"{where}#failures"))
+        if rollout.state is RolloutState.RUNNING:
+            rings = tx.rings(rollout.id)
+            if rollout.reached + 1 < len(rings):
+                ring = rings[rollout.reached + 1].ring
+                decision = tx.last_decision(rollout.id, ring)
+                if decision and any(reason["code"] == "needs_people" for reason in decision.reasons):
+                    found.append(Waiting("needs people before it opens", f"{version}: {ring}", where))
+    return found
+
+
+def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
+    if g.parts.guest is not None:
+        return []
+    steps = [
+        ("Add a site", figures["sites"] > 0, "/sites"),
+        ("Enrol a machine and accept it", figures["machines_active"] > 0, "/sites"),
+        ("Bring a first release", bool(tx.rollouts(limit=1)), "/rollouts"),
+        ("Add a second person: a halt is lifted by two", sum(not u.disabled for u in tx.users()) > 1, "/people"),
+    ]
+    return [] if all(done for _, done, _ in steps) else steps
+
+
+def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
+    found = []
+    for name in _sources(""):
+        newest = next(iter(tx.events(subject=f"source:{name}", limit=1)), None)
+        if newest is not None and newest.kind in ("source_failed", "candidate_refused"):
+            found.append((name, str(newest.detail.get("detail", newest.kind))))
+    return found
+
+
+def _open_proposal(tx: Tx, rollout: Rollout) -> Proposal | None:
+    found = [one for one in tx.proposals("open", rollout.id) if one.kind == "resume" and one.expires_at > g.now]
+    bound = people.bound("resume", rollout)
+    return next((one for one in found if one.sha256 == bound), None)
+
+
+def _bound(healthy: int, bad: int, pending: int, policy: Policy) -> float:
+    """The upper bound on the failure rate, at the policy's confidence."""
+    return stats.upper_bound(healthy, bad, pending, policy.defaults.confidence)
+
+
+def _name(tx: Tx, machine_id: str) -> str:
+    found = tx.machine(machine_id)
+    return found.name if found else machine_id
+
+
+def _sources(only: str) -> list[str]:
+    policy = g.parts.policy()
+    names = [rule.name for rule in policy.sources] if policy else []
+    return [only] if only in names else names
+
+
+GET = ["GET"]
+VIEWS = (
+    ("/", overview, "view", GET),
+    ("/rollouts", rollouts, "view", GET),
+    ("/rollouts/<rollout_id>", rollout, "view", GET),
+    ("/why", why, "view", GET),
+    ("/machines", machines, "view", GET),
+    ("/machines/<machine_id>", machine, "view", GET),
+    ("/sites", sites, "view", GET),
+    ("/sites/<site_id>", site, "view", GET),
+    ("/audit", audit, "view", GET),
+    ("/people", users, "view", GET),
+    ("/brake", brake, "view", GET),
+    ("/healthz", healthz, "public", GET),
+    ("/readyz", readyz, "public", GET),
+)
