@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
 from gate.core import merkle
-from gate.core.errors import NotFound
 from gate.core.model import RingState, Stratum
 from gate.flows import people
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 
 PAGE = 5000
+RINGS = "rings (healthy of machines)"
 
 
 @click.command()
@@ -29,22 +30,52 @@ PAGE = 5000
 def status(settings: Path, output: str) -> None:
     """Rollouts, newest first, with their rings."""
     with gate_of(settings) as opened, opened.store.read() as tx:
-        rows = []
-        for rollout in tx.rollouts(limit=20):
-            release = tx.release(rollout.release)
-            strata = tx.strata(rollout.id)
-            ladder = [_rung(ring, [one for one in strata if one.ring == ring.ring]) for ring in tx.rings(rollout.id)]
-            rows.append(
-                {
-                    "rollout": rollout.id,
-                    "source": rollout.source,
-                    "version": release.version if release else "",
-                    "state": rollout.state.value,
-                    "rings (healthy of machines)": ", ".join(ladder),
-                    "because": rollout.halted_because,
-                }
-            )
-    show(rows, ("rollout", "source", "version", "state", "rings (healthy of machines)", "because"), output)
+        rows = _rows(tx)
+    show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
+
+
+def _rows(tx: Tx) -> list[dict[str, str]]:
+    rows = []
+    for rollout in tx.rollouts(limit=20):
+        release = tx.release(rollout.release)
+        strata = tx.strata(rollout.id)
+        ladder = [_rung(ring, [one for one in strata if one.ring == ring.ring]) for ring in tx.rings(rollout.id)]
+        rows.append(
+            {
+                "rollout": rollout.id,
+                "source": rollout.source,
+                "version": release.version if release else "",
+                "state": rollout.state.value,
+                RINGS: ", ".join(ladder),
+                "because": rollout.halted_because,
+            }
+        )
+    return rows
+
+
+@click.command()
+@click.option("--release", default="", help="Only this version.")
+@click.option("--until", type=click.Choice(["done", "halted"]), help="End when it is that far.")
+@click.option("--seconds", default=0.0, help="End after so many seconds with exit code 1; 0: never.")
+@settings_option
+def watch(release: str, until: str | None, seconds: float, settings: Path) -> None:
+    """A line whenever a rollout moves."""
+    began = time.monotonic()
+    known: dict[str, dict[str, str]] = {}
+    with gate_of(settings) as opened:
+        while True:
+            with opened.store.read() as tx:
+                rows = [row for row in _rows(tx) if release in ("", row["version"])]
+            for row in reversed(rows):
+                if known.get(row["rollout"]) != row:
+                    known[row["rollout"]] = row
+                    line = f"{row['source']} {row['version']} {row['state']}: {row[RINGS]}"
+                    click.echo(f"{line}; {row['because']}" if row["because"] else line)
+            if until and any(row["state"] == until for row in rows):
+                return
+            if seconds and time.monotonic() - began > seconds:
+                raise SystemExit(1)
+            time.sleep(0.5)
 
 
 def _rung(ring: RingState, strata: list[Stratum]) -> str:
@@ -66,7 +97,7 @@ def why(machine: str, source: str | None, settings: Path, output: str) -> None:
         names = [source] if source else []
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
-        machine_id = _by_name(tx, machine)
+        machine_id = machine_named(tx, machine).id
         found = [reasons.why(tx, opened.gate, machine_id, name, opened.clock.now()) for name in names]
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
@@ -75,18 +106,6 @@ def why(machine: str, source: str | None, settings: Path, output: str) -> None:
         click.echo(one.sentence)
         if one.rule_text:
             click.echo(f"  policy.yaml:{one.line}: {one.rule_text}")
-
-
-def _by_name(tx: Tx, wanted: str) -> str:
-    if tx.machine(wanted) is not None:
-        return wanted
-    after = ""
-    while page := tx.machines(after=after, limit=1000):
-        found = next((machine.id for machine in page if machine.name == wanted), None)
-        if found:
-            return found
-        after = page[-1].id
-    raise NotFound(f"there is no machine {wanted}")
 
 
 @click.command()

@@ -15,6 +15,11 @@ from rich.console import Console
 from rich.table import Table
 
 from gate.bootstrap import Opened, open_gate
+from gate.core.errors import Conflict, NotFound
+from gate.core.model import Machine, MachineStatus
+from gate.ports import Tx
+
+REVOKED = MachineStatus.REVOKED
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -56,3 +61,23 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     Console(width=None if os.isatty(1) else 200).print(table)
+
+
+def machine_named(tx: Tx, wanted: str) -> Machine:
+    """A machine by its id or its name.
+
+    Raises:
+        NotFound: none. Conflict: several have this name.
+    """
+    found = tx.machine(wanted)
+    if found is not None:
+        return found
+    named, after = [], ""
+    while page := tx.machines(after=after, limit=1000):
+        named += [machine for machine in page if machine.name == wanted and machine.status is not REVOKED]
+        after = page[-1].id
+    if not named:
+        raise NotFound(f"there is no machine {wanted}")
+    if len(named) > 1:
+        raise Conflict("ambiguous", f"several machines are called {wanted}: {', '.join(one.id for one in named)}")
+    return named[0]

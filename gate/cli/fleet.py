@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 
 from gate.adapters.calendar import check_hours, check_land
-from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
 from gate.core.errors import GateError, NotFound
-from gate.core.model import SLUG, Machine, Site
+from gate.core.model import SLUG, Site
 from gate.flows import machines as flow
 from gate.ports import Proposal
 
@@ -138,9 +138,9 @@ def machines_list(settings: Path, output: str, site: str, ring: str, status: str
 @click.option("--site", default="", help="Another site than the code's.")
 @settings_option
 def machines_accept(machine: str, role: str, labels: tuple[str, ...], site: str, settings: Path) -> None:
-    """Let the pending MACHINE in. On the server's own shell one person is enough, also for the first rings."""
+    """Let the pending MACHINE (id or name) in; on the server's own shell one person is enough, for every ring."""
     with gate_of(settings) as opened, opened.store.write() as tx:
-        found = _machine(tx.machine(machine), machine)
+        found = machine_named(tx, machine)
         active = tx.active_policy()
         if active is None:
             raise NotFound("no policy is active")
@@ -158,11 +158,5 @@ def machines_accept(machine: str, role: str, labels: tuple[str, ...], site: str,
 def machines_revoke(machine: str, because: str, settings: Path) -> None:
     """Refuse MACHINE's key from now on."""
     with gate_of(settings) as opened, opened.store.write() as tx:
-        flow.revoke(tx, _machine(tx.machine(machine), machine), me(), because, opened.clock.now())
+        flow.revoke(tx, machine_named(tx, machine), me(), because, opened.clock.now())
     click.echo("revoked")
-
-
-def _machine(found: Machine | None, wanted: str) -> Machine:
-    if found is None:
-        raise NotFound(f"there is no machine {wanted}")
-    return found

@@ -42,6 +42,7 @@ for command in (
     start.doctor,
     start.config,
     act.status,
+    act.watch,
     act.why,
     act.halt,
     act.resume,

@@ -67,7 +67,9 @@ class LiveSimulation:
             waits = "halted" if halted else "the bad release is in the first ring"
         fleet = result["fleet"]
         self._shown = {
-            "title": f"{self._simulation.scenario.name}: {fleet['sites']} pharmacies, {fleet['machines']} machines",
+            "name": self._simulation.scenario.name,
+            "sites": fleet["sites"],
+            "machines": fleet["machines"],
             "time": clock,
             "now": waits,
             "rows": (

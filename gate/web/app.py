@@ -139,9 +139,11 @@ def create_app(parts: PagesParts) -> Flask:
             return translate(text, g.language)
 
         banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
-        return {"t": t, "visitor": g.get("visitor"), "language": g.language, "banners": banners, "may": _may}
+        who, guest = g.get("visitor"), parts.guest is not None
+        return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
 
     app.jinja_env.filters["local"] = _local
+    app.jinja_env.filters["make"] = _make
     app.jinja_env.filters["age"] = _age
     for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
         view_name = view.__name__
@@ -199,6 +201,11 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
     policy = g.parts.policy()
     zone = ZoneInfo(policy.timezone) if policy else ZoneInfo("Europe/Berlin")
     return at.astimezone(zone).strftime(form)
+
+
+def _make(make: str) -> str:
+    """``role=till|os_build=19045`` -> ``till · 19045``."""
+    return " · ".join(part.partition("=")[2] or part for part in make.split("|")) if make else ""
 
 
 def _age(at: datetime | None) -> str:

@@ -258,8 +258,10 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
         found.append(Waiting("machines wait to be accepted", count, "/machines?status=pending"))
     for rollout in moving:
         where, version = f"/rollouts/{rollout.id}", _version(tx, rollout)
-        if rollout.state is RolloutState.HALTED and _open_proposal(tx, rollout) is not None:
-            found.append(Waiting("may be resumed: another person must agree", version, where))
+        if rollout.state is RolloutState.HALTED:
+            proposed = _open_proposal(tx, rollout) is not None
+            text = "may be resumed: another person must agree" if proposed else "is halted: look why"
+            found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             found.append(Waiting("failures wait for an explanation", version, f"{where}#failures"))
         if rollout.state is RolloutState.RUNNING:
