@@ -7,9 +7,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -238,6 +238,9 @@ class Tx(Protocol):
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
 
+    def fleet_version(self) -> int:
+        """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
+
     def is_sole(self, site: str, role: str) -> bool: ...
 
     # write plane
@@ -429,3 +432,5 @@ class Gate:
     """The parsed policy of a commit; cached, since a commit never changes."""
     texts: PolicyTexts
     hours: Hours
+    cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
+    """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""

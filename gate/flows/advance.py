@@ -50,7 +50,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
             promote_queued(tx, rollout.source, now)
             break
         if decision.verdict is Verdict.OPEN:
-            rollout = _open(tx, policy, rollout, rings, position, decision, now)
+            rollout = _open(tx, gate, rollout, rings, position, decision, now)
             rings = tx.rings(rollout.id)
             if rollout.state is RolloutState.DONE:
                 promote_queued(tx, rollout.source, now)
@@ -85,7 +85,7 @@ def gather(
     elif rings[position].opened_at is not None:
         members, mine = rings[position].members, [s for s in stored if s.ring == ring]
     else:
-        members, mine = cohort(tx, policy, rollout, ring)
+        members, mine = cohort(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
     gate_rule = _gate_rule(policy, rollout, rings, position)
@@ -274,14 +274,15 @@ def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
 
 
 def _open(
-    tx: Tx, policy: Policy, rollout: Rollout, rings: list[RingState], position: int, decision: Decision, now: datetime
+    tx: Tx, gate: Gate, rollout: Rollout, rings: list[RingState], position: int, decision: Decision, now: datetime
 ) -> Rollout:
+    policy = gate.policy(rollout.policy_version)
     if position == len(rings):
         after = replace(rollout, state=RolloutState.DONE, version=rollout.version + 1)
     else:
         ring = rings[position]
         if ring.opened_at is None:
-            members, strata = cohort(tx, policy, rollout, ring.ring)
+            members, strata = cohort(tx, gate, policy, rollout, ring.ring)
             ring = replace(ring, opened_at=now, members=members)
         else:
             strata = [s for s in tx.strata(rollout.id) if s.ring == ring.ring and s.make in decision.makes]

@@ -31,6 +31,7 @@ from gate.core.policy import Policy
 from gate.hookspecs import Candidate
 from gate.ports import Gate, Tx
 
+KEPT_COHORTS = 200
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
 
 
@@ -188,8 +189,17 @@ def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime) -> Rollo
     return after
 
 
-def cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
-    """The members of a ring by make, with the cut of its share: computed once, when the ring opens."""
+def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+    """The members of a ring by make, with the cut of its share: walked once, and again when a membership changed."""
+    key = (rollout.id, ring, tx.fleet_version())
+    if key not in gate.cohorts:
+        if len(gate.cohorts) >= KEPT_COHORTS:
+            gate.cohorts.clear()
+        gate.cohorts[key] = _cohort(tx, policy, rollout, ring)
+    return gate.cohorts[key]
+
+
+def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
     settings = policy.settings_for(ring, rollout.source)
     by_make: dict[str, list[float]] = defaultdict(list)
     sites: dict[str, set[str]] = defaultdict(set)

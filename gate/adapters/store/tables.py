@@ -313,6 +313,14 @@ class AuditHeadRow(SQLModel, table=True):
     peaks: str = long_text()
 
 
+class FleetRow(SQLModel, table=True):
+    """How often a ring's or make's membership has changed; one row."""
+
+    __tablename__ = "fleet"
+    id: int = Field(primary_key=True)
+    version: int = Field(default=0, sa_type=BigInteger)
+
+
 class ActivePolicyRow(SQLModel, table=True):
     """The commit that rules; one row."""
 

@@ -21,6 +21,7 @@ SESSIONS = table(tables.SessionRow)
 CODES = table(tables.CodeRow)
 NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
+FLEET_VERSION = table(tables.FleetRow)
 
 
 def to_site(row: Any) -> Site:
@@ -120,6 +121,7 @@ class MachinesTx(Rows):
         )
         if changed:
             self._count_role(machine.site, machine.role, 1)
+            self._moved()
         return changed == 1
 
     def revoke_machine(self, machine_id: str, at: datetime) -> bool:
@@ -130,6 +132,7 @@ class MachinesTx(Rows):
         changed = self._update(MACHINES, live, status=MachineStatus.REVOKED.value)
         if changed and machine.status is MachineStatus.ACTIVE:
             self._count_role(machine.site, machine.role, -1)
+            self._moved()
         return changed == 1
 
     def _count_role(self, site: str, role: str, change: int) -> None:
@@ -139,12 +142,22 @@ class MachinesTx(Rows):
 
     def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None:
         self._update(MACHINES, [MACHINES.c.id == machine_id], facts=pack(dict(facts)), make=make, ring=ring)
+        self._moved()
+
+    def fleet_version(self) -> int:
+        row = self._one(FLEET_VERSION, FLEET_VERSION.c.id == 1)
+        return int(row["version"]) if row else 0
+
+    def _moved(self) -> None:
+        if self._update(FLEET_VERSION, [FLEET_VERSION.c.id == 1], version=FLEET_VERSION.c.version + 1) == 0:
+            self._insert(FLEET_VERSION, id=1, version=1)
 
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         values = [{"key": machine, "to_ring": ring, "to_make": make} for machine, ring, make in rows]
         if values:
             change = update(MACHINES).where(MACHINES.c.id == bindparam("key"))
             self._connection.execute(change.values(ring=bindparam("to_ring"), make=bindparam("to_make")), values)
+            self._moved()
 
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
         joined = MACHINES.join(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))

@@ -30,6 +30,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
+        "fleet",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
         "enrol_codes",
         sa.Column("sha256", sa.String(), nullable=False),
         sa.Column("site", sa.String(), nullable=False),
@@ -428,5 +434,6 @@ def downgrade() -> None:
     op.drop_table("events")
     op.drop_table("enrolments")
     op.drop_table("enrol_codes")
+    op.drop_table("fleet")
     op.drop_table("audit_head")
     op.drop_table("active_policy")
