@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from gate.adapters.store.sql import SqlStore
+from tests.real_gate import RealGate
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday, 10:00 in Berlin
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -74,3 +75,19 @@ def store(store_url: str) -> Iterator[SqlStore]:
     made.upgrade()
     yield made
     made.close()
+
+
+@pytest.fixture
+def real_gate(store_url: str, tmp_path: Path) -> Iterator[RealGate]:
+    """A whole gate on each database, with the walk's policy."""
+    gate = RealGate(tmp_path, store_url)
+    yield gate
+    gate.close()
+
+
+@pytest.fixture
+def sqlite_gate(tmp_path: Path) -> Iterator[RealGate]:
+    """A whole gate on SQLite, where the database does not matter."""
+    gate = RealGate(tmp_path, "")
+    yield gate
+    gate.close()

@@ -2,6 +2,7 @@
 
 - ``seq`` is on disk before a call is sent. A call that got no answer is sent again with the same bytes.
 - 400, 401, 403, 429 and 503 consume nothing; a 409 is an answer.
+- A challenge that was lost with an answer is let go: the next check-in carries none and brings a new one.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class WritePlane:
         if problem.kind == "stale_seq" and again and problem.last_seq is not None:
             state.seq = problem.last_seq
             return self._call(kind, state, fields, again=False)
+        if problem.kind == "stale_challenge":
+            state.challenge = None  # a check-in may go without, and brings the next one
+            if kind == "checkin" and again:
+                return self._call(kind, state, fields, again=False)
         if status in (400, 401, 403, 429, 503):
             state.seq -= 1
             self._folder.save(state)

@@ -1,0 +1,254 @@
+"""A real gate in this process: real keys, real policy repository, real database, real plugins; no sockets.
+
+Agents reach it through ``requests`` as ever: a transport adapter hands their requests to the WSGI callable.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import requests
+from nacl.signing import SigningKey
+from requests.adapters import BaseAdapter
+
+from gate.adapters.envelopes import seal
+from gate.agent import calls, settings
+from gate.agent.http import Http
+from gate.agent.loop import Agent
+from gate.agent.state import StateFolder
+from gate.bootstrap import Opened, Wishes, init, pages
+from gate.config import load
+from gate.core.model import Machine, Site
+from gate.flows import machines
+
+ADDRESS = "http://127.0.0.1:8400"
+Wsgi = Callable[..., Any]
+
+
+class ShiftedClock:
+    """The system's clock, some time ahead: stock TUF clients ask the system themselves."""
+
+    def __init__(self) -> None:
+        self.ahead = timedelta()
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.ahead
+
+    def forward(self, **span: float) -> None:
+        self.ahead += timedelta(**span)
+
+
+class WsgiAdapter(BaseAdapter):
+    """Hands requests to a WSGI callable; ``before`` may break the line."""
+
+    def __init__(self, app: Wsgi) -> None:
+        super().__init__()
+        self.app = app
+        self.before: Callable[[requests.PreparedRequest], None] = lambda _: None
+        self.after: Callable[[requests.PreparedRequest, requests.Response], None] = lambda *_: None
+        self.asked: list[tuple[str, str]] = []
+
+    def send(self, request: requests.PreparedRequest, **_: Any) -> requests.Response:  # type: ignore[override]
+        self.before(request)
+        assert request.url is not None
+        path, _, query = request.url.removeprefix(ADDRESS).partition("?")
+        self.asked.append((str(request.method), path))
+        body = request.body or b""
+        assert isinstance(body, bytes)
+        environ: dict[str, Any] = {
+            "REQUEST_METHOD": request.method,
+            "PATH_INFO": path,
+            "QUERY_STRING": query,
+            "SERVER_NAME": "127.0.0.1",
+            "SERVER_PORT": "8400",
+            "HTTP_HOST": "127.0.0.1:8400",
+            "REMOTE_ADDR": "127.0.0.1",
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "CONTENT_LENGTH": str(len(body)) if request.method == "POST" else "",
+        }
+        for name, value in request.headers.items():
+            key = name.upper().replace("-", "_")
+            environ["CONTENT_TYPE" if key == "CONTENT_TYPE" else f"HTTP_{key}"] = value
+        said: list[Any] = []
+        parts = self.app(environ, lambda status, headers, *_: said.extend([status, headers]))
+        answer = requests.Response()
+        answer.status_code = int(said[0].split()[0])
+        answer.headers.update(dict(said[1]))
+        answer.raw = io.BytesIO(b"".join(parts))
+        answer.url, answer.request = request.url, request
+        self.after(request, answer)
+        return answer
+
+    def close(self) -> None:
+        return
+
+
+class RealGate:
+    """One gate under a folder, on a database of its own."""
+
+    def __init__(self, folder: Path, database: str, example: str = "walk") -> None:
+        self.folder = folder
+        self.clock = ShiftedClock()
+        self.drop_folder = folder / "drop"
+        self.drop_folder.mkdir(parents=True)
+        wishes = Wishes("test-fleet", "", database, "anna", "NW", example)
+        wishes = Wishes(**{**_fields(wishes), "sources": {"shop-content": {"folder": str(self.drop_folder)}}})
+        self.made = init(folder / "gate", wishes, self.clock.now())
+        self.opened = Opened(load(self.made.settings), self.clock)
+        self.worker = self.opened.worker()
+        self.app = self.opened.wsgi(pages(self.opened))
+        self.line = WsgiAdapter(self.app)
+        with self.opened.store.write() as tx:
+            for name in ("nord", "sued"):
+                tx.save_site(Site(name, f"Apotheke {name}", "NW", "Mo-Su 00:00-24:00", True))
+
+    def close(self) -> None:
+        self.opened.commit.close()
+        self.opened.close()
+
+    def session(self) -> requests.Session:
+        session = requests.Session()
+        session.mount("http://", self.line)
+        return session
+
+    def code(self, site: str = "nord", uses: int = 5) -> str:
+        secret = hashlib.sha256(f"{site}{self.clock.now()}".encode()).hexdigest()[:32]
+        root = self.opened.publisher.root_sha256
+        with self.opened.store.write() as tx:
+            return machines.create_code(tx, secret, root, site, uses, timedelta(hours=1), "anna", self.clock.now())
+
+    def accept(self, machine: str, role: str = "till", *labels: str) -> Machine:
+        with self.opened.store.write() as tx:
+            found, active = tx.machine(machine), tx.active_policy()
+            assert found is not None
+            assert active is not None
+            policy = self.opened.gate.policy(active.commit)
+            now = self.clock.now()
+            accepted = machines.accept(tx, found, found.site, role, labels, "anna", now, policy, people=1)
+        assert isinstance(accepted, Machine)
+        return accepted
+
+    def drop(self, version: str, text: str = '{"aspirin": 499}') -> None:
+        drop = self.drop_folder / version
+        drop.mkdir()
+        (drop / "prices.json").write_text(text)
+        listed = {"name": "prices.json", "length": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+        (drop / "manifest.json").write_text(json.dumps({"version": version, "files": [listed]}))
+        (drop / "READY").touch()
+
+    def bring(self, version: str, text: str = '{"aspirin": 499}') -> None:
+        """A release: dropped, seen, its first ring opened, published."""
+        self.drop(version, text)
+        self.worker.look()
+        self.worker.tick()
+
+
+class RealAgent:
+    """An agent on a gate; ``boot_id`` and ``uptime`` are files, so that it can be booted."""
+
+    def __init__(self, gate: RealGate, folder: Path, name: str, site: str = "nord", probe: str = "") -> None:
+        self.gate, self.home = gate, folder / name
+        self.state_folder = StateFolder(self.home / "state")
+        self.state_folder.prepare()
+        self.target = self.home / "content"
+        self.boot(1)
+        source = {"plugin": "directory", "folder": str(self.target)} | ({"probe": probe} if probe else {})
+        more = {"boot_id_path": str(self.home / "boot_id"), "uptime_path": str(self.home / "uptime")}
+        text = settings.render({"hostname": name, "role": "till"}, {"shop-content": source}, more)
+        (self.state_folder.path / "agent.toml").write_text(text)
+        self.settings = settings.load(self.state_folder.path / "agent.toml")
+        http = Http(ADDRESS, gate.session())
+        self.identity, self.status = calls.enrol(http, self.state_folder, gate.code(site), self.settings.facts)
+
+    def boot(self, number: int, uptime: float = 1000.0) -> None:
+        (self.home / "boot_id").write_text(f"boot-{number}\n")
+        (self.home / "uptime").write_text(f"{uptime} 0\n")
+
+    def agent(self) -> Agent:
+        return Agent(self.state_folder, self.settings, clock=self.gate.clock.now, session=self.gate.session())
+
+    def once(self) -> Agent:
+        agent = self.agent()
+        agent.once()
+        return agent
+
+    def content(self) -> str | None:
+        file = self.target / "current" / "prices.json"
+        return file.read_text() if file.exists() else None
+
+
+class PlayedMachine:
+    """A machine that signs what it likes, to be rude with."""
+
+    def __init__(self, gate: RealGate, seed: str = "machine") -> None:
+        self.gate = gate
+        self.key = SigningKey(hashlib.sha256(seed.encode()).digest())
+        self.public_key = bytes(self.key.verify_key).hex()
+        self.keyid = hashlib.sha256(bytes(self.key.verify_key)).hexdigest()
+        self.machine = f"m-{self.keyid[:32]}"
+        self.seq = 0
+        self.challenge: str | None = None
+        self.http = gate.session()
+
+    def post(self, path: str, body: bytes, **headers: str) -> tuple[int, dict[str, Any]]:
+        answer = self.http.post(ADDRESS + path, data=body, headers={"Content-Type": "application/json", **headers})
+        return answer.status_code, answer.json()
+
+    def sealed(self, kind: str, payload: Any) -> bytes:
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        return seal(self.key, f"application/vnd.gate.{kind}+json", raw)
+
+    def enrol(self, **change: Any) -> tuple[int, dict[str, Any]]:
+        nonce = self.http.get(ADDRESS + "/v1/enrol/challenge").json()["nonce"]
+        payload = {
+            "aud": "test-fleet",
+            "code": self.gate.code(),
+            "nonce": nonce,
+            "public_key": self.public_key,
+            "facts": {"role": "till", "hostname": "played"},
+        }
+        return self.post("/v1/enrol", self.sealed("enrol", payload | change))
+
+    def head(self) -> dict[str, Any]:
+        self.seq += 1
+        return {"aud": "test-fleet", "machine": self.machine, "seq": self.seq, "challenge": self.challenge}
+
+    def checkin_payload(self, **change: Any) -> dict[str, Any]:
+        base = {"client_nonce": f"n{self.seq}", "boot_id": "b1", "uptime_s": 100, "timestamp_version": 1}
+        return self.head() | base | {"installed": {}, "facts": {}, "events": []} | change
+
+    def checkin(self, **change: Any) -> tuple[int, dict[str, Any]]:
+        status, found = self.post("/v1/checkin", self.sealed("checkin", self.checkin_payload(**change)))
+        if status == 200:
+            found = opened(found)
+            self.challenge = str(found["challenge"])
+        return status, found
+
+    def claim(self, release: str, **change: Any) -> tuple[int, dict[str, Any]]:
+        payload = self.head() | {"source": "shop-content", "release": release, "boot_id": "b1"} | change
+        return self.post("/v1/claims", self.sealed("claim", payload))
+
+    def report(self, claim: str, step: str, release: str, **change: Any) -> tuple[int, dict[str, Any]]:
+        now = self.gate.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+        base = {"claim": claim, "step": step, "boot_id": "b1", "prev_boot_id": None, "booted_at": now}
+        base |= {"uptime_s": 100, "release": release, "probes": [], "boots": [], "observed_at": now}
+        return self.post("/v1/reports", self.sealed("report", self.head() | base | change))
+
+
+def opened(envelope: Mapping[str, Any]) -> dict[str, Any]:
+    import base64
+
+    found = json.loads(base64.b64decode(envelope["payload"]))
+    assert isinstance(found, dict)
+    return found
+
+
+def _fields(wishes: Wishes) -> dict[str, Any]:
+    return {name: getattr(wishes, name) for name in wishes.__slots__}
