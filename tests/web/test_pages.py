@@ -1,0 +1,429 @@
+"""The pages: who may see and do what, forms that are ours alone, hostile texts, no session that outlives its end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+
+from gate.adapters.passwords import hash_password
+from gate.bootstrap import pages
+from gate.core.model import RolloutState, Site
+from gate.flows import people
+from gate.web import acts
+from gate.web import pages as views
+from gate.web.texts import GERMAN
+from tests.conftest import REPOSITORY
+from tests.real_gate import PlayedMachine, RealGate
+
+PASSWORD = "correct horse battery staple"
+HASH = hash_password(PASSWORD)
+OURS = {"Sec-Fetch-Site": "same-origin"}
+PEOPLE = {"rita": "reader", "tom": "technician", "ada": "approver", "anna": "admin", "berta": "admin"}
+
+
+class Person:
+    """Somebody at a browser."""
+
+    def __init__(self, client: FlaskClient) -> None:
+        self.client = client
+        self.csrf = ""
+
+    def log_in(self, login: str, password: str = PASSWORD) -> int:
+        answer = self.client.post("/login", data={"login": login, "password": password}, headers=OURS)
+        page = self.client.get("/")
+        found = re.search(r'name="csrf" value="([0-9a-f]+)"', page.text)
+        self.csrf = found[1] if found else ""
+        return answer.status_code
+
+    def post(self, path: str, **form: str) -> Any:
+        return self.client.post(path, data={"csrf": self.csrf, **form}, headers=OURS)
+
+
+@pytest.fixture
+def app(sqlite_gate: RealGate) -> Flask:
+    now = sqlite_gate.clock.now()
+    with sqlite_gate.opened.store.write() as tx:
+        for login, role in PEOPLE.items():
+            if tx.user(login) is None:
+                people.add_user(tx, login, login, role, f"link-{login}", "test", now)
+            else:
+                people.new_link(tx, login, f"link-{login}", "test", now)
+            people.choose_password(tx, f"link-{login}", PASSWORD, lambda _: HASH, now)
+    app = pages(sqlite_gate.opened)
+    assert isinstance(app, Flask)
+    return app
+
+
+@pytest.fixture
+def anna(app: Flask) -> Iterator[Person]:
+    person = Person(app.test_client())
+    assert person.log_in("anna") == 303
+    yield person
+
+
+def person(app: Flask, login: str) -> Person:
+    found = Person(app.test_client())
+    assert found.log_in(login) == 303
+    return found
+
+
+def filled(gate: RealGate) -> tuple[str, str]:
+    """A rollout and a machine to look at."""
+    machine = PlayedMachine(gate)
+    machine.enrol()
+    gate.accept(machine.machine, "till", "first")
+    gate.bring("1")
+    with gate.opened.store.read() as tx:
+        return tx.rollouts()[0].id, machine.machine
+
+
+def address(rule: str, rollout: str, machine: str) -> str:
+    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x"}
+    return re.sub(r"<(\w+)>", lambda found: known[found[1]], rule)
+
+
+def test_every_route_for_every_role_and_none(sqlite_gate: RealGate, app: Flask) -> None:
+    rollout, machine = filled(sqlite_gate)
+    rules = {str(rule): rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
+    stated = {(view.__name__, need) for _, view, need, _ in (*views.VIEWS, *acts.VIEWS)}
+    assert {rule.endpoint for rule in app.url_map.iter_rules()} - {"static"} == {name for name, _ in stated}
+    needs = dict(stated)
+    order = ("reader", "technician", "approver", "admin")
+    browsers = {login: person(app, login) for login in PEOPLE}
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in ("static", "log_out"):
+            continue
+        path, need = address(str(rule), rollout, machine), needs[rule.endpoint]
+        for method in rule.methods & {"GET", "POST"}:
+            nobody = app.test_client().open(path, method=method, headers=OURS)
+            if need == "public":
+                assert nobody.status_code not in (401, 403, 500), path
+            else:
+                assert nobody.status_code == 302, (path, nobody.status_code)
+                assert nobody.headers["Location"].startswith("/login")
+                for login, role in PEOPLE.items():
+                    answer = browsers[login].client.open(
+                        path, method=method, data={"csrf": browsers[login].csrf}, headers=OURS
+                    )
+                    allowed = order.index(role) >= order.index(people.NEEDS[need])
+                    assert (answer.status_code == 403) != allowed, (path, method, role, answer.status_code)
+                    assert answer.status_code < 500
+    assert len(rules) > 15
+
+
+def test_a_route_that_states_no_need_is_for_nobody(app: Flask, anna: Person) -> None:
+    app.extensions["gate.needs"].pop("overview")
+    assert anna.client.get("/").status_code == 401
+
+
+def test_every_unsafe_route_refuses_a_form_that_is_not_ours(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    rollout, machine = filled(sqlite_gate)
+    other = person(app, "berta")
+    for rule in app.url_map.iter_rules():
+        if "POST" not in rule.methods or rule.endpoint in ("log_in", "link"):
+            continue
+        path = address(str(rule), rollout, machine)
+        for form, headers in (
+            ({}, OURS),
+            ({"csrf": "0" * 64}, OURS),
+            ({"csrf": other.csrf}, OURS),
+            ({"csrf": anna.csrf}, {"Sec-Fetch-Site": "cross-site"}),
+            ({"csrf": anna.csrf}, {"Sec-Fetch-Site": "same-site"}),
+            ({"csrf": anna.csrf}, {"Origin": "https://evil.example"}),
+        ):
+            assert anna.client.post(path, data=form, headers=headers).status_code == 400, path
+        text = anna.client.post(path, data='{"csrf": "' + anna.csrf + '"}', content_type="text/plain", headers=OURS)
+        assert text.status_code == 400
+
+
+def test_a_log_in_from_elsewhere_is_refused(app: Flask) -> None:
+    form = {"login": "anna", "password": PASSWORD}
+    for headers in ({}, {"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
+        assert app.test_client().post("/login", data=form, headers=headers).status_code == 400
+
+
+def test_the_cookie_is_strict_and_the_store_has_only_its_hash(sqlite_gate: RealGate, app: Flask) -> None:
+    answer = app.test_client().post("/login", data={"login": "anna", "password": PASSWORD}, headers=OURS)
+    cookie = answer.headers["Set-Cookie"]
+    assert "HttpOnly" in cookie
+    assert "SameSite=Lax" in cookie
+    token = cookie.partition("=")[2].partition(";")[0]
+    database = b"".join(path.read_bytes() for path in (sqlite_gate.folder / "gate" / "data").glob("gate.db*"))
+    assert token.encode() not in database
+    assert PASSWORD.encode() not in database
+
+
+def test_with_https_the_cookie_has_the_host_prefix_and_is_secure(sqlite_gate: RealGate, app: Flask) -> None:
+    from dataclasses import replace
+
+    from gate.web.app import create_app
+
+    secure = create_app(replace(app.extensions["gate"], public_url="https://gate.example"))
+    answer = secure.test_client().post("/login", data={"login": "anna", "password": PASSWORD}, headers=OURS)
+    assert answer.headers["Set-Cookie"].startswith("__Host-gate=")
+    assert "Secure" in answer.headers["Set-Cookie"]
+    assert "max-age=31536000" in answer.headers["Strict-Transport-Security"]
+
+
+def test_a_wrong_password_an_unknown_name_and_a_disabled_person_get_one_answer(
+    sqlite_gate: RealGate, app: Flask
+) -> None:
+    with sqlite_gate.opened.store.write() as tx:
+        people.disable_user(tx, "tom", "test", sqlite_gate.clock.now())
+    answers = set()
+    for login, password in (("anna", "wrong password!"), ("nobody", PASSWORD), ("tom", PASSWORD)):
+        answer = app.test_client().post("/login", data={"login": login, "password": password}, headers=OURS)
+        answers.add((answer.status_code, answer.text))
+    assert len(answers) == 1
+    assert next(iter(answers))[0] == 401
+
+
+def test_too_many_tries_are_slowed_down_also_for_the_right_password(app: Flask) -> None:
+    for _ in range(12):
+        app.test_client().post("/login", data={"login": "anna", "password": "wrong password"}, headers=OURS)
+    answer = app.test_client().post("/login", data={"login": "anna", "password": PASSWORD}, headers=OURS)
+    assert answer.status_code == 429
+
+
+SESSION_ENDS = [
+    ("after 15 idle minutes", timedelta(minutes=15, seconds=1), "", 302),
+    ("not before", timedelta(minutes=14, seconds=58), "", 200),
+    ("at log out", timedelta(), "logout", 302),
+    ("when the person is disabled", timedelta(), "disable", 302),
+    ("when the password is changed", timedelta(), "password", 302),
+]
+
+
+@pytest.mark.parametrize(("what", "wait", "act", "status"), SESSION_ENDS, ids=[row[0] for row in SESSION_ENDS])
+def test_a_session_ends(
+    sqlite_gate: RealGate, app: Flask, anna: Person, what: str, wait: timedelta, act: str, status: int
+) -> None:
+    cookie = anna.client.get_cookie("gate")
+    assert cookie is not None
+    now = sqlite_gate.clock.now()
+    if act == "logout":
+        anna.post("/logout")
+    with sqlite_gate.opened.store.write() as tx:
+        if act == "disable":
+            people.disable_user(tx, "anna", "test", now)
+        if act == "password":
+            people.new_link(tx, "anna", "again", "test", now)
+            people.choose_password(tx, "again", PASSWORD, lambda _: HASH, now)
+    sqlite_gate.clock.ahead += wait
+    stolen = app.test_client()
+    stolen.set_cookie("gate", cookie.value)
+    assert stolen.get("/").status_code == status
+
+
+def test_a_session_ends_after_eight_hours_also_when_it_is_used(sqlite_gate: RealGate, anna: Person) -> None:
+    for _ in range(8 * 6):
+        sqlite_gate.clock.forward(minutes=9, seconds=59)
+        assert anna.client.get("/").status_code == 200
+    sqlite_gate.clock.forward(minutes=2)
+    assert anna.client.get("/").status_code == 302
+
+
+def test_a_one_time_link_is_used_once_and_looking_does_not_use_it(sqlite_gate: RealGate, app: Flask) -> None:
+    with sqlite_gate.opened.store.write() as tx:
+        people.add_user(tx, "new", "New", "reader", "secret-link", "test", sqlite_gate.clock.now())
+    browser = app.test_client()
+    for _ in range(3):
+        assert browser.get("/link/secret-link").status_code == 200
+    good = {"password": PASSWORD, "again": PASSWORD}
+    assert browser.post("/link/secret-link", data=good | {"again": "other"}, headers=OURS).status_code == 400
+    assert (
+        browser.post("/link/secret-link", data={"password": "short", "again": "short"}, headers=OURS).status_code == 400
+    )
+    assert browser.post("/link/secret-link", data=good, headers=OURS).status_code == 303
+    assert browser.post("/link/secret-link", data=good, headers=OURS).status_code == 401
+    assert person(app, "new")
+
+
+@pytest.mark.parametrize(
+    "wish", ["//evil.example", "https://evil.example", "/\\evil.example", "javascript:alert(1)", "/ok\r\nX: y"]
+)
+def test_a_wish_for_another_host_is_not_followed(app: Flask, wish: str) -> None:
+    form = {"login": "anna", "password": PASSWORD, "wish": wish}
+    assert app.test_client().post("/login", data=form, headers=OURS).headers["Location"] == "/"
+
+
+def test_every_page_is_hardened(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    rollout, machine = filled(sqlite_gate)
+    for rule, _, _, methods in views.VIEWS:
+        if methods != ["GET"] or rule in ("/healthz", "/readyz"):
+            continue
+        answer = anna.client.get(address(rule, rollout, machine) + "?machine=" + machine)
+        assert answer.status_code == 200, rule
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert not re.search(r"<script(?! src=)|\son\w+=|style=|javascript:", answer.text), rule
+        assert 'href="/brake"' in answer.text, "the brake is on every page"
+
+
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+
+
+def test_hostile_texts_are_escaped_everywhere(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    machine = PlayedMachine(sqlite_gate)
+    machine.enrol(facts={"hostname": HOSTILE, "role": "till", "os": HOSTILE})
+    with sqlite_gate.opened.store.write() as tx:
+        tx.save_site(Site("nord", HOSTILE, "NW", "", True, frozenset({HOSTILE})))
+    assert HOSTILE not in anna.client.get("/machines").text
+    sqlite_gate.accept(machine.machine, "till", "first")
+    sqlite_gate.bring("1")
+    with sqlite_gate.opened.store.read() as tx:
+        rollout = tx.rollouts()[0]
+    machine.seq = 0
+    machine.checkin(events=[{"kind": HOSTILE[:100], "at": "2026-03-02T09:00:00Z", "detail": HOSTILE}])
+    anna.post("/halt", rollout=rollout.id, because=HOSTILE)
+    for path in ("/", "/machines", f"/machines/{machine.machine}", "/sites", "/sites/nord", "/audit", "/rollouts",
+                 f"/rollouts/{rollout.id}", f"/why?machine={machine.machine}"):  # fmt: skip
+        page = anna.client.get(path)
+        assert page.status_code == 200, path
+        assert "<script>alert" not in page.text, path
+        assert "<img" not in page.text, path
+    assert "&lt;script&gt;" in anna.client.get("/audit").text
+
+
+def test_one_person_halts_and_two_resume(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+
+    def state() -> RolloutState:
+        with sqlite_gate.opened.store.read() as tx:
+            found = tx.rollout(rollout)
+        assert found is not None
+        return found.state
+
+    assert anna.post("/halt", rollout=rollout, because="").status_code == 400, "a halt has a reason"
+    assert anna.post("/halt", rollout="all", because="it smells").status_code == 303
+    assert state() is RolloutState.HALTED
+    assert anna.post(f"/rollouts/{rollout}/resume", because="better now").status_code == 303
+    again = anna.post(f"/rollouts/{rollout}/resume", because="really")
+    assert again.status_code == 409
+    assert "another person must agree" in again.text
+    assert state() is RolloutState.HALTED
+    berta = person(app, "berta")
+    assert "another person must agree" in berta.client.get("/").text
+    assert berta.post(f"/rollouts/{rollout}/resume", because="agreed").status_code == 303
+    assert state() is RolloutState.RUNNING
+
+
+def test_a_new_halt_voids_the_proposal_to_resume(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    berta, ada = person(app, "berta"), person(app, "ada")
+    anna.post("/halt", rollout=rollout, because="one")
+    anna.post(f"/rollouts/{rollout}/resume", because="better")
+    berta.post(f"/rollouts/{rollout}/resume", because="agreed")
+    anna.post("/halt", rollout=rollout, because="two")
+    ada.post(f"/rollouts/{rollout}/resume", because="better")
+    with sqlite_gate.opened.store.read() as tx:
+        found = tx.rollout(rollout)
+    assert found is not None
+    assert found.state is RolloutState.HALTED
+
+
+def test_into_the_first_rings_a_machine_comes_by_two_peoples_word(
+    sqlite_gate: RealGate, app: Flask, anna: Person
+) -> None:
+    machine = PlayedMachine(sqlite_gate)
+    machine.enrol()
+    path = f"/machines/{machine.machine}/accept"
+    form = {"site": "nord", "role": "till", "labels": "first"}
+    assert anna.post(path, **form).status_code == 303
+    assert anna.post(path, **form).status_code == 409
+    berta = person(app, "berta")
+    assert berta.post(path, **form | {"labels": "first other"}).status_code == 303, "another wish is another proposal"
+    with sqlite_gate.opened.store.read() as tx:
+        found = tx.machine(machine.machine)
+        assert found is not None
+        assert found.status.value == "pending"
+    assert berta.post(path, **form).status_code == 303
+    with sqlite_gate.opened.store.read() as tx:
+        found = tx.machine(machine.machine)
+        assert found is not None
+        assert (found.status.value, found.ring) == ("active", "first")
+
+
+def test_a_site_is_added_with_its_hours_checked(sqlite_gate: RealGate, anna: Person) -> None:
+    good = {"id": "west", "name": "Apotheke West", "land": "by", "hours": "Mo-Fr 08:00-18:00"}
+    assert anna.post("/sites", **good).status_code == 303
+    for wrong in ({"id": "../x"}, {"hours": "Mo-Fr 25:00-26:00 nonsense"}, {"land": "XX"}, {"id": ""}):
+        assert anna.post("/sites", **{**good, **wrong}).status_code == 400, wrong
+    with sqlite_gate.opened.store.read() as tx:
+        site = tx.site("west")
+    assert site is not None
+    assert site.land == "BY"
+
+
+def test_an_enrolment_code_is_shown_once_and_works(sqlite_gate: RealGate, anna: Person) -> None:
+    answer = anna.post("/sites/nord/code", uses="1")
+    found = re.search(r"gate-agent enrol http\S+ ([0-9a-f]{32}\.[0-9a-f]{64})", answer.text)
+    assert found, answer.text
+    assert PlayedMachine(sqlite_gate).enrol(code=found[1])[0] == 202
+    assert found[1].partition(".")[0] not in anna.client.get("/audit").text
+
+
+def test_a_broken_policy_head_is_a_banner_and_the_old_one_stays(sqlite_gate: RealGate, anna: Person) -> None:
+    policies = sqlite_gate.opened.policies
+    head = policies.head()
+    policies.commit("version: 1\nfleeet: x\n", head, "mallory", "oops", sqlite_gate.clock.now())
+    sqlite_gate.worker.tick()
+    page = anna.client.get("/").text
+    assert "unknown key" in page
+    with sqlite_gate.opened.store.read() as tx:
+        active = tx.active_policy()
+    assert active is not None
+    assert active.commit == head
+
+
+def test_pages_are_german_and_english(anna: Person) -> None:
+    german = anna.client.get("/?lang=de")
+    assert 'lang="de"' in german.text
+    assert "Was auf Sie wartet" in german.text
+    assert "What waits for you" in anna.client.get("/?lang=en").text
+    assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
+
+
+def test_every_word_of_the_pages_has_its_german() -> None:
+    wanted: set[str] = set()
+    for template in (REPOSITORY / "gate" / "web" / "templates").glob("*.html"):
+        text = template.read_text(encoding="utf-8")
+        wanted |= set(re.findall(r"""\bt\(["']([^"']+(?:'[a-z][^"']*)?)["']\)""", text))
+        for columns in re.findall(r"m\.table\(t\([^)]*\), \(([^)]*)\)\)", text):
+            wanted |= set(re.findall(r'"([^"]+)"', columns))
+    wanted |= set(re.findall(r'sentence = "([^"]+)"', (REPOSITORY / "gate" / "web" / "pages.py").read_text()))
+    missing = {word for word in wanted if word not in GERMAN}
+    assert len(wanted) > 80
+    assert not missing
+
+
+def test_errors_are_pages_with_a_sentence(app: Flask, anna: Person) -> None:
+    assert anna.client.get("/nothing").status_code == 404
+    assert "Page not found" in anna.client.get("/nothing", headers={"Accept-Language": "en"}).text
+    missing = anna.client.get("/rollouts/r-none")
+    assert (missing.status_code, "there is no rollout r-none" in missing.text) == (404, True)
+    assert anna.client.post("/", headers=OURS, data={"csrf": anna.csrf}).status_code == 405
+    assert app.test_client().get("/healthz").text == "ok\n"
+    assert app.test_client().get("/readyz").text == "ready\n"
+    for page in (anna.client.get("/nothing"), missing):
+        assert "Traceback" not in page.text
+
+
+def test_lists_are_paged_by_key(sqlite_gate: RealGate, anna: Person) -> None:
+    with sqlite_gate.opened.store.write() as tx:
+        for number in range(120):
+            tx.save_site(Site(f"a-{number:03}", f"Apotheke {number}", "NW"))
+    page, seen = anna.client.get("/sites").text, 0
+    while found := re.search(r'rel="next" href="([^"]+)"', page):
+        seen += 1
+        page = anna.client.get(found[1].replace("&amp;", "&")).text
+    assert seen == 2
+    assert len(page) < 150_000
