@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ class GitPolicies:
             OperatorError: no such commit or line.
         """
         with self._open() as repo:
-            lines = annotate_lines(repo.object_store, ObjectID(commit.encode()), FILE)
+            lines = annotate_lines(repo.object_store, _commit(commit), FILE)
             if not 1 <= line <= len(lines):
                 raise OperatorError("policy_repository", f"{commit[:12]} has no line {line}")
             found = _version(lines[line - 1][0][0])
@@ -102,7 +103,7 @@ class GitPolicies:
     def descends(self, commit: str, ancestor: str) -> bool:
         """Is ``ancestor`` in the history of ``commit``?"""
         with self._open() as repo:
-            walker = repo.get_walker(include=[ObjectID(commit.encode())])
+            walker = repo.get_walker(include=[_commit(commit)])
             return any(entry.commit.id == ancestor.encode() for entry in walker)
 
     def commit(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
@@ -118,7 +119,7 @@ class GitPolicies:
             tree.add(FILE, 0o100644, blob.id)
             made = Commit()
             made.tree = tree.id
-            made.parents = [ObjectID(parent.encode())] if parent else []
+            made.parents = [_commit(parent)] if parent else []
             who = "".join(char for char in author if char.isprintable() and char not in "<>") or "unknown"
             made.author = made.committer = f"{who} <{who}@gate>".replace(" ", " ").encode()
             made.author_time = made.commit_time = int(now.timestamp())
@@ -128,7 +129,7 @@ class GitPolicies:
             for one in (blob, tree, made):
                 repo.object_store.add_object(one)
             if parent:
-                swapped = repo.refs.set_if_equals(BRANCH, ObjectID(parent.encode()), made.id)
+                swapped = repo.refs.set_if_equals(BRANCH, _commit(parent), made.id)
             else:
                 swapped = repo.refs.add_if_new(BRANCH, made.id)
             if not swapped:
@@ -138,7 +139,7 @@ class GitPolicies:
     def _tree(self, repo: Repo, parent: str) -> Tree:
         if not parent:
             return Tree()
-        before = repo[ObjectID(parent.encode())]
+        before = repo[_commit(parent)]
         assert isinstance(before, Commit)
         tree = repo[before.tree]
         assert isinstance(tree, Tree)
@@ -152,7 +153,7 @@ class GitPolicies:
 
     def _read(self, repo: Repo, commit: str) -> str:
         try:
-            found = repo[ObjectID(commit.encode())]
+            found = repo[_commit(commit)]
             assert isinstance(found, Commit)
             tree = repo[found.tree]
             assert isinstance(tree, Tree)
@@ -183,6 +184,17 @@ class GitPolicies:
             raise OperatorError("policy_repository", f"{self._path}: {problem}") from problem
         finally:
             repo.close()
+
+
+def _commit(text: str) -> ObjectID:
+    """The id of a commit; a name of a branch or an option is none.
+
+    Raises:
+        OperatorError: not 40 hex digits.
+    """
+    if not re.fullmatch(r"[0-9a-f]{40}", text):
+        raise OperatorError("policy_repository", f"{text[:40]!r} is not a commit's id")
+    return ObjectID(text.encode())
 
 
 def _version(commit: Commit) -> Version:

@@ -68,6 +68,9 @@ def _aliases(text: str, file: str) -> Problem | None:
             if getattr(event, "anchor", None) or type(event).__name__ == "AliasEvent":
                 mark = event.start_mark
                 return Problem(file, mark.line + 1, mark.column + 1, "anchors and aliases are not allowed")
+            if getattr(event, "tag", None):
+                mark = event.start_mark
+                return Problem(file, mark.line + 1, mark.column + 1, f"tag {event.tag} is not allowed")
     except (YAMLError, ValueError, RecursionError):
         return None  # composing says it better
     return None
@@ -75,12 +78,9 @@ def _aliases(text: str, file: str) -> Problem | None:
 
 def _node(node: YamlNode, file: str, problems: list[Problem], depth: int) -> Node:
     line, column = node.start_mark.line + 1, node.start_mark.column + 1
-    tag = str(node.tag or "")
     if depth > MAX_DEPTH:
         problems.append(Problem(file, line, column, "nested too deeply"))
         return Node(line, column, "")
-    if tag and not tag.startswith("tag:yaml.org,2002:"):
-        problems.append(Problem(file, line, column, f"tag {tag} is not allowed"))
     if isinstance(node, MappingNode):
         return _map(node, file, problems, depth)
     if isinstance(node, SequenceNode):

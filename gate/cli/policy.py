@@ -8,12 +8,14 @@ from pathlib import Path
 import click
 
 from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
+from gate.cli.common import gate_of, settings_option, show
 from gate.core.policy import not_enforced
+from gate.core.policy_schema import schema
 
 
 @click.group()
 def policy() -> None:
-    """Policies: lint."""
+    """Policies: lint, schema, history."""
 
 
 @policy.command()
@@ -46,3 +48,31 @@ def lint(file: Path, output: str) -> None:
     for sentence in later:
         click.echo(f"not yet enforced: {sentence}")
     click.echo(f"{file}: a valid policy with {len(parsed.rings)} rings")
+
+
+@policy.command("schema")
+def policy_schema() -> None:
+    """The policy language as a JSON Schema, for editors."""
+    click.echo(json.dumps(schema(), indent=1))
+
+
+@policy.command()
+@settings_option
+@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+def history(settings: Path, output: str) -> None:
+    """Every version on the branch, newest first; the active one is marked."""
+    with gate_of(settings) as opened:
+        with opened.store.read() as tx:
+            active = tx.active_policy()
+        found = opened.policies.history(200)
+    rows = [
+        {
+            "": "active" if active and one.commit == active.commit else "",
+            "commit": one.commit[:12],
+            "when": f"{one.at:%Y-%m-%d %H:%M}",
+            "author": one.author,
+            "message": one.message.partition("\n")[0],
+        }
+        for one in found
+    ]
+    show(rows, ("", "commit", "when", "author", "message"), output)

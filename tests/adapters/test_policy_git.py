@@ -1,0 +1,125 @@
+"""The policy repository, with stock git on the other side."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from gate.adapters.policy_git import GitPolicies
+from gate.core.errors import Conflict, OperatorError
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def git(where: Path, *words: str, stdin: str = "") -> str:
+    environment = {"PATH": os.environ["PATH"], "HOME": str(where), "GIT_CONFIG_NOSYSTEM": "1"}
+    who = ["-c", "user.name=Klara Lehmann", "-c", "user.email=k@example.org", "-c", "init.defaultBranch=main"]
+    done = subprocess.run(
+        ["git", *who, *words], cwd=where, input=stdin, capture_output=True, text=True, env=environment, check=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def policies(tmp_path: Path) -> GitPolicies:
+    made = GitPolicies.create(tmp_path / "policy.git")
+    made.commit("a: 1\nb: 2\n", "", "anna", "The first policy", NOW)
+    return made
+
+
+def test_stock_git_reads_what_is_written_and_pushes_what_is_read(policies: GitPolicies, tmp_path: Path) -> None:
+    git(tmp_path, "clone", "-q", "policy.git", "work")
+    work = tmp_path / "work"
+    assert git(work, "log", "--format=%an: %s") == "anna: The first policy"
+    assert git(work, "fsck", "--strict") == ""
+    (work / "policy.yaml").write_text("a: 1\nb: 3\n")
+    (work / "README.md").write_text("hello\n")
+    git(work, "add", ".")
+    git(work, "commit", "-q", "-m", "longer after the trial")
+    git(work, "push", "-q", "origin", "HEAD:main")
+    head = policies.head()
+    assert head == git(work, "rev-parse", "HEAD")
+    assert policies.read(head) == "a: 1\nb: 3\n"
+    assert policies.blame(head, 1)[0] == "anna"
+    author, at, message = policies.blame(head, 2)
+    assert (author, message) == ("Klara Lehmann", "longer after the trial")
+    assert at.tzinfo is not None
+    after = policies.commit("a: 9\nb: 3\n", head, "berta", "a", NOW)
+    git(work, "pull", "-q", "origin", "main")
+    assert (work / "README.md").read_text() == "hello\n", "what else lies in the repository stays"
+    assert git(work, "show", "--stat", "--format=%an", after).splitlines()[-1].strip().startswith("1 file changed")
+    git(tmp_path / "policy.git", "gc", "-q")
+    assert policies.read(after).startswith("a: 9")
+    assert [version.author for version in policies.history()] == ["berta", "Klara Lehmann", "anna"]
+
+
+def test_a_commit_on_a_head_that_moved_is_refused_and_nothing_is_lost(policies: GitPolicies) -> None:
+    head = policies.head()
+    first = policies.commit("a: 2\n", head, "anna", "mine", NOW)
+    with pytest.raises(Conflict, match="somebody else"):
+        policies.commit("a: 3\n", head, "berta", "hers", NOW)
+    assert policies.head() == first
+    with pytest.raises(Conflict):
+        policies.commit("a: 3\n", "", "berta", "a first one", NOW)
+
+
+def test_descent(policies: GitPolicies) -> None:
+    first = policies.head()
+    second = policies.commit("a: 2\n", first, "anna", "m", NOW)
+    assert policies.descends(second, first)
+    assert policies.descends(first, first)
+    assert not policies.descends(first, second)
+
+
+def pushed(tmp_path: Path, policies: GitPolicies, spoil: str) -> str:
+    git(tmp_path, "clone", "-q", "policy.git", "work")
+    work = tmp_path / "work"
+    file = work / "policy.yaml"
+    match spoil:
+        case "link":
+            file.unlink()
+            file.symlink_to("/etc/passwd")
+        case "folder":
+            file.unlink()
+            file.mkdir()
+            (file / "x").write_text("a: 1")
+        case "missing":
+            file.rename(work / "other.yaml")
+        case "large":
+            file.write_text("# " + "x" * 1024 * 1024)
+        case "not text":
+            file.write_bytes(b"\xff\xfe")
+    git(work, "add", "-A")
+    git(work, "commit", "-q", "-m", "spoilt")
+    git(work, "push", "-q", "origin", "HEAD:main")
+    return policies.head()
+
+
+@pytest.mark.parametrize("spoil", ["link", "folder", "missing", "large", "not text"])
+def test_only_a_plain_text_of_a_sane_size_is_read(policies: GitPolicies, tmp_path: Path, spoil: str) -> None:
+    head = pushed(tmp_path, policies, spoil)
+    with pytest.raises(OperatorError):
+        policies.read(head)
+
+
+def test_a_repository_that_is_gone_or_broken_is_a_clear_error(policies: GitPolicies, tmp_path: Path) -> None:
+    with pytest.raises(OperatorError, match="exists"):
+        GitPolicies.create(tmp_path / "policy.git")
+    for commit in ("0" * 40, "nonsense", "refs/heads/main", "--upload-pack=x"):
+        with pytest.raises(OperatorError):
+            policies.read(commit)
+    with pytest.raises(OperatorError, match="no line 99"):
+        policies.blame(policies.head(), 99)
+    (tmp_path / "policy.git").rename(tmp_path / "gone")
+    with pytest.raises(OperatorError, match="not a git repository"):
+        policies.head()
+
+
+def test_an_author_cannot_smuggle_another_identity(policies: GitPolicies, tmp_path: Path) -> None:
+    head = policies.commit("a: 2\n", policies.head(), "eve <anna@gate>\nparent x", "m", NOW)
+    shown = git(tmp_path / "policy.git", "log", "-1", "--format=%an|%ae", head)
+    assert shown == "eve anna@gateparent x|eve anna@gateparent x@gate"
