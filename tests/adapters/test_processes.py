@@ -1,0 +1,164 @@
+"""Eight processes on one database: no cap, site limit or budget is ever exceeded, and a halt is always seen.
+
+The children claim and report as fast as they can; afterwards the store's own history is replayed, claim by claim, with
+an order that the database itself gave (a row of the audit log in the same transaction).
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.claims import HOLDS_SLOT
+from gate.core.counters import counts
+from gate.core.model import (
+    FLEET,
+    Artifact,
+    Budget,
+    Claim,
+    ClaimState,
+    Machine,
+    MachineStatus,
+    Release,
+    RingState,
+    Rollout,
+    RolloutState,
+    Site,
+    Stratum,
+    Trust,
+)
+from gate.ports import GrantLimits
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+PROCESSES, SITES, TILLS = 8, 12, 3
+CAP, BUDGET = 6, 5
+LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0)
+
+
+def prepare(store: SqlStore) -> Rollout:
+    release = Release(
+        id="sha256:" + "1" * 64,
+        source="src",
+        version="1",
+        kind="content",
+        boot_critical=False,
+        counter=1,
+        artifacts=(Artifact("a", 1, "0" * 64),),
+        trust=Trust.VENDOR_SIGNED,
+        first_seen_at=NOW,
+    )
+    rollout = Rollout("r1", release.id, "src", RolloutState.RUNNING, 0, "salt", "v1", 1, NOW)
+    with store.write() as tx:
+        for site in range(SITES):
+            tx.save_site(Site(f"s{site}", f"s{site}", "NW", "", True))
+            for till in range(TILLS):
+                name = f"s{site}-{till}"
+                machine = Machine(name, f"s{site}", MachineStatus.PENDING, name, {"role": "till"}, public_key=name)
+                tx.add_machine(machine, name)
+                active = replace(machine, status=MachineStatus.ACTIVE, make="till", ring="all")
+                assert tx.accept_machine(active, NOW)
+        assert tx.add_release(release, b"{}")
+        ring = RingState("r1", "all", 0, None, 0, CAP, 0)
+        budgets = [Budget("r1", make, 0, BUDGET, 0, 0, False) for make in ("till", FLEET)]
+        tx.add_rollout(rollout, [ring], budgets)
+        stratum = Stratum("r1", "all", "till", True, SITES * TILLS, SITES * TILLS, 1.0, SITES * TILLS, SITES)
+        tx.open_ring(replace(ring, opened_at=NOW, members=SITES * TILLS), [stratum])
+    return rollout
+
+
+def new_claim(number: str, machine: str) -> Claim:
+    return Claim(
+        id=number, rollout="r1", release="sha256:" + "1" * 64, source="src", machine=machine,
+        site=machine.split("-")[0], role="till", ring="all", make="till", state=ClaimState.GRANTED, granted_at=NOW,
+        lease_until=NOW + timedelta(minutes=30), deadline_at=NOW + timedelta(hours=2), boot_id="b0", evidence="boot",
+        boots=1, stay_up=timedelta(minutes=15), reboot="natural", tries=2, cohort=True,
+    )  # fmt: skip
+
+
+def child(url: str, own: int, rounds: int) -> None:
+    """Claims for every machine in turn; what was granted is reported healthy, expired or failed a little later."""
+    store = SqlStore(url)
+    held: list[Claim] = []
+    seen_halt = False
+    for number in range(rounds):
+        site, till = (number * 7 + own) % SITES, (number + own) % TILLS
+        claim = new_claim(f"c-{own}-{number}", f"s{site}-{till}")
+        with store.write() as tx:
+            refused = tx.grant(claim, LIMITS)
+            if refused is None:
+                tx.append("granted", "test", claim.id, NOW, {"claim": claim.id})
+                held.append(claim)
+            seen_halt = seen_halt or refused == "halted"
+        if len(held) > own % 3 or (held and number % 5 == 0):
+            before = held.pop(0)
+            states = (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.HEALTHY, ClaimState.ROLLED_BACK)
+            after = replace(before, state=states[number % 4], version=2, resolved_at=NOW)
+            with store.write() as tx:
+                assert tx.move(before, after)
+                tx.append("moved", "test", before.id, NOW, {"claim": before.id})
+        if own == 0 and number == rounds // 2:
+            with store.write() as tx:
+                rollout = tx.rollout("r1")
+                assert rollout is not None
+                halted = replace(rollout, state=RolloutState.HALTED, version=rollout.version + 1)
+                assert tx.save_rollout(halted)
+                tx.append("halted", "test", "r1", NOW)
+    store.close()
+    print(json.dumps({"seen_halt": seen_halt}))  # noqa: T201  (this is what the parent reads)
+
+
+@pytest.mark.slow
+def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlStore) -> None:
+    prepare(store)
+    rounds = 60
+    command = [sys.executable, "-m", "tests.adapters.test_processes", store.url]
+    children = [
+        subprocess.Popen([*command, str(own), str(rounds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        for own in range(PROCESSES)
+    ]
+    said = [(one.communicate(timeout=240), one.returncode) for one in children]
+    for (out, err), code in said:
+        assert code == 0, err.decode()
+        assert json.loads(out)["seen_halt"]
+    with store.read() as tx:
+        claims = {claim.id: claim for claim in tx.claims("r1", limit=10_000)}
+        events = sorted(tx.events(limit=10_000), key=lambda event: event.index)
+        ring, budgets, stratum = tx.rings("r1")[0], tx.budgets("r1"), tx.strata("r1")[0]
+    flying: set[str] = set()
+    granted, highest = 0, 0
+    halted = False
+    for event in events:
+        match event.kind:
+            case "granted":
+                assert not halted, "P5: no claim is granted after a halt was committed"
+                flying.add(event.subject)
+                granted += 1
+            case "moved":
+                flying.discard(event.subject)
+            case "halted":
+                halted = True
+        highest = max(highest, len(flying))
+        assert len(flying) <= min(CAP, BUDGET), "P4, P10: cap and budget"
+        sites = Counter(claims[one].site for one in flying)
+        assert all(count <= 1 for count in sites.values()), "P3: one machine of a site in flight"
+        assert all(count == 1 for count in Counter(claims[one].machine for one in flying).values())
+    assert halted
+    assert granted == len(claims), "nothing was granted twice or lost"
+    assert granted > 20
+    assert highest == min(CAP, BUDGET), "the limits were really reached"
+    assert ring.in_flight == sum(claim.state in HOLDS_SLOT for claim in claims.values()) == len(flying)
+    assert stratum.healthy == sum(counts(claim).healthy for claim in claims.values())
+    for budget in budgets:
+        assert budget.in_flight == len(flying)
+        assert budget.failed == sum(counts(claim).bad for claim in claims.values())
+
+
+if __name__ == "__main__":
+    child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

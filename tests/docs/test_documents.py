@@ -1,0 +1,125 @@
+"""What is documented is real, and what is real is documented."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+
+import click
+import pluggy
+import pytest
+
+from gate import hookspecs
+from gate.cli.main import main
+from gate.config import Settings, load
+from gate.core.errors import OperatorError
+from gate.core.policy_schema import schema
+from tests.conftest import REPOSITORY
+from tests.core.test_policy import keys_of
+
+
+def text(name: str) -> str:
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def test_every_setting_is_documented_and_every_documented_setting_exists() -> None:
+    table = text("deploy/README.md").partition("## Settings")[2].partition("## ")[0]
+    documented = set(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE))
+    assert documented == {one.name for one in fields(Settings)}
+
+
+def test_every_hook_is_documented_in_five_parts() -> None:
+    specs = {
+        name: hook
+        for owner in (hookspecs.SourceHooks, hookspecs.AgentHooks)
+        for name, hook in vars(owner).items()
+        if name.startswith("gate_")
+    }
+    documented = set(re.findall(r"^\| `(gate_\w+)` \|", text("plugins/README.md"), re.MULTILINE))
+    assert documented == set(specs)
+    for name, hook in specs.items():
+        for part in ("When:", "Arguments:", "Returns:", "Failure:", "Example:"):
+            assert part in (hook.__doc__ or ""), f"{name}: {part}"
+    assert pluggy.HookspecMarker
+
+
+def test_every_field_of_the_policy_is_documented() -> None:
+    manual = text("policies/README.md")
+    cells = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", manual, re.MULTILINE)
+    documented = {name for cell in cells for name in re.findall(r"`([^`]+)`", cell)}
+    shared = set(re.findall(r"^\| `(\w+)` \|", manual.partition("the ring wins")[2], re.MULTILINE))
+    for key in keys_of(schema()):
+        last = key.rpartition(".")[2]
+        if key in ("sources", "rings", "makes", "defaults", "windows", "freeze", "brakes", "at_risk", "expedite"):
+            continue
+        if key in ("unreachable", "default_windows") or "properties" in key:
+            continue
+        if re.fullmatch(r"(defaults|sources\[\]|rings\[\])\.\w+", key) and last in shared:
+            continue
+        if key in ("rings[].at_most", "rings[].gate", "rings[].needs") or key.startswith("rings[].gate.rule_out."):
+            continue
+        general = re.sub(r"^default_windows\.\w+$", "default_windows.<kind>", key)
+        general = re.sub(r"^windows\.\*\.\w+$", "windows.<name>", general)
+        assert general in documented, key
+
+
+def commands(group: click.Group, before: str = "") -> set[str]:
+    found = set()
+    for name, command in group.commands.items():
+        found |= commands(command, f"{before}{name} ") if isinstance(command, click.Group) else {f"{before}{name}"}
+    return found
+
+
+def test_every_command_that_the_documents_name_exists() -> None:
+    known = commands(main)
+    first = {name.split()[0] for name in known}
+    pages = ("README.md", "policies/README.md", "plugins/README.md", "deploy/README.md", "CHANGELOG.md")
+    for page in pages:
+        for line in re.findall(r"(?:^|`)gate ([a-z][a-z-]*(?: [a-z][a-z-]*)?)", text(page), re.MULTILINE):
+            assert line.split()[0] in first, f"{page}: gate {line}"
+    for name in known:
+        helped = main.commands[name.split()[0]]
+        assert helped.help, name
+
+
+@pytest.mark.parametrize(
+    ("content", "word"),
+    [
+        ("fleet = 'x'\ndata = 'd'\ndatabase = 'sqlite:///x'\nprot = 1", "did you mean port?"),
+        ("fleet = 'x'", "data, database missing"),
+        ("fleet = ", "gate.toml"),
+        ("fleet = 'x'\ndata = 'd'\ndatabase = 'sqlite:///x'\nport = 'many'", "many"),
+        ("fleet = 'x'\ndata = 'd'\ndatabase = 'sqlite:///x'\nsources = 3", "table"),
+    ],
+)
+def test_settings_with_a_mistake_stop_the_start_with_a_sentence(tmp_path: object, content: str, word: str) -> None:
+    from pathlib import Path
+
+    file = Path(str(tmp_path)) / "gate.toml"
+    file.write_text(content)
+    with pytest.raises(OperatorError) as refused:
+        load(file, {})
+    assert word in refused.value.detail
+
+
+def test_the_environment_wins_over_the_file_and_paths_are_relative_to_it(tmp_path: object) -> None:
+    from pathlib import Path
+
+    folder = Path(str(tmp_path))
+    (folder / "gate.toml").write_text("fleet = 'x'\ndata = 'd'\ndatabase = 'sqlite:///d/gate.db'\nport = 1")
+    found = load(folder / "gate.toml", {"GATE_PORT": "2", "GATE_LAND": "BY"})
+    assert (found.port, found.land) == (2, "BY")
+    assert found.database == f"sqlite:///{folder / 'd' / 'gate.db'}"
+    assert found.keys == folder / "d" / "keys"
+
+
+def test_no_document_speaks_of_a_registry_or_a_path_of_this_machine() -> None:
+    for file in REPOSITORY.rglob("*"):
+        inside = file.relative_to(REPOSITORY).parts
+        if not file.is_file() or {".git", ".venv", "__pycache__"} & set(inside) or file.suffix not in (
+            ".py", ".md", ".toml", ".txt", ".yaml", ".html", ".css", ".js", ".service",
+        ):  # fmt: skip
+            continue
+        content = file.read_text(encoding="utf-8")
+        assert "/wo" + "rk/" not in content, file
+        assert "--index" + "-url" not in content, file

@@ -1,0 +1,372 @@
+"""A store in memory, plain to read: every condition is an ``if``. A stateful test holds it to the real one."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.counters import Counts, counts
+from gate.core.model import (
+    FLEET,
+    Budget,
+    Claim,
+    ClaimState,
+    Machine,
+    MachineStatus,
+    Release,
+    RingState,
+    Rollout,
+    RolloutState,
+    Site,
+    Stratum,
+)
+from gate.ports import ActivePolicy, Event, GrantLimits, Session, Standing, StoredDecision
+
+EVIDENCE = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
+
+
+@dataclass
+class Everything:
+    """All facts."""
+
+    sites: dict[str, Site] = field(default_factory=dict)
+    site_flight: dict[str, int] = field(default_factory=dict)
+    roles: dict[tuple[str, str], list[int]] = field(default_factory=dict)  # total, busy, broken
+    machines: dict[str, Machine] = field(default_factory=dict)
+    in_hand: dict[str, str] = field(default_factory=dict)
+    releases: dict[str, Release] = field(default_factory=dict)
+    rollouts: dict[str, Rollout] = field(default_factory=dict)
+    rings: dict[tuple[str, str], RingState] = field(default_factory=dict)
+    strata: dict[tuple[str, str, str], Stratum] = field(default_factory=dict)
+    budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
+    claims: dict[str, Claim] = field(default_factory=dict)
+    explained: set[str] = field(default_factory=set)
+    decisions: list[StoredDecision] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    policy: ActivePolicy | None = None
+    fleet_version: int = 0
+
+
+class FakeTx:
+    """One transaction on everything."""
+
+    def __init__(self, all_of_it: Everything) -> None:
+        self.a = all_of_it
+
+    # sites and machines
+
+    def site(self, site_id: str) -> Site | None:
+        return self.a.sites.get(site_id)
+
+    def save_site(self, site: Site) -> None:
+        self.a.sites[site.id] = site
+        self.a.site_flight.setdefault(site.id, 0)
+
+    def machine(self, machine_id: str) -> Machine | None:
+        return self.a.machines.get(machine_id)
+
+    def add_machine(self, machine: Machine, keyid: str) -> None:
+        self.a.machines[machine.id] = machine
+
+    def accept_machine(self, machine: Machine, at: datetime) -> bool:
+        if self.a.machines[machine.id].status is not MachineStatus.PENDING:
+            return False
+        self.a.machines[machine.id] = replace(machine, accepted_at=at)
+        self.a.roles.setdefault((machine.site, machine.role), [0, 0, 0])[0] += 1
+        self.a.fleet_version += 1
+        return True
+
+    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
+        for machine in self.a.machines.values():
+            if machine.status is MachineStatus.ACTIVE and machine.ring:
+                plural = self.a.roles[machine.site, machine.role][0] > 1
+                yield machine.id, machine.ring, machine.make, machine.site, plural
+
+    def fleet_version(self) -> int:
+        return self.a.fleet_version
+
+    def is_sole(self, site: str, role: str) -> bool:
+        found = self.a.roles.get((site, role))
+        return found is not None and found[0] <= 1
+
+    def session(self, machine_id: str) -> Session | None:
+        return None
+
+    def seen(self, machine_id: str, at: datetime) -> None:
+        self.a.machines[machine_id] = replace(self.a.machines[machine_id], last_seen_at=at)
+
+    # releases and rollouts
+
+    def add_release(self, release: Release, manifest: bytes) -> bool:
+        if self.release_by_version(release.source, release.version) is not None:
+            return False
+        self.a.releases[release.id] = release
+        return True
+
+    def release(self, release_id: str) -> Release | None:
+        return self.a.releases.get(release_id)
+
+    def release_by_version(self, source: str, version: str) -> Release | None:
+        found = (one for one in self.a.releases.values() if (one.source, one.version) == (source, version))
+        return next(found, None)
+
+    def next_counter(self, source: str) -> int:
+        return max((one.counter for one in self.a.releases.values() if one.source == source), default=0) + 1
+
+    def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
+        self.a.rollouts[rollout.id] = rollout
+        for ring in rings:
+            self.a.rings[ring.rollout, ring.ring] = ring
+        for budget in budgets:
+            self.a.budgets[budget.rollout, budget.make] = budget
+
+    def rollout(self, rollout_id: str) -> Rollout | None:
+        return self.a.rollouts.get(rollout_id)
+
+    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
+        found = reversed(list(self.a.rollouts.values()))
+        return [one for one in found if (not states or one.state in states) and source in ("", one.source)][:limit]
+
+    def rollout_of(self, release_id: str) -> Rollout | None:
+        return next((one for one in self.rollouts() if one.release == release_id), None)
+
+    def save_rollout(self, rollout: Rollout) -> bool:
+        if self.a.rollouts[rollout.id].version != rollout.version - 1:
+            return False
+        self.a.rollouts[rollout.id] = rollout
+        return True
+
+    def rings(self, rollout_id: str) -> list[RingState]:
+        found = [ring for ring in self.a.rings.values() if ring.rollout == rollout_id]
+        return sorted(found, key=lambda ring: ring.position)
+
+    def strata(self, rollout_id: str) -> list[Stratum]:
+        found = [stratum for stratum in self.a.strata.values() if stratum.rollout == rollout_id]
+        return sorted(found, key=lambda stratum: (stratum.ring, stratum.make))
+
+    def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
+        rings = self.rings(rollout_id)
+        return Standing(
+            self.a.rings.get((rollout_id, ring)),
+            self.a.strata.get((rollout_id, ring, make)),
+            self.a.budgets.get((rollout_id, make)),
+            self.a.budgets.get((rollout_id, FLEET)),
+            bool(rings) and rings[-1].opened_at is not None,
+        )
+
+    def budgets(self, rollout_id: str) -> list[Budget]:
+        return [budget for budget in self.a.budgets.values() if budget.rollout == rollout_id]
+
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+        old = self.a.rings[ring.rollout, ring.ring]
+        self.a.rings[ring.rollout, ring.ring] = replace(
+            old, opened_at=ring.opened_at, members=ring.members, cap=ring.cap
+        )
+        for stratum in strata:
+            key = (stratum.rollout, stratum.ring, stratum.make)
+            if key not in self.a.strata:
+                self.a.strata[key] = stratum
+            elif stratum.open:
+                self.a.strata[key] = replace(self.a.strata[key], open=True)
+
+    def save_strata_times(self, stratum: Stratum) -> None:
+        key = (stratum.rollout, stratum.ring, stratum.make)
+        self.a.strata[key] = replace(self.a.strata[key], met_at=stratum.met_at, soak_until=stratum.soak_until)
+
+    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
+        for make, (limit, stopped) in limits.items():
+            old = self.a.budgets[rollout_id, make]
+            self.a.budgets[rollout_id, make] = replace(old, limit=limit, stopped=stopped)
+
+    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
+        found = [
+            claim
+            for claim in self.a.claims.values()
+            if (claim.rollout, claim.make, claim.state) == (rollout_id, make, ClaimState.HEALTHY)
+            and claim.ring in rings
+            and claim.cohort
+        ]
+        return [claim.site for claim in sorted(found, key=lambda one: str(one.resolved_at))][:limit]
+
+    # claims
+
+    def claim(self, claim_id: str) -> Claim | None:
+        return self.a.claims.get(claim_id)
+
+    def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
+        found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
+        return max(found, key=lambda claim: claim.granted_at, default=None)
+
+    def live_claim(self, machine_id: str) -> Claim | None:
+        return self.a.claims.get(self.a.in_hand.get(machine_id, ""))
+
+    def claims(self, rollout_id: str, *, states: Sequence[ClaimState] = (), limit: int = 500) -> list[Claim]:
+        found = [c for c in self.a.claims.values() if c.rollout == rollout_id and (not states or c.state in states)]
+        return sorted(found, key=lambda claim: claim.granted_at, reverse=True)[:limit]
+
+    def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
+        rollout = self.a.rollouts[claim.rollout]
+        if rollout.state not in (RolloutState.RUNNING, RolloutState.DONE):
+            word = {RolloutState.HALTED: "halted", RolloutState.HELD: "held", RolloutState.QUEUED: "held"}
+            return word.get(rollout.state, "superseded")
+        ring = self.a.rings[claim.rollout, claim.ring]
+        if ring.opened_at is None:
+            return "ring_not_open"
+        if ring.cap and ring.in_flight >= ring.cap:
+            return "cap_reached"
+        stratum = self.a.strata.get((claim.rollout, claim.ring, claim.make))
+        if stratum is None or not stratum.open:
+            return "make_unproven"
+        for make in (claim.make, FLEET):
+            budget = self.a.budgets.get((claim.rollout, make))
+            if budget is None:
+                return "make_unproven"
+            if budget.stopped:
+                return "unexplained_failure"
+            if budget.in_flight >= budget.limit:
+                return "budget_reached"
+            if limits.sole and make != FLEET and budget.healthy < limits.sole_after:
+                return "last_of_role"
+        total, busy, broken = self.a.roles[claim.site, claim.role]
+        allowed = limits.per_site or max((total - broken) // 2, 1)
+        if self.a.site_flight[claim.site] >= allowed:
+            return "site_limit"
+        if limits.first_batch and any(
+            other.site == claim.site and (other.state in HOLDS_SLOT or other.state in BROKEN)
+            for other in self.a.claims.values()
+            if (other.rollout, other.make) == (claim.rollout, claim.make)
+        ):
+            return "site_limit"
+        if not ((total == 1 and busy == 0) or busy < total - 1):
+            return "last_of_role"
+        machine = self.a.machines[claim.machine]
+        if claim.machine in self.a.in_hand or machine.status is not MachineStatus.ACTIVE:
+            return "other_in_flight"
+        self.a.in_hand[claim.machine] = claim.id
+        self.a.claims[claim.id] = claim
+        self._count(claim, counts(claim))
+        return None
+
+    def move(self, before: Claim, after: Claim) -> bool:
+        if self.a.claims[before.id].version != before.version:
+            return False
+        self.a.claims[before.id] = after
+        self._count(after, counts(after).minus(counts(before)))
+        lost = after.state is ClaimState.SILENT and not after.recovered
+        if after.state not in HOLDS_SLOT and not lost and self.a.in_hand.get(after.machine) == after.id:
+            del self.a.in_hand[after.machine]
+        return True
+
+    def _count(self, claim: Claim, change: Counts) -> None:
+        ring = self.a.rings[claim.rollout, claim.ring]
+        self.a.rings[claim.rollout, claim.ring] = replace(ring, in_flight=ring.in_flight + change.flight)
+        key = (claim.rollout, claim.ring, claim.make)
+        stratum = self.a.strata[key]
+        moved = {name: getattr(stratum, name) + getattr(change, name) for name in EVIDENCE}
+        self.a.strata[key] = replace(stratum, **moved)
+        for make in (claim.make, FLEET):
+            old = self.a.budgets[claim.rollout, make]
+            self.a.budgets[claim.rollout, make] = replace(
+                old,
+                in_flight=old.in_flight + change.flight,
+                healthy=old.healthy + change.healthy,
+                failed=old.failed + change.bad,
+            )
+        self.a.site_flight[claim.site] += change.busy
+        role = self.a.roles[claim.site, claim.role]
+        role[1] += change.busy
+        role[2] += change.broken
+
+    def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
+        due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
+        return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
+
+    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
+        return sum(
+            claim.rollout == rollout_id
+            and claim.ring in rings
+            and claim.state in kinds
+            and claim.resolved_at is not None
+            and claim.resolved_at >= since
+            and claim.id not in self.a.explained
+            for claim in self.a.claims.values()
+        )
+
+    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
+        def quiet(claim: Claim) -> bool:
+            seen = self.a.machines[claim.machine].last_seen_at
+            return claim.granted_at <= seen_before and (seen is None or seen <= seen_before)
+
+        flying = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.state in HOLDS_SLOT]
+        return [claim for claim in flying if claim.ring in rings and quiet(claim)][:limit]
+
+    def explain(self, claim_id: str) -> bool:
+        claim = self.a.claims.get(claim_id)
+        if claim is None or not counts(claim).bad or claim_id in self.a.explained:
+            return False
+        self.a.explained.add(claim_id)
+        key = (claim.rollout, claim.ring, claim.make)
+        self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + 1)
+        for make in (claim.make, FLEET):
+            old = self.a.budgets[claim.rollout, make]
+            self.a.budgets[claim.rollout, make] = replace(old, failed=old.failed - 1)
+        return True
+
+    # decisions, events, policy
+
+    def add_decision(self, decision: StoredDecision) -> int:
+        self.a.decisions.append(replace(decision, id=len(self.a.decisions) + 1))
+        return len(self.a.decisions)
+
+    def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None:
+        found = [one for one in self.a.decisions if (one.rollout, one.ring) == (rollout_id, ring)]
+        return found[-1] if found else None
+
+    def append(
+        self,
+        kind: str,
+        actor: str,
+        subject: str,
+        at: datetime,
+        detail: Mapping[str, Any] | None = None,
+        because: str = "",
+        policy_version: str = "",
+    ) -> int:
+        index = len(self.a.events)
+        self.a.events.append(Event(index, at, kind, actor, subject, dict(detail or {}), because, policy_version))
+        return index
+
+    def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
+        found = reversed(self.a.events)
+        return [one for one in found if subject in ("", one.subject) and (before is None or one.index < before)][:limit]
+
+    def active_policy(self) -> ActivePolicy | None:
+        return self.a.policy
+
+    def activate_policy(self, row: ActivePolicy) -> None:
+        self.a.policy = row
+
+
+class FakeStore:
+    """Transactions that are rolled back by any exception."""
+
+    def __init__(self) -> None:
+        self.everything = Everything()
+
+    @contextmanager
+    def write(self) -> Iterator[FakeTx]:
+        before = copy.deepcopy(self.everything)
+        try:
+            yield FakeTx(self.everything)
+        except BaseException:
+            self.everything = before
+            raise
+
+    @contextmanager
+    def read(self) -> Iterator[FakeTx]:
+        yield FakeTx(copy.deepcopy(self.everything))

@@ -1,0 +1,373 @@
+"""The same random steps on the fake store and on both real ones: same answers, same facts, and the promises hold."""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from gate.adapters.calendar import OpeningCalendar
+from gate.adapters.policy_yaml import parse_text
+from gate.adapters.store.sql import SqlStore
+from gate.bootstrap import OneText
+from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.counters import counts
+from gate.core.errors import GateError
+from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
+from gate.core.verdict import Refusal
+from gate.flows import advance, claims, intake, people
+from gate.ports import ActivePolicy, Gate, GrantLimits
+from tests.fake_store import FakeStore
+
+START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+POLICY = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role, platform]}
+sources:
+  - {name: one, plugin: directory, evidence: alive}
+  - {name: two, plugin: directory, evidence: alive}
+rings:
+  - {name: first, why: w, pick: {label: first}, at_most: {per_site: 1, cap: 3}, gate: {soak: 1m, at_least: 1}}
+  - {name: rest, why: w, pick: {role: [till, server]}, at_most: {per_site: half}, gate: {soak: 1m, at_least: 2}}
+at_risk: {per_make: 3, fleet: 5}
+first_batch: 2
+defaults: {stay_up: 1m, lease: 5m, deadline: 20m}
+brakes:
+  - {if: failed >= 3, within: 30m, then: halt, why: enough}
+"""
+MACHINES = [
+    (f"{site}-{role}{number}", site, role, "vm" if number % 2 else "metal", site in ("a", "b"))
+    for site in "abcde"
+    for role, count in (("till", 3), ("server", 1))
+    for number in range(count)
+]
+
+
+def gate_for(text: str) -> Gate:
+    policy = parse_text(text)
+    return Gate(policy=lambda _: policy, texts=OneText(text), hours=OpeningCalendar("Europe/Berlin"))
+
+
+class Stores(RuleBasedStateMachine):
+    """Every rule is done on each store; ``made`` returns the real one."""
+
+    make_real: Callable[[], SqlStore]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.real = type(self).make_real()
+        self.fake = FakeStore()
+        self.gates = {id(self.real): gate_for(POLICY), id(self.fake): gate_for(POLICY)}
+        self.version = OneText(POLICY).commit
+        self.now = START
+        self.halted_at: dict[str, datetime] = {}
+        self.straight = 0
+
+    def teardown(self) -> None:
+        self.real.close()
+
+    def both(self, act: Callable[[Any, Gate], Any]) -> Any:
+        """Does it on both; the answers must be equal."""
+        answers = []
+        for store in (self.fake, self.real):
+            try:
+                with store.write() as tx:
+                    answers.append(act(tx, self.gates[id(store)]))
+            except GateError as problem:
+                answers.append((problem.kind, problem.detail))
+        assert answers[0] == answers[1]
+        return answers[0]
+
+    @initialize()
+    def fleet(self) -> None:
+        def enter(tx: Any, _: Gate) -> None:
+            tx.activate_policy(ActivePolicy(self.version, self.now, "test"))
+            for site in "abcde":
+                tx.save_site(Site(site, site, "NW", "", True))
+            for name, site, role, platform, first in MACHINES:
+                machine = Machine(name, site, MachineStatus.PENDING, name, {"role": role, "platform": platform})
+                machine = replace(machine, labels=frozenset({"first"}) if first else frozenset(), public_key=name)
+                tx.add_machine(machine, name)
+                ring = "first" if first and role == "till" else "rest"
+                active = replace(
+                    machine, status=MachineStatus.ACTIVE, ring=ring, make=f"role={role}|platform={platform}"
+                )
+                assert tx.accept_machine(active, self.now)
+
+        self.both(enter)
+        self.a_release_appears("one")
+
+    @rule(source=st.sampled_from(["one", "two"]))
+    def a_release_appears(self, source: str) -> None:
+        with self.fake.read() as tx:
+            if len(tx.rollouts(source=source)) >= 3:
+                return
+            version = str(len(tx.rollouts(source=source)) + 1)
+        content = (Artifact("a", 1, "0" * 64),)
+
+        def seen(tx: Any, gate: Gate) -> Any:
+            return intake.candidate_seen(
+                tx,
+                gate,
+                source=source,
+                version=version,
+                kind="content",
+                boot_critical=False,
+                artifacts=content,
+                trust=Trust.DIGEST_PINNED,
+                now=self.now,
+                policy_version=self.version,
+            )
+
+        self.both(seen)
+        self.the_worker_ticks()
+
+    def moving(self) -> list[Rollout]:
+        with self.fake.read() as tx:
+            return list(tx.rollouts())
+
+    @precondition(lambda self: self.moving())
+    @rule(machine=st.sampled_from(MACHINES), pick=st.integers(0, 10))
+    def a_machine_asks(self, machine: tuple[str, ...], pick: int) -> None:
+        rollouts = self.moving()
+        rollout = rollouts[pick % len(rollouts)]
+        self.now += timedelta(seconds=1)
+
+        def ask(tx: Any, gate: Gate) -> Any:
+            found = tx.machine(machine[0])
+            return claims.claim(tx, gate, found, rollout.source, rollout.release, "boot-1", self.now)
+
+        answer = self.both(ask)
+        if not isinstance(answer, Refusal):
+            granted, new = answer
+            assert not (new and self.halted_at.get(granted.rollout)), "nothing is granted after a halt"
+
+    @precondition(lambda self: self.moving())
+    @rule(order=st.permutations(range(len(MACHINES))), pick=st.integers(0, 10))
+    def everybody_asks(self, order: list[int], pick: int) -> None:
+        for number in order:
+            self.a_machine_asks(MACHINES[number], pick)
+
+    @precondition(lambda self: self.moving())
+    @rule(
+        order=st.permutations(range(len(MACHINES))),
+        pick=st.integers(0, 10),
+        per_site=st.sampled_from([0, 1, 2, 5]),
+        first=st.booleans(),
+        sole_after=st.sampled_from([-1, 0, 1]),
+    )
+    def claims_go_straight_to_the_store(
+        self, order: list[int], pick: int, per_site: int, first: bool, sole_after: int
+    ) -> None:
+        """Past the rules that are said early: here the store's own conditions decide, and nothing else."""
+        rollouts = self.moving()
+        rollout = rollouts[pick % len(rollouts)]
+        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0))
+        for number in order:
+            self.straight += 1
+            machine = self.fake.everything.machines[MACHINES[number][0]]
+            claim = Claim(
+                id=f"straight-{self.straight}",
+                rollout=rollout.id,
+                release=rollout.release,
+                source=rollout.source,
+                machine=machine.id,
+                site=machine.site,
+                role=machine.role,
+                ring=machine.ring,
+                make=machine.make,
+                state=ClaimState.GRANTED,
+                granted_at=self.now + timedelta(microseconds=self.straight),
+                lease_until=self.now + timedelta(minutes=5),
+                deadline_at=self.now + timedelta(minutes=20),
+                boot_id="boot-0",
+                evidence="alive",
+                boots=1,
+                stay_up=timedelta(minutes=1),
+                reboot="natural",
+                tries=2,
+                cohort=True,
+            )
+            self.both(lambda tx, _, claim=claim: tx.grant(claim, limits))  # type: ignore[misc]
+
+    @precondition(lambda self: self.fake.everything.in_hand)
+    @rule(good=st.integers(0, 9), most=st.integers(1, 10))
+    def those_in_flight_report(self, good: int, most: int) -> None:
+        known = list(self.fake.everything.claims)
+        flying = [n for n, one in enumerate(self.fake.everything.claims.values()) if one.state in HOLDS_SLOT]
+        for number in flying[:most]:
+            assert number < len(known)
+            self.a_machine_reports(number, Step.INSTALLED, True)
+            self.a_machine_reports(number, Step.HEALTHY, number % 10 != good)
+
+    @precondition(lambda self: self.fake.everything.claims)
+    @rule(pick=st.integers(0, 100), step=st.sampled_from(list(Step)), good=st.booleans())
+    def a_machine_reports(self, pick: int, step: Step, good: bool) -> None:
+        known = list(self.fake.everything.claims.values())
+        claim = known[pick % len(known)]
+        self.now += timedelta(seconds=1)
+        probes = (claims.Probe("p", good),)
+        said = claims.Report(claim.id, step, "boot-1", timedelta(minutes=2), claim.release, probes)
+
+        def report(tx: Any, gate: Gate) -> Any:
+            tx.seen(claim.machine, self.now)
+            return claims.report(tx, gate, tx.machine(claim.machine), said, self.now)
+
+        self.both(report)
+
+    @precondition(lambda self: self.fake.everything.in_hand)
+    @rule(pick=st.integers(0, 100))
+    def a_machine_checks_in_without_it(self, pick: int) -> None:
+        machines = sorted(self.fake.everything.in_hand)
+        machine = machines[pick % len(machines)]
+
+        def lapse(tx: Any, _: Gate) -> Any:
+            live = tx.live_claim(machine)
+            return live and claims.lapse(tx, live, self.now)
+
+        self.both(lapse)
+
+    @rule(minutes=st.sampled_from([1, 2, 6, 25]))
+    def time_passes(self, minutes: int) -> None:
+        self.now += timedelta(minutes=minutes)
+        self.the_worker_ticks()
+
+    def the_worker_ticks(self) -> None:
+        def tick(tx: Any, gate: Gate) -> Any:
+            swept = advance.sweep(tx, gate, self.now)
+            decided = [advance.advance_rollout(tx, gate, one.id, self.now) for one in tx.rollouts()]
+            return swept, decided
+
+        self.both(tick)
+        with self.fake.read() as tx:
+            for one in tx.rollouts():
+                if one.state.value == "halted":
+                    self.halted_at.setdefault(one.id, self.now)
+
+    @precondition(lambda self: self.moving())
+    @rule(pick=st.integers(0, 10))
+    def a_person_halts(self, pick: int) -> None:
+        rollouts = self.moving()
+        wanted = rollouts[pick % len(rollouts)].id
+        answer = self.both(lambda tx, _: people.halt(tx, wanted, "anna", "smells", self.now))
+        if isinstance(answer, Rollout):
+            self.halted_at.setdefault(wanted, self.now)
+
+    @precondition(lambda self: self.fake.everything.claims)
+    @rule(pick=st.integers(0, 100))
+    def a_person_explains(self, pick: int) -> None:
+        known = list(self.fake.everything.claims)
+        wanted = known[pick % len(known)]
+        self.both(lambda tx, gate: people.explain_failure(tx, gate, wanted, "anna", "a cable", self.now))
+
+    @invariant()
+    def both_hold_the_same_facts(self) -> None:
+        def facts(tx: Any) -> Any:
+            found = {}
+            for one in tx.rollouts():
+                budgets = {budget.make: budget for budget in tx.budgets(one.id)}
+                known = {claim.id: claim for claim in tx.claims(one.id, limit=10_000)}
+                found[one.id] = (one, tx.rings(one.id), tx.strata(one.id), budgets, known)
+            return found
+
+        with self.fake.read() as fake, self.real.read() as real:
+            assert facts(fake) == facts(real)
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        a = self.fake.everything
+        flying = [claim for claim in a.claims.values() if claim.state in HOLDS_SLOT]
+        for ring in a.rings.values():
+            here = sum((claim.rollout, claim.ring) == (ring.rollout, ring.ring) for claim in flying)
+            assert here == ring.in_flight
+            assert not ring.cap or here <= ring.cap, "P4: no more than the ring's cap"
+        for budget in a.budgets.values():
+            mine = [c for c in a.claims.values() if c.rollout == budget.rollout and budget.make in (c.make, "*")]
+            assert budget.in_flight == sum(claim.state in HOLDS_SLOT for claim in mine)
+            assert budget.healthy == sum(counts(claim).healthy for claim in mine)
+            assert budget.failed == sum(counts(c).bad for c in mine) - sum(c.id in a.explained for c in mine)
+        assert all(count == 1 for count in Counter(claim.machine for claim in flying).values())
+        tills: Counter[str] = Counter()
+        for claim in a.claims.values():
+            if claim.role == "till" and (claim.state in HOLDS_SLOT or (claim.state in BROKEN and not claim.recovered)):
+                tills[claim.site] += 1
+        for site in "abcde":
+            total, busy, _ = a.roles.get((site, "till"), [0, 0, 0])
+            assert busy == tills[site]
+            assert total == 0 or busy < total, "P3: a site keeps a working till"
+
+
+def run(make_real: Callable[[], SqlStore], examples: int) -> None:
+    class Machine(Stores):
+        pass
+
+    Machine.make_real = staticmethod(make_real)  # type: ignore[method-assign]
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=40,
+            deadline=None,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+
+
+@pytest.mark.slow
+def test_fake_and_sqlite_answer_alike_and_keep_the_promises() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        numbers = iter(range(10**6))
+
+        def fresh() -> SqlStore:
+            store = SqlStore(f"sqlite:///{Path(folder) / f'{next(numbers)}.db'}", durable=False)
+            store.upgrade()
+            return store
+
+        run(fresh, 25)
+
+
+@pytest.mark.slow
+@pytest.mark.postgres
+def test_fake_and_postgresql_answer_alike_and_keep_the_promises(postgres: str) -> None:
+    import uuid
+
+    import psycopg
+
+    names: list[str] = []
+
+    def fresh() -> SqlStore:
+        name = f"stateful_{uuid.uuid4().hex[:12]}"
+        names.append(name)
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")
+        address, _, query = postgres.partition("?")
+        own = address.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+        store = SqlStore(own.replace("postgresql://", "postgresql+psycopg://", 1))
+        store.upgrade()
+        return store
+
+    try:
+        run(fresh, 8)
+    finally:
+        with psycopg.connect(postgres, autocommit=True) as connection:
+            for name in names:
+                connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
