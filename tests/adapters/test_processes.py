@@ -87,7 +87,9 @@ def child(url: str, own: int, rounds: int) -> None:
     store = SqlStore(url)
     held: list[Claim] = []
     seen_halt = False
-    for number in range(rounds):
+    for number in range(20_000):
+        if number >= rounds and seen_halt:
+            break
         site, till = (number * 7 + own) % SITES, (number + own) % TILLS
         claim = new_claim(f"c-{own}-{number}", f"s{site}-{till}")
         with store.write() as tx:
