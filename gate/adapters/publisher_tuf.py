@@ -24,6 +24,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from securesystemslib.exceptions import StorageError
 from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import (
@@ -38,6 +39,7 @@ from tuf.api.metadata import (
     Targets,
     Timestamp,
 )
+from tuf.api.serialization import DeserializationError
 
 from gate.core.errors import OperatorError
 from gate.ports import Catalogued, Wanted
@@ -290,6 +292,11 @@ class TufPublisher:
     def _load(self) -> _State:
         look = self._look()
         if self._state is None or look != self._seen:
+            self._state, self._seen = self._read_state(), look
+        return self._state
+
+    def _read_state(self) -> _State:
+        try:
             stamp: Metadata[Timestamp] = Metadata.from_file(str(self._metadata / "timestamp.json"))
             version = stamp.signed.snapshot_meta.version
             snapshot: Metadata[Snapshot] = Metadata.from_file(str(self._metadata / f"{version}.snapshot.json"))
@@ -297,8 +304,11 @@ class TufPublisher:
                 name.removesuffix(".json"): Metadata.from_file(str(self._metadata / f"{meta.version}.{name}"))
                 for name, meta in snapshot.signed.meta.items()
             }
-            self._state, self._seen = _State(stamp, snapshot, roles), look
-        return self._state
+        except (OSError, StorageError, DeserializationError) as problem:
+            raise OperatorError(
+                "bad_metadata", f"what {self._metadata} publishes cannot be read: {problem}; put the backup of it back"
+            ) from problem
+        return _State(stamp, snapshot, roles)
 
     def _look(self) -> tuple[int, int]:
         try:

@@ -90,3 +90,11 @@ def test_simulate_and_lint_speak_and_exit_as_they_should(tmp_path: Path) -> None
     accepted = runner.invoke(main, ["policy", "lint", str(good)])
     assert accepted.exit_code == 0
     assert "not yet enforced: line" in accepted.output
+
+
+@pytest.mark.slow
+def test_two_weeks_of_healthy_releases_are_never_halted(tmp_path: Path) -> None:
+    plan = read_scenario(Path("healthy-week"))
+    result = simulation(plan, seed_policy(), tmp_path).run()
+    assert run.unmet(plan, result) == []
+    assert result["promises_broken"] == []
