@@ -121,7 +121,7 @@ def serve(settings: Path, role: str, workers: int) -> None:
         workers=workers,
         blocking_threads=16,
         backlog=2048,
-        log_level=LogLevels.warning,
+        log_level=LogLevels.error,
         respawn_failed_workers=True,
         workers_kill_timeout=20,
     )
