@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, NestedTransaction, Table, insert, select, update
+from sqlalchemy import Connection, Table, delete, insert, select, update
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
+
+from gate.adapters.store.prepared import Prepared, command
 
 
 def table(model: type[SQLModel]) -> Table:
@@ -30,10 +33,37 @@ class Rows:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._depth = 0
+        self.writes = 0
+        """How many statements may have changed something: what an act did not begin need not be undone."""
 
-    def savepoint(self) -> NestedTransaction:
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
         """A part of the transaction that can be rolled back alone."""
-        return self._connection.begin_nested()
+        self._depth += 1
+        name = f"gate_{self._depth}"
+        try:
+            command(self._connection, f"SAVEPOINT {name}")
+            try:
+                yield
+            except BaseException:
+                command(self._connection, f"ROLLBACK TO SAVEPOINT {name}")
+                raise
+            finally:
+                command(self._connection, f"RELEASE SAVEPOINT {name}")
+        finally:
+            self._depth -= 1
+
+    def _run(self, statement: Prepared, **values: Any) -> int:
+        """How many rows were changed."""
+        self.writes += 1
+        return statement.run(self._connection, values)
+
+    def _first(self, statement: Prepared, **values: Any) -> dict[str, Any] | None:
+        return statement.first(self._connection, values)
+
+    def _rows(self, statement: Prepared, **values: Any) -> list[dict[str, Any]]:
+        return statement.rows(self._connection, values)
 
     def _one(self, of: Table, *where: ColumnElement[bool]) -> RowMapping | None:
         return self._connection.execute(select(of).where(*where)).mappings().first()
@@ -42,11 +72,18 @@ class Rows:
         return self._connection.execute(statement).mappings().all()
 
     def _insert(self, into: Table, **values: Any) -> None:
+        self.writes += 1
         self._connection.execute(insert(into).values(**values))
 
     def _update(self, of: Table, where: Sequence[ColumnElement[bool]], **values: Any) -> int:
         """How many rows were changed."""
+        self.writes += 1
         return self._connection.execute(update(of).where(*where).values(**values)).rowcount
+
+    def _delete(self, of: Table, *where: ColumnElement[bool]) -> int:
+        """How many rows are gone."""
+        self.writes += 1
+        return self._connection.execute(delete(of).where(*where)).rowcount
 
     def _upsert(self, into: Table, key: Mapping[str, Any], **values: Any) -> None:
         where = [into.c[name] == value for name, value in key.items()]

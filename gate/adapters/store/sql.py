@@ -28,6 +28,13 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 10_000
 
 
+COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
+
+
+class Collision(Unavailable):
+    """Two transactions stood in each other's way and this one was undone; the same act may be tried again at once."""
+
+
 class SqlTx(MachinesTx, RolloutsTx, ClaimsTx, FactsTx, PeopleTx):
     """One transaction on a connection."""
 
@@ -79,6 +86,8 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as problem:
+        if getattr(problem.orig, "sqlstate", "") in COLLISIONS:
+            raise Collision("another transaction was in the way") from problem
         raise Unavailable(f"the database does not answer: {str(problem.orig)[:200]}") from problem
     except DBAPIError as problem:
         if problem.connection_invalidated:

@@ -11,12 +11,13 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, or_, select, true
+from sqlalchemy import and_, case, or_, select
 
 from gate.adapters.store import tables
+from gate.adapters.store.prepared import Prepared, add, change, equal, get, given
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
-from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUTS, STRATA
+from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
 from gate.core.claims import BROKEN, HOLDS_SLOT
 from gate.core.counters import Counts, counts
 from gate.core.model import FLEET, Claim, ClaimState, MachineStatus, RolloutState
@@ -24,7 +25,86 @@ from gate.ports import GrantLimits
 
 CLAIMS = table(tables.ClaimRow)
 LIVE = [state.value for state in HOLDS_SLOT]
-GRANTS = (RolloutState.RUNNING.value, RolloutState.DONE.value)
+TAKEN = [*LIVE, *(state.value for state in BROKEN)]
+
+CLAIM = get(CLAIMS, "id")
+CLAIM_OF = Prepared(
+    select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
+)
+IN_HAND = Prepared(
+    select(CLAIMS).join(MACHINES, MACHINES.c.claim == CLAIMS.c.id).where(MACHINES.c.id == given(MACHINES.c.id))
+)
+_NAMES = [column.name for column in CLAIMS.columns if column.name not in ("id", "explained")]
+ADD_CLAIM = add(CLAIMS, "id", *_NAMES)
+MOVE_CLAIM = change(
+    CLAIMS,
+    [*equal(CLAIMS, "id"), CLAIMS.c.version == given(CLAIMS.c.version, "before")],
+    *_NAMES,
+)
+
+# what a grant takes, in this order; each is one conditional statement
+_ROLLOUT = equal(ROLLOUTS, "id")
+_GRANTS = or_(ROLLOUTS.c.state == RolloutState.RUNNING.value, ROLLOUTS.c.state == RolloutState.DONE.value)
+TOUCH_ROLLOUT = change(ROLLOUTS, _ROLLOUT, claims=ROLLOUTS.c.claims + 1)
+TAKE_ROLLOUT = change(ROLLOUTS, [*_ROLLOUT, _GRANTS], claims=ROLLOUTS.c.claims + 1)
+_RING = equal(RINGS, "rollout", "ring")
+TAKE_RING = change(
+    RINGS,
+    [*_RING, RINGS.c.opened_at.is_not(None), or_(RINGS.c.cap == 0, RINGS.c.in_flight < RINGS.c.cap)],
+    in_flight=RINGS.c.in_flight + 1,
+)
+_STRATUM = equal(STRATA, "rollout", "ring", "make")
+TAKE_STRATUM = change(STRATA, [*_STRATUM, STRATA.c.open.is_(True)], exposed=STRATA.c.exposed)
+_BUDGET = equal(BUDGETS, "rollout", "make")
+_ROOM = [*_BUDGET, BUDGETS.c.stopped.is_(False), BUDGETS.c.in_flight < BUDGETS.c.allowed]
+TAKE_BUDGET = change(BUDGETS, _ROOM, in_flight=BUDGETS.c.in_flight + 1)
+TAKE_BUDGET_LAST = change(
+    BUDGETS, [*_ROOM, BUDGETS.c.healthy >= given(BUDGETS.c.healthy, "sole_after")], in_flight=BUDGETS.c.in_flight + 1
+)
+_SITE = [SITES.c.id == given(SITES.c.id, "site")]
+_ROLE = [ROLES.c.site == given(ROLES.c.site), ROLES.c.role == given(ROLES.c.role)]
+_HALF = (ROLES.c.total - ROLES.c.broken) // 2
+_ALLOWED = select(case((_HALF < 1, 1), else_=_HALF)).where(*_ROLE).scalar_subquery()
+TAKE_SITE = change(
+    SITES, [*_SITE, SITES.c.in_flight < given(SITES.c.in_flight, "per_site")], in_flight=SITES.c.in_flight + 1
+)
+TAKE_HALF_SITE = change(SITES, [*_SITE, SITES.c.in_flight < _ALLOWED], in_flight=SITES.c.in_flight + 1)
+_ALONE = and_(ROLES.c.total == 1, ROLES.c.busy == 0)
+TAKE_ROLE = change(ROLES, [*_ROLE, or_(_ALONE, ROLES.c.busy < ROLES.c.total - 1)], busy=ROLES.c.busy + 1)
+SAME_MAKE = Prepared(
+    select(CLAIMS.c.id)
+    .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in TAKEN)))
+    .limit(1)
+)
+TAKE_MACHINE = change(
+    MACHINES,
+    [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value],
+    "claim",
+)
+RING = get(RINGS, "rollout", "ring")
+BUDGET = get(BUDGETS, "rollout", "make")
+
+# what a move gives back
+FREE_MACHINE = change(MACHINES, equal(MACHINES, "id", "claim"), "claim")
+COUNT_RING = change(RINGS, _RING, in_flight=RINGS.c.in_flight + given(RINGS.c.in_flight, "flight"))
+COUNT_SITE = change(SITES, _SITE, in_flight=SITES.c.in_flight + given(SITES.c.in_flight, "busy_change"))
+COUNT_ROLE = change(
+    ROLES,
+    _ROLE,
+    busy=ROLES.c.busy + given(ROLES.c.busy, "busy_change"),
+    broken=ROLES.c.broken + given(ROLES.c.broken, "broken_change"),
+)
+SUMMED = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
+COUNT_STRATUM = change(
+    STRATA, _STRATUM, **{name: STRATA.c[name] + given(STRATA.c[name], f"more_{name}") for name in SUMMED}
+)
+COUNT_BUDGET = change(
+    BUDGETS,
+    _BUDGET,
+    in_flight=BUDGETS.c.in_flight + given(BUDGETS.c.in_flight, "flight"),
+    healthy=BUDGETS.c.healthy + given(BUDGETS.c.healthy, "more_healthy"),
+    failed=BUDGETS.c.failed + given(BUDGETS.c.failed, "more_failed"),
+)
 
 
 class _Refused(Exception):
@@ -48,22 +128,15 @@ class ClaimsTx(Rows):
     """See ``gate.ports.Tx``."""
 
     def claim(self, claim_id: str) -> Claim | None:
-        row = self._one(CLAIMS, CLAIMS.c.id == claim_id)
+        row = self._first(CLAIM, id=claim_id)
         return to_claim(row) if row else None
 
     def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
-        found = (
-            select(CLAIMS)
-            .where(CLAIMS.c.machine == machine_id, CLAIMS.c.rollout == rollout_id)
-            .order_by(CLAIMS.c.granted_at.desc())
-            .limit(1)
-        )
-        row = self._connection.execute(found).mappings().first()
+        row = self._first(CLAIM_OF, machine=machine_id, rollout=rollout_id)
         return to_claim(row) if row else None
 
     def live_claim(self, machine_id: str) -> Claim | None:
-        in_hand = select(MACHINES.c.claim).where(MACHINES.c.id == machine_id).scalar_subquery()
-        row = self._one(CLAIMS, CLAIMS.c.id == in_hand)
+        row = self._first(IN_HAND, id=machine_id)
         return to_claim(row) if row else None
 
     def claims(self, rollout_id: str, *, states: Sequence[ClaimState] = (), limit: int = 500) -> list[Claim]:
@@ -74,23 +147,23 @@ class ClaimsTx(Rows):
 
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
         try:
-            with self._connection.begin_nested():
+            with self.savepoint():
                 self._take_rollout(claim)
                 if claim.action != "recall":
                     self._take_ring(claim)
                     self._take_budgets(claim, limits)
                 self._take_site(claim, limits)
-                self._take_machine(claim)
-                self._insert(CLAIMS, **_values(claim))
+                if self._run(TAKE_MACHINE, id=claim.machine, to_claim=claim.id) != 1:
+                    raise _Refused("other_in_flight")
+                self._run(ADD_CLAIM, **_values(claim))
         except _Refused as refused:
             return str(refused)
         return None
 
     def _take_rollout(self, claim: Claim) -> None:
-        open_states = ROLLOUTS.c.state.in_(GRANTS) if claim.action != "recall" else true()
-        if self._update(ROLLOUTS, [ROLLOUTS.c.id == claim.rollout, open_states], claims=ROLLOUTS.c.claims + 1) == 1:
+        if self._run(TAKE_ROLLOUT if claim.action != "recall" else TOUCH_ROLLOUT, id=claim.rollout) == 1:
             return
-        row = self._one(ROLLOUTS, ROLLOUTS.c.id == claim.rollout)
+        row = self._first(ROLLOUT, id=claim.rollout)
         kinds = {
             RolloutState.HALTED.value: "halted",
             RolloutState.HELD.value: "held",
@@ -99,26 +172,22 @@ class ClaimsTx(Rows):
         raise _Refused(kinds.get(row["state"], "superseded") if row else "ring_not_open")
 
     def _take_ring(self, claim: Claim) -> None:
-        key = [RINGS.c.rollout == claim.rollout, RINGS.c.ring == claim.ring]
-        room = or_(RINGS.c.cap == 0, RINGS.c.in_flight < RINGS.c.cap)
-        good = [*key, RINGS.c.opened_at.is_not(None), room]
-        if self._update(RINGS, good, in_flight=RINGS.c.in_flight + 1) != 1:
-            row = self._one(RINGS, *key)
+        if self._run(TAKE_RING, rollout=claim.rollout, ring=claim.ring) != 1:
+            row = self._first(RING, rollout=claim.rollout, ring=claim.ring)
             raise _Refused("cap_reached" if row and row["opened_at"] is not None else "ring_not_open")
-        stratum = [STRATA.c.rollout == claim.rollout, STRATA.c.ring == claim.ring, STRATA.c.make == claim.make]
-        if self._update(STRATA, [*stratum, STRATA.c.open.is_(True)], open=True) != 1:
+        if self._run(TAKE_STRATUM, rollout=claim.rollout, ring=claim.ring, make=claim.make) != 1:
             raise _Refused("make_unproven")
 
     def _take_budgets(self, claim: Claim, limits: GrantLimits) -> None:
         for make in (claim.make, FLEET):
-            key = [BUDGETS.c.rollout == claim.rollout, BUDGETS.c.make == make]
-            good = [*key, BUDGETS.c.stopped.is_(False), BUDGETS.c.in_flight < BUDGETS.c.allowed]
-            sole = limits.sole and make != FLEET
-            if sole:
-                good.append(BUDGETS.c.healthy >= limits.sole_after)
-            if self._update(BUDGETS, good, in_flight=BUDGETS.c.in_flight + 1) == 1:
+            key = {"rollout": claim.rollout, "make": make}
+            if limits.sole and make != FLEET:
+                taken = self._run(TAKE_BUDGET_LAST, **key, sole_after=limits.sole_after)
+            else:
+                taken = self._run(TAKE_BUDGET, **key)
+            if taken == 1:
                 continue
-            row = self._one(BUDGETS, *key)
+            row = self._first(BUDGET, **key)
             if row is None:
                 raise _Refused("make_unproven")
             if row["stopped"]:
@@ -126,76 +195,48 @@ class ClaimsTx(Rows):
             raise _Refused("budget_reached" if row["in_flight"] >= row["allowed"] else "last_of_role")
 
     def _take_site(self, claim: Claim, limits: GrantLimits) -> None:
-        role = [ROLES.c.site == claim.site, ROLES.c.role == claim.role]
-        allowed: Any = limits.per_site
+        role = {"site": claim.site, "role": claim.role}
         if limits.per_site == 0:
-            half = (ROLES.c.total - ROLES.c.broken) // 2
-            allowed = select(case((half < 1, 1), else_=half)).where(*role).scalar_subquery()
-        good = [SITES.c.id == claim.site, SITES.c.in_flight < allowed]
-        if self._update(SITES, good, in_flight=SITES.c.in_flight + 1) != 1:
+            taken = self._run(TAKE_HALF_SITE, **role)
+        else:
+            taken = self._run(TAKE_SITE, site=claim.site, per_site=limits.per_site)
+        if taken != 1:
             raise _Refused("site_limit")
-        if limits.first_batch and self._all(self._same_make(claim)):
+        # read under the site's row lock, which every grant takes
+        if limits.first_batch and self._first(SAME_MAKE, rollout=claim.rollout, make=claim.make, site=claim.site):
             raise _Refused("site_limit")
-        alone = and_(ROLES.c.total == 1, ROLES.c.busy == 0)
-        working = [*role, or_(alone, ROLES.c.busy < ROLES.c.total - 1)]
-        if self._update(ROLES, working, busy=ROLES.c.busy + 1) != 1:
+        if self._run(TAKE_ROLE, **role) != 1:
             raise _Refused("last_of_role")
-
-    @staticmethod
-    def _same_make(claim: Claim) -> Any:
-        """Unproven machines of this make at this site; read under the site's row lock, which every grant takes."""
-        taken = [*LIVE, *(state.value for state in BROKEN)]
-        return (
-            select(CLAIMS.c.id)
-            .where(CLAIMS.c.rollout == claim.rollout, CLAIMS.c.make == claim.make, CLAIMS.c.state.in_(taken))
-            .where(CLAIMS.c.site == claim.site)
-            .limit(1)
-        )
-
-    def _take_machine(self, claim: Claim) -> None:
-        active = MACHINES.c.status == MachineStatus.ACTIVE.value
-        free = [MACHINES.c.id == claim.machine, MACHINES.c.claim.is_(None), active]
-        if self._update(MACHINES, free, claim=claim.id) != 1:
-            raise _Refused("other_in_flight")
 
     def move(self, before: Claim, after: Claim) -> bool:
         values = _values(after)
-        where = [CLAIMS.c.id == values.pop("id"), CLAIMS.c.version == before.version]
-        if self._update(CLAIMS, where, **values) != 1:
+        key = values.pop("id")
+        if self._run(MOVE_CLAIM, id=key, before=before.version, **{f"to_{n}": v for n, v in values.items()}) != 1:
             return False
         self._count_change(after, counts(after).minus(counts(before)))
         if after.state not in HOLDS_SLOT and (after.state is not ClaimState.SILENT or after.recovered):
-            mine = [MACHINES.c.id == after.machine, MACHINES.c.claim == after.id]
-            self._update(MACHINES, mine, claim=None)
+            self._run(FREE_MACHINE, id=after.machine, claim=after.id, to_claim=None)
         return True
 
     def _count_change(self, claim: Claim, change: Counts) -> None:
         if change.flight and claim.action != "recall":
-            ring = [RINGS.c.rollout == claim.rollout, RINGS.c.ring == claim.ring]
-            self._update(RINGS, ring, in_flight=RINGS.c.in_flight + change.flight)
+            self._run(COUNT_RING, rollout=claim.rollout, ring=claim.ring, flight=change.flight)
         if claim.action != "recall":
             self._count_evidence(claim, change)
         if change.busy:
-            self._update(SITES, [SITES.c.id == claim.site], in_flight=SITES.c.in_flight + change.busy)
+            self._run(COUNT_SITE, site=claim.site, busy_change=change.busy)
         if change.busy or change.broken:
-            role = [ROLES.c.site == claim.site, ROLES.c.role == claim.role]
-            self._update(ROLES, role, busy=ROLES.c.busy + change.busy, broken=ROLES.c.broken + change.broken)
+            role = {"site": claim.site, "role": claim.role}
+            self._run(COUNT_ROLE, **role, busy_change=change.busy, broken_change=change.broken)
 
     def _count_evidence(self, claim: Claim, change: Counts) -> None:
-        names = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
-        moved = {name: STRATA.c[name] + getattr(change, name) for name in names if getattr(change, name)}
-        if moved:
-            key = [STRATA.c.rollout == claim.rollout, STRATA.c.ring == claim.ring, STRATA.c.make == claim.make]
-            self._update(STRATA, key, **moved)
+        more = {f"more_{name}": getattr(change, name) for name in SUMMED}
+        if any(more.values()):
+            self._run(COUNT_STRATUM, rollout=claim.rollout, ring=claim.ring, make=claim.make, **more)
         if change.flight or change.healthy or change.bad:
+            sums = {"flight": change.flight, "more_healthy": change.healthy, "more_failed": change.bad}
             for make in (claim.make, FLEET):
-                self._update(
-                    BUDGETS,
-                    [BUDGETS.c.rollout == claim.rollout, BUDGETS.c.make == make],
-                    in_flight=BUDGETS.c.in_flight + change.flight,
-                    healthy=BUDGETS.c.healthy + change.healthy,
-                    failed=BUDGETS.c.failed + change.bad,
-                )
+                self._run(COUNT_BUDGET, rollout=claim.rollout, make=make, **sums)
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)

@@ -10,6 +10,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from gate.adapters.store import tables
+from gate.adapters.store.prepared import Prepared, add, change, equal
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tx_machines import MACHINES, SITES
 from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
@@ -21,6 +22,10 @@ DECISIONS = table(tables.DecisionRow)
 EVENTS = table(tables.EventRow)
 HEAD = table(tables.AuditHeadRow)
 ACTIVE = table(tables.ActivePolicyRow)
+
+LOCK_HEAD = Prepared(select(HEAD).with_for_update())
+MOVE_HEAD = change(HEAD, [HEAD.c.id == 1, *equal(HEAD, "size")], "size", "peaks")
+ADD_EVENT = add(EVENTS)
 
 
 def to_decision(row: Any) -> StoredDecision:
@@ -49,6 +54,7 @@ class FactsTx(Rows):
             "facts": pack(dict(decision.facts)),
             "policy_version": decision.policy_version,
         }
+        self.writes += 1
         done = self._connection.execute(DECISIONS.insert().values(**values))
         key = done.inserted_primary_key
         assert key is not None
@@ -78,7 +84,8 @@ class FactsTx(Rows):
         because: str = "",
         policy_version: str = "",
     ) -> int:
-        head = self._connection.execute(select(HEAD).with_for_update()).mappings().one()
+        head = self._first(LOCK_HEAD)
+        assert head is not None, "the migrations make this row"
         index = int(head["size"])
         fields = {
             "index": index,
@@ -92,9 +99,9 @@ class FactsTx(Rows):
         }
         leaf = pack(fields).encode("utf-8", "surrogatepass")
         peaks = merkle.append(index, tuple(bytes.fromhex(peak) for peak in head["peaks"].split()), leaf)
-        self._insert(EVENTS, **{**fields, "at": at, "detail": pack(fields["detail"]), "leaf": leaf})
+        self._run(ADD_EVENT, **{**fields, "at": at, "detail": pack(fields["detail"]), "leaf": leaf})
         text = " ".join(peak.hex() for peak in peaks)
-        changed = self._update(HEAD, [HEAD.c.id == 1, HEAD.c.size == index], size=index + 1, peaks=text)
+        changed = self._run(MOVE_HEAD, size=index, to_size=index + 1, to_peaks=text)
         assert changed == 1, "the audit head is locked"
         return index
 

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, select, update
+from sqlalchemy import func, select
 
 from gate.adapters.store import tables
+from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.core.model import Machine, MachineStatus, Site
 from gate.ports import EnrolCode, Session
@@ -22,6 +23,18 @@ CODES = table(tables.CodeRow)
 NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
 FLEET_VERSION = table(tables.FleetRow)
+
+SITE = get(SITES, "id")
+MACHINE = get(MACHINES, "id")
+SPEAKER = Prepared(select(MACHINES).where(*equal(MACHINES, "keyid"), MACHINES.c.status != MachineStatus.REVOKED.value))
+ROLE = get(ROLES, "site", "role")
+SESSION = get(SESSIONS, "machine")
+SESSION_VALUES = tuple(name for name in Session.__slots__ if name != "machine")
+SAVE_SESSION = change(
+    SESSIONS, [*equal(SESSIONS, "machine"), SESSIONS.c.seq == given(SESSIONS.c.seq, "before")], *SESSION_VALUES
+)
+PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
+SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at")
 
 
 def to_site(row: Any) -> Site:
@@ -51,7 +64,7 @@ class MachinesTx(Rows):
     """See ``gate.ports.Tx``."""
 
     def site(self, site_id: str) -> Site | None:
-        row = self._one(SITES, SITES.c.id == site_id)
+        row = self._first(SITE, id=site_id)
         return to_site(row) if row else None
 
     def sites(self, after: str = "", limit: int = 100) -> list[Site]:
@@ -70,11 +83,11 @@ class MachinesTx(Rows):
         )
 
     def machine(self, machine_id: str) -> Machine | None:
-        row = self._one(MACHINES, MACHINES.c.id == machine_id)
+        row = self._first(MACHINE, id=machine_id)
         return to_machine(row) if row else None
 
     def machine_by_key(self, keyid: str) -> Machine | None:
-        row = self._one(MACHINES, MACHINES.c.keyid == keyid, MACHINES.c.status != MachineStatus.REVOKED.value)
+        row = self._first(SPEAKER, keyid=keyid)
         return to_machine(row) if row else None
 
     def machines(
@@ -153,10 +166,9 @@ class MachinesTx(Rows):
             self._insert(FLEET_VERSION, id=1, version=1)
 
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
-        values = [{"key": machine, "to_ring": ring, "to_make": make} for machine, ring, make in rows]
+        values = [{"id": machine, "to_ring": ring, "to_make": make} for machine, ring, make in rows]
         if values:
-            change = update(MACHINES).where(MACHINES.c.id == bindparam("key"))
-            self._connection.execute(change.values(ring=bindparam("to_ring"), make=bindparam("to_make")), values)
+            PLACE.many(self._connection, values)
             self._moved()
 
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
@@ -170,26 +182,26 @@ class MachinesTx(Rows):
             yield machine, ring, make, site, bool(plural)
 
     def is_sole(self, site: str, role: str) -> bool:
-        row = self._one(ROLES, ROLES.c.site == site, ROLES.c.role == role)
+        row = self._first(ROLE, site=site, role=role)
         return row is not None and row["total"] <= 1
 
     def session(self, machine_id: str) -> Session | None:
-        row = self._one(SESSIONS, SESSIONS.c.machine == machine_id)
+        row = self._first(SESSION, machine=machine_id)
         if row is None:
             return None
         return Session(**{**row, "installed": json.loads(row["installed"])})
 
     def save_session(self, session: Session, before_seq: int) -> bool:
-        names = [name for name in Session.__slots__ if name not in ("machine", "installed")]
-        values = {name: getattr(session, name) for name in names} | {"installed": pack(dict(session.installed))}
+        values = {name: getattr(session, name) for name in SESSION_VALUES}
+        values["installed"] = pack(dict(session.installed))
         if before_seq < 0:
             self._insert(SESSIONS, machine=session.machine, **values)
             return True
-        where = [SESSIONS.c.machine == session.machine, SESSIONS.c.seq == before_seq]
-        return self._update(SESSIONS, where, **values) == 1
+        wanted = {f"to_{name}": value for name, value in values.items()}
+        return self._run(SAVE_SESSION, machine=session.machine, before=before_seq, **wanted) == 1
 
     def seen(self, machine_id: str, at: datetime) -> None:
-        self._update(MACHINES, [MACHINES.c.id == machine_id], last_seen_at=at)
+        self._run(SEEN, id=machine_id, to_last_seen_at=at)
 
     def add_code(self, code: EnrolCode) -> None:
         self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})
@@ -205,10 +217,8 @@ class MachinesTx(Rows):
         self._insert(NONCES, nonce=nonce, expires_at=expires_at)
 
     def use_nonce(self, nonce: str, now: datetime) -> bool:
-        used = self._connection.execute(
-            delete(NONCES).where(NONCES.c.nonce == nonce, NONCES.c.expires_at > now)
-        ).rowcount
-        self._connection.execute(delete(NONCES).where(NONCES.c.expires_at <= now))
+        used = self._delete(NONCES, NONCES.c.nonce == nonce, NONCES.c.expires_at > now)
+        self._delete(NONCES, NONCES.c.expires_at <= now)
         return used == 1
 
     def enrolment(self, payload_sha256: str) -> tuple[int, str] | None:

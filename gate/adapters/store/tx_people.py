@@ -6,7 +6,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
@@ -47,14 +47,14 @@ class PeopleTx(Rows):
 
     def drop_web_sessions(self, *, session_id: str = "", user: str = "") -> None:
         assert session_id or user
-        self._connection.execute(delete(WEB).where(or_(WEB.c.id == session_id, WEB.c.user == user)))
+        self._delete(WEB, or_(WEB.c.id == session_id, WEB.c.user == user))
 
     def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None:
         self._insert(LINKS, sha256=sha256, user=user, expires_at=expires_at)
 
     def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
         row = self._one(LINKS, LINKS.c.sha256 == sha256, LINKS.c.expires_at > now)
-        gone = self._connection.execute(delete(LINKS).where(LINKS.c.sha256 == sha256)).rowcount
+        gone = self._delete(LINKS, LINKS.c.sha256 == sha256)
         return str(row["user"]) if row and gone == 1 else None
 
     def add_proposal(self, proposal: Proposal) -> None:
@@ -86,7 +86,7 @@ class PeopleTx(Rows):
         if self._update(PROPOSALS, good, state="open") != 1:
             return False
         try:
-            with self._connection.begin_nested():
+            with self.savepoint():
                 self._insert(SIGNATURES, proposal=proposal_id, user=user, at=now)
         except IntegrityError:
             return False

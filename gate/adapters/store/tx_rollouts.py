@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
+from gate.adapters.store.prepared import Prepared, change, equal, get
 from gate.adapters.store.rows import Rows, pack, table
 from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Standing
@@ -21,6 +22,18 @@ ROLLOUTS = table(tables.RolloutRow)
 RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
+
+RELEASE = get(RELEASES, "id")
+ROLLOUT = get(ROLLOUTS, "id")
+ROLLOUT_OF = Prepared(select(ROLLOUTS).where(*equal(ROLLOUTS, "release")).order_by(ROLLOUTS.c.number.desc()).limit(1))
+RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS.c.position))
+STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
+STRATUM = get(STRATA, "rollout", "ring", "make")
+BUDGETS_OF = get(BUDGETS, "rollout")
+TWO_BUDGETS = Prepared(
+    select(BUDGETS).where(*equal(BUDGETS, "rollout"), or_(*equal(BUDGETS, "make"), BUDGETS.c.make == FLEET))
+)
+SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped")
 
 
 def to_rollout(row: Any) -> Rollout:
@@ -47,7 +60,7 @@ class RolloutsTx(Rows):
 
     def add_release(self, release: Release, manifest: bytes) -> bool:
         try:
-            with self._connection.begin_nested():
+            with self.savepoint():
                 self._insert(
                     RELEASES,
                     id=release.id,
@@ -66,7 +79,7 @@ class RolloutsTx(Rows):
         return True
 
     def release(self, release_id: str) -> Release | None:
-        row = self._one(RELEASES, RELEASES.c.id == release_id)
+        row = self._first(RELEASE, id=release_id)
         return self._to_release(row) if row else None
 
     def release_by_version(self, source: str, version: str) -> Release | None:
@@ -115,7 +128,7 @@ class RolloutsTx(Rows):
             self._insert(BUDGETS, allowed=values.pop("limit"), **values)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
-        row = self._one(ROLLOUTS, ROLLOUTS.c.id == rollout_id)
+        row = self._first(ROLLOUT, id=rollout_id)
         return to_rollout(row) if row else None
 
     def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
@@ -132,19 +145,18 @@ class RolloutsTx(Rows):
         return self._update(ROLLOUTS, where, **values) == 1
 
     def rings(self, rollout_id: str) -> list[RingState]:
-        found = self._all(select(RINGS).where(RINGS.c.rollout == rollout_id).order_by(RINGS.c.position))
+        found = self._rows(RINGS_OF, rollout=rollout_id)
         return [RingState(**row) for row in found]
 
     def strata(self, rollout_id: str) -> list[Stratum]:
-        found = self._all(select(STRATA).where(STRATA.c.rollout == rollout_id).order_by(STRATA.c.ring, STRATA.c.make))
+        found = self._rows(STRATA_OF, rollout=rollout_id)
         return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
 
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
         """Ring, stratum and budgets of one place: three statements, however large the rollout."""
-        ends = select(RINGS).where(RINGS.c.rollout == rollout_id).order_by(RINGS.c.position)
-        rings = [RingState(**row) for row in self._all(ends)]
-        stratum = self._one(STRATA, STRATA.c.rollout == rollout_id, STRATA.c.ring == ring, STRATA.c.make == make)
-        budgets = self._all(select(BUDGETS).where(BUDGETS.c.rollout == rollout_id, BUDGETS.c.make.in_([make, FLEET])))
+        rings = self.rings(rollout_id)
+        stratum = self._first(STRATUM, rollout=rollout_id, ring=ring, make=make)
+        budgets = self._rows(TWO_BUDGETS, rollout=rollout_id, make=make)
         by_make = {row["make"]: to_budget(row) for row in budgets}
         return Standing(
             ring=next((row for row in rings if row.ring == ring), None),
@@ -155,13 +167,11 @@ class RolloutsTx(Rows):
         )
 
     def rollout_of(self, release_id: str) -> Rollout | None:
-        newest = select(ROLLOUTS).where(ROLLOUTS.c.release == release_id).order_by(ROLLOUTS.c.number.desc()).limit(1)
-        row = self._connection.execute(newest).mappings().first()
+        row = self._first(ROLLOUT_OF, release=release_id)
         return to_rollout(row) if row else None
 
     def budgets(self, rollout_id: str) -> list[Budget]:
-        found = self._all(select(BUDGETS).where(BUDGETS.c.rollout == rollout_id))
-        return [to_budget(row) for row in found]
+        return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
 
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         where = [RINGS.c.rollout == ring.rollout, RINGS.c.ring == ring.ring]
@@ -187,5 +197,4 @@ class RolloutsTx(Rows):
 
     def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
         for make, (allowed, stopped) in limits.items():
-            where = [BUDGETS.c.rollout == rollout_id, BUDGETS.c.make == make]
-            self._update(BUDGETS, where, allowed=allowed, stopped=stopped)
+            self._run(SET_LIMIT, rollout=rollout_id, make=make, to_allowed=allowed, to_stopped=stopped)

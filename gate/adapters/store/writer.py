@@ -1,6 +1,9 @@
 """Group commit: many requests share one durable commit; none waits for a timer.
 
-- One writer thread a process. It takes whatever waits, runs each act in its own savepoint, commits once, answers all.
+- One writer thread a process. It takes whatever waits, runs one act after another, commits once, answers all.
+- An act that raises before it has written anything is simply not there. One that raises later spoils the batch, which
+  is undone and run again with a savepoint for each act: rare, and dearer only then.
+- A transaction that met another one's locks crosswise is undone by the database and run again.
 - An act that raises rolls back only itself; a commit that fails is everybody's ``Unavailable``.
 - A caller never waits past its deadline, also when the writer is gone: then the answer is ``Unavailable``, and the act
   either has not begun or is known by its stored answer to a repeat of the same call.
@@ -16,12 +19,14 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from typing import Any, TypeVar
 
-from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.adapters.store.sql import Collision, SqlStore, SqlTx
 from gate.core.errors import GateError, Unavailable
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 MOST = 256
+TRIES = 10
+Outcome = tuple[Any, BaseException | None]
 Waiting = tuple[Callable[[Any], Any], "Future[Any]"]
 
 
@@ -82,32 +87,49 @@ class GroupCommit:
                 return
 
     def _commit(self, batch: list[Waiting]) -> None:
-        done: list[tuple[Future[Any], Any, BaseException | None]] = []
+        live = [(act, answer) for act, answer in batch if answer.set_running_or_notify_cancel()]
         try:
-            with self._store.write() as tx:
-                for act, answer in batch:
-                    if answer.set_running_or_notify_cancel():
-                        done.append((answer, *_attempt(tx, act)))
+            done = self._run_all([act for act, _ in live])
         except BaseException as problem:  # noqa: BLE001  (the writer must outlive any failure of one commit)
             LOG.warning("a shared commit failed: %s", problem)
             failure = problem if isinstance(problem, GateError) else Unavailable("the commit failed", 5)
-            for _, answer in batch:
-                if not answer.done() and (answer.running() or answer.set_running_or_notify_cancel()):
-                    answer.set_exception(failure)
+            for _, answer in live:
+                answer.set_exception(failure)
             return
-        for answer, value, error in done:
+        for (_, answer), (value, error) in zip(live, done, strict=True):
             if error is not None:
                 answer.set_exception(error)
             else:
                 answer.set_result(value)
 
+    def _run_all(self, acts: list[Callable[[Any], Any]]) -> list[Outcome]:
+        careful, collisions = False, 0
+        while True:
+            try:
+                with self._store.write() as tx:
+                    return [_attempt(tx, act, careful) for act in acts]
+            except _Spoilt:
+                careful = True
+            except Collision:
+                collisions += 1
+                if collisions == TRIES:
+                    raise
 
-def _attempt(tx: SqlTx, act: Callable[[Any], Any]) -> tuple[Any, BaseException | None]:
-    """One act in its own savepoint."""
+
+class _Spoilt(Exception):
+    """An act raised after it had written: the whole batch is undone."""
+
+
+def _attempt(tx: SqlTx, act: Callable[[Any], Any], careful: bool) -> Outcome:
+    before = tx.writes
     try:
+        if not careful:
+            return act(tx), None
         with tx.savepoint():
             return act(tx), None
     except Unavailable:
         raise
-    except Exception as problem:  # noqa: BLE001  (one caller's failure is that caller's alone)
+    except Exception as problem:
+        if not careful and tx.writes != before:
+            raise _Spoilt from problem
         return None, problem
