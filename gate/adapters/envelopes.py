@@ -18,6 +18,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from nacl.bindings import crypto_core_ed25519_is_valid_point
@@ -63,11 +64,17 @@ class ResponseKey:
     @property
     def public_key(self) -> str:
         """The 32 raw bytes as 64 hex digits."""
-        return bytes(SigningKey(self.seed).verify_key).hex()
+        return bytes(_signing_key(self.seed).verify_key).hex()
 
     def seal(self, payload_type: str, payload: bytes) -> bytes:
         """The envelope's bytes; the same input gives the same bytes."""
-        return seal(SigningKey(self.seed), payload_type, payload)
+        return seal(_signing_key(self.seed), payload_type, payload)
+
+
+@lru_cache(maxsize=4)
+def _signing_key(seed: bytes) -> SigningKey:
+    """Deriving it costs as much as signing."""
+    return SigningKey(seed)
 
 
 def seal(key: SigningKey, payload_type: str, payload: bytes) -> bytes:

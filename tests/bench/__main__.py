@@ -21,15 +21,17 @@ import time
 import urllib.request
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import event, insert, select
+from sqlalchemy import Connection, event, insert, select
 
+from gate.adapters.store import prepared
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
 from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
 from gate.core.model import Artifact, Trust
@@ -243,6 +245,13 @@ def deciding(name: str, opened: Opened) -> None:
         rollout = tx.rollouts(limit=1)[0]
     counted: list[str] = []
     event.listen(opened.store._engine, "before_cursor_execute", lambda *args: counted.append(args[2]))
+    plain = prepared._cursor
+
+    def counting(connection: Connection, text: str) -> AbstractContextManager[Any]:
+        counted.append(text)
+        return plain(connection, text)
+
+    prepared._cursor = counting
     times = []
     for _ in range(20):
         counted.clear()
@@ -250,6 +259,7 @@ def deciding(name: str, opened: Opened) -> None:
         with opened.store.write() as tx:
             advance.advance_rollout(tx, opened.gate, rollout.id, datetime.now(UTC))
         times.append(1000 * (time.perf_counter() - began))
+    prepared._cursor = plain
     median = sorted(times)[10]
     statements = len([one for one in counted if not one.startswith(("BEGIN", "SAVEPOINT", "RELEASE"))])
     say(f"decision after a report, {name}", f"{statements} statements, {median:.1f} ms", "",

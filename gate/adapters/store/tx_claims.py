@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -118,7 +117,7 @@ def to_claim(row: Any) -> Claim:
 
 
 def _values(claim: Claim) -> dict[str, Any]:
-    values = asdict(claim)
+    values = {name: getattr(claim, name) for name in Claim.__slots__}
     values["stay_up_s"] = int(values.pop("stay_up").total_seconds())
     values["state"] = claim.state.value
     return values
