@@ -1,10 +1,10 @@
-# make demo | make test | make check : each sets up all that it needs.
+# make demo | make test | make check | make soak | make bench : each sets up all that it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test check lint lock bench clean
+.PHONY: setup demo test soak check lint lock bench clean
 
 setup: $(STAMP)
 
@@ -21,6 +21,9 @@ demo: setup
 test: setup
 	@scripts/system-packages
 	$(BIN)/python -m pytest -n auto
+
+soak: setup
+	$(BIN)/python -m pytest -m soak -s tests/soak
 
 lint: setup
 	$(BIN)/ruff check .
