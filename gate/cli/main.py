@@ -11,6 +11,7 @@ import sys
 import click
 
 from gate.cli import act, fleet, start
+from gate.cli.database import db
 from gate.cli.policy import policy
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
@@ -53,6 +54,7 @@ for command in (
     fleet.sites,
     fleet.machines,
     fleet.enrol_code,
+    db,
     policy,
     simulate,
 ):

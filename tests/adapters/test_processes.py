@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import pytest
 
@@ -87,8 +88,12 @@ def child(url: str, own: int, rounds: int) -> None:
     store = SqlStore(url)
     held: list[Claim] = []
     seen_halt = False
-    for number in range(rounds + 1):
-        if number == rounds:  # reading takes no lock from who still writes; the last claim comes after the halt
+    full = halted = False
+    print("ready", flush=True)  # noqa: T201  (the parent lets all of them go at once)
+    sys.stdin.readline()
+    for number in count():
+        last = number >= rounds and (own != 0 or halted)
+        if last:  # reading takes no lock from who still writes; the last claim comes after the halt
             _wait_for_the_halt(store)
         site, till = (number * 7 + own) % SITES, (number + own) % TILLS
         claim = new_claim(f"c-{own}-{number}", f"s{site}-{till}")
@@ -98,20 +103,23 @@ def child(url: str, own: int, rounds: int) -> None:
                 tx.append("granted", "test", claim.id, NOW, {"claim": claim.id})
                 held.append(claim)
             seen_halt = seen_halt or refused == "halted"
-        if len(held) > own % 3 or (held and number % 5 == 0):
+            full = full or refused in ("cap_reached", "budget_reached")
+        if len(held) > 1 + own % 3 or (held and number % 5 == 0):
             before = held.pop(0)
             states = (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.HEALTHY, ClaimState.ROLLED_BACK)
             after = replace(before, state=states[number % 4], version=2, resolved_at=NOW)
             with store.write() as tx:
                 assert tx.move(before, after)
                 tx.append("moved", "test", before.id, NOW, {"claim": before.id})
-        if own == 0 and number == rounds // 2:
+        if own == 0 and not halted and number >= rounds // 2 and (full or number >= 20 * rounds):
+            halted = True
             with store.write() as tx:
                 rollout = tx.rollout("r1")
                 assert rollout is not None
-                halted = replace(rollout, state=RolloutState.HALTED, version=rollout.version + 1)
-                assert tx.save_rollout(halted)
+                assert tx.save_rollout(replace(rollout, state=RolloutState.HALTED, version=rollout.version + 1))
                 tx.append("halted", "test", "r1", NOW)
+        if last:
+            break
     store.close()
     print(json.dumps({"seen_halt": seen_halt}))  # noqa: T201  (this is what the parent reads)
 
@@ -132,9 +140,18 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlSt
     rounds = 60
     command = [sys.executable, "-m", "tests.adapters.test_processes", store.url]
     children = [
-        subprocess.Popen([*command, str(own), str(rounds)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        subprocess.Popen(
+            [*command, str(own), str(rounds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
         for own in range(PROCESSES)
     ]
+    for one in children:
+        assert one.stdout is not None
+        assert one.stdout.readline() == b"ready\n"
+    for one in children:
+        assert one.stdin is not None
+        one.stdin.write(b"go\n")
+        one.stdin.flush()
     said = [(one.communicate(timeout=240), one.returncode) for one in children]
     for (out, err), code in said:
         assert code == 0, err.decode()

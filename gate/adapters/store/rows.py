@@ -37,6 +37,11 @@ class Rows:
         self.writes = 0
         """How many statements may have changed something: what an act did not begin need not be undone."""
 
+    @property
+    def connection(self) -> Connection:
+        """For a restore, which knows tables only."""
+        return self._connection
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part of the transaction that can be rolled back alone."""

@@ -58,6 +58,13 @@ class SqlStore:
         with _translated(), self._engine.connect() as connection, connection.begin():
             yield SqlTx(connection)
 
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """A connection that sees one moment for as long as it is open."""
+        level = {} if self.url.startswith("sqlite") else {"isolation_level": "REPEATABLE READ"}
+        with _translated(), self._engine.connect().execution_options(**level) as connection, connection.begin():
+            yield connection
+
     def upgrade(self) -> None:
         """Brings the schema up to the newest migration."""
         with _translated(), self._engine.connect() as connection:
