@@ -47,7 +47,7 @@ class LiveSimulation:
         end = scenario.start + scenario.run
         while self._now < end:
             wished = scenario.start + timedelta(seconds=(time.monotonic() - began) * self._speed)
-            self._simulation.advance_to(min(wished, end))
+            self._simulation.advance_to(min(wished, end))  # up to the last tick before it
             self._look()
             time.sleep(STEP_S)
         self._say("the day is over; the pages stay until you stop the demo")

@@ -108,11 +108,15 @@ class Simulation:
             self._at(event["at"], partial(self._happen, event))
 
     def advance_to(self, until: datetime) -> None:
-        """Runs virtual time up to ``until``; the worker ticks once a minute while anything moves."""
+        """Runs virtual time up to ``until``; the worker ticks once a minute while anything moves.
+
+        The moments of the ticks do not depend on how often this is called: the same scenario ends the same way."""
         while self.now < until:
             busy = bool(self._in_hand) or any(not r.rollout for r in self.records)
-            step = MINUTE if busy else 5 * MINUTE
-            self.now = min(self.now + step, until)
+            upcoming = min(self.now + (MINUTE if busy else 5 * MINUTE), self.scenario.start + self.scenario.run)
+            if upcoming > until:
+                return
+            self.now = upcoming
             with self._store.write() as tx:
                 while self._heap and self._heap[0][0] <= self.now:
                     at, _, act = heapq.heappop(self._heap)

@@ -98,3 +98,16 @@ def test_two_weeks_of_healthy_releases_are_never_halted(tmp_path: Path) -> None:
     result = simulation(plan, seed_policy(), tmp_path).run()
     assert run.unmet(plan, result) == []
     assert result["promises_broken"] == []
+
+
+@pytest.mark.parametrize("seconds", [7, 1000, 4000])
+def test_a_scenario_ends_the_same_way_however_it_is_watched(tmp_path: Path, seconds: int) -> None:
+    plan = read_scenario(Path("july-19"))
+    sim = simulation(plan, seed_policy(), tmp_path)
+    sim.start()
+    now = plan.start
+    while now < plan.start + timedelta(hours=2):
+        now += timedelta(seconds=seconds)
+        sim.advance_to(now)
+    release = sim.result()["releases"][0]
+    assert (release["halted_by"], release["halted_at"]) == ("brakes[1]", "2024-07-19T04:50:00+00:00")
