@@ -363,7 +363,7 @@ def write() -> None:
     rows += [f"| {one.what} | {one.measured} | {one.limit} | {one.goal} | {mark[one.met]} |" for one in LINES]
     head = f"{datetime.now(UTC):%Y-%m-%d}, {machine_words()}; one core for the server, one for the load."
     body = "\n".join([head, "", *rows])
-    new = re.sub(r"(?s)(<!-- table -->\n).*(\n<!-- end -->)", lambda m: m[1] + body + m[2], text)
+    new = re.sub(r"(?s)(<!-- table -->\n).*(<!-- end -->)", lambda m: f"{m[1]}{body}\n{m[2]}", text)
     (HERE / "README.md").write_text(new, encoding="utf-8")
 
 
