@@ -95,7 +95,8 @@ def child(url: str, own: int, rounds: int) -> None:
         last = number >= rounds and (own != 0 or halted)
         if last:  # reading takes no lock from who still writes; the last claim comes after the halt
             _wait_for_the_halt(store)
-        site, till = (number * 7 + own) % SITES, (number + own) % TILLS
+        # every other claim aims at one of three sites, so that their limit binds as well
+        site, till = (number * 7 + own) % (SITES if number % 2 else 3), (number // 5 + own // 2) % TILLS
         claim = new_claim(f"c-{own}-{number}", f"s{site}-{till}")
         with store.write() as tx:
             refused = tx.grant(claim, LIMITS)
@@ -137,7 +138,7 @@ def _wait_for_the_halt(store: SqlStore) -> None:
 @pytest.mark.parametrize(("cap", "budget"), [(6, 5), (5, 6)], ids=["the budget binds", "the cap binds"])
 def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlStore, cap: int, budget: int) -> None:
     prepare(store, cap, budget)
-    rounds = 60
+    rounds = 200
     command = [sys.executable, "-m", "tests.adapters.test_processes", store.url]
     children = [
         subprocess.Popen(
