@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -307,6 +307,9 @@ class Tx(Protocol):
     def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
         """The machine's newest claim under this rollout."""
 
+    def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
+        """``claim``, for one that this machine probably has in hand."""
+
     def live_claim(self, machine_id: str) -> Claim | None:
         """The claim that the machine has in hand, of any source."""
 
@@ -349,8 +352,12 @@ class Tx(Protocol):
         detail: Mapping[str, Any] | None = None,
         because: str = "",
         policy_version: str = "",
-    ) -> int:
-        """An event and its leaf; returns its index. The act fails when this fails."""
+    ) -> None:
+        """An event and its leaf. The act fails when this fails."""
+
+    def afterwards(self, key: Hashable, touches: str, act: Callable[[], None]) -> None:
+        """Runs ``act`` once for all calls with this key: before anything reads the table that it ``touches``, at the
+        latest before the commit."""
 
     def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         """Newest first."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -93,6 +93,10 @@ class FakeTx:
     def is_sole(self, site: str, role: str) -> bool:
         found = self.a.roles.get((site, role))
         return found is not None and found[0] <= 1
+
+    def machine_by_key(self, keyid: str) -> Machine | None:
+        """Here a machine's key id is its own id."""
+        return self.a.machines.get(keyid)
 
     def session(self, machine_id: str) -> Session | None:
         return None
@@ -201,6 +205,9 @@ class FakeTx:
     def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
         found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
         return max(found, key=lambda claim: claim.granted_at, default=None)
+
+    def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
+        return self.claim(claim_id)
 
     def live_claim(self, machine_id: str) -> Claim | None:
         return self.a.claims.get(self.a.in_hand.get(machine_id, ""))
@@ -336,10 +343,12 @@ class FakeTx:
         detail: Mapping[str, Any] | None = None,
         because: str = "",
         policy_version: str = "",
-    ) -> int:
+    ) -> None:
         index = len(self.a.events)
         self.a.events.append(Event(index, at, kind, actor, subject, dict(detail or {}), because, policy_version))
-        return index
+
+    def afterwards(self, key: Hashable, touches: str, act: Callable[[], None]) -> None:
+        act()
 
     def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         found = reversed(self.a.events)

@@ -135,6 +135,8 @@ class Policy:
     lines: Mapping[str, int]
     stated: frozenset[str]
     warnings: tuple[Problem, ...] = ()
+    _settings: dict[tuple[str, str], RingSettings] = field(init=False, default_factory=dict, compare=False, repr=False)
+    """What ``settings_for`` has worked out; a policy never changes."""
 
     @property
     def zone(self) -> ZoneInfo:
@@ -166,11 +168,15 @@ class Policy:
 
     def settings_for(self, ring: str, source: str) -> RingSettings:
         """What rules in this ring for this source."""
+        known = self._settings.get((ring, source))
+        if known is not None:
+            return known
         rule = self.rings[self.index(ring)]
         origin = self.source(source)
         layers = (rule.own, origin.own if origin else {}, self.defaults.own)
         kind = origin.kind if origin else "content"
-        return _settings(self, rule, layers, kind)
+        found = self._settings[ring, source] = _settings(self, rule, layers, kind)
+        return found
 
 
 OWN = {

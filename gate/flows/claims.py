@@ -16,6 +16,7 @@ from typing import Any
 
 from gate.core import admission, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
+from gate.core.counters import counts
 from gate.core.errors import Conflict
 from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
@@ -105,7 +106,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     Raises:
         Conflict: ``unknown_claim`` when this machine never had such a claim.
     """
-    before = tx.claim(said.claim)
+    before = tx.claim_in_hand(machine.id, said.claim)
     if before is None or before.machine != machine.id:
         raise Conflict("unknown_claim", "this machine has no such claim")
     step, problem = _counts_as(before, said)
@@ -119,7 +120,9 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if taken is not Taken.KEPT:
         moved = tx.move(before, replace(after, version=before.version + 1))
         assert moved, "the claim was read in this transaction"
-        renew_limits(tx, gate, before.rollout, before.make)
+        if counts(after) != counts(before):
+            rollout, make = before.rollout, before.make
+            tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
     tx.append(f"report_{taken.value}", f"machine:{machine.id}", before.rollout, now, detail)
     return after, after.state
 
@@ -180,8 +183,8 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
     rollout = tx.rollout(rollout_id)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limits = {b.make: limit_of(policy, b) for b in tx.budgets(rollout_id) if b.make in (make, FLEET)}
-    tx.set_limits(rollout_id, limits)
+    limits = {b.make: (b, limit_of(policy, b)) for b in tx.budgets(rollout_id) if b.make in (make, FLEET)}
+    tx.set_limits(rollout_id, {m: new for m, (old, new) in limits.items() if new != (old.limit, old.stopped)})
 
 
 def limit_of(policy: Policy, budget: Budget) -> tuple[int, bool]:

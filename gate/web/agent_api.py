@@ -41,8 +41,9 @@ KNOWN_KEYS = 50_000
 class Commit(Protocol):
     """The group commit: runs ``act`` in a savepoint of a shared transaction and returns when it is durable."""
 
-    def submit(self, act: Callable[[Tx], T]) -> T:
-        """What ``act`` returned or raised; Unavailable when it cannot be made durable in time."""
+    def submit(self, act: Callable[[Tx], T], speaker: str = "") -> T:
+        """What ``act`` returned or raised; Unavailable when it cannot be made durable in time. ``speaker``: the key id
+        of the machine that speaks."""
 
 
 class Signed(Protocol):
@@ -208,7 +209,7 @@ class AgentApi:
             call = machines.take_call(tx, machine, kind, digest, said.seq, said.challenge, now)
             return call if isinstance(call, Answer) else act(tx, call, said, now)
 
-        answer = parts.commit.submit(once)
+        answer = parts.commit.submit(once, envelope.keyid)
         return answer.status, answer.text.encode()
 
     def _checkin(self, tx: Tx, call: Call, said: wire.CheckInCall, now: datetime) -> Answer:

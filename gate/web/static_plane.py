@@ -2,6 +2,7 @@
 
 - GET and HEAD only; a name that the layout does not know is 404, so no path ever leaves the directory.
 - ETag and Last-Modified; ``If-None-Match`` and ``If-Modified-Since`` are answered before ``Range``.
+- Whether ``timestamp.json`` is still what a caller has is answered from memory, after one look at the file's times.
 - Versioned files are immutable for caches; ``timestamp.json`` must be asked for again; a 404 is never cached.
 """
 
@@ -21,6 +22,7 @@ SLUG = r"[a-z0-9][a-z0-9-]{0,40}"
 METADATA = re.compile(r"/metadata/(timestamp|\d{1,10}\.[a-z0-9][a-z0-9-]{0,60})\.json\Z", re.ASCII)
 CONTENT = re.compile(rf"/content/(blobs/[0-9a-f]{{64}}|{SLUG}/[0-9a-f]{{64}}\.[0-9a-f]{{64}}\.json)\Z", re.ASCII)
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})\Z", re.ASCII)
+TIMESTAMP = "/metadata/timestamp.json"
 PART = 1 << 16
 
 
@@ -29,10 +31,15 @@ class StaticPlane:
 
     def __init__(self, folder: Path, inner: Wsgi) -> None:
         self._folder = str(folder)
+        self._timestamp = self._folder + TIMESTAMP
+        self._kept: tuple[tuple[int, int], str, list[tuple[str, str]]] = ((0, 0), "", [])
         self._inner = inner
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
+        if path == TIMESTAMP and "HTTP_IF_NONE_MATCH" in environ and (headers := self._if_same(environ)):
+            start_response("304 Not Modified", headers)
+            return ()
         if not path.startswith(("/metadata/", "/content/")):
             return self._inner(environ, start_response)
         method = environ.get("REQUEST_METHOD", "GET")
@@ -47,18 +54,36 @@ class StaticPlane:
             return _missing(start_response)
         return _answer(file, path, method, environ, start_response)
 
+    def _if_same(self, environ: dict[str, Any]) -> list[tuple[str, str]] | None:
+        """The answer's headers, where the caller has this very file."""
+        try:
+            found = os.stat(self._timestamp, follow_symlinks=False)
+        except OSError:
+            return None
+        kept = self._kept
+        if (found.st_mtime_ns, found.st_size) != kept[0]:
+            kept = self._kept = ((found.st_mtime_ns, found.st_size), _tag(found), _headers(found, TIMESTAMP))
+        same = environ["HTTP_IF_NONE_MATCH"] == kept[1] and environ["REQUEST_METHOD"] in ("GET", "HEAD")
+        return kept[2] if same else None
 
-def _answer(file: BinaryIO, path: str, method: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
-    found = os.fstat(file.fileno())
-    tag = f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
-    fresh = "no-cache" if path == "/metadata/timestamp.json" else "public, max-age=31536000, immutable"
-    headers = [
-        ("ETag", tag),
+
+def _tag(found: os.stat_result) -> str:
+    return f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
+
+
+def _headers(found: os.stat_result, path: str) -> list[tuple[str, str]]:
+    return [
+        ("ETag", _tag(found)),
         ("Last-Modified", formatdate(int(found.st_mtime), usegmt=True)),
-        ("Cache-Control", fresh),
+        ("Cache-Control", "no-cache" if path == TIMESTAMP else "public, max-age=31536000, immutable"),
         ("Accept-Ranges", "bytes"),
         ("X-Content-Type-Options", "nosniff"),
     ]
+
+
+def _answer(file: BinaryIO, path: str, method: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    found = os.fstat(file.fileno())
+    tag, headers = _tag(found), _headers(found, path)
     if _unchanged(environ, tag, int(found.st_mtime)):
         file.close()
         start_response("304 Not Modified", headers)

@@ -270,7 +270,7 @@ def test_due_quiet_and_bad_claims_are_found_at_their_moment(store: SqlStore) -> 
 def test_every_event_is_a_leaf_of_the_tree(store: SqlStore) -> None:
     with store.write() as tx:
         for number in range(9):
-            assert tx.append("tried", "somebody", f"x{number}", NOW, {"text": "Zeile\n\x1b[31m"}) == number
+            tx.append("tried", "somebody", f"x{number}", NOW, {"text": "Zeile\n\x1b[31m"})
     with store.read() as tx:
         leaves = tx.audit_leaves(0, 100)
         assert tx.audit_head() == (9, merkle.root_of([merkle.leaf_hash(leaf) for leaf in leaves]))
@@ -293,11 +293,15 @@ def test_a_shared_commit_keeps_the_good_and_refuses_the_bad(store: SqlStore) -> 
         tx.append("bad", "x", "x", NOW)
         raise Conflict("stale_seq", "no")
 
+    def good(tx: Tx) -> str:
+        tx.append("good", "x", "x", NOW)
+        return "stored"
+
     answers: list[object] = []
 
     def ask(number: int) -> None:
         try:
-            act = bad if number % 3 == 0 else (lambda tx: tx.append("good", "x", "x", NOW))
+            act = bad if number % 3 == 0 else good
             answers.append(commit.submit(act))
         except Conflict as problem:
             answers.append(problem.kind)
@@ -311,7 +315,7 @@ def test_a_shared_commit_keeps_the_good_and_refuses_the_bad(store: SqlStore) -> 
     assert answers.count("stale_seq") == 10
     with store.read() as tx:
         assert {event.kind for event in tx.events()} == {"good"}
-        assert sorted(str(answer) for answer in answers if answer != "stale_seq") == sorted(str(n) for n in range(20))
+        assert answers.count("stored") == 20
         assert tx.audit_head()[0] == 20
 
 

@@ -24,7 +24,7 @@ from hypothesis.stateful import (
 
 from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
-from gate.adapters.store.sql import SqlStore
+from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
 from gate.core.claims import BROKEN, HOLDS_SLOT
 from gate.core.counters import counts
@@ -232,6 +232,37 @@ class Stores(RuleBasedStateMachine):
             return claims.report(tx, gate, tx.machine(claim.machine), said, self.now)
 
         self.both(report)
+
+    @precondition(lambda self: self.moving())
+    @rule(
+        said=st.lists(st.tuples(st.sampled_from(MACHINES), st.sampled_from(list(Step))), min_size=2, max_size=40),
+        pick=st.integers(0, 10),
+    )
+    def many_speak_in_one_commit(self, said: list[tuple[tuple[str, ...], Step]], pick: int) -> None:
+        """The real store reads those who speak at once and gathers what it writes; the fake takes one by one."""
+        rollouts = self.moving()
+        rollout = rollouts[pick % len(rollouts)]
+        self.now += timedelta(seconds=1)
+
+        def speak(tx: Any, gate: Gate, name: str, step: Step) -> Any:
+            machine = tx.machine_by_key(name)
+            live = tx.live_claim(machine.id)
+            tx.seen(machine.id, self.now)
+            if live is None:
+                return claims.claim(tx, gate, machine, rollout.source, rollout.release, "boot-1", self.now)
+            word = claims.Report(live.id, step, "boot-1", timedelta(minutes=2), live.release)
+            return claims.report(tx, gate, machine, word, self.now)
+
+        def all_of_them(tx: Any, gate: Gate) -> Any:
+            if isinstance(tx, SqlTx):
+                tx.shared = True
+                tx.expect([name for (name, *_), _ in said])
+            answers = [speak(tx, gate, name, step) for (name, *_), step in said]
+            if isinstance(tx, SqlTx):
+                tx.settle()
+            return answers, [(one.kind, one.actor, one.subject) for one in tx.events(limit=50)]
+
+        self.both(all_of_them)
 
     @precondition(lambda self: self.fake.everything.in_hand)
     @rule(pick=st.integers(0, 100))

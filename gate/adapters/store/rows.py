@@ -1,9 +1,15 @@
-"""What every part of a transaction shares: the connection, short words for statements, JSON in columns."""
+"""What every part of a transaction shares: the connection, short words for statements, JSON in columns.
+
+- Where many acts share one transaction, writes whose outcome nobody waits for are gathered and run at the end, each
+  statement once for all its rows; sums of one row become one.
+- Whatever reads or changes what is gathered runs it first. A write that must hit exactly one row and did not spoils
+  the whole transaction, which is then run again act by act.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,12 +34,27 @@ def pack(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
+ASIDE = frozenset({"machine_sessions", "machines.last_seen_at", "events", "audit_head"})
+"""What a statement inside a savepoint neither reads nor changes: it may stay gathered there."""
+
+
+class Spoilt(Exception):
+    """The transaction cannot be kept; its acts must be run again one by one."""
+
+
 class Rows:
     """One connection inside a transaction."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self._raw = connection
         self._depth = 0
+        self.shared = False
+        """Whether writes may be gathered: only where ``settle`` is sure to be called."""
+        self._gathered: dict[Prepared, list[dict[str, Any]]] = {}
+        self._sums: dict[Prepared, dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, int]]]] = {}
+        self._afterwards: dict[Hashable, Callable[[], None]] = {}
+        self._exact: set[Prepared] = set()
+        self._pending: set[str] = set()
         self.writes = 0
         """How many statements may have changed something: what an act did not begin need not be undone."""
 
@@ -42,33 +63,96 @@ class Rows:
         """For a restore, which knows tables only."""
         return self._connection
 
+    @property
+    def _connection(self) -> Connection:
+        """For statements that are built as they are needed: what is gathered comes before them."""
+        if self._pending:
+            self.settle()
+        return self._raw
+
     @contextmanager
     def savepoint(self) -> Iterator[None]:
         """A part of the transaction that can be rolled back alone."""
+        if not self._pending <= ASIDE:
+            self.settle()
         self._depth += 1
         name = f"gate_{self._depth}"
         try:
-            command(self._connection, f"SAVEPOINT {name}")
+            command(self._raw, f"SAVEPOINT {name}")
             try:
                 yield
             except BaseException:
-                command(self._connection, f"ROLLBACK TO SAVEPOINT {name}")
+                command(self._raw, f"ROLLBACK TO SAVEPOINT {name}")
                 raise
             finally:
-                command(self._connection, f"RELEASE SAVEPOINT {name}")
+                command(self._raw, f"RELEASE SAVEPOINT {name}")
         finally:
             self._depth -= 1
 
+    def settle(self) -> None:
+        """Runs what was gathered."""
+        assert self._depth == 0, "what is gathered must not be undone with a savepoint"
+        while self._gathered or self._sums or self._afterwards:
+            gathered, self._gathered = self._gathered, {}
+            sums, self._sums = self._sums, {}
+            afterwards, self._afterwards = self._afterwards, {}
+            self._pending = set()
+            for statement, rows in gathered.items():
+                if statement.many(self._raw, rows) != len(rows) and statement in self._exact:
+                    raise Spoilt
+            for statement, keys in sums.items():
+                statement.many(self._raw, [key | more for key, more in keys.values()])
+            for act in afterwards.values():
+                act()
+
+    def afterwards(self, key: Hashable, touches: str, act: Callable[[], None]) -> None:
+        """Runs ``act`` once for all calls with this key, before anything reads the table that it ``touches`` and at
+        the latest before the commit; at once where the transaction is not shared."""
+        if not self.shared:
+            act()
+            return
+        self._afterwards[key] = act
+        self._pending.add(touches)
+
+    def _before(self, touches: frozenset[str]) -> None:
+        if self._pending and any(one in touches or one.partition(".")[0] in touches for one in self._pending):
+            self.settle()
+
+    def _later(self, statement: Prepared, *, exact: bool = False, **values: Any) -> bool:
+        """Gathers a write; whether it changed one row, where that is known already. ``exact``: it must."""
+        self.writes += 1
+        if not self.shared:
+            return statement.run(self._raw, values) == 1
+        self._gathered.setdefault(statement, []).append(values)
+        if exact:
+            self._exact.add(statement)
+        self._pending |= statement.touches
+        return True
+
+    def _sum(self, statement: Prepared, key: dict[str, Any], more: dict[str, int]) -> None:
+        """Adds to columns of the row of ``key``."""
+        self.writes += 1
+        if not self.shared:
+            statement.run(self._raw, key | more)
+            return
+        kept = self._sums.setdefault(statement, {}).setdefault(tuple(key.values()), (key, {}))[1]
+        for name, number in more.items():
+            kept[name] = kept.get(name, 0) + number
+        self._pending |= statement.touches
+
     def _run(self, statement: Prepared, **values: Any) -> int:
         """How many rows were changed."""
+        self._before(statement.touches)
         self.writes += 1
-        return statement.run(self._connection, values)
+        return statement.run(self._raw, values)
 
     def _first(self, statement: Prepared, **values: Any) -> dict[str, Any] | None:
-        return statement.first(self._connection, values)
+        self._before(statement.touches)
+        return statement.first(self._raw, values)
 
     def _rows(self, statement: Prepared, **values: Any) -> list[dict[str, Any]]:
-        return statement.rows(self._connection, values)
+        self._before(statement.touches)
+        return statement.rows(self._raw, values)
 
     def _one(self, of: Table, *where: ColumnElement[bool]) -> RowMapping | None:
         return self._connection.execute(select(of).where(*where)).mappings().first()

@@ -17,11 +17,9 @@ from alembic.config import Config
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
-from gate.adapters.store.tx_claims import ClaimsTx
 from gate.adapters.store.tx_facts import FactsTx
-from gate.adapters.store.tx_machines import MachinesTx
 from gate.adapters.store.tx_people import PeopleTx
-from gate.adapters.store.tx_rollouts import RolloutsTx
+from gate.adapters.store.tx_speakers import SpeakersTx
 from gate.core.errors import Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -35,7 +33,7 @@ class Collision(Unavailable):
     """Two transactions stood in each other's way and this one was undone; the same act may be tried again at once."""
 
 
-class SqlTx(MachinesTx, RolloutsTx, ClaimsTx, FactsTx, PeopleTx):
+class SqlTx(SpeakersTx, FactsTx, PeopleTx):
     """One transaction on a connection."""
 
 

@@ -6,14 +6,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import and_, case, or_, select
 
 from gate.adapters.store import tables
-from gate.adapters.store.prepared import Prepared, add, change, equal, get, given
+from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
@@ -79,12 +80,13 @@ TAKE_MACHINE = change(
     MACHINES,
     [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value],
     "claim",
+    touches=["machines.claim"],
 )
 RING = get(RINGS, "rollout", "ring")
 BUDGET = get(BUDGETS, "rollout", "make")
 
 # what a move gives back
-FREE_MACHINE = change(MACHINES, equal(MACHINES, "id", "claim"), "claim")
+FREE_MACHINE = change(MACHINES, equal(MACHINES, "id", "claim"), "claim", touches=["machines.claim"])
 COUNT_RING = change(RINGS, _RING, in_flight=RINGS.c.in_flight + given(RINGS.c.in_flight, "flight"))
 COUNT_SITE = change(SITES, _SITE, in_flight=SITES.c.in_flight + given(SITES.c.in_flight, "busy_change"))
 COUNT_ROLE = change(
@@ -104,6 +106,16 @@ COUNT_BUDGET = change(
     healthy=BUDGETS.c.healthy + given(BUDGETS.c.healthy, "more_healthy"),
     failed=BUDGETS.c.failed + given(BUDGETS.c.failed, "more_failed"),
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Take:
+    """One condition of a grant: how many rows the statement must meet, and which refusal it is otherwise."""
+
+    statement: Prepared
+    values: dict[str, Any]
+    refused: Callable[[dict[str, Any]], str]
+    count: int = 1
 
 
 class _Refused(Exception):
@@ -147,95 +159,103 @@ class ClaimsTx(Rows):
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
         try:
             with self.savepoint():
-                self._take_rollout(claim)
-                if claim.action != "recall":
-                    self._take_ring(claim)
-                    self._take_budgets(claim, limits)
-                self._take_site(claim, limits)
-                if self._run(TAKE_MACHINE, id=claim.machine, to_claim=claim.id) != 1:
-                    raise _Refused("other_in_flight")
-                self._run(ADD_CLAIM, **_values(claim))
+                self._take(self._wanted(claim, limits))
         except _Refused as refused:
             return str(refused)
         return None
 
-    def _take_rollout(self, claim: Claim) -> None:
-        if self._run(TAKE_ROLLOUT if claim.action != "recall" else TOUCH_ROLLOUT, id=claim.rollout) == 1:
+    def _take(self, wanted: Sequence[_Take]) -> None:
+        """All of them, or the refusal of the first that is not to be had."""
+        self.writes += 1
+        if self._raw.dialect.name == "postgresql":
+            counted = together(self._raw, [(one.statement, one.values) for one in wanted])
+            for one, count in zip(wanted, counted, strict=True):
+                if count != one.count:
+                    raise _Refused(one.refused(one.values))
             return
-        row = self._first(ROLLOUT, id=claim.rollout)
+        for one in wanted:
+            if one.statement.count(self._raw, one.values) != one.count:
+                raise _Refused(one.refused(one.values))
+
+    def _wanted(self, claim: Claim, limits: GrantLimits) -> list[_Take]:
+        """What the grant takes, in this order."""
+        recall = claim.action == "recall"
+        role = {"site": claim.site, "role": claim.role}
+        takes = [_Take(TOUCH_ROLLOUT if recall else TAKE_ROLLOUT, {"id": claim.rollout}, self._no_rollout)]
+        if not recall:
+            place = {"rollout": claim.rollout, "ring": claim.ring}
+            takes.append(_Take(TAKE_RING, place, self._no_ring))
+            takes.append(_Take(TAKE_STRATUM, place | {"make": claim.make}, lambda _: "make_unproven"))
+            make = {"rollout": claim.rollout, "make": claim.make}
+            if limits.sole:
+                takes.append(_Take(TAKE_BUDGET_LAST, make | {"sole_after": limits.sole_after}, self._no_budget))
+            else:
+                takes.append(_Take(TAKE_BUDGET, make, self._no_budget))
+            takes.append(_Take(TAKE_BUDGET, make | {"make": FLEET}, self._no_budget))
+        if limits.per_site == 0:
+            takes.append(_Take(TAKE_HALF_SITE, role, lambda _: "site_limit"))
+        else:
+            site = {"site": claim.site, "per_site": limits.per_site}
+            takes.append(_Take(TAKE_SITE, site, lambda _: "site_limit"))
+        if limits.first_batch:  # read under the site's row lock, which every grant takes
+            same = {"rollout": claim.rollout, "make": claim.make, "site": claim.site}
+            takes.append(_Take(SAME_MAKE, same, lambda _: "site_limit", count=0))
+        takes.append(_Take(TAKE_ROLE, role, lambda _: "last_of_role"))
+        takes.append(_Take(TAKE_MACHINE, {"id": claim.machine, "to_claim": claim.id}, lambda _: "other_in_flight"))
+        takes.append(_Take(ADD_CLAIM, _values(claim), lambda _: "other_in_flight"))
+        return takes
+
+    def _no_rollout(self, values: dict[str, Any]) -> str:
+        row = ROLLOUT.first(self._raw, values)
         kinds = {
             RolloutState.HALTED.value: "halted",
             RolloutState.HELD.value: "held",
             RolloutState.QUEUED.value: "held",
         }
-        raise _Refused(kinds.get(row["state"], "superseded") if row else "ring_not_open")
+        return kinds.get(row["state"], "superseded") if row else "ring_not_open"
 
-    def _take_ring(self, claim: Claim) -> None:
-        if self._run(TAKE_RING, rollout=claim.rollout, ring=claim.ring) != 1:
-            row = self._first(RING, rollout=claim.rollout, ring=claim.ring)
-            raise _Refused("cap_reached" if row and row["opened_at"] is not None else "ring_not_open")
-        if self._run(TAKE_STRATUM, rollout=claim.rollout, ring=claim.ring, make=claim.make) != 1:
-            raise _Refused("make_unproven")
+    def _no_ring(self, values: dict[str, Any]) -> str:
+        row = RING.first(self._raw, values)
+        return "cap_reached" if row and row["opened_at"] is not None else "ring_not_open"
 
-    def _take_budgets(self, claim: Claim, limits: GrantLimits) -> None:
-        for make in (claim.make, FLEET):
-            key = {"rollout": claim.rollout, "make": make}
-            if limits.sole and make != FLEET:
-                taken = self._run(TAKE_BUDGET_LAST, **key, sole_after=limits.sole_after)
-            else:
-                taken = self._run(TAKE_BUDGET, **key)
-            if taken == 1:
-                continue
-            row = self._first(BUDGET, **key)
-            if row is None:
-                raise _Refused("make_unproven")
-            if row["stopped"]:
-                raise _Refused("unexplained_failure")
-            raise _Refused("budget_reached" if row["in_flight"] >= row["allowed"] else "last_of_role")
-
-    def _take_site(self, claim: Claim, limits: GrantLimits) -> None:
-        role = {"site": claim.site, "role": claim.role}
-        if limits.per_site == 0:
-            taken = self._run(TAKE_HALF_SITE, **role)
-        else:
-            taken = self._run(TAKE_SITE, site=claim.site, per_site=limits.per_site)
-        if taken != 1:
-            raise _Refused("site_limit")
-        # read under the site's row lock, which every grant takes
-        if limits.first_batch and self._first(SAME_MAKE, rollout=claim.rollout, make=claim.make, site=claim.site):
-            raise _Refused("site_limit")
-        if self._run(TAKE_ROLE, **role) != 1:
-            raise _Refused("last_of_role")
+    def _no_budget(self, values: dict[str, Any]) -> str:
+        row = BUDGET.first(self._raw, values)
+        if row is None:
+            return "make_unproven"
+        if row["stopped"]:
+            return "unexplained_failure"
+        return "budget_reached" if row["in_flight"] >= row["allowed"] else "last_of_role"
 
     def move(self, before: Claim, after: Claim) -> bool:
         values = _values(after)
         key = values.pop("id")
-        if self._run(MOVE_CLAIM, id=key, before=before.version, **{f"to_{n}": v for n, v in values.items()}) != 1:
+        wanted = {f"to_{name}": value for name, value in values.items()}
+        if not self._later(MOVE_CLAIM, exact=True, id=key, before=before.version, **wanted):
             return False
         self._count_change(after, counts(after).minus(counts(before)))
         if after.state not in HOLDS_SLOT and (after.state is not ClaimState.SILENT or after.recovered):
-            self._run(FREE_MACHINE, id=after.machine, claim=after.id, to_claim=None)
+            self._later(FREE_MACHINE, id=after.machine, claim=after.id, to_claim=None)
         return True
 
     def _count_change(self, claim: Claim, change: Counts) -> None:
         if change.flight and claim.action != "recall":
-            self._run(COUNT_RING, rollout=claim.rollout, ring=claim.ring, flight=change.flight)
+            self._sum(COUNT_RING, {"rollout": claim.rollout, "ring": claim.ring}, {"flight": change.flight})
         if claim.action != "recall":
             self._count_evidence(claim, change)
         if change.busy:
-            self._run(COUNT_SITE, site=claim.site, busy_change=change.busy)
+            self._sum(COUNT_SITE, {"site": claim.site}, {"busy_change": change.busy})
         if change.busy or change.broken:
             role = {"site": claim.site, "role": claim.role}
-            self._run(COUNT_ROLE, **role, busy_change=change.busy, broken_change=change.broken)
+            self._sum(COUNT_ROLE, role, {"busy_change": change.busy, "broken_change": change.broken})
 
     def _count_evidence(self, claim: Claim, change: Counts) -> None:
         more = {f"more_{name}": getattr(change, name) for name in SUMMED}
         if any(more.values()):
-            self._run(COUNT_STRATUM, rollout=claim.rollout, ring=claim.ring, make=claim.make, **more)
+            self._sum(COUNT_STRATUM, {"rollout": claim.rollout, "ring": claim.ring, "make": claim.make}, more)
         if change.flight or change.healthy or change.bad:
             sums = {"flight": change.flight, "more_healthy": change.healthy, "more_failed": change.bad}
             for make in (claim.make, FLEET):
-                self._run(COUNT_BUDGET, rollout=claim.rollout, make=make, **sums)
+                self._sum(COUNT_BUDGET, {"rollout": claim.rollout, "make": make}, sums)
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)

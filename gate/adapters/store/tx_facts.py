@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import Connection, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, add, change, equal
@@ -42,6 +42,10 @@ def to_event(row: Any) -> Event:
 
 class FactsTx(Rows):
     """See ``gate.ports.Tx``."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._events: list[tuple[Any, ...]] = []
 
     def add_decision(self, decision: StoredDecision) -> int:
         values = {
@@ -83,27 +87,44 @@ class FactsTx(Rows):
         detail: Mapping[str, Any] | None = None,
         because: str = "",
         policy_version: str = "",
-    ) -> int:
-        head = self._first(LOCK_HEAD)
+    ) -> None:
+        self.writes += 1
+        event = (kind, actor, subject, at, dict(detail or {}), because, policy_version)
+        if self.shared:
+            self._events.append(event)
+            self.afterwards("events", "events", self._append_all)
+        else:
+            self._append([event])
+
+    def _append_all(self) -> None:
+        events, self._events = self._events, []
+        self._append(events)
+
+    def _append(self, events: Sequence[tuple[Any, ...]]) -> None:
+        head = LOCK_HEAD.first(self._raw, {})
         assert head is not None, "the migrations make this row"
-        index = int(head["size"])
-        fields = {
-            "index": index,
-            "at": at.isoformat(),
-            "kind": kind,
-            "actor": actor,
-            "subject": subject,
-            "detail": dict(detail or {}),
-            "because": because,
-            "policy_version": policy_version,
-        }
-        leaf = pack(fields).encode("utf-8", "surrogatepass")
-        peaks = merkle.append(index, tuple(bytes.fromhex(peak) for peak in head["peaks"].split()), leaf)
-        self._run(ADD_EVENT, **{**fields, "at": at, "detail": pack(fields["detail"]), "leaf": leaf})
+        index = size = int(head["size"])
+        peaks = tuple(bytes.fromhex(peak) for peak in head["peaks"].split())
+        rows = []
+        for kind, actor, subject, at, detail, because, policy_version in events:
+            fields = {
+                "index": index,
+                "at": at.isoformat(),
+                "kind": kind,
+                "actor": actor,
+                "subject": subject,
+                "detail": detail,
+                "because": because,
+                "policy_version": policy_version,
+            }
+            leaf = pack(fields).encode("utf-8", "surrogatepass")
+            peaks = merkle.append(index, peaks, leaf)
+            rows.append({**fields, "at": at, "detail": pack(detail), "leaf": leaf})
+            index += 1
+        ADD_EVENT.many(self._raw, rows)
         text = " ".join(peak.hex() for peak in peaks)
-        changed = self._run(MOVE_HEAD, size=index, to_size=index + 1, to_peaks=text)
+        changed = MOVE_HEAD.run(self._raw, {"size": size, "to_size": index, "to_peaks": text})
         assert changed == 1, "the audit head is locked"
-        return index
 
     def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         found = select(EVENTS).order_by(EVENTS.c.index.desc()).limit(limit)

@@ -34,7 +34,7 @@ SAVE_SESSION = change(
     SESSIONS, [*equal(SESSIONS, "machine"), SESSIONS.c.seq == given(SESSIONS.c.seq, "before")], *SESSION_VALUES
 )
 PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
-SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at")
+SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", touches=["machines.last_seen_at"])
 
 
 def to_site(row: Any) -> Site:
@@ -198,10 +198,10 @@ class MachinesTx(Rows):
             self._insert(SESSIONS, machine=session.machine, **values)
             return True
         wanted = {f"to_{name}": value for name, value in values.items()}
-        return self._run(SAVE_SESSION, machine=session.machine, before=before_seq, **wanted) == 1
+        return self._later(SAVE_SESSION, exact=True, machine=session.machine, before=before_seq, **wanted)
 
     def seen(self, machine_id: str, at: datetime) -> None:
-        self._run(SEEN, id=machine_id, to_last_seen_at=at)
+        self._later(SEEN, id=machine_id, to_last_seen_at=at)
 
     def add_code(self, code: EnrolCode) -> None:
         self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import and_, func, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
-from gate.adapters.store.prepared import Prepared, change, equal, get
+from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Standing
@@ -30,8 +30,26 @@ RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS
 STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
 STRATUM = get(STRATA, "rollout", "ring", "make")
 BUDGETS_OF = get(BUDGETS, "rollout")
-TWO_BUDGETS = Prepared(
-    select(BUDGETS).where(*equal(BUDGETS, "rollout"), or_(*equal(BUDGETS, "make"), BUDGETS.c.make == FLEET))
+_OF_MAKE, _OF_FLEET, _LAST = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet"), RINGS.alias("last")
+_STANDING = (("ring", RINGS), ("stratum", STRATA), ("make", _OF_MAKE), ("fleet", _OF_FLEET))
+STANDING = Prepared(
+    select(
+        *(column.label(f"{part}_{column.name}") for part, of in _STANDING for column in of.columns),
+        select(_LAST.c.opened_at)
+        .where(_LAST.c.rollout == ROLLOUTS.c.id)
+        .order_by(_LAST.c.position.desc())
+        .limit(1)
+        .scalar_subquery()
+        .label("last_opened_at"),
+    )
+    .select_from(
+        ROLLOUTS.outerjoin(RINGS, and_(RINGS.c.rollout == ROLLOUTS.c.id, *equal(RINGS, "ring")))
+        .outerjoin(STRATA, and_(STRATA.c.rollout == ROLLOUTS.c.id, *equal(STRATA, "ring", "make")))
+        .outerjoin(_OF_MAKE, and_(_OF_MAKE.c.rollout == ROLLOUTS.c.id, _OF_MAKE.c.make == given(STRATA.c.make)))
+        .outerjoin(_OF_FLEET, and_(_OF_FLEET.c.rollout == ROLLOUTS.c.id, _OF_FLEET.c.make == FLEET))
+    )
+    .where(*equal(ROLLOUTS, "id")),
+    touches=["rollout_rings", "strata", "budgets"],
 )
 SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped")
 
@@ -153,17 +171,21 @@ class RolloutsTx(Rows):
         return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
 
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
-        """Ring, stratum and budgets of one place: three statements, however large the rollout."""
-        rings = self.rings(rollout_id)
-        stratum = self._first(STRATUM, rollout=rollout_id, ring=ring, make=make)
-        budgets = self._rows(TWO_BUDGETS, rollout=rollout_id, make=make)
-        by_make = {row["make"]: to_budget(row) for row in budgets}
+        """Ring, stratum and budgets of one place: one statement, however large the rollout."""
+        row = self._first(STANDING, id=rollout_id, ring=ring, make=make)
+        if row is None:
+            return Standing(None, None, None, None, False)
+        parts: dict[str, Any] = {}
+        for part, of in _STANDING:
+            values = {column.name: row[f"{part}_{column.name}"] for column in of.columns}
+            parts[part] = values if values["rollout"] is not None else None
+        stratum = parts["stratum"]
         return Standing(
-            ring=next((row for row in rings if row.ring == ring), None),
+            ring=RingState(**parts["ring"]) if parts["ring"] else None,
             stratum=Stratum(**{**stratum, "open": bool(stratum["open"])}) if stratum else None,
-            make=by_make.get(make),
-            fleet=by_make.get(FLEET),
-            last_ring_open=bool(rings) and rings[-1].opened_at is not None,
+            make=to_budget(parts["make"]) if parts["make"] else None,
+            fleet=to_budget(parts["fleet"]) if parts["fleet"] else None,
+            last_ring_open=row["last_opened_at"] is not None,
         )
 
     def rollout_of(self, release_id: str) -> Rollout | None:

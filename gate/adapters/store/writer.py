@@ -19,6 +19,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as Late
 from typing import Any, TypeVar
 
+from gate.adapters.store.rows import Spoilt
 from gate.adapters.store.sql import Collision, SqlStore, SqlTx
 from gate.core.errors import GateError, Unavailable
 
@@ -27,7 +28,8 @@ LOG = logging.getLogger(__name__)
 MOST = 256
 TRIES = 10
 Outcome = tuple[Any, BaseException | None]
-Waiting = tuple[Callable[[Any], Any], "Future[Any]"]
+Act = Callable[[Any], Any]
+Waiting = tuple[Act, str, "Future[Any]"]
 
 
 class GroupCommit:
@@ -40,15 +42,16 @@ class GroupCommit:
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, act: Callable[[Any], T]) -> T:
-        """Runs ``act`` in a shared transaction; returns its answer once it is durable.
+    def submit(self, act: Callable[[Any], T], speaker: str = "") -> T:
+        """Runs ``act`` in a shared transaction; returns its answer once it is durable. ``speaker`` is the key id of
+        the machine that the act is about, so that all of a batch are read at once.
 
         Raises:
             Unavailable: the commit failed, or the deadline passed.
             Exception: whatever the act itself raised; then nothing of it is stored.
         """
         answer: Future[T] = Future()
-        self._waiting.put((act, answer))
+        self._waiting.put((act, speaker, answer))
         self._supervise()
         try:
             return answer.result(self._timeout_s)
@@ -87,28 +90,33 @@ class GroupCommit:
                 return
 
     def _commit(self, batch: list[Waiting]) -> None:
-        live = [(act, answer) for act, answer in batch if answer.set_running_or_notify_cancel()]
+        live = [one for one in batch if one[2].set_running_or_notify_cancel()]
         try:
-            done = self._run_all([act for act, _ in live])
+            done = self._run_all([act for act, _, _ in live], [speaker for _, speaker, _ in live if speaker])
         except BaseException as problem:  # noqa: BLE001  (the writer must outlive any failure of one commit)
             LOG.warning("a shared commit failed: %s", problem)
             failure = problem if isinstance(problem, GateError) else Unavailable("the commit failed", 5)
-            for _, answer in live:
+            for _, _, answer in live:
                 answer.set_exception(failure)
             return
-        for (_, answer), (value, error) in zip(live, done, strict=True):
+        for (_, _, answer), (value, error) in zip(live, done, strict=True):
             if error is not None:
                 answer.set_exception(error)
             else:
                 answer.set_result(value)
 
-    def _run_all(self, acts: list[Callable[[Any], Any]]) -> list[Outcome]:
+    def _run_all(self, acts: list[Act], speakers: list[str]) -> list[Outcome]:
         careful, collisions = False, 0
         while True:
             try:
                 with self._store.write() as tx:
-                    return [_attempt(tx, act, careful) for act in acts]
-            except _Spoilt:
+                    tx.shared = not careful
+                    if tx.shared and len(speakers) > 1:
+                        tx.expect(speakers)
+                    done = [_attempt(tx, act, careful) for act in acts]
+                    tx.settle()
+                    return done
+            except Spoilt:
                 careful = True
             except Collision:
                 collisions += 1
@@ -116,11 +124,7 @@ class GroupCommit:
                     raise
 
 
-class _Spoilt(Exception):
-    """An act raised after it had written: the whole batch is undone."""
-
-
-def _attempt(tx: SqlTx, act: Callable[[Any], Any], careful: bool) -> Outcome:
+def _attempt(tx: SqlTx, act: Act, careful: bool) -> Outcome:
     before = tx.writes
     try:
         if not careful:
@@ -131,5 +135,5 @@ def _attempt(tx: SqlTx, act: Callable[[Any], Any], careful: bool) -> Outcome:
         raise
     except Exception as problem:
         if not careful and tx.writes != before:
-            raise _Spoilt from problem
+            raise Spoilt from problem
         return None, problem

@@ -1,0 +1,144 @@
+"""What a shared transaction knows of those that speak in it: read in one statement for all of them, before any act.
+
+- What was read serves one call of a machine; its next call in the same transaction reads anew.
+- Whatever an act changes is forgotten first, so that nobody reads what is no longer true. What other processes change
+  meanwhile is caught where it matters: by the conditions of the statements that write.
+- A release never changes; a rollout is kept for the time of the transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, select
+
+from gate.adapters.store.tx_claims import CLAIMS, ClaimsTx, to_claim
+from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES, MachinesTx, to_machine, to_site
+from gate.adapters.store.tx_rollouts import RolloutsTx
+from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site
+from gate.ports import GrantLimits, Session
+
+_PARTS = (MACHINES, SESSIONS, CLAIMS, SITES)
+SPEAKERS = (
+    select(*_PARTS, ROLES.c.total)
+    .select_from(
+        MACHINES.outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
+        .outerjoin(CLAIMS, CLAIMS.c.id == MACHINES.c.claim)
+        .outerjoin(SITES, SITES.c.id == MACHINES.c.site)
+        .outerjoin(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))
+    )
+    .where(MACHINES.c.keyid.in_(bindparam("keyids", expanding=True)), MACHINES.c.status != MachineStatus.REVOKED.value)
+)
+
+
+class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
+    """See ``gate.ports.Tx``."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._expected: dict[str, tuple[Machine, Session | None, Claim | None]] = {}
+        self._sessions: dict[str, Session | None] = {}
+        self._in_hand: dict[str, Claim | None] = {}
+        self._known_sites: dict[str, Site] = {}
+        self._sole: dict[tuple[str, str], bool] = {}
+        self._releases: dict[str, Release | None] = {}
+        self._rollouts: dict[str, Rollout | None] = {}
+
+    def expect(self, keyids: Sequence[str]) -> None:
+        """Reads machine, session, claim in hand and site of all who will speak."""
+        for row in self._raw.execute(SPEAKERS, {"keyids": list(keyids)}):
+            parts, start = [], 0
+            for table in _PARTS:
+                names = table.columns.keys()
+                values: Sequence[Any] = row[start : start + len(names)]
+                start += len(names)
+                parts.append(dict(zip(names, values, strict=True)) if values[0] is not None else None)
+            machine, session, claim, site = parts
+            assert machine is not None
+            found = to_machine(machine)
+            if site is not None:
+                self._known_sites[found.site] = to_site(site)
+            if session is not None:
+                session["installed"] = json.loads(session["installed"])
+            self._sole[found.site, found.role] = row[start] is not None and row[start] <= 1
+            known = Session(**session) if session is not None else None
+            self._expected[machine["keyid"]] = (found, known, to_claim(claim) if claim else None)
+
+    def machine_by_key(self, keyid: str) -> Machine | None:
+        found = self._expected.pop(keyid, None)
+        if found is None:
+            machine = super().machine_by_key(keyid)
+            if machine is not None:
+                self._forget(machine.id)
+            return machine
+        machine, session, claim = found
+        self._sessions[machine.id] = session
+        self._in_hand[machine.id] = claim
+        return machine
+
+    def session(self, machine_id: str) -> Session | None:
+        return self._sessions[machine_id] if machine_id in self._sessions else super().session(machine_id)
+
+    def save_session(self, session: Session, before_seq: int) -> bool:
+        self._sessions.pop(session.machine, None)
+        return super().save_session(session, before_seq)
+
+    def live_claim(self, machine_id: str) -> Claim | None:
+        return self._in_hand[machine_id] if machine_id in self._in_hand else super().live_claim(machine_id)
+
+    def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
+        claim = self._in_hand.get(machine_id)
+        return claim if claim is not None and claim.id == claim_id else self.claim(claim_id)
+
+    def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
+        self._in_hand.pop(claim.machine, None)
+        return super().grant(claim, limits)
+
+    def move(self, before: Claim, after: Claim) -> bool:
+        self._in_hand.pop(before.machine, None)
+        return super().move(before, after)
+
+    def site(self, site_id: str) -> Site | None:
+        return self._known_sites[site_id] if site_id in self._known_sites else super().site(site_id)
+
+    def save_site(self, site: Site) -> None:
+        self._known_sites.pop(site.id, None)
+        super().save_site(site)
+
+    def is_sole(self, site: str, role: str) -> bool:
+        return self._sole[site, role] if (site, role) in self._sole else super().is_sole(site, role)
+
+    def _count_role(self, site: str, role: str, change: int) -> None:
+        self._sole.pop((site, role), None)
+        super()._count_role(site, role, change)
+
+    def release(self, release_id: str) -> Release | None:
+        if not self.shared:
+            return super().release(release_id)
+        if release_id not in self._releases:
+            self._releases[release_id] = super().release(release_id)
+        return self._releases[release_id]
+
+    def rollout(self, rollout_id: str) -> Rollout | None:
+        if not self.shared:
+            return super().rollout(rollout_id)
+        if rollout_id not in self._rollouts:
+            self._rollouts[rollout_id] = super().rollout(rollout_id)
+        return self._rollouts[rollout_id]
+
+    def rollout_of(self, release_id: str) -> Rollout | None:
+        if not self.shared:
+            return super().rollout_of(release_id)
+        if release_id not in self._rollouts:
+            self._rollouts[release_id] = super().rollout_of(release_id)
+        return self._rollouts[release_id]
+
+    def save_rollout(self, rollout: Rollout) -> bool:
+        self._rollouts.clear()
+        return super().save_rollout(rollout)
+
+    def _forget(self, machine_id: str) -> None:
+        self._sessions.pop(machine_id, None)
+        self._in_hand.pop(machine_id, None)
