@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import secrets
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache, partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from ruamel.yaml.error import YAMLError
 from gate.adapters import envelopes, keys
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
 from gate.adapters.envelopes import ResponseKey
+from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.publisher_tuf import TufPublisher
+from gate.adapters.shelf import FileShelf
 from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
@@ -39,9 +42,11 @@ from gate.sim.live import LiveSimulation
 from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
 from gate.web.app import PagesParts, create_app
 from gate.web.static_plane import StaticPlane
-from gate.worker import Worker, WorkerParts
+from gate.worker import MARK, Worker, WorkerParts
 
 SHIPPED = "gate.sim"
+LEAVES = 1000
+TICK_LATE = timedelta(seconds=60)
 
 
 class SystemClock:
@@ -241,6 +246,11 @@ class Opened:
         return keys.load_response_key(self.settings.keys)
 
     @cached_property
+    def metrics(self) -> Metrics | None:
+        """The counters of this process; none where nobody may read them."""
+        return Metrics() if self.settings.metrics_token else None
+
+    @cached_property
     def commit(self) -> GroupCommit:
         """The shared commit of this process."""
         return GroupCommit(self.store)
@@ -261,6 +271,9 @@ class Opened:
                 sources=self.plugins,
                 options=self.settings.sources,
                 response_key=self.response_key.public_key,
+                shelf=FileShelf(self.settings.shelf),
+                measure=self.metrics.work if self.metrics else lambda *_: None,
+                keep=timedelta(days=self.settings.keep_days),
                 tick_s=self.settings.tick_s,
                 source_s=self.settings.source_s,
             )
@@ -283,12 +296,29 @@ class Opened:
             place=self._place,
             claim=claims.claim,
             report=claims.report,
+            measure=self.metrics.call if self.metrics else lambda *_: None,
         )
         return StaticPlane(self.settings.public, AgentApi(parts, inner))
 
     def _place(self, tx: Tx, machine: Machine) -> tuple[str, str]:
         active = tx.active_policy()
         return edits.place(tx, self.gate.policy(active.commit), machine) if active else ("", "")
+
+    def audit_leaves(self, size: int) -> Iterator[bytes]:
+        """The first ``size`` leaves of the audit tree in their order: from the shelf, then from the database."""
+        count = 0
+        for line in FileShelf(self.settings.shelf).lines("events"):
+            if json.loads(line)["index"] == count < size:
+                yield line
+                count += 1
+        while count < size:
+            with self.store.read() as tx:
+                leaves = tx.audit_leaves(count, LEAVES)
+            if not leaves:
+                return
+            for leaf in leaves[: size - count]:
+                yield leaf
+                count += 1
 
     def close(self) -> None:
         """Gives the database back."""
@@ -358,6 +388,9 @@ def pages(opened: Opened) -> Wsgi:
             root_sha256=lambda: opened.publisher.root_sha256,
             later=later,
             land=opened.settings.land,
+            ready=lambda: ready(opened),
+            metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
+            metrics_token=opened.settings.metrics_token,
         )
     )
 
@@ -388,16 +421,60 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
     )
 
 
-def check(opened: Opened) -> list[tuple[str, bool, str]]:
+Found = list[tuple[str, bool, str]]
+
+
+def _look(found: Found, what: str, act: Callable[[], str]) -> None:
+    try:
+        found.append((what, True, act()))
+    except GateError as problem:
+        found.append((what, False, problem.detail))
+
+
+def ready(opened: Opened) -> Found:
+    """What ``/readyz`` says: (what, is it good, a sentence). Cheap enough to be asked every few seconds."""
+    found: Found = []
+    _look(found, "database", lambda: _active_commit(opened))
+    _look(found, "keys", lambda: f"{len(keys.load_signers(opened.settings.keys)) + 1} are readable")
+    _look(found, "policy repository", lambda: f"head {opened.policies.head()[:12]}")
+    _look(found, "worker", lambda: _last_tick(opened))
+    return found
+
+
+def _active_commit(opened: Opened) -> str:
+    with opened.store.read() as tx:
+        active = tx.active_policy()
+    if active is None:
+        raise OperatorError("no_policy", "no policy is active")
+    return f"answers; policy {active.commit[:12]} is active"
+
+
+def _tick_age(opened: Opened) -> timedelta | None:
+    with opened.store.read() as tx:
+        last = tx.mark(MARK).at
+    return None if last is None else abs(opened.clock.now() - last)
+
+
+def _last_tick(opened: Opened) -> str:
+    age = _tick_age(opened)
+    limit = max(TICK_LATE, 10 * timedelta(seconds=opened.settings.tick_s))
+    if age is None or age > limit:
+        said = "no worker has ever ticked" if age is None else f"the last tick was {age.total_seconds():.0f} s ago"
+        raise OperatorError("no_worker", said)
+    return f"ticked {age.total_seconds():.0f} s ago"
+
+
+def _figures(opened: Opened) -> dict[str, float]:
+    with opened.store.read() as tx:
+        figures: dict[str, float] = dict(tx.overview())
+    age = _tick_age(opened)
+    return {**figures, "last_tick_age_seconds": age.total_seconds() if age is not None else float("inf")}
+
+
+def check(opened: Opened) -> Found:
     """What ``gate doctor`` says: (what, is it good, a sentence)."""
-    found = []
-
-    def one(what: str, act: Callable[[], str]) -> None:
-        try:
-            found.append((what, True, act()))
-        except GateError as problem:
-            found.append((what, False, problem.detail))
-
+    found: Found = []
+    one = partial(_look, found)
     one("database", lambda: _database(opened))
     one("keys", lambda: f"all keys are here: {len(keys.load_signers(opened.settings.keys)) + 1}")
     one("policy repository", lambda: f"head {opened.policies.head()[:12]}")

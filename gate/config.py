@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import difflib
 import os
+import platform
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -39,6 +41,12 @@ class Settings:
     """Seconds between two rounds of the worker."""
     source_s: float = 30.0
     """Seconds between two looks at the sources."""
+    keep_days: int = 400
+    """Days that finished rollouts and events stay in the database before they go to ``data/shelf``. 0: for ever."""
+    log: str = "text"
+    """How the log is written: ``text`` or ``json``, one line an event, on standard error."""
+    metrics_token: str = ""
+    """Bearer token for ``/metrics``. Empty: there is no such page."""
     plugin_folders: tuple[str, ...] = ()
     """Folders that hold source plugins of your own."""
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -58,6 +66,16 @@ class Settings:
     def policy(self) -> Path:
         """The bare policy repository."""
         return self.data / "policy.git"
+
+    @property
+    def shelf(self) -> Path:
+        """Where rows go that leave the database."""
+        return self.data / "shelf"
+
+    @property
+    def metrics(self) -> Path:
+        """Where this host's processes count."""
+        return self.data / "metrics" / re.sub(r"[^A-Za-z0-9.-]", "_", platform.node() or "here")
 
     @property
     def spool(self) -> Path:
@@ -96,6 +114,11 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found["port"] = int(found.get("port", 8400))
         found["tick_s"] = float(found.get("tick_s", 1.0))
         found["source_s"] = float(found.get("source_s", 30.0))
+        found["keep_days"] = int(found.get("keep_days", 400))
+        if found["keep_days"] < 0:
+            raise ValueError("keep_days is 0 or more")
+        if found.setdefault("log", "text") not in ("text", "json"):
+            raise ValueError("log is text or json")
         found["plugin_folders"] = tuple(map(str, found.get("plugin_folders", ())))
         found["sources"] = _sources(path, found.get("sources", {}))
     except (TypeError, ValueError) as problem:

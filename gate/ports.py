@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -182,6 +182,29 @@ class Wanted:
     audit_root: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """When something was last at work, and how far it has come."""
+
+    at: datetime | None
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """A leaf of the audit tree: an event's bytes."""
+
+    index: int
+    text: bytes
+
+
+class Shelf(Protocol):
+    """Where rows go that leave the database."""
+
+    def put(self, kind: str, lines: Sequence[bytes], now: datetime) -> None:
+        """Adds lines, durably; a line may be there twice after a crash."""
+
+
 class Publisher(Protocol):
     """The read plane."""
 
@@ -190,6 +213,9 @@ class Publisher(Protocol):
     def timestamp_version(self) -> int: ...
     def put_blob(self, file: Path, digest: str) -> None:
         """Stores an artifact's bytes at their digest; idempotent."""
+
+    def tidy(self, now: datetime) -> int:
+        """Removes manifests and artifacts that nothing published names and that are a day old; returns how many."""
 
     def reconcile(self, wanted: Wanted, now: datetime) -> int:
         """Makes the published state what it should be; returns the timestamp's version."""
@@ -396,6 +422,30 @@ class Tx(Protocol):
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+
+    # what has been over for long
+    def mark(self, name: str) -> Mark: ...
+    def set_mark(self, name: str, at: datetime, number: int = 0) -> None: ...
+    def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
+        """Whether nobody has taken this turn within ``every``; takes it then. A clock that was set back waits no more
+        than that."""
+
+    def old_claims(self, before: datetime, limit: int) -> list[Claim]:
+        """Claims of superseded rollouts, granted before, that hold and say nothing any more."""
+
+    def drop_claims(self, ids: Sequence[str]) -> int: ...
+    def old_decisions(self, before: datetime, limit: int) -> list[StoredDecision]:
+        """Decisions about superseded rollouts."""
+
+    def drop_decisions(self, ids: Sequence[int]) -> int: ...
+    def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
+        """Leaves from ``start`` on, up to the first event that is not old."""
+
+    def drop_events(self, first: int, last: int, keep: Sequence[str]) -> int:
+        """Events of these indexes, but for those of the kinds ``keep`` about rings of unfinished rollouts."""
+
+    def drop_expired(self, now: datetime) -> int:
+        """Nonces, links, codes, logins and stored enrolments whose time is over."""
 
 
 class Store(Protocol):

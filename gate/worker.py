@@ -3,6 +3,7 @@
 - Each piece of work stands alone: one that fails is logged, and the next is done all the same.
 - Nothing here decides; it calls flows. Several workers may run side by side: correctness rests on the store's
   conditional statements, and one publisher at a time holds the lock.
+- Each tick leaves a mark, so that others see that somebody works. What is over for long is shelved, by one worker.
 - A plugin that hangs holds up other sources for its time limit at most, and never a decision or a publication.
 """
 
@@ -10,19 +11,25 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gate.core.errors import GateError, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
-from gate.flows import advance, edits, intake, publication
+from gate.flows import advance, edits, intake, publication, retention
 from gate.hookspecs import Candidate, Source
-from gate.ports import Clock, Gate, Publisher, Sources, Store
+from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store
 
 log = logging.getLogger(__name__)
 BY = "worker"
+MARK = "worker"
+MARK_EVERY = timedelta(seconds=5)
+SHELVE = "retention"
+SHELVE_EVERY = timedelta(hours=1)
+LOOK_EVERY_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,11 @@ class WorkerParts:
     sources: Sources
     options: Mapping[str, Mapping[str, str]]
     response_key: str
+    shelf: Shelf
+    measure: Callable[[str, str, float], None] = lambda *_: None
+    """Told each piece of work: its name, ``done`` or ``failed``, seconds."""
+    keep: timedelta = timedelta()
+    """How long what is over stays in the database; zero: for ever."""
     tick_s: float = 1.0
     source_s: float = 30.0
 
@@ -53,8 +65,9 @@ class Worker:
         for name, act, pause in (
             ("worker-tick", self.tick, self._parts.tick_s),
             ("worker-sources", self.look, self._parts.source_s),
+            ("worker-retention", self.retain, LOOK_EVERY_S),
         ):
-            thread = threading.Thread(target=self._loop, args=(act, pause), name=name, daemon=True)
+            thread = threading.Thread(target=self._loop, args=(name, act, pause), name=name, daemon=True)
             thread.start()
             self._threads.append(thread)
 
@@ -67,11 +80,28 @@ class Worker:
     def tick(self) -> None:
         """Everything that time or a report may have made due."""
         now = self._parts.clock.now()
-        self._alone("the policy", lambda: self._activate(now))
-        self._alone("the sweep", lambda: self._sweep(now))
+        self._alone("policy", "", lambda: self._activate(now))
+        self._alone("sweep", "", lambda: self._sweep(now))
         for rollout_id in self._running():
-            self._alone(f"rollout {rollout_id}", lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
-        self._alone("the publication", lambda: self.publish(now))
+            self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("publication", "", lambda: self.publish(now))
+        self._alone("mark", "", lambda: self._mark(now))
+
+    def retain(self) -> None:
+        """Shelves what has been over for long; one worker at a time, once an hour."""
+        parts, now = self._parts, self._parts.clock.now()
+        with parts.store.read() as tx:
+            last = tx.mark(SHELVE).at
+        if last is not None and abs(now - last) < SHELVE_EVERY:
+            return
+        with parts.store.write() as tx:
+            if not tx.take_turn(SHELVE, now, SHELVE_EVERY):
+                return
+            tx.drop_expired(now)
+        while parts.keep and not self._stop.is_set():
+            if retention.shelve_some(parts.store, parts.shelf, parts.keep, now) == 0:
+                break
+        parts.publisher.tidy(now)
 
     def look(self) -> None:
         """Every source of the active policy, one after another."""
@@ -82,7 +112,7 @@ class Worker:
         for rule in self._parts.gate.policy(active.commit).sources:
             if self._stop.is_set():
                 return
-            self._alone(f"source {rule.name}", lambda one=rule: self._look_at(one, active.commit))  # type: ignore[misc]
+            self._alone("source", rule.name, lambda one=rule: self._look_at(one, active.commit))  # type: ignore[misc]
 
     def publish(self, now: datetime) -> None:
         """Makes the read plane say what has been decided."""
@@ -91,6 +121,13 @@ class Worker:
             wanted = publication.wanted(tx, parts.gate, parts.response_key, parts.publisher.root_sha256)
         if wanted is not None:
             parts.publisher.reconcile(wanted, now)
+
+    def _mark(self, now: datetime) -> None:
+        with self._parts.store.read() as tx:
+            last = tx.mark(MARK).at
+        if last is None or abs(now - last) >= MARK_EVERY:
+            with self._parts.store.write() as tx:
+                tx.set_mark(MARK, now)
 
     def _activate(self, now: datetime) -> None:
         parts = self._parts
@@ -172,15 +209,19 @@ class Worker:
         with self._parts.store.write() as tx:
             intake.failed(tx, source, kind, detail, self._parts.clock.now())
 
-    def _alone(self, what: str, act: Callable[[], None]) -> None:
+    def _alone(self, work: str, of: str, act: Callable[[], None]) -> None:
+        began, outcome = time.perf_counter(), "done"
         try:
             act()
         except GateError as problem:
-            log.error("%s: %s", what, problem)
+            outcome = "failed"
+            log.error("%s %s: %s", work, of, problem)
         except Exception:
-            log.exception("%s failed", what)
+            outcome = "failed"
+            log.exception("%s %s failed", work, of)
+        self._parts.measure(work, outcome, time.perf_counter() - began)
 
-    def _loop(self, act: Callable[[], None], pause: float) -> None:
+    def _loop(self, name: str, act: Callable[[], None], pause: float) -> None:
         while not self._stop.is_set():
-            self._alone("the worker", act)
+            self._alone(name, "", act)
             self._stop.wait(pause)

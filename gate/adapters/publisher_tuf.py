@@ -15,6 +15,7 @@ Layout and roles: the agent protocol, "Read plane"; format: TUF specification 1.
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -57,6 +58,7 @@ LIFE = {
     "timestamp": HOUR,
 }
 KEPT_VERSIONS = 20
+TIDY_AFTER = DAY
 
 
 @dataclass(slots=True)
@@ -122,25 +124,30 @@ class TufPublisher:
         """Puts an artifact's bytes at their digest (hex sha256 of what ``file`` holds); idempotent.
 
         Raises:
-            OperatorError: the bytes are not those of the digest.
+            OperatorError: the bytes are not those of the digest, or they cannot be written.
         """
         target = self._content / "blobs" / digest
-        if target.exists():
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{digest}.{os.getpid()}")
-        found = sha256()
-        with file.open("rb") as source, temporary.open("wb") as copy:
-            while part := source.read(1 << 20):
-                found.update(part)
-                copy.write(part)
-            copy.flush()
-            os.fsync(copy.fileno())
-        if found.hexdigest() != digest:
-            temporary.unlink()
-            raise OperatorError("changed_bytes", f"{file.name} changed while it was stored")
-        temporary.rename(target)
-        _sync(target.parent)
+        try:
+            if target.exists():
+                os.utime(target)  # so that it is not tidied away before the release that needs it is published
+                return
+            target.parent.mkdir(parents=True, exist_ok=True)
+            found = sha256()
+            with file.open("rb") as source, temporary.open("wb") as copy:
+                while part := source.read(1 << 20):
+                    found.update(part)
+                    copy.write(part)
+                copy.flush()
+                os.fsync(copy.fileno())
+            if found.hexdigest() != digest:
+                raise OperatorError("changed_bytes", f"{file.name} changed while it was stored")
+            temporary.rename(target)
+            _sync(target.parent)
+        except OSError as problem:
+            raise OperatorError("not_published", f"an artifact cannot be written: {problem.strerror}") from problem
+        finally:
+            temporary.unlink(missing_ok=True)
 
     # what should stand
 
@@ -286,6 +293,26 @@ class TufPublisher:
             number, _, role = path.name.removesuffix(".json").partition(".")
             if role in current and number.isdigit() and int(number) <= current[role] - KEPT_VERSIONS:
                 path.unlink()
+
+    def tidy(self, now: datetime) -> int:
+        """Removes manifests and artifacts that nothing published names and that are a day old; returns how many.
+
+        What was fetched a moment ago is named by the next publication; a day is more than that takes."""
+        with self._locked():
+            state = self._load()
+            targets = [target for role in state.roles.values() for target in role.signed.targets.values()]
+            manifests = {digest for target in targets for digest in target.hashes.values()}
+            named = set()
+            for path in self._content.glob("*/*.json"):
+                if path.name.partition(".")[0] in manifests:
+                    named |= {one["sha256"] for one in json.loads(path.read_bytes())["artifacts"]}
+            old = now.timestamp() - TIDY_AFTER.total_seconds()
+            gone = [path for path in self._content.glob("*/*.json") if path.name.partition(".")[0] not in manifests]
+            gone += [path for path in (self._content / "blobs").glob("*") if path.name not in named]
+            gone = [path for path in gone if path.stat().st_mtime < old]
+            for path in gone:
+                path.unlink()
+            return len(gone)
 
     # reading
 

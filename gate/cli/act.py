@@ -177,17 +177,17 @@ def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
     """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
     if (size is None) != (root is None):
         raise click.UsageError("--size and --root belong together")
-    with gate_of(settings) as opened, opened.store.read() as tx:
-        stored_size, stored_root = tx.audit_head()
+    with gate_of(settings) as opened:
+        with opened.store.read() as tx:
+            stored_size, stored_root = tx.audit_head()
         peaks: merkle.Peaks = ()
         noted = merkle.root(()).hex() if size == 0 else ""
         count = 0
-        while leaves := tx.audit_leaves(count, PAGE):
-            for leaf in leaves:
-                peaks = merkle.append(count, peaks, leaf)
-                count += 1
-                if count == size:
-                    noted = merkle.root(peaks).hex()
+        for leaf in opened.audit_leaves(stored_size):
+            peaks = merkle.append(count, peaks, leaf)
+            count += 1
+            if count == size:
+                noted = merkle.root(peaks).hex()
     found = merkle.root(peaks)
     if (count, found) != (stored_size, stored_root):
         click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")

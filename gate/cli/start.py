@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import gc
 import json
 import os
 import signal
@@ -20,6 +22,7 @@ from granian.log import LogLevels
 from granian.server import Server
 
 from gate import bootstrap
+from gate.adapters import logs, metrics
 from gate.bootstrap import Wishes, open_gate
 from gate.cli.common import gate_of, output_option, settings_option
 from gate.config import Settings, load
@@ -108,6 +111,9 @@ def serve(settings: Path, role: str, workers: int) -> None:
         raise click.UsageError("--role is web, worker or web,worker")
     found = load(settings)
     _reachable(found)
+    logs.configure(found.log)
+    if found.metrics_token:
+        metrics.prepare(found.metrics)
     _ready(settings)
     if "web" not in roles:
         _work(settings)
@@ -119,7 +125,7 @@ def serve(settings: Path, role: str, workers: int) -> None:
         port=found.port,
         interface=Interfaces.WSGI,
         workers=workers,
-        blocking_threads=16,
+        blocking_threads=64,
         backlog=2048,
         log_level=LogLevels.error,
         respawn_failed_workers=True,
@@ -155,9 +161,15 @@ def _application(settings: Path, works: bool) -> Wsgi:
     """In the server's process: the application, and the worker beside it. It ends when its parent does."""
     _die_with_parent()
     opened = open_gate(settings)
+    logs.configure(opened.settings.log)
     if works:
-        opened.worker().start()
-    return opened.wsgi(bootstrap.pages(opened))
+        worker = opened.worker()
+        worker.start()
+        atexit.register(worker.stop)
+    application = opened.wsgi(bootstrap.pages(opened))
+    gc.freeze()  # what is here now stays: not worth looking through again and again
+    gc.set_threshold(20_000, 50, 50)
+    return application
 
 
 def _work(settings: Path) -> None:

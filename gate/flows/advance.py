@@ -107,7 +107,7 @@ def gather(
         freeze_path=freeze.path if freeze else "",
         freeze_until=freeze.until if freeze else None,
         people_needed=settings.needs_people if settings else 0,
-        people=_approvers(tx, rollout, ring),
+        people=_approvers(tx, rollout, ring) if settings and settings.needs_people else (),
         previous_open=before is None or before.opened_at is not None,
         previous_empty=before is not None and before.opened_at is not None and before.members == 0,
         gate=gate_rule,

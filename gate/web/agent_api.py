@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import secrets
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,11 +40,11 @@ KNOWN_KEYS = 50_000
 
 
 class Commit(Protocol):
-    """The group commit: runs ``act`` in a savepoint of a shared transaction and returns when it is durable."""
+    """The group commit: runs ``act`` in a shared transaction and returns when it is durable."""
 
-    def submit(self, act: Callable[[Tx], T], speaker: str = "") -> T:
-        """What ``act`` returned or raised; Unavailable when it cannot be made durable in time. ``speaker``: the key id
-        of the machine that speaks."""
+    def submit(self, act: Callable[[Tx], T], before: Callable[[], str] | None = None) -> T:
+        """What ``act`` returned or raised; Unavailable when it cannot be made durable in time. ``before`` runs ahead
+        of the transaction and says by key id who speaks; what it raises is raised here."""
 
 
 class Signed(Protocol):
@@ -97,7 +98,13 @@ class AgentApiParts:
     report: Callable[[Tx, Gate, Machine, Report, datetime], tuple[Claim, ClaimState]]
     probes: Callable[[Claim], Sequence[str]] = lambda _: ()
     fresh: Callable[[], str] = lambda: secrets.token_hex(16)
+    measure: Callable[[str, int, str, float], None] = lambda *_: None
+    """Told each answer: path, status, kind of the problem, seconds."""
     enrolments: Buckets = field(default_factory=lambda: Buckets(60, 1.0))
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
 
 
 class Refused(CallerError):
@@ -110,6 +117,7 @@ class Refused(CallerError):
 
 
 Door = Callable[["AgentApi", Environ], tuple[int, bytes]]
+Act = Callable[[Tx, Call, Any, datetime], Answer]
 
 
 class AgentApi:
@@ -126,6 +134,7 @@ class AgentApi:
         if self._inner is not None and path != "/v1" and not path.startswith("/v1/"):
             return self._inner(environ, start_response)
         headers: dict[str, str] = {}
+        began = time.perf_counter()
         try:
             status, body = _door(path, environ.get("REQUEST_METHOD", ""))(self, environ)
         except GateError as problem:
@@ -133,6 +142,8 @@ class AgentApi:
         except Exception:
             log.exception("a call of the write plane failed: %s", path if path in ROUTES else "unknown path")
             status, body, headers = _unavailable()
+        kind = _kind(body) if status >= 400 else ""
+        self._parts.measure(path if path in ROUTES else "other", status, kind, time.perf_counter() - began)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
         headers |= {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
         start_response(f"{status} {REASONS[status]}", list(headers.items()))
@@ -170,8 +181,7 @@ class AgentApi:
 
     def checkin(self, environ: Environ) -> tuple[int, bytes]:
         """A sign of life; the answer is signed by the response key."""
-        status, body = self._call(environ, "checkin", wire.CheckInCall, self._checkin)
-        return status, self._parts.signer.seal(wire.ANSWER_TYPE, body) if status == 200 else body
+        return self._call(environ, "checkin", wire.CheckInCall, self._checkin)
 
     def claims(self, environ: Environ) -> tuple[int, bytes]:
         """May I have this release now?"""
@@ -181,36 +191,9 @@ class AgentApi:
         """A claim has reached a step."""
         return self._call(environ, "report", wire.ReportCall, self._report)
 
-    def _call(
-        self,
-        environ: Environ,
-        kind: str,
-        shape: type[Any],
-        act: Callable[[Tx, Call, Any, datetime], Answer],
-    ) -> tuple[int, bytes]:
-        parts = self._parts
-        envelope = self._envelope(_body(environ), kind)
-        key = self._key(envelope.keyid)
-        if key is None or not envelope.verify(key):
-            raise Unauthenticated
-        said = wire.read(shape, parts.envelopes.read_json(envelope.payload))
-        if said.aud != parts.gate_id:
-            raise Unauthenticated
-        now = parts.clock.now()
-        digest = _sha256(envelope.payload)
-
-        def once(tx: Tx) -> Answer:
-            machine = tx.machine_by_key(envelope.keyid)
-            if machine is None or machine.status is MachineStatus.REVOKED or machine.id != said.machine:
-                raise Unauthenticated
-            if machine.status is MachineStatus.PENDING:
-                wait = parts.poll_after_s(machine.id)
-                raise Forbidden("pending", "a person has to accept this machine first", retry_after_s=wait)
-            call = machines.take_call(tx, machine, kind, digest, said.seq, said.challenge, now)
-            return call if isinstance(call, Answer) else act(tx, call, said, now)
-
-        answer = parts.commit.submit(once, envelope.keyid)
-        return answer.status, answer.text.encode()
+    def _call(self, environ: Environ, kind: str, shape: type[Any], act: Act) -> tuple[int, bytes]:
+        spoken = _Spoken(self, kind, shape, act, _body(environ))
+        return self._parts.commit.submit(spoken.act, spoken.read)
 
     def _checkin(self, tx: Tx, call: Call, said: wire.CheckInCall, now: datetime) -> Answer:
         parts = self._parts
@@ -280,6 +263,43 @@ class AgentApi:
             raise SlowDown("too many enrolments from this address", wait)
 
 
+class _Spoken:
+    """One signed call: read and verified ahead of the shared transaction, answered in it."""
+
+    def __init__(self, api: AgentApi, kind: str, shape: type[Any], act: Act, body: bytes) -> None:
+        self._api, self._kind, self._shape, self._act, self._body = api, kind, shape, act, body
+        self._parts = api._parts
+
+    def read(self) -> str:
+        """Checks what the call says of itself; returns the key id that it is verified by."""
+        parts, api = self._parts, self._api
+        envelope = api._envelope(self._body, self._kind)
+        key = api._key(envelope.keyid)
+        if key is None or not envelope.verify(key):
+            raise Unauthenticated
+        self._said = wire.read(self._shape, parts.envelopes.read_json(envelope.payload))
+        if self._said.aud != parts.gate_id:
+            raise Unauthenticated
+        self._keyid, self._digest, self._now = envelope.keyid, _sha256(envelope.payload), parts.clock.now()
+        return envelope.keyid
+
+    def act(self, tx: Tx) -> tuple[int, bytes]:
+        """Reads the machine again, takes the call, acts and stores the answer; a check-in's answer is signed."""
+        parts, said = self._parts, self._said
+        machine = tx.machine_by_key(self._keyid)
+        if machine is None or machine.status is MachineStatus.REVOKED or machine.id != said.machine:
+            raise Unauthenticated
+        if machine.status is MachineStatus.PENDING:
+            wait = parts.poll_after_s(machine.id)
+            raise Forbidden("pending", "a person has to accept this machine first", retry_after_s=wait)
+        call = machines.take_call(tx, machine, self._kind, self._digest, said.seq, said.challenge, self._now)
+        answer = call if isinstance(call, Answer) else self._act(tx, call, said, self._now)
+        body = answer.text.encode()
+        if self._kind == "checkin" and answer.status == 200:
+            body = parts.signer.seal(wire.ANSWER_TYPE, body)
+        return answer.status, body
+
+
 ROUTES: dict[str, dict[str, Door]] = {
     "/v1/openapi.json": {"GET": AgentApi.openapi},
     "/v1/enrol/challenge": {"GET": AgentApi.challenge},
@@ -314,6 +334,10 @@ def _door(path: str, method: str) -> Door:
     if method not in doors:
         raise Refused(405, "method_not_allowed", f"use {', '.join(doors)} here", Allow=", ".join(doors))
     return doors[method]
+
+
+def _kind(body: bytes) -> str:
+    return msgspec.json.decode(body, type=_Kind).kind
 
 
 def _body(environ: Environ) -> bytes:

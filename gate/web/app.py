@@ -63,6 +63,11 @@ class PagesParts:
     later: Callable[[], Sequence[str]] = lambda: ()
     """What the policy states and this version does not enforce."""
     land: str = ""
+    ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
+    """What a supervisor asks: (what, is it good, a sentence)."""
+    metrics: Callable[[], bytes] | None = None
+    """What has been counted, as text; None: there is no such page."""
+    metrics_token: str = ""
     guest: User | None = None
     """The demo's visitor: everybody is this person, without logging in."""
     story: Callable[[], Mapping[str, Any]] | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import hmac
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,10 +51,20 @@ def healthz() -> Response:
 
 
 def readyz() -> Response:
-    """The database answers and a policy is active."""
-    with g.parts.store.read() as tx:
-        ready = tx.active_policy() is not None
-    return Response("ready\n" if ready else "no policy is active\n", 200 if ready else 503, mimetype="text/plain")
+    """Database, policy, keys, and whether somebody works; a line each, and 503 where one is not well."""
+    found = g.parts.ready()
+    good = all(well for _, well, _ in found)
+    lines = [f"{'good' if well else 'BAD'}  {what}: {sentence}" for what, well, sentence in found]
+    text = "\n".join([*lines, "ready" if good else "not ready"]) + "\n"
+    return Response(text, 200 if good else 503, mimetype="text/plain")
+
+
+def metrics() -> Response:
+    """What has been counted, for Prometheus; needs the bearer token of the settings."""
+    said = request.headers.get("Authorization", "")
+    if g.parts.metrics is None or not hmac.compare_digest(said.encode(), f"Bearer {g.parts.metrics_token}".encode()):
+        raise NotFound("there is no such page")
+    return Response(g.parts.metrics(), mimetype="text/plain")
 
 
 def overview() -> str:
@@ -332,4 +343,5 @@ VIEWS = (
     ("/brake", brake, "view", GET),
     ("/healthz", healthz, "public", GET),
     ("/readyz", readyz, "public", GET),
+    ("/metrics", metrics, "public", GET),
 )

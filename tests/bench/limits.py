@@ -16,11 +16,14 @@ from granian.constants import Interfaces
 from granian.log import LogLevels
 from granian.server import Server
 from nacl.signing import SigningKey
-from sqlalchemy import text
+from sqlalchemy import Column, MetaData, Table, Text
 
+from gate.adapters.store.prepared import add
 from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 
+BARE = Table("bare", MetaData(), Column("id", Text), Column("body", Text))
+ADD = add(BARE)
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
 
@@ -45,7 +48,7 @@ def signed(folder: Path) -> Wsgi:
     """Verifies one signature, stores one row durably in a shared commit, signs the answer."""
     store = SqlStore((folder / "url").read_text())
     with store.connection() as connection, connection.begin():
-        connection.execute(text("CREATE TABLE IF NOT EXISTS bare (id TEXT, body TEXT)"))
+        BARE.create(connection, checkfirst=True)
     commit = GroupCommit(store)
     key = SigningKey(hashlib.sha256(b"bare").digest())
     message = b"x" * 300
@@ -54,8 +57,7 @@ def signed(folder: Path) -> Wsgi:
     def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
         body = environ["wsgi.input"].read(int(environ["CONTENT_LENGTH"]))
         key.verify_key.verify(message, signature)
-        insert = text("INSERT INTO bare VALUES ('x', :body)")
-        commit.submit(lambda tx: tx._connection.execute(insert, {"body": body.decode()}))
+        commit.submit(lambda tx: tx._later(ADD, id="x", body=body.decode()))
         answer = key.sign(body).signature.hex().encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
         return [answer]
@@ -70,7 +72,7 @@ if __name__ == "__main__":
         address="127.0.0.1",
         port=int(port),
         interface=Interfaces.WSGI,
-        blocking_threads=16,
+        blocking_threads=64,
         backlog=2048,
         log_level=LogLevels.error,
     ).serve(

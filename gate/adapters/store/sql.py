@@ -19,6 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_people import PeopleTx
+from gate.adapters.store.tx_retention import RetentionTx
 from gate.adapters.store.tx_speakers import SpeakersTx
 from gate.core.errors import Unavailable
 
@@ -33,7 +34,7 @@ class Collision(Unavailable):
     """Two transactions stood in each other's way and this one was undone; the same act may be tried again at once."""
 
 
-class SqlTx(SpeakersTx, FactsTx, PeopleTx):
+class SqlTx(SpeakersTx, FactsTx, PeopleTx, RetentionTx):
     """One transaction on a connection."""
 
 

@@ -73,7 +73,11 @@ class MachineRow(SQLModel, table=True):
     """A machine; ``claim`` is the one it has in hand."""
 
     __tablename__ = "machines"
-    __table_args__ = (Index("machines_place", "ring", "make"), Index("machines_site", "site"))
+    __table_args__ = (
+        Index("machines_place", "ring", "make"),
+        Index("machines_site", "site"),
+        Index("machines_status", "status"),
+    )
     id: str = Field(primary_key=True)
     site: str
     status: str
@@ -241,6 +245,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_due", "state", "deadline_at"),
         Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
         Index("claims_make", "rollout", "make", "state"),
+        Index("claims_site", "rollout", "site"),
     )
     id: str = Field(primary_key=True)
     rollout: str = Field(foreign_key="rollouts.id")
@@ -311,6 +316,15 @@ class AuditHeadRow(SQLModel, table=True):
     id: int = Field(primary_key=True)
     size: int = Field(default=0, sa_type=BigInteger)
     peaks: str = long_text()
+
+
+class MarkRow(SQLModel, table=True):
+    """How far something has come, and when it was last at work."""
+
+    __tablename__ = "marks"
+    name: str = Field(primary_key=True)
+    at: datetime | None = moment(default=None, nullable=True)
+    number: int = Field(default=0, sa_type=BigInteger)
 
 
 class FleetRow(SQLModel, table=True):

@@ -26,6 +26,9 @@ ACTIVE = table(tables.ActivePolicyRow)
 LOCK_HEAD = Prepared(select(HEAD).with_for_update())
 MOVE_HEAD = change(HEAD, [HEAD.c.id == 1, *equal(HEAD, "size")], "size", "peaks")
 ADD_EVENT = add(EVENTS)
+LAST_DECISION = Prepared(
+    select(DECISIONS).where(*equal(DECISIONS, "rollout", "ring")).order_by(DECISIONS.c.id.desc()).limit(1)
+)
 
 
 def to_decision(row: Any) -> StoredDecision:
@@ -65,13 +68,7 @@ class FactsTx(Rows):
         return int(key[0])
 
     def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None:
-        found = (
-            select(DECISIONS)
-            .where(DECISIONS.c.rollout == rollout_id, DECISIONS.c.ring == ring)
-            .order_by(DECISIONS.c.id.desc())
-            .limit(1)
-        )
-        row = self._connection.execute(found).mappings().first()
+        row = self._first(LAST_DECISION, rollout=rollout_id, ring=ring)
         return to_decision(row) if row else None
 
     def decisions(self, rollout_id: str, limit: int = 50) -> list[StoredDecision]:

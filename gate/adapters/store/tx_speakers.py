@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
@@ -21,6 +22,11 @@ from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Sit
 from gate.ports import GrantLimits, Session
 
 _PARTS = (MACHINES, SESSIONS, CLAIMS, SITES)
+_ENDS = tuple(accumulate(len(table.columns) for table in _PARTS))
+_PLACES = tuple(
+    (end - len(table.columns), end, tuple(column.name for column in table.columns))
+    for table, end in zip(_PARTS, _ENDS, strict=True)
+)
 SPEAKERS = (
     select(*_PARTS, ROLES.c.total)
     .select_from(
@@ -31,6 +37,11 @@ SPEAKERS = (
     )
     .where(MACHINES.c.keyid.in_(bindparam("keyids", expanding=True)), MACHINES.c.status != MachineStatus.REVOKED.value)
 )
+
+
+def _part(row: Any, place: tuple[int, int, tuple[str, ...]]) -> dict[str, Any] | None:
+    start, end, names = place
+    return None if row[start] is None else dict(zip(names, row[start:end], strict=True))
 
 
 class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
@@ -49,20 +60,14 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
     def expect(self, keyids: Sequence[str]) -> None:
         """Reads machine, session, claim in hand and site of all who will speak."""
         for row in self._raw.execute(SPEAKERS, {"keyids": list(keyids)}):
-            parts, start = [], 0
-            for table in _PARTS:
-                names = table.columns.keys()
-                values: Sequence[Any] = row[start : start + len(names)]
-                start += len(names)
-                parts.append(dict(zip(names, values, strict=True)) if values[0] is not None else None)
-            machine, session, claim, site = parts
+            machine, session, claim, site = (_part(row, place) for place in _PLACES)
             assert machine is not None
             found = to_machine(machine)
-            if site is not None:
+            if site is not None and found.site not in self._known_sites:
                 self._known_sites[found.site] = to_site(site)
             if session is not None:
                 session["installed"] = json.loads(session["installed"])
-            self._sole[found.site, found.role] = row[start] is not None and row[start] <= 1
+            self._sole[found.site, found.role] = row[-1] is not None and row[-1] <= 1
             known = Session(**session) if session is not None else None
             self._expected[machine["keyid"]] = (found, known, to_claim(claim) if claim else None)
 

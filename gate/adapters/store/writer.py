@@ -1,6 +1,8 @@
 """Group commit: many requests share one durable commit; none waits for a timer.
 
-- One writer thread a process. It takes whatever waits, runs one act after another, commits once, answers all.
+- One writer thread a process. It takes whatever waits, runs one act after another, commits once, answers all. What
+  comes before an act (reading, verifying) runs on that thread too: sixty threads that want the interpreter at once
+  cost more than the work itself.
 - An act that raises before it has written anything is simply not there. One that raises later spoils the batch, which
   is undone and run again with a savepoint for each act: rare, and dearer only then.
 - A transaction that met another one's locks crosswise is undone by the database and run again.
@@ -15,8 +17,6 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as Late
 from typing import Any, TypeVar
 
 from gate.adapters.store.rows import Spoilt
@@ -27,9 +27,21 @@ T = TypeVar("T")
 LOG = logging.getLogger(__name__)
 MOST = 256
 TRIES = 10
-Outcome = tuple[Any, BaseException | None]
 Act = Callable[[Any], Any]
-Waiting = tuple[Act, str, "Future[Any]"]
+Outcome = tuple[Any, BaseException | None]
+
+
+class _Waiting:
+    """One act that waits for a commit; a bare lock wakes its caller, which is far cheaper than a condition."""
+
+    __slots__ = ("act", "before", "done", "given_up", "outcome", "speaker")
+
+    def __init__(self, act: Act, before: Callable[[], str] | None) -> None:
+        self.act, self.before, self.speaker = act, before, ""
+        self.outcome: Outcome = (None, None)
+        self.given_up = False
+        self.done = threading.Lock()
+        self.done.acquire()
 
 
 class GroupCommit:
@@ -38,26 +50,30 @@ class GroupCommit:
     def __init__(self, store: SqlStore, timeout_s: float = 20.0) -> None:
         self._store = store
         self._timeout_s = timeout_s
-        self._waiting: queue.SimpleQueue[Waiting | None] = queue.SimpleQueue()
+        self._waiting: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
 
-    def submit(self, act: Callable[[Any], T], speaker: str = "") -> T:
-        """Runs ``act`` in a shared transaction; returns its answer once it is durable. ``speaker`` is the key id of
-        the machine that the act is about, so that all of a batch are read at once.
+    def submit(self, act: Callable[[Any], T], before: Callable[[], str] | None = None) -> T:
+        """Runs ``act`` in a shared transaction; returns its answer once it is durable. ``before`` runs ahead of that
+        transaction and returns the key id of the machine that the act is about, so that all of a batch are read at
+        once; where it raises, there is no act.
 
         Raises:
             Unavailable: the commit failed, or the deadline passed.
             Exception: whatever the act itself raised; then nothing of it is stored.
         """
-        answer: Future[T] = Future()
-        self._waiting.put((act, speaker, answer))
+        waiting = _Waiting(act, before)
+        self._waiting.put(waiting)
         self._supervise()
-        try:
-            return answer.result(self._timeout_s)
-        except Late:
-            answer.cancel()
-            raise Unavailable("the database is too slow just now", 10) from None
+        if not waiting.done.acquire(timeout=self._timeout_s):
+            waiting.given_up = True
+            raise Unavailable("the database is too slow just now", 10)
+        value, error = waiting.outcome
+        if error is not None:
+            raise error
+        found: T = value
+        return found
 
     def close(self) -> None:
         """Stops the writer after what waits now."""
@@ -85,25 +101,22 @@ class GroupCommit:
                     stop = True
                     break
                 batch.append(more)
-            self._commit(batch)
+            self._commit([one for one in batch if not one.given_up and _begun(one)])
             if stop:
                 return
 
-    def _commit(self, batch: list[Waiting]) -> None:
-        live = [one for one in batch if one[2].set_running_or_notify_cancel()]
+    def _commit(self, batch: list[_Waiting]) -> None:
+        if not batch:
+            return
         try:
-            done = self._run_all([act for act, _, _ in live], [speaker for _, speaker, _ in live if speaker])
+            done = self._run_all([one.act for one in batch], [one.speaker for one in batch if one.speaker])
         except BaseException as problem:  # noqa: BLE001  (the writer must outlive any failure of one commit)
             LOG.warning("a shared commit failed: %s", problem)
             failure = problem if isinstance(problem, GateError) else Unavailable("the commit failed", 5)
-            for _, _, answer in live:
-                answer.set_exception(failure)
-            return
-        for (_, _, answer), (value, error) in zip(live, done, strict=True):
-            if error is not None:
-                answer.set_exception(error)
-            else:
-                answer.set_result(value)
+            done = [(None, failure)] * len(batch)
+        for one, outcome in zip(batch, done, strict=True):
+            one.outcome = outcome
+            one.done.release()
 
     def _run_all(self, acts: list[Act], speakers: list[str]) -> list[Outcome]:
         careful, collisions = False, 0
@@ -122,6 +135,17 @@ class GroupCommit:
                 collisions += 1
                 if collisions == TRIES:
                     raise
+
+
+def _begun(one: _Waiting) -> bool:
+    try:
+        if one.before is not None:
+            one.speaker = one.before()
+        return True
+    except Exception as problem:  # noqa: BLE001  (whatever it is, its caller is told)
+        one.outcome = (None, problem)
+        one.done.release()
+        return False
 
 
 def _attempt(tx: SqlTx, act: Act, careful: bool) -> Outcome:

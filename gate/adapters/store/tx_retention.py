@@ -1,0 +1,115 @@
+"""What leaves the database when it has been over for long, and the marks of how far something has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from sqlalchemy import delete, exists, or_, select
+from sqlalchemy.exc import IntegrityError
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, table
+from gate.adapters.store.tx_claims import CLAIMS, to_claim
+from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
+from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
+from gate.adapters.store.tx_people import LINKS, WEB
+from gate.adapters.store.tx_rollouts import ROLLOUTS
+from gate.core.model import Claim, ClaimState, RolloutState
+from gate.ports import Leaf, Mark, StoredDecision
+
+MARKS = table(tables.MarkRow)
+OVER = (RolloutState.SUPERSEDED.value,)
+SETTLED = (ClaimState.HEALTHY.value, ClaimState.EXPIRED.value, ClaimState.ROLLED_BACK.value)
+SESSION_FOR = timedelta(days=31)
+ENROLMENT_FOR = timedelta(days=1)
+
+
+class RetentionTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def mark(self, name: str) -> Mark:
+        row = self._one(MARKS, MARKS.c.name == name)
+        return Mark(row["at"], int(row["number"])) if row else Mark(None, 0)
+
+    def set_mark(self, name: str, at: datetime, number: int = 0) -> None:
+        self._upsert(MARKS, {"name": name}, at=at, number=number)
+
+    def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
+        due = [MARKS.c.name == name, or_(MARKS.c.at <= now - every, MARKS.c.at > now + every)]
+        if self._update(MARKS, due, at=now) == 1:
+            return True
+        if self._one(MARKS, MARKS.c.name == name) is not None:
+            return False
+        try:
+            with self.savepoint():
+                self._insert(MARKS, name=name, at=now, number=0)
+        except IntegrityError:
+            return False
+        return True
+
+    def old_claims(self, before: datetime, limit: int) -> list[Claim]:
+        in_hand = exists().where(MACHINES.c.id == CLAIMS.c.machine, MACHINES.c.claim == CLAIMS.c.id)
+        found = (
+            select(CLAIMS)
+            .join(ROLLOUTS, ROLLOUTS.c.id == CLAIMS.c.rollout)
+            .where(
+                ROLLOUTS.c.state.in_(OVER),
+                CLAIMS.c.granted_at < before,
+                or_(CLAIMS.c.state.in_(SETTLED), CLAIMS.c.recovered.is_(True)),
+                ~in_hand,
+            )
+            .limit(limit)
+        )
+        return [to_claim(row) for row in self._all(found)]
+
+    def drop_claims(self, ids: Sequence[str]) -> int:
+        return self._delete(CLAIMS, CLAIMS.c.id.in_(ids))
+
+    def old_decisions(self, before: datetime, limit: int) -> list[StoredDecision]:
+        found = (
+            select(DECISIONS)
+            .join(ROLLOUTS, ROLLOUTS.c.id == DECISIONS.c.rollout)
+            .where(ROLLOUTS.c.state.in_(OVER), DECISIONS.c.at < before)
+            .order_by(DECISIONS.c.id)
+            .limit(limit)
+        )
+        return [to_decision(row) for row in self._all(found)]
+
+    def drop_decisions(self, ids: Sequence[int]) -> int:
+        return self._delete(DECISIONS, DECISIONS.c.id.in_(ids))
+
+    def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
+        found = (
+            select(EVENTS.c.index, EVENTS.c.at, EVENTS.c.leaf)
+            .where(EVENTS.c.index >= start)
+            .order_by(EVENTS.c.index)
+            .limit(limit)
+        )
+        leaves = []
+        for row in self._all(found):
+            if row["at"] >= before:
+                break
+            leaves.append(Leaf(int(row["index"]), bytes(row["leaf"])))
+        return leaves
+
+    def drop_events(self, first: int, last: int, keep: Sequence[str]) -> int:
+        unfinished = select(ROLLOUTS.c.id).where(ROLLOUTS.c.state.not_in(OVER))
+        subjects = [f"{row['id']}/" for row in self._all(unfinished)]
+        kept = [EVENTS.c.subject.startswith(one, autoescape=True) for one in subjects]
+        gone = [EVENTS.c.index >= first, EVENTS.c.index <= last]
+        if kept:
+            gone.append(~(EVENTS.c.kind.in_(keep) & or_(*kept)))
+        self.writes += 1
+        return self._connection.execute(delete(EVENTS).where(*gone)).rowcount
+
+    def drop_expired(self, now: datetime) -> int:
+        return sum(
+            (
+                self._delete(NONCES, NONCES.c.expires_at <= now),
+                self._delete(CODES, CODES.c.expires_at <= now - SESSION_FOR),
+                self._delete(LINKS, LINKS.c.expires_at <= now),
+                self._delete(WEB, WEB.c.seen_at <= now - SESSION_FOR),
+                self._delete(ENROLMENTS, ENROLMENTS.c.at <= now - ENROLMENT_FOR),
+            )
+        )

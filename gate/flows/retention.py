@@ -1,0 +1,75 @@
+"""What has been over for long leaves the database for the shelf, a batch at a time.
+
+- Claims and decisions leave with a rollout that was superseded, never with one that may still be judged; a claim whose
+  machine is not known to work stays until it is, and so does one that a machine has in hand.
+- Events leave in their order, but for the approvals of rings that may still open: they are shelved and stay as well.
+- A decision leaves with its facts: it can be replayed from its line as it could from its row.
+- The line is on the shelf, durably, before the row goes. What only had a time to live simply goes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import Any
+
+from gate.ports import Shelf, Store
+
+BATCH = 2000
+STAYS = ("ring_approved",)
+EVENTS = "events"
+
+
+def shelve_some(store: Store, shelf: Shelf, keep: timedelta, now: datetime) -> int:
+    """One batch of each kind; returns how many rows have left, 0 when nothing is old enough."""
+    before = now - keep
+    return (
+        _claims(store, shelf, before, now) + _decisions(store, shelf, before, now) + _events(store, shelf, before, now)
+    )
+
+
+def _claims(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
+    with store.read() as tx:
+        claims = tx.old_claims(before, BATCH)
+    if not claims:
+        return 0
+    shelf.put("claims", [_line(asdict(claim)) for claim in claims], now)
+    with store.write() as tx:
+        return tx.drop_claims([claim.id for claim in claims])
+
+
+def _decisions(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
+    with store.read() as tx:
+        decisions = tx.old_decisions(before, BATCH // 10)
+    if not decisions:
+        return 0
+    shelf.put("decisions", [_line(asdict(decision)) for decision in decisions], now)
+    with store.write() as tx:
+        return tx.drop_decisions([decision.id for decision in decisions])
+
+
+def _events(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
+    with store.read() as tx:
+        start = tx.mark(EVENTS).number
+        leaves = tx.old_events(start, before, BATCH)
+    if not leaves:
+        return 0
+    shelf.put(EVENTS, [leaf.text for leaf in leaves], now)
+    with store.write() as tx:
+        tx.set_mark(EVENTS, now, leaves[-1].index + 1)
+        return tx.drop_events(leaves[0].index, leaves[-1].index, STAYS)
+
+
+def _line(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_text).encode("utf-8", "surrogatepass")
+
+
+def _text(value: Any) -> Any:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case timedelta():
+            return value.total_seconds()
+    raise TypeError(f"{type(value)} has no place on the shelf")
