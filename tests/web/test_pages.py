@@ -256,7 +256,7 @@ def test_a_wish_for_another_host_is_not_followed(app: Flask, wish: str) -> None:
 def test_every_page_is_hardened(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
     rollout, machine = filled(sqlite_gate)
     for rule, _, _, methods in views.VIEWS:
-        if methods != ["GET"] or rule in ("/healthz", "/readyz"):
+        if methods != ["GET"] or rule in ("/healthz", "/readyz", "/metrics"):
             continue
         answer = anna.client.get(address(rule, rollout, machine) + "?machine=" + machine)
         assert answer.status_code == 200, rule
@@ -405,14 +405,17 @@ def test_every_word_of_the_pages_has_its_german() -> None:
     assert not missing
 
 
-def test_errors_are_pages_with_a_sentence(app: Flask, anna: Person) -> None:
+def test_errors_are_pages_with_a_sentence(app: Flask, anna: Person, sqlite_gate: RealGate) -> None:
     assert anna.client.get("/nothing").status_code == 404
     assert "Page not found" in anna.client.get("/nothing", headers={"Accept-Language": "en"}).text
     missing = anna.client.get("/rollouts/r-none")
     assert (missing.status_code, "there is no rollout r-none" in missing.text) == (404, True)
     assert anna.client.post("/", headers=OURS, data={"csrf": anna.csrf}).status_code == 405
     assert app.test_client().get("/healthz").text == "ok\n"
-    assert app.test_client().get("/readyz").text == "ready\n"
+    ready = app.test_client().get("/readyz")
+    assert (ready.status_code, "BAD  worker: no worker has ever ticked" in ready.text) == (503, True)
+    sqlite_gate.worker.tick()
+    assert app.test_client().get("/readyz").text.endswith("ready\n")
     for page in (anna.client.get("/nothing"), missing):
         assert "Traceback" not in page.text
 
