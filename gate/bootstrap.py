@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import platform
 import re
 import secrets
 import threading
@@ -41,6 +43,7 @@ from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
 from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
 from gate.web.app import PagesParts, create_app
+from gate.web.proxied import Proxied
 from gate.web.static_plane import StaticPlane
 from gate.worker import MARK, Worker, WorkerParts
 
@@ -228,7 +231,8 @@ class Opened:
             texts=self.policies,
             hours=OpeningCalendar("Europe/Berlin"),
         )
-        self.plugins = ChildPlugins(settings.spool, folders=[Path(one) for one in settings.plugin_folders])
+        spool = settings.spool / f"{platform.node()}-{os.getpid()}"
+        self.plugins = ChildPlugins(spool, folders=[Path(one) for one in settings.plugin_folders])
 
     @property
     def address(self) -> str:
@@ -262,6 +266,7 @@ class Opened:
 
     def worker(self) -> Worker:
         """A worker on this gate."""
+        self.plugins.tidy()
         return Worker(
             WorkerParts(
                 store=self.store,
@@ -298,7 +303,9 @@ class Opened:
             report=claims.report,
             measure=self.metrics.call if self.metrics else lambda *_: None,
         )
-        return StaticPlane(self.settings.public, AgentApi(parts, inner))
+        behind = AgentApi(parts, inner)
+        named = Proxied(behind, self.settings.proxies) if self.settings.proxies else behind
+        return StaticPlane(self.settings.public, named)
 
     def _place(self, tx: Tx, machine: Machine) -> tuple[str, str]:
         active = tx.active_policy()

@@ -41,6 +41,8 @@ class Settings:
     """Seconds between two rounds of the worker."""
     source_s: float = 30.0
     """Seconds between two looks at the sources."""
+    proxies: tuple[str, ...] = ()
+    """Addresses of proxies in front, whose X-Forwarded-For says who calls."""
     keep_days: int = 400
     """Days that finished rollouts and events stay in the database before they go to ``data/shelf``. 0: for ever."""
     log: str = "text"
@@ -98,7 +100,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     known = {one.name for one in fields(Settings)}
     for name in known:
         override = (os.environ if environment is None else environment).get(f"GATE_{name.upper()}")
-        if override is not None and name not in ("sources", "plugin_folders"):
+        if override is not None and name not in ("sources", "plugin_folders", "proxies"):
             found[name] = override
     for key in found:
         if key not in known:
@@ -119,6 +121,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
             raise ValueError("keep_days is 0 or more")
         if found.setdefault("log", "text") not in ("text", "json"):
             raise ValueError("log is text or json")
+        found["proxies"] = tuple(map(str, found.get("proxies", ())))
         found["plugin_folders"] = tuple(map(str, found.get("plugin_folders", ())))
         found["sources"] = _sources(path, found.get("sources", {}))
     except (TypeError, ValueError) as problem:

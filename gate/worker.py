@@ -15,16 +15,19 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 
-from gate.core.errors import GateError, SourceError
+from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
 from gate.flows import advance, edits, intake, publication, retention
 from gate.hookspecs import Candidate, Source
-from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store
+from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 BY = "worker"
+TRIES = 5
 MARK = "worker"
 MARK_EVERY = timedelta(seconds=5)
 SHELVE = "retention"
@@ -134,12 +137,10 @@ class Worker:
         with parts.store.read() as tx:
             active = tx.active_policy()
         if active is None or active.problem or parts.gate.texts.head() != active.commit:
-            with parts.store.write() as tx:
-                edits.activate_head(tx, parts.gate, BY, now)
+            self._write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
 
     def _sweep(self, now: datetime) -> None:
-        with self._parts.store.write() as tx:
-            advance.sweep(tx, self._parts.gate, now)
+        self._write(lambda tx: advance.sweep(tx, self._parts.gate, now))
 
     def _running(self) -> list[str]:
         try:
@@ -150,8 +151,18 @@ class Worker:
             return []
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
+        self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+
+    def _write(self, act: Callable[[Tx], T]) -> T:
+        """A transaction, tried again at once where another worker or a machine was faster."""
+        for _ in range(TRIES - 1):
+            try:
+                with self._parts.store.write() as tx:
+                    return act(tx)
+            except Overtaken:
+                continue
         with self._parts.store.write() as tx:
-            advance.advance_rollout(tx, self._parts.gate, rollout_id, now)
+            return act(tx)
 
     def _look_at(self, rule: SourceRule, commit: str) -> None:
         parts = self._parts
@@ -188,8 +199,8 @@ class Worker:
         now = parts.clock.now()
         artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in fetched)
         try:
-            with parts.store.write() as tx:
-                intake.candidate_seen(
+            self._write(
+                lambda tx: intake.candidate_seen(
                     tx,
                     parts.gate,
                     source=rule.name,
@@ -201,6 +212,7 @@ class Worker:
                     now=now,
                     policy_version=commit,
                 )
+            )
         except SourceError as problem:
             self._failed(rule.name, "candidate_refused", problem.detail)
 
@@ -213,6 +225,9 @@ class Worker:
         began, outcome = time.perf_counter(), "done"
         try:
             act()
+        except Overtaken:
+            outcome = "overtaken"
+            log.info("%s %s: others were faster; the next tick looks again", work, of)
         except GateError as problem:
             outcome = "failed"
             log.error("%s %s: %s", work, of, problem)

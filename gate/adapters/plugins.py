@@ -115,9 +115,19 @@ class ChildPlugins:
             raise SourceError("source_failed", f"{plugin} answered a verification that is none")
         return found
 
+    def tidy(self) -> None:
+        """Removes what processes of this host that have ended left in their spools."""
+        host, _, _ = self._spool.name.rpartition("-")
+        for folder in self._spool.parent.glob(f"{host}-*"):
+            pid = folder.name.rpartition("-")[2]
+            if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+
     def clean(self, source: str) -> None:
         """Empties a source's spool."""
         shutil.rmtree(self._spool / source, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._spool.rmdir()
 
     def _folder(self, name: str) -> Path:
         folder = self._spool / name

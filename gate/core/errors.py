@@ -9,6 +9,7 @@ GateError
 |  `- NotFound
 |- OperatorError    whoever runs this server must act (disk, database, keys, settings)
 |  `- Unavailable   try again later; carries retry_after_s
+|     `- Overtaken  somebody else was faster; the same act may be tried again at once
 `- SourceError      a vendor or a plugin must act
 """
 
@@ -78,6 +79,13 @@ class Unavailable(OperatorError):
 
     def __init__(self, detail: str, retry_after_s: int = 30) -> None:
         super().__init__("unavailable", detail, retry_after_s=retry_after_s)
+
+
+class Overtaken(Unavailable):
+    """Somebody else changed it a moment earlier, and this act was undone; it may be tried again at once."""
+
+    def __init__(self, detail: str = "somebody else changed it a moment ago") -> None:
+        super().__init__(detail, 1)
 
 
 class SourceError(GateError):

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.core import opening
+from gate.core.errors import Overtaken
 from gate.core.model import ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
@@ -269,7 +270,8 @@ def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
         halted_at=now,
         version=rollout.version + 1,
     )
-    assert tx.save_rollout(halted), "the rollout was read in this transaction"
+    if not tx.save_rollout(halted):
+        raise Overtaken
     tx.append("rollout_halted", reason.rule or "gate", rollout.id, now, {"because": reason.detail}, reason.detail)
 
 
@@ -288,7 +290,8 @@ def _open(
             strata = [s for s in tx.strata(rollout.id) if s.ring == ring.ring and s.make in decision.makes]
         tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
         after = replace(rollout, reached=max(rollout.reached, position), version=rollout.version + 1)
-    assert tx.save_rollout(after), "the rollout was read in this transaction"
+    if not tx.save_rollout(after):
+        raise Overtaken
     kind = "rollout_done" if after.state is RolloutState.DONE else "ring_opened"
     detail = {"ring": decision.ring, "makes": list(decision.makes)}
     tx.append(kind, "gate", rollout.id, now, detail, "", rollout.policy_version)

@@ -17,7 +17,7 @@ from typing import Any
 from gate.core import admission, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
-from gate.core.errors import Conflict
+from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
@@ -118,8 +118,8 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if bad:
         detail["bad_probes"] = str(bad)[:500]
     if taken is not Taken.KEPT:
-        moved = tx.move(before, replace(after, version=before.version + 1))
-        assert moved, "the claim was read in this transaction"
+        if not tx.move(before, replace(after, version=before.version + 1)):
+            raise Overtaken
         if counts(after) != counts(before):
             rollout, make = before.rollout, before.make
             tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
@@ -132,7 +132,8 @@ def lapse(tx: Tx, claim: Claim, now: datetime) -> Claim | None:
     if claim.state is not ClaimState.GRANTED or now <= claim.lease_until:
         return None
     after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now, version=claim.version + 1)
-    assert tx.move(claim, after), "the claim was read in this transaction"
+    if not tx.move(claim, after):
+        raise Overtaken
     tx.append("claim_expired", "gate", claim.rollout, now, {"claim": claim.id, "machine": claim.machine})
     return after
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gate.core import makes
-from gate.core.errors import SourceError
+from gate.core.errors import Overtaken, SourceError
 from gate.core.model import (
     FLEET,
     Artifact,
@@ -184,7 +184,8 @@ def _supersede_done(tx: Tx, others: Iterable[Rollout], now: datetime) -> None:
 
 def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime) -> Rollout:
     after = replace(rollout, state=state, version=rollout.version + 1)
-    assert tx.save_rollout(after), "the rollout was read in this transaction"
+    if not tx.save_rollout(after):
+        raise Overtaken
     tx.append(f"rollout_{state.value}", "gate", rollout.id, now)
     return after
 

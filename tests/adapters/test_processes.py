@@ -40,7 +40,6 @@ from gate.ports import GrantLimits
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROCESSES, SITES, TILLS = 8, 12, 3
-LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0)
 
 
 def prepare(store: SqlStore, cap: int, budget: int) -> Rollout:
@@ -83,9 +82,10 @@ def new_claim(number: str, machine: str) -> Claim:
     )  # fmt: skip
 
 
-def child(url: str, own: int, rounds: int) -> None:
+def child(url: str, own: int, rounds: int, per_site: int) -> None:
     """Claims for every machine in turn; what was granted is reported healthy, expired or failed a little later."""
     store = SqlStore(url)
+    limits = GrantLimits(per_site, first_batch=False, sole=False, sole_after=0)
     held: list[Claim] = []
     seen_halt = False
     full = halted = False
@@ -99,12 +99,12 @@ def child(url: str, own: int, rounds: int) -> None:
         site, till = (number * 7 + own) % (SITES if number % 2 else 3), (number // 5 + own // 2) % TILLS
         claim = new_claim(f"c-{own}-{number}", f"s{site}-{till}")
         with store.write() as tx:
-            refused = tx.grant(claim, LIMITS)
+            refused = tx.grant(claim, limits)
             if refused is None:
                 tx.append("granted", "test", claim.id, NOW, {"claim": claim.id})
                 held.append(claim)
             seen_halt = seen_halt or refused == "halted"
-            full = full or refused in ("cap_reached", "budget_reached")
+            full = full or refused in ("cap_reached", "budget_reached", "last_of_role")
         if len(held) > 1 + own % 3 or (held and number % 5 == 0):
             before = held.pop(0)
             states = (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.HEALTHY, ClaimState.ROLLED_BACK)
@@ -135,14 +135,23 @@ def _wait_for_the_halt(store: SqlStore) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("cap", "budget"), [(6, 5), (5, 6)], ids=["the budget binds", "the cap binds"])
-def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlStore, cap: int, budget: int) -> None:
+@pytest.mark.parametrize(
+    ("cap", "budget", "per_site"),
+    [(6, 5, 1), (5, 6, 1), (90, 90, 9)],
+    ids=["the budget binds", "the cap binds", "the last of a role binds"],
+)
+def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(
+    store: SqlStore, cap: int, budget: int, per_site: int
+) -> None:
     prepare(store, cap, budget)
     rounds = 200
     command = [sys.executable, "-m", "tests.adapters.test_processes", store.url]
     children = [
         subprocess.Popen(
-            [*command, str(own), str(rounds)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            [*command, str(own), str(rounds), str(per_site)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
         )
         for own in range(PROCESSES)
     ]
@@ -162,7 +171,7 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlSt
         events = sorted(tx.events(limit=10_000), key=lambda event: event.index)
         ring, budgets, stratum = tx.rings("r1")[0], tx.budgets("r1"), tx.strata("r1")[0]
     flying: set[str] = set()
-    granted, highest = 0, 0
+    granted, highest, crowded = 0, 0, 0
     halted = False
     for event in events:
         match event.kind:
@@ -177,12 +186,16 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlSt
         highest = max(highest, len(flying))
         assert len(flying) <= min(cap, budget), "P4, P10: cap and budget"
         sites = Counter(claims[one].site for one in flying)
-        assert all(count <= 1 for count in sites.values()), "P3: one machine of a site in flight"
+        crowded = max([crowded, *sites.values()])
+        assert crowded <= min(per_site, TILLS - 1), "P3: a site's limit, and never its last till"
         assert all(count == 1 for count in Counter(claims[one].machine for one in flying).values())
     assert halted
     assert granted == len(claims), "nothing was granted twice or lost"
     assert granted > 20
-    assert highest == min(cap, budget), "the limits were really reached"
+    if per_site == 1:
+        assert highest == min(cap, budget), "the limits were really reached"
+    else:
+        assert crowded == TILLS - 1, "the limit was really reached"
     assert ring.in_flight == sum(claim.state in HOLDS_SLOT for claim in claims.values()) == len(flying)
     assert stratum.healthy == sum(counts(claim).healthy for claim in claims.values())
     for budget in budgets:
@@ -191,4 +204,4 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(store: SqlSt
 
 
 if __name__ == "__main__":
-    child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    child(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))

@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from typing import Any
 
 import pytest
 from alembic import command
@@ -14,9 +15,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
-from gate.adapters.store.sql import SqlStore, alembic_config
+from gate.adapters.store.sql import SqlStore, SqlTx, alembic_config
 from gate.adapters.store.writer import GroupCommit
 from gate.core import merkle
 from gate.core.claims import HOLDS_SLOT
@@ -317,6 +320,66 @@ def test_a_shared_commit_keeps_the_good_and_refuses_the_bad(store: SqlStore) -> 
         assert {event.kind for event in tx.events()} == {"good"}
         assert answers.count("stored") == 20
         assert tx.audit_head()[0] == 20
+
+
+BROKEN = text("SELECT nothing FROM nowhere")
+
+
+def test_a_transaction_that_failed_is_never_taken_for_committed(store: SqlStore) -> None:
+    """PostgreSQL takes its COMMIT, undoes it all, and says nothing: where somebody swallowed the error, nobody knew."""
+
+    def write() -> None:
+        with store.write() as tx:
+            tx.append("stored", "x", "x", NOW)
+            with suppress(DBAPIError):
+                tx.connection.execute(BROKEN)
+
+    if store.url.startswith("sqlite"):
+        write()
+    else:
+        with pytest.raises(Unavailable):
+            write()
+    with store.read() as tx:
+        assert len(tx.events()) == store.url.startswith("sqlite")
+
+
+def test_no_act_of_a_shared_commit_is_answered_when_the_database_failed_under_another(store: SqlStore) -> None:
+    def good(tx: SqlTx) -> str:
+        tx.append("said", "x", "x", NOW)
+        return "stored"
+
+    def bad(tx: SqlTx) -> None:
+        assert tx.events(), "what others have gathered is written before this reads"
+        tx.connection.execute(BROKEN)
+
+    told: list[str] = []
+
+    def ask(act: Any) -> None:
+        with suppress(Unavailable, DBAPIError):
+            told.append(commit.submit(act))
+
+    commit = GroupCommit(store)
+    started, held = threading.Event(), threading.Event()
+
+    def keep_busy(_: SqlTx) -> None:
+        started.set()
+        held.wait(10)
+
+    first = threading.Thread(target=commit.submit, args=(keep_busy,))
+    first.start()  # the writer is busy, so that both others share the next commit
+    assert started.wait(10)
+    both = []
+    for act in (good, bad):
+        both.append(threading.Thread(target=ask, args=(act,)))
+        both[-1].start()
+        while commit._waiting.qsize() < len(both):
+            pass
+    held.set()
+    for thread in (first, *both):
+        thread.join()
+    commit.close()
+    with store.read() as tx:
+        assert told == ["stored" for _ in tx.events()], "who was told is there, who was not may try again"
 
 
 def test_a_database_that_is_gone_is_unavailable() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from alembic import command
 from alembic.config import Config
+from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
@@ -21,17 +22,13 @@ from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_people import PeopleTx
 from gate.adapters.store.tx_retention import RetentionTx
 from gate.adapters.store.tx_speakers import SpeakersTx
-from gate.core.errors import Unavailable
+from gate.core.errors import Overtaken, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 10_000
 
 
 COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
-
-
-class Collision(Unavailable):
-    """Two transactions stood in each other's way and this one was undone; the same act may be tried again at once."""
 
 
 class SqlTx(SpeakersTx, FactsTx, PeopleTx, RetentionTx):
@@ -50,6 +47,7 @@ class SqlStore:
         """A transaction that may write; rolled back by any exception."""
         with _translated(), self._engine.connect().execution_options(gate_write=True) as connection, connection.begin():
             yield SqlTx(connection)
+            _sound(connection)
 
     @contextmanager
     def read(self) -> Iterator[SqlTx]:
@@ -87,13 +85,22 @@ def alembic_config(connection: Connection) -> Config:
     return config
 
 
+def _sound(connection: Connection) -> None:
+    """PostgreSQL takes the COMMIT of a transaction that has failed, undoes it, and says nothing."""
+    if connection.dialect.name != "postgresql":
+        return
+    driver: Any = connection.connection.driver_connection
+    if driver.info.transaction_status == TransactionStatus.INERROR:
+        raise Unavailable("the transaction failed on the way")
+
+
 @contextmanager
 def _translated() -> Iterator[None]:
     try:
         yield
     except (OperationalError, InterfaceError) as problem:
         if getattr(problem.orig, "sqlstate", "") in COLLISIONS:
-            raise Collision("another transaction was in the way") from problem
+            raise Overtaken("another transaction was in the way") from problem
         raise Unavailable(f"the database does not answer: {str(problem.orig)[:200]}") from problem
     except DBAPIError as problem:
         if problem.connection_invalidated:

@@ -19,9 +19,11 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from sqlalchemy.exc import DBAPIError
+
 from gate.adapters.store.rows import Spoilt
-from gate.adapters.store.sql import Collision, SqlStore, SqlTx
-from gate.core.errors import GateError, Unavailable
+from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.core.errors import GateError, Overtaken, Unavailable
 
 T = TypeVar("T")
 LOG = logging.getLogger(__name__)
@@ -119,7 +121,7 @@ class GroupCommit:
             one.done.release()
 
     def _run_all(self, acts: list[Act], speakers: list[str]) -> list[Outcome]:
-        careful, collisions = False, 0
+        careful, overtaken = False, 0
         while True:
             try:
                 with self._store.write() as tx:
@@ -131,9 +133,9 @@ class GroupCommit:
                     return done
             except Spoilt:
                 careful = True
-            except Collision:
-                collisions += 1
-                if collisions == TRIES:
+            except Overtaken:
+                overtaken += 1
+                if overtaken == TRIES:
                     raise
 
 
@@ -155,7 +157,7 @@ def _attempt(tx: SqlTx, act: Act, careful: bool) -> Outcome:
             return act(tx), None
         with tx.savepoint():
             return act(tx), None
-    except Unavailable:
+    except (Unavailable, DBAPIError):  # the database's own trouble is everybody's: the transaction is lost
         raise
     except Exception as problem:
         if not careful and tx.writes != before:

@@ -1,0 +1,437 @@
+"""What loads a gate that runs in processes of its own, and what is compared afterwards.
+
+- Each machine keeps its own record of what it was told and repeats a call, byte for byte, until it is answered.
+- A stock TUF client reads the published directory without a pause and must never see a broken state.
+- Real agents run beside the played machines; they may be killed like everything else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import json
+import os
+import random
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from gate.adapters.envelopes import seal
+from gate.bootstrap import Opened, Wishes, init, open_gate
+from gate.core.claims import HOLDS_SLOT
+from gate.core.counters import counts
+from gate.core.model import FLEET, Machine, MachineStatus, RolloutState, Site
+from gate.flows import edits, machines
+from tests.read_plane import updater
+from tests.real_gate import opened as payload_of
+
+MACHINES = 50
+POLICY = """version: 1
+fleet: soak
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources:
+  - {name: shop, plugin: directory, kind: content, boot_critical: false, lever: held, evidence: alive}
+rings:
+  - name: first
+    why: a few go first
+    pick: {label: first}
+    windows: [always]
+    gate: {soak: 1s, at_least: 3}
+    at_most: {per_site: 1, cap: 4}
+  - name: rest
+    why: everybody else
+    pick: {role: [till]}
+    windows: [always]
+    gate: {soak: 1s, at_least: 3}
+    at_most: {per_site: 1, cap: 9}
+first_batch: 3
+defaults: {stay_up: 0s, checkin: 2s, lease: 2m, deadline: 2m}
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def await_answer(port: int, path: str = "/healthz") -> None:
+    """Until somebody answers there with 200."""
+    until = time.monotonic() + 60
+    while True:
+        line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            line.request("GET", path)
+            if line.getresponse().status == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            assert time.monotonic() < until, f"nobody answers on {port}"
+        finally:
+            line.close()
+        time.sleep(0.05)
+
+
+@dataclass
+class Told:
+    """One answer that a machine got."""
+
+    kind: str
+    seq: int
+    status: int
+    body: dict[str, Any]
+
+
+@dataclass
+class Client:
+    """A machine that goes on until it is told to stop, and then ends what it has begun."""
+
+    number: int
+    port: int
+    stop: threading.Event
+    told: list[Told] = field(default_factory=list)
+    faults: list[str] = field(default_factory=list)
+    lost: int = 0
+    seq: int = 0
+    challenge: str | None = None
+    installed: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.key = SigningKey(hashlib.sha256(f"soak-{self.number}".encode()).digest())
+        self.keyid = hashlib.sha256(bytes(self.key.verify_key)).hexdigest()
+        self.machine = f"m-{self.keyid[:32]}"
+        self.line: http.client.HTTPConnection | None = None
+        self.random = random.Random(self.number)
+
+    def row(self) -> Machine:
+        labels = frozenset({"first"}) if self.number < 6 else frozenset()
+        facts = {"role": "till", "hostname": f"pc-{self.number}"}
+        public = bytes(self.key.verify_key).hex()
+        return Machine(self.machine, f"s{self.number // 2}", MachineStatus.ACTIVE, f"pc-{self.number}", facts, labels,
+                       public_key=public)  # fmt: skip
+
+    def call(self, path: str, kind: str, **said: Any) -> Told:
+        """One call, repeated with the same bytes until it is answered with something that is not `unavailable`."""
+        self.seq += 1
+        head = {"aud": "soak", "machine": self.machine, "seq": self.seq, "challenge": self.challenge}
+        body = seal(self.key, f"application/vnd.gate.{kind}+json", json.dumps(head | said).encode())
+        while True:
+            try:
+                if self.line is None:
+                    self.line = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
+                self.line.request("POST", path, body, {"Content-Type": "application/json"})
+                answer = self.line.getresponse()
+                found = json.loads(answer.read())
+            except (OSError, http.client.HTTPException, ValueError):
+                self.hang_up()
+                self.lost += 1
+                time.sleep(0.05)
+                continue
+            if answer.status == 503:
+                self.lost += 1
+                time.sleep(0.05)
+                continue
+            told = Told(kind, self.seq, answer.status, payload_of(found) if "payload" in found else found)
+            self.told.append(told)
+            return told
+
+    def hang_up(self) -> None:
+        if self.line is not None:
+            self.line.close()
+        self.line = None
+
+    def run(self) -> None:
+        try:
+            while not self.stop.is_set():
+                self.once()
+        except Exception as problem:
+            self.faults.append(repr(problem))
+        finally:
+            self.hang_up()
+
+    def once(self) -> None:
+        told = self.call("/v1/checkin", "checkin", client_nonce=f"n{self.seq}", boot_id="b1", uptime_s=100,
+                         timestamp_version=1, installed=self.installed, facts={}, events=[])  # fmt: skip
+        if told.status != 200:
+            raise AssertionError(f"a check-in was answered {told.status} {told.body}")
+        self.challenge = told.body["challenge"]
+        release = WANTED.get("release", "")
+        if not release or self.installed.get("shop") == release:
+            time.sleep(0.02)
+            return
+        told = self.call("/v1/claims", "claim", source="shop", release=release, boot_id="b1")
+        if told.status == 409:
+            time.sleep(0.05)
+            return
+        if told.status not in (200, 201):
+            raise AssertionError(f"a claim was answered {told.status} {told.body}")
+        claim = told.body["claim"]
+        self.report(claim, "installed", release)
+        self.installed["shop"] = release
+        if self.random.random() < 0.01:
+            self.report(claim, "rolled_back", release)
+            self.installed.pop("shop")
+        else:
+            self.report(claim, "healthy", release)
+
+    def report(self, claim: str, step: str, release: str) -> None:
+        told = self.call("/v1/reports", "report", claim=claim, step=step, boot_id="b1", uptime_s=900, release=release,
+                         probes=[])  # fmt: skip
+        if told.status != 202:
+            raise AssertionError(f"a report was answered {told.status} {told.body}")
+
+
+WANTED: dict[str, str] = {}
+
+
+def program(name: str) -> str:
+    return str(Path(sys.executable).with_name(name))
+
+
+class Served:
+    """Processes of one gate; each may be killed at any moment and is started again. ``web-2`` is of the role ``web``;
+    ``ports`` are those of the web processes that do not listen where the settings say."""
+
+    def __init__(
+        self,
+        settings: Path,
+        folder: Path,
+        names: Sequence[str] = ("web", "worker"),
+        ports: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.settings, self.folder, self.names, self.ports = settings, folder, names, dict(ports or {})
+        self.environment = dict(environment or {})
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        for name in names:
+            self.start(name)
+
+    def start(self, name: str) -> None:
+        role = name.partition("-")[0]
+        words = [program("gate"), "serve", "--settings", str(self.settings), "--role", role]
+        environment = {**os.environ, **self.environment}
+        if name in self.ports:
+            environment["GATE_PORT"] = str(self.ports[name])
+        with (self.folder / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                words, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
+
+    def kill(self, name: str) -> None:
+        """SIGKILL for all of it at once, as a power cut would."""
+        os.killpg(self.processes[name].pid, signal.SIGKILL)
+        self.processes[name].wait()
+
+    def logs(self) -> str:
+        return "\n".join((self.folder / f"{name}.log").read_text() for name in self.names)
+
+    def end(self) -> None:
+        for name in list(self.processes):
+            if self.processes[name].poll() is None:
+                self.kill(name)
+
+
+class RealAgents:
+    """Agents as they are shipped, in processes of their own."""
+
+    def __init__(self, folder: Path, opened: Opened, port: int, count: int) -> None:
+        self.folder, self.opened, self.url = folder, opened, f"http://127.0.0.1:{port}"
+        self.machines: dict[int, str] = {}
+        self.processes: dict[int, subprocess.Popen[bytes]] = {}
+        for number in range(count):
+            self._enrol(number)
+
+    def _words(self, number: int) -> list[str]:
+        return [program("gate-agent"), "--state", str(self.folder / f"agent-{number}")]
+
+    def _enrol(self, number: int) -> None:
+        now, site = datetime.now(UTC), f"agent-site-{number}"
+        with self.opened.store.write() as tx:
+            tx.save_site(Site(site, site, "NW", "Mo-Su 00:00-24:00", True))
+            secret = hashlib.sha256(site.encode()).hexdigest()[:32]
+            root = self.opened.publisher.root_sha256
+            code = machines.create_code(tx, secret, root, site, 1, timedelta(hours=1), "anna", now)
+        source = f"shop=directory:{self.folder / f'content-{number}'}"
+        words = [*self._words(number), "enrol", self.url, code, "--fact", "role=till", "--source", source]
+        said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
+        machine = said.split()[2].rstrip(":")
+        self.machines[number] = machine
+        with self.opened.store.write() as tx:
+            found, active = tx.machine(machine), tx.active_policy()
+            assert found is not None
+            assert active is not None
+            policy = self.opened.gate.policy(active.commit)
+            machines.accept(tx, found, site, "till", (), "anna", now, policy, people=1)
+
+    def start(self, number: int) -> None:
+        with (self.folder / f"agent-{number}.log").open("ab") as log:
+            words = [*self._words(number), "run"]
+            self.processes[number] = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+
+    def kill(self, number: int) -> None:
+        process = self.processes.pop(number, None)
+        if process is not None and process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+    def end(self) -> None:
+        for number in self.machines:
+            self.kill(number)
+
+    def content(self, number: int) -> str:
+        file = self.folder / f"content-{number}" / "current" / "prices.json"
+        return file.read_text() if file.exists() else ""
+
+
+class Reader(threading.Thread):
+    """A stock TUF client that refreshes without a pause; it notes when it first saw the approvals of each decision."""
+
+    def __init__(self, public: Path, cache: Path, rings: Sequence[str] = ()) -> None:
+        super().__init__(daemon=True)
+        self.public, self.cache, self.rings = public, cache, rings
+        self.stop = threading.Event()
+        self.refreshed = 0
+        self.faults: list[str] = []
+        self.seen: dict[int, datetime] = {}
+
+    def run(self) -> None:
+        while not self.stop.is_set():
+            try:
+                client = updater(self.public, self.cache)
+                client.refresh()
+                self.refreshed += 1
+                for ring in self.rings:
+                    target = client.get_targetinfo(f"rings/{ring}/shop/current")
+                    if target is not None:
+                        self.seen.setdefault(target.custom["decision"], datetime.now(UTC))
+            except Exception as problem:
+                self.faults.append(repr(problem))
+            time.sleep(0.01)
+
+
+def prepare(folder: Path, url: str, clients: list[Client], port: int) -> Opened:
+    drop = folder / "drop"
+    drop.mkdir()
+    wishes = Wishes(
+        "soak", "", url, "anna", "NW", "walk", port=port, source_s=0.5, sources={"shop": {"folder": str(drop)}}
+    )
+    now = datetime.now(UTC)
+    opened = open_gate(init(folder / "gate", wishes, now).settings)
+    opened.policies.commit(POLICY, opened.policies.head(), "anna", "two rings", now)
+    with opened.store.write() as tx:
+        for site in range(MACHINES // 2):
+            tx.save_site(Site(f"s{site}", f"Site {site}", "NW", "Mo-Su 00:00-24:00", True))
+        for client in clients:
+            row = client.row()
+            tx.add_machine(Machine(row.id, row.site, MachineStatus.PENDING, row.name, row.facts,
+                                   public_key=row.public_key), client.keyid)  # fmt: skip
+            assert tx.accept_machine(row, now)
+        edits.activate_head(tx, opened.gate, "test", now)
+    return opened
+
+
+def drop_release(folder: Path, number: int) -> None:
+    drop = folder / "drop" / f"1.{number}"
+    drop.mkdir()
+    text = f"release {number}"
+    (drop / "prices.json").write_text(text)
+    listed = {"name": "prices.json", "length": len(text), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+    (drop / "manifest.json").write_text(json.dumps({"version": f"1.{number}", "files": [listed]}))
+    (drop / "READY").touch()
+
+
+def newest(opened: Opened) -> str:
+    """The release that machines ask for: of the newest rollout that runs."""
+    with opened.store.read() as tx:
+        running = tx.rollouts(states=(RolloutState.RUNNING,), source="shop", limit=1)
+    return running[0].release if running else ""
+
+
+def compare(opened: Opened, clients: list[Client], least: int) -> None:
+    """The database against what the machines were told, and against itself; ``least``: so many claims there were."""
+    with opened.store.read() as tx:
+        rollouts = tx.rollouts(limit=1000)
+        claims = {claim.id: claim for one in rollouts for claim in tx.claims(one.id, limit=100_000)}
+        events, before = [], None
+        while page := tx.events(before=before, limit=1000):
+            events += page
+            before = page[-1].index
+        sessions = {client.machine: tx.session(client.machine) for client in clients}
+        rings = {one.id: tx.rings(one.id) for one in rollouts}
+        budgets = {one.id: tx.budgets(one.id) for one in rollouts}
+        strata = {one.id: tx.strata(one.id) for one in rollouts}
+        decisions = {one.id: tx.decisions(one.id, 1000) for one in rollouts}
+    told: Counter[str] = Counter()
+    for client in clients:
+        session = sessions[client.machine]
+        assert session is not None
+        assert session.seq == client.seq == client.told[-1].seq, "the last call is the last that was stored"
+        seqs = [one.seq for one in client.told]
+        assert seqs == sorted(set(seqs)), "one answer for each call"
+        for one in client.told:
+            if one.kind == "claim" and one.status == 201:
+                told[one.body["claim"]] += 1
+                assert claims[one.body["claim"]].machine == client.machine
+    ours = {client.machine for client in clients}
+    mine_of_all = {claim.id for claim in claims.values() if claim.machine in ours}
+    assert set(told) == mine_of_all, "every grant was told, and every grant that was told is there"
+    assert set(told.values()) <= {1}, "no claim was granted twice"
+    reports = Counter(
+        (event.detail["claim"], event.detail["step"])
+        for event in events
+        if re.match("report_", event.kind) and event.detail["claim"] in mine_of_all
+    )
+    acknowledged = Counter(
+        (one.body["claim"], step_of(client, one)) for client in clients for one in client.told if one.kind == "report"
+    )
+    assert reports == acknowledged, "every acknowledged report is there exactly once"
+    for rollout in rollouts:
+        mine = [claim for claim in claims.values() if claim.rollout == rollout.id]
+        assert len({claim.machine for claim in mine if claim.state in HOLDS_SLOT}) == sum(
+            claim.state in HOLDS_SLOT for claim in mine
+        )
+        for ring in rings[rollout.id]:
+            assert ring.in_flight == sum(c.state in HOLDS_SLOT for c in mine if c.ring == ring.ring)
+        for budget in budgets[rollout.id]:
+            his = [claim for claim in mine if budget.make in (claim.make, FLEET)]
+            assert budget.in_flight == sum(claim.state in HOLDS_SLOT for claim in his)
+            assert budget.healthy == sum(counts(claim).healthy for claim in his)
+            assert budget.failed == sum(counts(claim).bad for claim in his)
+        for stratum in strata[rollout.id]:
+            his = [claim for claim in mine if (claim.ring, claim.make) == (stratum.ring, stratum.make)]
+            assert stratum.exposed == sum(counts(claim).exposed for claim in his)
+            assert stratum.healthy == sum(counts(claim).healthy for claim in his)
+    assert len(claims) >= least, "there was work to lose"
+    opened_twice = Counter(
+        (one.rollout, one.ring, make)
+        for rollout in rollouts
+        for one in decisions[rollout.id]
+        if one.verdict == "OPEN"
+        for make in one.makes
+    )
+    assert set(opened_twice.values()) <= {1}, "no decision was taken twice"
+    worker = opened.worker()
+    worker.publish(datetime.now(UTC))
+    version = opened.publisher.timestamp_version()
+    worker.publish(datetime.now(UTC) + timedelta(seconds=2))
+    assert opened.publisher.timestamp_version() == version, "what is published is what was decided"
+
+
+def step_of(client: Client, told: Told) -> str:
+    """Which step this report carried: the first report of a claim is `installed`."""
+    earlier = [one for one in client.told if one.kind == "report" and one.body["claim"] == told.body["claim"]]
+    if earlier[0] is told:
+        return "installed"
+    return "rolled_back" if told.body["state"] in ("rolled_back", "recovered") else "healthy"

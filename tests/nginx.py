@@ -1,0 +1,53 @@
+"""A real nginx with the shipped configuration, on a free port."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.conftest import REPOSITORY
+from tests.load import await_answer, free_port
+
+
+def nginx() -> str | None:
+    """Where it is."""
+    return shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else None)
+
+
+@contextmanager
+def in_front(folder: Path, data: Path, ports: Sequence[int]) -> Iterator[int]:
+    """nginx in front of web processes on these ports, with ``data/public`` as the read plane; gives its own port.
+
+    Only names, paths and addresses of the shipped file are changed, and TLS is left out."""
+    program = nginx()
+    assert program is not None
+    port = free_port()
+    text = (REPOSITORY / "deploy" / "nginx.conf").read_text(encoding="utf-8")
+    servers = "\n".join(f"    server 127.0.0.1:{one} max_fails=1 fail_timeout=2s;" for one in ports)
+    changes = {
+        "    server 127.0.0.1:8400 max_fails=1 fail_timeout=2s;": servers,
+        "listen 443 ssl;": f"listen 127.0.0.1:{port} backlog=4096;",
+        "    ssl_certificate /etc/ssl/gate.pem;\n    ssl_certificate_key /etc/ssl/gate.key;\n": "",
+        "/srv/gate/data/public": str(data / "public"),
+        "limit_conn gate_lines 100;": "limit_conn gate_lines 20000;",
+    }
+    for before, after in changes.items():
+        assert before in text, f"deploy/nginx.conf has no {before!r}"
+        text = text.replace(before, after)
+    config = folder / "nginx.conf"
+    config.write_text(
+        f"user root; worker_processes 1; worker_rlimit_nofile 65536; pid {folder}/nginx.pid; daemon off;\n"
+        f"error_log {folder}/nginx.log error;\nevents {{ worker_connections 16384; }}\n"
+        f"http {{ access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n"
+        f"fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n{text}\n}}\n"
+    )
+    started = subprocess.Popen([program, "-c", str(config)])
+    try:
+        await_answer(port)
+        yield port
+    finally:
+        started.terminate()
+        started.wait(20)
