@@ -290,6 +290,14 @@ class RealAgents:
         for number in self.machines:
             self.kill(number)
 
+    def said(self) -> str:
+        """The end of each agent's log and its status."""
+        texts = []
+        for number in self.machines:
+            status = subprocess.run([*self._words(number), "status"], capture_output=True, text=True, timeout=60)
+            texts += [status.stdout, (self.folder / f"agent-{number}.log").read_text()[-1500:]]
+        return "\n".join(texts)
+
     def content(self, number: int) -> str:
         file = self.folder / f"content-{number}" / "current" / "prices.json"
         return file.read_text() if file.exists() else ""

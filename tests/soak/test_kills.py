@@ -90,7 +90,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         agents.end()
         served.end()
     logs = served.logs()
-    assert [agents.content(number) for number in range(AGENTS)] == [last] * AGENTS, "agents come to the newest release"
+    assert [agents.content(number) for number in range(AGENTS)] == [last] * AGENTS, agents.said()
     assert [fault for client in clients for fault in client.faults] == [], logs[-4000:]
     assert reader.faults == []
     assert reader.refreshed > 50

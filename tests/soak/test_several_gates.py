@@ -111,7 +111,7 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
     assert faults == [], logs[-4000:]
     assert reader.faults == []
     assert "Traceback" not in logs, logs[-6000:]
-    assert [agents.content(number) for number in agents.machines] == [last] * len(agents.machines)
+    assert [agents.content(number) for number in agents.machines] == [last] * len(agents.machines), agents.said()
     compare(opened, clients, least=MACHINES)
     with opened.store.read() as tx:
         opens = [
