@@ -10,6 +10,7 @@ import re
 import secrets
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -45,6 +46,7 @@ from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
 from gate.web.app import PagesParts, create_app
 from gate.web.proxied import Proxied
 from gate.web.static_plane import StaticPlane
+from gate.web.wire import SourceShape
 from gate.worker import MARK, Worker, WorkerParts
 
 SHIPPED = "gate.sim"
@@ -296,7 +298,7 @@ class Opened:
             gate_id=self.settings.fleet,
             root_sha256=self.publisher.root_sha256,
             poll_after_s=self.rules.poll_after_s,
-            timestamp_version=self.publisher.timestamp_version,
+            timestamp_version=recent(self.publisher.timestamp_version),
             sources=self.rules.sources,
             place=self._place,
             claim=claims.claim,
@@ -340,14 +342,21 @@ class ActiveRules:
         self._lock = threading.Lock()
         self._read_at = -1.0
         self._policy: Policy | None = None
+        self._sources: tuple[SourceShape, ...] = ()
 
     def policy(self) -> Policy | None:
         """The policy."""
+        if time.monotonic() - self._read_at <= 1.0:
+            return self._policy
         with self._lock:
             if time.monotonic() - self._read_at > 1.0:
                 with self._opened.store.read() as tx:
                     active = tx.active_policy()
-                self._policy = self._opened.gate.policy(active.commit) if active else None
+                policy = self._opened.gate.policy(active.commit) if active else None
+                if policy is not self._policy:
+                    rules = policy.sources if policy else ()
+                    self._sources = tuple(SourceShape(one.name, one.kind, one.boot_critical) for one in rules)
+                self._policy = policy
                 self._read_at = time.monotonic()
             return self._policy
 
@@ -355,14 +364,27 @@ class ActiveRules:
         """``checkin`` of the defaults, jittered by a tenth with a hash of the machine."""
         policy = self.policy()
         seconds = policy.checkin.total_seconds() if policy else 300.0
-        spread = int(hashlib.sha256(machine.encode()).hexdigest()[:4], 16) / 0xFFFF * 0.2 - 0.1
+        spread = zlib.crc32(machine.encode()) / 0xFFFFFFFF * 0.2 - 0.1
         return max(1, round(seconds * (1 + spread)))
 
-    def sources(self) -> list[dict[str, Any]]:
-        """``{source, kind, boot_critical}`` of each."""
-        policy = self.policy()
-        rules = policy.sources if policy else ()
-        return [{"source": rule.name, "kind": rule.kind, "boot_critical": rule.boot_critical} for rule in rules]
+    def sources(self) -> tuple[SourceShape, ...]:
+        """All that agents may ask for."""
+        self.policy()
+        return self._sources
+
+
+def recent(read: Callable[[], int], seconds: float = 0.05) -> Callable[[], int]:
+    """``read``, at most once in so many seconds: for a number that every answer carries and a file holds."""
+    kept = (-1.0, 0)
+
+    def found() -> int:
+        nonlocal kept
+        now = time.monotonic()
+        if now > kept[0]:
+            kept = (now + seconds, read())
+        return kept[1]
+
+    return found
 
 
 def open_gate(file: Path, clock: Clock | None = None) -> Opened:

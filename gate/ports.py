@@ -395,7 +395,9 @@ class Tx(Protocol):
         """Size and root hash of the tree."""
 
     def active_policy(self) -> ActivePolicy | None: ...
-    def activate_policy(self, row: ActivePolicy) -> None: ...
+    def activate_policy(self, row: ActivePolicy, before: str) -> bool:
+        """Active only where the commit that rules still is ``before`` (empty: none rules yet)."""
+
     def policy_problem(self, problem: str) -> None: ...
 
     # people

@@ -357,8 +357,11 @@ class FakeTx:
     def active_policy(self) -> ActivePolicy | None:
         return self.a.policy
 
-    def activate_policy(self, row: ActivePolicy) -> None:
+    def activate_policy(self, row: ActivePolicy, before: str) -> bool:
+        if (self.a.policy.commit if self.a.policy else "") != before:
+            return False
         self.a.policy = row
+        return True
 
 
 class FakeStore:

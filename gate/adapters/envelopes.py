@@ -79,14 +79,10 @@ def _signing_key(seed: bytes) -> SigningKey:
 
 def seal(key: SigningKey, payload_type: str, payload: bytes) -> bytes:
     """Signs a payload; shared by the gate's answers and by tests that play a machine."""
-    signature = key.sign(pae(payload_type, payload)).signature
-    signed = {"keyid": keyid_of(bytes(key.verify_key)), "sig": base64.b64encode(signature).decode()}
-    body = {
-        "payloadType": payload_type,
-        "payload": base64.b64encode(payload).decode(),
-        "signatures": [signed],
-    }
-    return json.dumps(body, separators=(",", ":")).encode()
+    signature = base64.b64encode(key.sign(pae(payload_type, payload)).signature)
+    keyid = keyid_of(bytes(key.verify_key)).encode()
+    body = b'{"payloadType":"%b","payload":"%b","signatures":[{"keyid":"%b","sig":"%b"}]}'
+    return body % (payload_type.encode(), base64.b64encode(payload), keyid, signature)
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gate.core import makes
-from gate.core.errors import Conflict, GateError
+from gate.core.errors import Conflict, GateError, Overtaken
 from gate.core.model import Machine
 from gate.core.policy import Policy
 from gate.ports import ActivePolicy, Gate, Tx
@@ -19,7 +19,11 @@ PAGE = 1000
 
 
 def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | None:
-    """Makes the branch head active if it is new and parses; returns the row that rules now."""
+    """Makes the branch head active if it is new and parses; returns the row that rules now.
+
+    Raises:
+        Overtaken: another process has activated a commit meanwhile.
+    """
     active = tx.active_policy()
     head = gate.texts.head()
     if active is not None and active.commit == head:
@@ -37,7 +41,8 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
             tx.append("policy_refused", by, head, now, {"problem": problem.detail[:2000]})
         return active
     row = ActivePolicy(head, now, by)
-    tx.activate_policy(row)
+    if not tx.activate_policy(row, active.commit if active else ""):
+        raise Overtaken
     tx.append("policy_activated", by, head, now, {"before": active.commit if active else ""}, "", head)
     place_all(tx, policy)
     return row

@@ -294,16 +294,13 @@ def answer_call(
     """
     old = call.session
     before = old if old is not None else Session(call.machine.id, 0, "", None, "", 0, "", "", 0, {})
-    after = replace(before, seq=call.seq, last_call=call.name, last_status=answer.status, last_answer=answer.text)
+    spoken = call.name, answer.status, answer.text
     if said is not None:
-        after = replace(
-            after,
-            challenge=challenge,
-            challenge_at=now,
-            boot_id=said.boot_id,
-            timestamp_version=said.timestamp_version,
-            installed=dict(said.installed),
-        )
+        told = said.boot_id, said.timestamp_version, said.installed
+        after = Session(before.machine, call.seq, challenge, now, *spoken, *told)
+    else:
+        told = before.boot_id, before.timestamp_version, before.installed
+        after = Session(before.machine, call.seq, before.challenge, before.challenge_at, *spoken, *told)
     if not tx.save_session(after, old.seq if old is not None else -1):
         raise _stale(max(call.seq, before.seq))
     tx.seen(call.machine.id, now)

@@ -97,7 +97,7 @@ class Simulation:
     def start(self) -> None:
         """Enters the fleet into the store and schedules what the scenario says."""
         with self._store.write() as tx:
-            tx.activate_policy(ActivePolicy(self.policy_version, self.now, "simulation"))
+            tx.activate_policy(ActivePolicy(self.policy_version, self.now, "simulation"), "")
             for site in self.scenario.sites:
                 tx.save_site(site)
             for body in self._bodies.values():

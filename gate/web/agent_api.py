@@ -90,8 +90,7 @@ class AgentApiParts:
     poll_after_s: Callable[[str], int]
     """Seconds until a machine should come again, jittered by a hash of its id."""
     timestamp_version: Callable[[], int]
-    sources: Callable[[], Sequence[Mapping[str, Any]]]
-    """``{source, kind, boot_critical}`` of each source."""
+    sources: Callable[[], Sequence[wire.SourceShape]]
     place: Callable[[Tx, Machine], tuple[str, str]]
     """(ring, make) of a machine under the active policy."""
     claim: Callable[[Tx, Gate, Machine, str, str, str, datetime], tuple[Claim, bool] | Refusal]
@@ -212,7 +211,7 @@ class AgentApi:
                 server_time=now,
                 timestamp_version=parts.timestamp_version(),
                 poll_after_s=parts.poll_after_s(machine.id),
-                sources=[wire.read(wire.SourceShape, dict(source)) for source in parts.sources()],
+                sources=parts.sources(),
             )
         )
         return machines.answer_call(tx, call, Answer(200, body.decode()), now, challenge=challenge, said=core)

@@ -2,7 +2,8 @@
 
 - GET and HEAD only; a name that the layout does not know is 404, so no path ever leaves the directory.
 - ETag and Last-Modified; ``If-None-Match`` and ``If-Modified-Since`` are answered before ``Range``.
-- Whether ``timestamp.json`` is still what a caller has is answered from memory, after one look at the file's times.
+- Whether ``timestamp.json`` is still what a caller has is answered from memory; the file's times are looked at again
+  after 50 ms. A look at each request would give up the interpreter's lock each time, which costs more than the rest.
 - Versioned files are immutable for caches; ``timestamp.json`` must be asked for again; a 404 is never cached.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
@@ -24,6 +26,7 @@ CONTENT = re.compile(rf"/content/(blobs/[0-9a-f]{{64}}|{SLUG}/[0-9a-f]{{64}}\.[0
 RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})\Z", re.ASCII)
 TIMESTAMP = "/metadata/timestamp.json"
 PART = 1 << 16
+LOOK_AGAIN_S = 0.05
 
 
 class StaticPlane:
@@ -32,7 +35,7 @@ class StaticPlane:
     def __init__(self, folder: Path, inner: Wsgi) -> None:
         self._folder = str(folder)
         self._timestamp = self._folder + TIMESTAMP
-        self._kept: tuple[tuple[int, int], str, list[tuple[str, str]]] = ((0, 0), "", [])
+        self._kept: tuple[float, str, list[tuple[str, str]]] = (-1.0, "", [])
         self._inner = inner
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
@@ -56,13 +59,13 @@ class StaticPlane:
 
     def _if_same(self, environ: dict[str, Any]) -> list[tuple[str, str]] | None:
         """The answer's headers, where the caller has this very file."""
-        try:
-            found = os.stat(self._timestamp, follow_symlinks=False)
-        except OSError:
-            return None
-        kept = self._kept
-        if (found.st_mtime_ns, found.st_size) != kept[0]:
-            kept = self._kept = ((found.st_mtime_ns, found.st_size), _tag(found), _headers(found, TIMESTAMP))
+        kept, now = self._kept, time.monotonic()
+        if now > kept[0]:
+            try:
+                found = os.stat(self._timestamp, follow_symlinks=False)
+            except OSError:
+                return None
+            kept = self._kept = (now + LOOK_AGAIN_S, _tag(found), _headers(found, TIMESTAMP))
         same = environ["HTTP_IF_NONE_MATCH"] == kept[1] and environ["REQUEST_METHOD"] in ("GET", "HEAD")
         return kept[2] if same else None
 

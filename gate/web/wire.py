@@ -214,7 +214,7 @@ class CheckInAnswer(Shape):
     server_time: Time
     timestamp_version: int
     poll_after_s: int
-    sources: list[SourceShape]
+    sources: Sequence[SourceShape]
 
 
 S = TypeVar("S", bound=Shape)

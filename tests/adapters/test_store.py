@@ -283,10 +283,35 @@ def test_every_event_is_a_leaf_of_the_tree(store: SqlStore) -> None:
 def test_one_row_says_which_policy_rules(store: SqlStore) -> None:
     with store.write() as tx:
         assert tx.active_policy() is None
-        tx.activate_policy(ActivePolicy("a" * 40, NOW, "k.lehmann"))
+        assert not tx.activate_policy(ActivePolicy("a" * 40, NOW, "k.lehmann"), "c" * 40)
+        assert tx.activate_policy(ActivePolicy("a" * 40, NOW, "k.lehmann"), "")
         tx.policy_problem("line 3")
-        tx.activate_policy(ActivePolicy("b" * 40, NOW, "k.lehmann"))
+        assert not tx.activate_policy(ActivePolicy("b" * 40, NOW, "late"), ""), "somebody else was faster"
+        assert tx.activate_policy(ActivePolicy("b" * 40, NOW, "k.lehmann"), "a" * 40)
+        assert not tx.activate_policy(ActivePolicy("c" * 40, NOW, "late"), "a" * 40), "somebody else was faster"
         assert tx.active_policy() == ActivePolicy("b" * 40, NOW, "k.lehmann")
+
+
+def test_two_processes_may_bring_the_same_new_row(store: SqlStore) -> None:
+    """On PostgreSQL the second waits for the first; neither fails."""
+    begun, faults = threading.Barrier(4), []
+
+    def bring(number: int) -> None:
+        try:
+            for name in range(20):
+                begun.wait(20)
+                with store.write() as tx:
+                    tx.set_mark(f"m{name}", NOW, number)
+        except (DBAPIError, Unavailable) as problem:
+            faults.append(problem)
+            begun.abort()
+
+    threads = [threading.Thread(target=bring, args=(number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert faults == []
 
 
 def test_a_shared_commit_keeps_the_good_and_refuses_the_bad(store: SqlStore) -> None:

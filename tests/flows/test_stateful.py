@@ -99,7 +99,7 @@ class Stores(RuleBasedStateMachine):
     @initialize()
     def fleet(self) -> None:
         def enter(tx: Any, _: Gate) -> None:
-            tx.activate_policy(ActivePolicy(self.version, self.now, "test"))
+            tx.activate_policy(ActivePolicy(self.version, self.now, "test"), "")
             for site in "abcde":
                 tx.save_site(Site(site, site, "NW", "", True))
             for name, site, role, platform, first in MACHINES:

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, Table, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import RowMapping
 from sqlalchemy.sql.elements import ColumnElement
 from sqlmodel import SQLModel
@@ -175,6 +176,17 @@ class Rows:
         return self._connection.execute(delete(of).where(*where)).rowcount
 
     def _upsert(self, into: Table, key: Mapping[str, Any], **values: Any) -> None:
-        where = [into.c[name] == value for name, value in key.items()]
-        if self._update(into, where, **values) == 0:
-            self._insert(into, **key, **values)
+        """One statement, so that two processes that bring the same new row are one after the other."""
+        statement = self._insertion(into).values(**key, **values)
+        self._connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=values))
+
+    def _insert_new(self, into: Table, key: Mapping[str, Any], **values: Any) -> bool:
+        """Whether the row was new; where there is one with this key, nothing is changed."""
+        columns = [into.c[name] for name in key]
+        statement = self._insertion(into).values(**key, **values).on_conflict_do_nothing(index_elements=list(key))
+        return self._connection.execute(statement.returning(*columns)).first() is not None
+
+    def _insertion(self, into: Table) -> Any:
+        self.writes += 1
+        dialect = sqlite if self._raw.dialect.name == "sqlite" else postgresql
+        return dialect.insert(into)

@@ -144,15 +144,11 @@ class FactsTx(Rows):
         row = self._one(ACTIVE, ACTIVE.c.id == 1)
         return ActivePolicy(row["commit"], row["activated_at"], row["activated_by"], row["problem"]) if row else None
 
-    def activate_policy(self, row: ActivePolicy) -> None:
-        self._upsert(
-            ACTIVE,
-            {"id": 1},
-            commit=row.commit,
-            activated_at=row.activated_at,
-            activated_by=row.activated_by,
-            problem=row.problem,
-        )
+    def activate_policy(self, row: ActivePolicy, before: str) -> bool:
+        values = {name: getattr(row, name) for name in ActivePolicy.__slots__}
+        if before:
+            return self._update(ACTIVE, [ACTIVE.c.id == 1, ACTIVE.c.commit == before], **values) == 1
+        return self._insert_new(ACTIVE, {"id": 1}, **values)
 
     def policy_problem(self, problem: str) -> None:
         self._update(ACTIVE, [ACTIVE.c.id == 1], problem=problem)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import delete, exists, or_, select
-from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, table
@@ -39,14 +38,7 @@ class RetentionTx(Rows):
         due = [MARKS.c.name == name, or_(MARKS.c.at <= now - every, MARKS.c.at > now + every)]
         if self._update(MARKS, due, at=now) == 1:
             return True
-        if self._one(MARKS, MARKS.c.name == name) is not None:
-            return False
-        try:
-            with self.savepoint():
-                self._insert(MARKS, name=name, at=now, number=0)
-        except IntegrityError:
-            return False
-        return True
+        return self._insert_new(MARKS, {"name": name}, at=now, number=0)
 
     def old_claims(self, before: datetime, limit: int) -> list[Claim]:
         in_hand = exists().where(MACHINES.c.id == CLAIMS.c.machine, MACHINES.c.claim == CLAIMS.c.id)
