@@ -63,9 +63,15 @@ defaults: {stay_up: 0s, checkin: 2s, lease: 2m, deadline: 2m}
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the kernel gives to whoever calls: a server that was killed must find its own again."""
+    while True:
+        port = random.SystemRandom().randrange(15_000, 32_000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def await_answer(port: int, path: str = "/healthz") -> None:

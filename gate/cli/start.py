@@ -131,7 +131,13 @@ def serve(settings: Path, role: str, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=20,
     )
-    server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
+    try:
+        server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
+    except RuntimeError as problem:
+        if "os error" not in str(problem):
+            raise
+        said = str(problem).splitlines()[0]
+        raise OperatorError("cannot_listen", f"cannot listen on {found.bind}:{found.port}: {said}") from problem
 
 
 def _reachable(found: Settings) -> None:

@@ -40,6 +40,7 @@ from gate.ports import WebSession
 from gate.web.auth import cookie_name
 from tests.bench import fleet
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
+from tests.load import free_port
 
 HERE = Path(__file__).parent
 IN_FLIGHT = 64
@@ -63,12 +64,6 @@ def say(what: str, measured: str, limit: str = "", goal: str = "", met: bool | N
     LINES.append(Line(what, measured, limit, goal, met))
     mark = {True: "met   ", False: "MISSED", None: "      "}[met]
     print(f"{mark} {what}: {measured}" + (f"; limit {limit}" if limit else ""), flush=True)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,7 +20,7 @@ from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
 from gate.cli.main import main
-from tests.docs.test_readme_walk import free_port
+from tests.load import free_port
 
 
 def gate(*words: str, settings: Path | None = None) -> Result:
@@ -303,3 +304,13 @@ def test_a_gate_that_is_killed_leaves_no_process_and_starts_again(made: Path, ru
     assert second.gone()
     assert "Traceback" not in second.log.read_text()
     assert gate("doctor", settings=made).exit_code == 0
+
+
+def test_a_port_that_is_taken_is_said_in_a_sentence(made: Path, running: Callable[..., Running]) -> None:
+    port = free_port()
+    made.write_text(re.sub(r"(?m)^port = .*$", f"port = {port}", made.read_text()))
+    with socket.create_server(("127.0.0.1", port)):
+        late = running("serve", "--settings", str(made))
+        assert late.process.wait(60) == 1
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in late.log.read_text()
+    assert "Traceback" not in late.log.read_text()
