@@ -32,6 +32,7 @@ RESOLVED = {
     ClaimState.SILENT,
     ClaimState.RELAPSED,
 }
+FULL_S = 120
 NOWHERE = Standing(None, None, None, None, False)
 
 
@@ -81,7 +82,8 @@ def claim(
     sole_after = min(at_least, stratum.plural) if stratum else 0
     kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after))
     if kind is not None:
-        return Refusal(kind, REFUSALS[kind], 120, f"{ask.ring_path}.at_most")
+        retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
+        return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
     return new, True
 
 

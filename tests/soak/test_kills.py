@@ -46,6 +46,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
     agents = RealAgents(tmp_path, opened, port, AGENTS)
     threads = [threading.Thread(target=client.run, daemon=True) for client in clients]
     releases = kills = 0
+    WANTED.clear()
     try:
         reader.start()
         for number in range(AGENTS):
@@ -74,11 +75,17 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
             agent = dice.randrange(AGENTS)
             agents.kill(agent)
             agents.start(agent)
+        releases += 1
+        WANTED["calm"] = "yes"
+        drop_release(tmp_path, releases)
         last = f"release {releases}"
         until = time.monotonic() + 120
         while time.monotonic() < until and any(agents.content(number) != last for number in range(AGENTS)):
             WANTED["release"] = newest(opened)
             time.sleep(0.2)
+        for number in range(AGENTS):
+            if agents.content(number) != last:
+                agents.abort(number)
         stop.set()
         for thread in threads:
             thread.join(90)

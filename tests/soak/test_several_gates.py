@@ -72,6 +72,7 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
             client.port = front
         agents = RealAgents(tmp_path, opened, front, 2)
         releases, kills = 0, Counter[str]()
+        WANTED.clear()
         try:
             reader.start()
             for number in agents.machines:
@@ -90,12 +91,18 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
                     served.kill(name)
                     served.start(name)
                     kills[name.partition("-")[0]] += 1
+            releases += 1
+            WANTED["calm"] = "yes"
+            drop_release(tmp_path, releases)
             last = f"release {releases}"
             until = time.monotonic() + 120
             while time.monotonic() < until and any(agents.content(number) != last for number in agents.machines):
                 WANTED["release"] = newest(opened)
                 time.sleep(0.2)
             time.sleep(3)
+            for number in list(agents.machines):
+                if agents.content(number) != last:
+                    agents.abort(number)
             stop.set()
             for thread in threads:
                 thread.join(90)
@@ -120,8 +127,8 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
             for one in tx.decisions(rollout.id, 1000)
             if one.verdict == "OPEN"
         ]
-    waits = sorted((reader.seen[one.id] - one.at).total_seconds() for one in opens if one.id in reader.seen)
-    assert len(waits) > 4
+    waits = sorted((reader.seen[str(one.id)] - one.at).total_seconds() for one in opens if str(one.id) in reader.seen)
+    assert len(waits) > 4, (sorted(reader.seen)[-20:], [one.id for one in opens][:20], reader.refreshed)
     print(
         f"{dict(kills)} kills, {releases} releases, {sum(len(c.told) for c in clients)} answers,"
         f" {sum(c.lost for c in clients)} calls repeated, {len(waits)} approvals published after"
