@@ -15,7 +15,7 @@ from typing import Any
 from alembic import command
 from alembic.config import Config
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
@@ -29,6 +29,10 @@ BUSY_MS = 10_000
 
 
 COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
+READ_ONLY = "25006"  # PostgreSQL: the server that we speak to has become a standby
+LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+        "tcp_user_timeout": 15_000}  # fmt: skip
+"""How soon a server that says nothing is given up, in seconds and milliseconds; the URL may say otherwise."""
 
 
 class SqlTx(SpeakersTx, FactsTx, PeopleTx, RetentionTx):
@@ -109,7 +113,9 @@ def _translated() -> Iterator[None]:
 
 
 def _engine(url: str, durable: bool) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30)
+    engine = create_engine(
+        url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30, connect_args=_connect_args(url)
+    )
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -128,4 +134,17 @@ def _engine(url: str, durable: bool) -> Engine:
             writes = connection.get_execution_options().get("gate_write")
             connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
+    else:
+
+        @event.listens_for(engine, "handle_error")
+        def failed(context: ExceptionContext) -> None:
+            if getattr(context.original_exception, "sqlstate", "") == READ_ONLY:
+                context.is_disconnect = True
+
     return engine
+
+
+def _connect_args(url: str) -> dict[str, int]:
+    return (
+        {} if url.startswith("sqlite") else {name: at for name, at in LINE.items() if name not in make_url(url).query}
+    )
