@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -38,6 +40,30 @@ def fill(disk: Path) -> None:
     with (disk / "filler").open("ab", buffering=0) as file, contextlib.suppress(OSError):
         while file.write(b"x"):
             pass
+
+
+MANY = """
+import sys
+from gate.adapters.metrics import Metrics
+counts = Metrics()
+print("ready", flush=True)
+sys.stdin.readline()
+for number in range(100):
+    counts.call(f"/v1/{number}", 503, "unavailable", 0.1)
+    counts.work("source", f"failed{number}", 0.1)
+print("counted")
+"""
+
+
+def test_counting_goes_on_where_a_full_disk_would_end_a_process(small_disk: Path) -> None:
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(small_disk)}
+    words = [sys.executable, "-c", MANY]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "ready\n"
+        fill(small_disk)
+        said, _ = child.communicate("\n", timeout=30)
+    assert (child.returncode, said) == (0, "counted\n")
 
 
 def test_a_full_disk_is_said_and_nothing_is_half_written(small_disk: Path, tmp_path: Path) -> None:
