@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.bootstrap import Opened
-from tests.load import WANTED, Client, Reader, Served, await_answer, free_port, newest, prepare
+from tests.load import WANTED, Client, Reader, Served, await_answer, compare, free_port, newest, prepare
 
 Answered = tuple[int, dict[str, Any], Message]
 
@@ -115,10 +115,10 @@ class Crowd:
 
 
 @contextmanager
-def crowd(folder: Path, url: str = "", count: int = 12, environment: Mapping[str, str] | None = None) -> Iterator[Crowd]:
-    """A crowd at work; afterwards everything that must hold after any fault has been looked at but the comparison."""
+def crowd(folder: Path, least: int, url: str = "", environment: Mapping[str, str] | None = None) -> Iterator[Crowd]:
+    """A crowd at work; afterwards everything that must hold after any fault has been looked at. ``least``: claims."""
     WANTED.clear()
-    made = Crowd(folder, url, count, environment)
+    made = Crowd(folder, url, 12, environment)
     try:
         made.start()
         yield made
@@ -127,9 +127,10 @@ def crowd(folder: Path, url: str = "", count: int = 12, environment: Mapping[str
         made.stop.set()
         made.reader.stop.set()
         made.served.end()
-        made.opened.close()
     logs = made.served.logs()
     assert [fault for client in made.clients for fault in client.faults] == [], logs[-4000:]
     assert made.reader.faults == []
     assert made.reader.refreshed > 10
     assert "Traceback" not in logs, logs[logs.find("Traceback") - 500 :][:6000]
+    compare(made.opened, made.clients, least)
+    made.opened.close()
