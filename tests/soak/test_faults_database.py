@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import signal
@@ -11,11 +12,13 @@ import tempfile
 import time
 import warnings
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
 import pytest
 
+from gate.adapters.store.sql import SqlStore
 from tests.conftest import missing
 from tests.faults import Crowd, crowd, get, until
 from tests.load import drop_release, free_port
@@ -144,3 +147,35 @@ def test_the_second_server_of_the_address_takes_over(cluster: Cluster, tmp_path:
             one.execute("ALTER SYSTEM SET synchronous_standby_names = ''")
             one.execute("SELECT pg_promote(true, 30)")
         goes_on(made, 1)
+
+
+def without_a_pause(address: str) -> None:
+    store = SqlStore(address)
+    while True:
+        with store.write() as tx:
+            for number in range(20):
+                tx.set_mark("busy", datetime.now(UTC), number)
+
+
+def test_a_writer_without_a_pause_keeps_nobody_out(tmp_path: Path) -> None:
+    """A halt must not wait until a busy morning is over."""
+    address = f"sqlite:///{tmp_path / 'gate.db'}"
+    store = SqlStore(address)
+    store.upgrade()
+    busy = multiprocessing.get_context("spawn").Process(target=without_a_pause, args=(address,), daemon=True)
+    busy.start()
+    until(lambda: mark(store, "busy"), "it never wrote")
+    began = time.monotonic()
+    for _ in range(60):
+        with store.write() as tx:
+            tx.set_mark("other", datetime.now(UTC))
+    waited = time.monotonic() - began
+    busy.kill()
+    busy.join()
+    store.close()
+    assert waited < 15, f"{waited:.1f} s for 60 writes"
+
+
+def mark(store: SqlStore, name: str) -> bool:
+    with store.read() as tx:
+        return tx.mark(name).at is not None

@@ -1,14 +1,17 @@
 """The store on SQLite and PostgreSQL from the same code.
 
-- SQLite: WAL, synchronous=FULL, foreign keys; a writing transaction takes the write lock at its start.
+- SQLite: WAL, synchronous=FULL, foreign keys; a writing transaction takes the write lock at its start, in its turn.
 - PostgreSQL: READ COMMITTED; correctness rests on conditional statements and their row counts.
 - A database that cannot be reached, is locked too long or has no room is ``Unavailable``, never a half-written act.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +135,11 @@ def _engine(url: str, durable: bool) -> Engine:
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:
             writes = connection.get_execution_options().get("gate_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if not writes:
+                connection.exec_driver_sql("BEGIN")
+                return
+            with _turn(engine.url.database if durable else None):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     else:
 
@@ -142,6 +149,32 @@ def _engine(url: str, durable: bool) -> Engine:
                 context.is_disconnect = True
 
     return engine
+
+
+@contextmanager
+def _turn(database: str | None) -> Iterator[None]:
+    """Writers of an SQLite file begin one after another. SQLite itself lets them look again every tenth of a second:
+    who commits without a pause would keep all others out, the brake too. A courtesy: without it one still begins."""
+    handle = -1
+    with suppress(OSError):
+        if database:
+            handle = os.open(f"{database}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            end = time.monotonic() + BUSY_MS / 1000
+            while not _locked(handle) and time.monotonic() < end:
+                time.sleep(0.001)
+    try:
+        yield
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _connect_args(url: str) -> dict[str, int]:
