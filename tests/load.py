@@ -338,7 +338,7 @@ class Reader(threading.Thread):
             time.sleep(0.01)
 
 
-def prepare(folder: Path, url: str, clients: list[Client], port: int) -> Opened:
+def prepare(folder: Path, url: str, clients: list[Client], port: int, policy: str = POLICY) -> Opened:
     drop = folder / "drop"
     drop.mkdir()
     wishes = Wishes(
@@ -346,7 +346,7 @@ def prepare(folder: Path, url: str, clients: list[Client], port: int) -> Opened:
     )
     now = datetime.now(UTC)
     opened = open_gate(init(folder / "gate", wishes, now).settings)
-    opened.policies.commit(POLICY, opened.policies.head(), "anna", "two rings", now)
+    opened.policies.commit(policy, opened.policies.head(), "anna", "two rings", now)
     with opened.store.write() as tx:
         for site in range(MACHINES // 2):
             tx.save_site(Site(f"s{site}", f"Site {site}", "NW", "Mo-Su 00:00-24:00", True))
