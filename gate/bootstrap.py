@@ -8,6 +8,7 @@ import os
 import platform
 import re
 import secrets
+import tempfile
 import threading
 import time
 import zlib
@@ -51,6 +52,7 @@ from gate.worker import MARK, Worker, WorkerParts
 
 SHIPPED = "gate.sim"
 LEAVES = 1000
+ROOM = 1 << 20
 TICK_LATE = timedelta(seconds=60)
 
 
@@ -466,8 +468,19 @@ def ready(opened: Opened) -> Found:
     _look(found, "database", lambda: _active_commit(opened))
     _look(found, "keys", lambda: f"{len(keys.load_signers(opened.settings.keys)) + 1} are readable")
     _look(found, "policy repository", lambda: f"head {opened.policies.head()[:12]}")
+    _look(found, "disk", lambda: _room(opened))
     _look(found, "worker", lambda: _last_tick(opened))
     return found
+
+
+def _room(opened: Opened) -> str:
+    """Reserved, not reckoned: a quota does not show in what a file system says of itself."""
+    try:
+        with tempfile.TemporaryFile(dir=opened.settings.data) as file:
+            os.posix_fallocate(file.fileno(), 0, ROOM)
+    except OSError as problem:
+        raise OperatorError("disk_full", f"no room in {opened.settings.data}: {problem.strerror}") from problem
+    return "has room"
 
 
 def _active_commit(opened: Opened) -> str:
@@ -507,6 +520,7 @@ def check(opened: Opened) -> Found:
     one("database", lambda: _database(opened))
     one("keys", lambda: f"all keys are here: {len(keys.load_signers(opened.settings.keys)) + 1}")
     one("policy repository", lambda: f"head {opened.policies.head()[:12]}")
+    one("disk", lambda: _room(opened))
     one("active policy", lambda: _active(opened))
     one("read plane", lambda: f"timestamp {opened.publisher.timestamp_version()}")
     policy = opened.rules.policy() if all(good for _, good, _ in found) else None

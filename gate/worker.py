@@ -146,8 +146,8 @@ class Worker:
         try:
             with self._parts.store.read() as tx:
                 return [rollout.id for rollout in tx.rollouts(states=(RolloutState.RUNNING,))]
-        except GateError:
-            log.exception("the store does not answer")
+        except GateError as problem:
+            log.error("decisions: %s", problem)
             return []
 
     def _advance(self, rollout_id: str, now: datetime) -> None:

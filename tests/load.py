@@ -130,9 +130,7 @@ class Client:
 
     def call(self, path: str, kind: str, **said: Any) -> Told:
         """One call, repeated with the same bytes until it is answered with something that is not `unavailable`."""
-        self.seq += 1
-        head = {"aud": "soak", "machine": self.machine, "seq": self.seq, "challenge": self.challenge}
-        body = seal(self.key, f"application/vnd.gate.{kind}+json", json.dumps(head | said).encode())
+        body = self.sealed(kind, **said)
         while True:
             try:
                 if self.line is None:
@@ -152,6 +150,17 @@ class Client:
             told = Told(kind, self.seq, answer.status, payload_of(found) if "payload" in found else found)
             self.told.append(told)
             return told
+
+    def sealed(self, kind: str, **said: Any) -> bytes:
+        """The bytes of the next call."""
+        self.seq += 1
+        head = {"aud": "soak", "machine": self.machine, "seq": self.seq, "challenge": self.challenge}
+        return seal(self.key, f"application/vnd.gate.{kind}+json", json.dumps(head | said).encode())
+
+    def sealed_checkin(self) -> bytes:
+        """The bytes of a check-in."""
+        return self.sealed("checkin", client_nonce=f"n{self.seq + 1}", boot_id="b1", uptime_s=100, timestamp_version=1,
+                           installed=self.installed, facts={}, events=[])  # fmt: skip
 
     def hang_up(self) -> None:
         if self.line is not None:
@@ -347,7 +356,7 @@ class Reader(threading.Thread):
             time.sleep(0.01)
 
 
-def prepare(folder: Path, url: str, clients: list[Client], port: int) -> Opened:
+def prepare(folder: Path, url: str, clients: list[Client], port: int, policy: str = POLICY) -> Opened:
     drop = folder / "drop"
     drop.mkdir()
     wishes = Wishes(
@@ -355,7 +364,7 @@ def prepare(folder: Path, url: str, clients: list[Client], port: int) -> Opened:
     )
     now = datetime.now(UTC)
     opened = open_gate(init(folder / "gate", wishes, now).settings)
-    opened.policies.commit(POLICY, opened.policies.head(), "anna", "two rings", now)
+    opened.policies.commit(policy, opened.policies.head(), "anna", "two rings", now)
     with opened.store.write() as tx:
         for site in range(MACHINES // 2):
             tx.save_site(Site(f"s{site}", f"Site {site}", "NW", "Mo-Su 00:00-24:00", True))

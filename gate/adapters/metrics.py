@@ -13,7 +13,10 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gate.core.errors import OperatorError
+
 FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+ROOM = 1 << 19
 
 
 def prepare(folder: Path) -> None:
@@ -33,6 +36,8 @@ class Metrics:
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Histogram
 
+        if FOLDER in os.environ:
+            _reserve(Path(os.environ[FOLDER]))
         none = CollectorRegistry()  # what is shown is gathered from the files of all processes
         seconds = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
         self._calls = Counter("gate_calls", "Calls of the write plane", ["path", "status", "kind"], registry=none)
@@ -53,6 +58,21 @@ class Metrics:
         """The worker did, or failed at, a piece of work."""
         self._work.labels(work, outcome).inc()
         self._work_seconds.labels(work).observe(seconds)
+
+
+def _reserve(folder: Path) -> None:
+    """This process's files, with their room: they are mapped into memory, and a process that writes where a full disk
+    has no room for it is ended by the kernel.
+
+    Raises:
+        OperatorError: there is no room now.
+    """
+    for kind in ("counter", "histogram"):
+        try:
+            with (folder / f"{kind}_{os.getpid()}.db").open("ab") as file:
+                os.posix_fallocate(file.fileno(), 0, ROOM)
+        except OSError as problem:
+            raise OperatorError("disk_full", f"no room in {folder}: {problem.strerror}") from problem
 
 
 def render(figures: Mapping[str, float]) -> bytes:

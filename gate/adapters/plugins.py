@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from gate.core.errors import SourceError
+from gate.core.errors import OperatorError, SourceError
 from gate.hookspecs import Announced, Candidate, Discovered, Fetched, Source, SourceInfo, Verification
 
 ANSWER = 8 * 1024 * 1024
@@ -79,9 +79,8 @@ class ChildPlugins:
         Raises:
             SourceError: also where the plugin says something else than what it wrote.
         """
-        into = self._folder(source.name) / "fetched"
-        shutil.rmtree(into, ignore_errors=True)
-        into.mkdir()
+        shutil.rmtree(self._spool / source.name / "fetched", ignore_errors=True)
+        into = self._folder(source.name, "fetched")
         arguments = {
             "source": dataclasses.asdict(source),
             "candidate": dataclasses.asdict(candidate),
@@ -129,9 +128,12 @@ class ChildPlugins:
         with contextlib.suppress(OSError):
             self._spool.rmdir()
 
-    def _folder(self, name: str) -> Path:
-        folder = self._spool / name
-        folder.mkdir(parents=True, exist_ok=True)
+    def _folder(self, *names: str) -> Path:
+        folder = self._spool.joinpath(*names)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise OperatorError("no_spool", f"{folder} cannot be made: {problem.strerror}") from problem
         return folder
 
     def _call(

@@ -7,7 +7,8 @@
 - One publisher at a time (a lock file). The versions live in the published directory, since that is what clients
   hold us to.
 - A role is never dropped from the snapshot: a ring that left the policy is emptied.
-- A new timestamp file is at least a second younger than the one before: file servers build ETags from that.
+- A new timestamp file is at least a second younger than the one before: file servers build ETags from that. Its
+  ``issued_at`` never goes back, whatever this machine's clock does: agents would refuse it.
 
 Layout and roles: the agent protocol, "Read plane"; format: TUF specification 1.0.
 """
@@ -240,8 +241,10 @@ class TufPublisher:
     def _write_timestamp(self, snapshot: Metadata[Snapshot], wanted: Wanted, now: datetime) -> Metadata[Timestamp]:
         path = self._metadata / "timestamp.json"
         before = path.stat().st_mtime if path.exists() else 0.0
-        version = Metadata.from_file(str(path)).signed.version + 1 if before else 1
-        extra = {"audit_size": wanted.audit_size, "audit_root": wanted.audit_root, "issued_at": _wire(now)}
+        old = Metadata[Timestamp].from_file(str(path)).signed if before else None
+        version = old.version + 1 if old else 1
+        issued_at = max(_wire(now), old.unrecognized_fields["issued_at"] if old else "")
+        extra = {"audit_size": wanted.audit_size, "audit_root": wanted.audit_root, "issued_at": issued_at}
         stamp = Timestamp(
             version=version,
             expires=_expires("timestamp", now),

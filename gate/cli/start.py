@@ -7,6 +7,7 @@ import ctypes
 import gc
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -17,7 +18,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import click
-from granian.constants import Interfaces
+from granian.constants import HTTPModes, Interfaces
+from granian.http import HTTP1Settings
 from granian.log import LogLevels
 from granian.server import Server
 
@@ -32,6 +34,10 @@ from gate.web.agent_api import Wsgi
 
 PR_SET_PDEATHSIG = 1
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+LINES = 50_000  # connections of one process, as far as it may open so many files
+SPARE_FILES = 1000
+HEADERS = HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024)
+"""A line that does not bring whole headers in ten seconds is cut; so is one that says nothing."""
 
 
 def _asked(text: str, default: str) -> str:
@@ -125,8 +131,11 @@ def serve(settings: Path, role: str, workers: int) -> None:
         port=found.port,
         interface=Interfaces.WSGI,
         workers=workers,
+        http=HTTPModes.http1,
+        http1_settings=HEADERS,
         blocking_threads=64,
-        backlog=2048,
+        backlog=4096,
+        backpressure=_most_lines(),
         log_level=LogLevels.error,
         respawn_failed_workers=True,
         workers_kill_timeout=20,
@@ -138,6 +147,13 @@ def serve(settings: Path, role: str, workers: int) -> None:
             raise
         said = str(problem).splitlines()[0]
         raise OperatorError("cannot_listen", f"cannot listen on {found.bind}:{found.port}: {said}") from problem
+
+
+def _most_lines() -> int:
+    """As many as files may be open, after asking for as many as allowed: else slow callers keep all others out."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    return LINES if most == resource.RLIM_INFINITY else max(min(LINES, most - SPARE_FILES), 128)
 
 
 def _reachable(found: Settings) -> None:

@@ -1,21 +1,24 @@
 """The store on SQLite and PostgreSQL from the same code.
 
-- SQLite: WAL, synchronous=FULL, foreign keys; a writing transaction takes the write lock at its start.
+- SQLite: WAL, synchronous=FULL, foreign keys; a writing transaction takes the write lock at its start, in its turn.
 - PostgreSQL: READ COMMITTED; correctness rests on conditional statements and their row counts.
 - A database that cannot be reached, is locked too long or has no room is ``Unavailable``, never a half-written act.
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from alembic import command
 from alembic.config import Config
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
@@ -29,6 +32,10 @@ BUSY_MS = 10_000
 
 
 COLLISIONS = ("40001", "40P01")  # PostgreSQL: serialization failure, deadlock detected
+READ_ONLY = "25006"  # PostgreSQL: the server that we speak to has become a standby
+LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3,
+        "tcp_user_timeout": 15_000}  # fmt: skip
+"""How soon a server that says nothing is given up, in seconds and milliseconds; the URL may say otherwise."""
 
 
 class SqlTx(SpeakersTx, FactsTx, PeopleTx, RetentionTx):
@@ -109,7 +116,9 @@ def _translated() -> Iterator[None]:
 
 
 def _engine(url: str, durable: bool) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30)
+    engine = create_engine(
+        url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30, connect_args=_connect_args(url)
+    )
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
@@ -126,6 +135,49 @@ def _engine(url: str, durable: bool) -> Engine:
         @event.listens_for(engine, "begin")
         def begun(connection: Connection) -> None:
             writes = connection.get_execution_options().get("gate_write")
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+            if not writes:
+                connection.exec_driver_sql("BEGIN")
+                return
+            with _turn(engine.url.database if durable else None):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    else:
+
+        @event.listens_for(engine, "handle_error")
+        def failed(context: ExceptionContext) -> None:
+            if getattr(context.original_exception, "sqlstate", "") == READ_ONLY:
+                context.is_disconnect = True
 
     return engine
+
+
+@contextmanager
+def _turn(database: str | None) -> Iterator[None]:
+    """Writers of an SQLite file begin one after another. SQLite itself lets them look again every tenth of a second:
+    who commits without a pause would keep all others out, the brake too. A courtesy: without it one still begins."""
+    handle = -1
+    with suppress(OSError):
+        if database:
+            handle = os.open(f"{database}.turn", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            end = time.monotonic() + BUSY_MS / 1000
+            while not _locked(handle) and time.monotonic() < end:
+                time.sleep(0.001)
+    try:
+        yield
+    finally:
+        if handle >= 0:
+            os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _connect_args(url: str) -> dict[str, int]:
+    return (
+        {} if url.startswith("sqlite") else {name: at for name, at in LINE.items() if name not in make_url(url).query}
+    )
