@@ -30,6 +30,7 @@ from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
 from gate.adapters.policy_git import GitPolicies
+from gate.adapters.policy_yaml import load as load_yaml
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
@@ -112,15 +113,30 @@ def read_scenario(file: Path, seed: int | None = None) -> scenario.Scenario:
     """
     shipped = resources.files(SHIPPED) / "scenarios" / f"{file.name.removesuffix('.yaml')}.yaml"
     if file.is_file():
-        text = file.read_text(encoding="utf-8")
+        try:
+            text = file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as problem:
+            raise Malformed("bad_field", f"{file} cannot be read: {problem}") from problem
     elif len(file.parts) == 1 and shipped.is_file():
         text = shipped.read_text(encoding="utf-8")
     else:
         raise NotFound(f"there is no scenario {file}")
+    return scenario_of(text, file.name, seed)
+
+
+def scenario_of(text: str, name: str, seed: int | None = None) -> scenario.Scenario:
+    """A scenario from YAML text.
+
+    Raises:
+        Malformed: not YAML as it is read here (no aliases, no tags, bounded), or not a scenario.
+    """
+    problems = load_yaml(text, name)
+    if isinstance(problems, list):
+        raise Malformed("bad_field", "; ".join(str(problem) for problem in problems[:20]))
     try:
         node: Any = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as problem:
-        raise Malformed("bad_field", f"{file} is not YAML: {str(problem).splitlines()[0]}") from problem
+    except (YAMLError, ValueError, OverflowError) as problem:
+        raise Malformed("bad_field", f"{name} is not YAML: {str(problem).splitlines()[0]}") from problem
     if isinstance(node, dict) and seed is not None:
         node["seed"] = seed
     return scenario.parse(node)

@@ -19,6 +19,10 @@ from typing import Any
 from gate.core.errors import OperatorError
 
 
+TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token"}
+LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """Everything that ``gate.toml`` may say."""
@@ -95,7 +99,9 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
         raise OperatorError("no_settings", f"there is no {path}; `gate init` makes one") from problem
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
+    except RecursionError as problem:
+        raise OperatorError("bad_settings", f"{path}: nested too deeply") from problem
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
     known = {one.name for one in fields(Settings)}
     for name in known:
@@ -111,22 +117,32 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     if missing:
         raise OperatorError("bad_settings", f"{path}: {', '.join(missing)} missing")
     try:
+        for name in TEXTS & found.keys():
+            if not isinstance(found[name], str):
+                raise ValueError(f"{name} is not a text in quotes")
         found["data"] = (path.parent / found["data"]).resolve()
         found["database"] = _database(path, str(found["database"]))
         found["port"] = int(found.get("port", 8400))
         found["tick_s"] = float(found.get("tick_s", 1.0))
         found["source_s"] = float(found.get("source_s", 30.0))
         found["keep_days"] = int(found.get("keep_days", 400))
-        if found["keep_days"] < 0:
-            raise ValueError("keep_days is 0 or more")
+        for name, least, most in LIMITS:
+            if not least <= found[name] <= most:
+                raise ValueError(f"{name} is from {least} to {most}")
         if found.setdefault("log", "text") not in ("text", "json"):
             raise ValueError("log is text or json")
-        found["proxies"] = tuple(map(str, found.get("proxies", ())))
-        found["plugin_folders"] = tuple(map(str, found.get("plugin_folders", ())))
+        found["proxies"] = _list("proxies", found.get("proxies", []))
+        found["plugin_folders"] = _list("plugin_folders", found.get("plugin_folders", []))
         found["sources"] = _sources(path, found.get("sources", {}))
-    except (TypeError, ValueError) as problem:
+    except (TypeError, ValueError, OverflowError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
     return Settings(**found)
+
+
+def _list(name: str, found: Any) -> tuple[str, ...]:
+    if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
+        raise ValueError(f"{name} is not a list of texts")
+    return tuple(found)
 
 
 def _sources(path: Path, found: Any) -> dict[str, dict[str, str]]:

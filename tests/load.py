@@ -404,9 +404,6 @@ def compare(opened: Opened, clients: list[Client], least: int) -> None:
             events += page
             before = page[-1].index
         sessions = {client.machine: tx.session(client.machine) for client in clients}
-        rings = {one.id: tx.rings(one.id) for one in rollouts}
-        budgets = {one.id: tx.budgets(one.id) for one in rollouts}
-        strata = {one.id: tx.strata(one.id) for one in rollouts}
         decisions = {one.id: tx.decisions(one.id, 1000) for one in rollouts}
     told: Counter[str] = Counter()
     for client in clients:
@@ -432,22 +429,7 @@ def compare(opened: Opened, clients: list[Client], least: int) -> None:
         (one.body["claim"], step_of(client, one)) for client in clients for one in client.told if one.kind == "report"
     )
     assert reports == acknowledged, "every acknowledged report is there exactly once"
-    for rollout in rollouts:
-        mine = [claim for claim in claims.values() if claim.rollout == rollout.id]
-        assert len({claim.machine for claim in mine if claim.state in HOLDS_SLOT}) == sum(
-            claim.state in HOLDS_SLOT for claim in mine
-        )
-        for ring in rings[rollout.id]:
-            assert ring.in_flight == sum(c.state in HOLDS_SLOT for c in mine if c.ring == ring.ring)
-        for budget in budgets[rollout.id]:
-            his = [claim for claim in mine if budget.make in (claim.make, FLEET)]
-            assert budget.in_flight == sum(claim.state in HOLDS_SLOT for claim in his)
-            assert budget.healthy == sum(counts(claim).healthy for claim in his)
-            assert budget.failed == sum(counts(claim).bad for claim in his)
-        for stratum in strata[rollout.id]:
-            his = [claim for claim in mine if (claim.ring, claim.make) == (stratum.ring, stratum.make)]
-            assert stratum.exposed == sum(counts(claim).exposed for claim in his)
-            assert stratum.healthy == sum(counts(claim).healthy for claim in his)
+    recount(opened)
     assert len(claims) >= least, "there was work to lose"
     opened_twice = Counter(
         (one.rollout, one.ring, make)
@@ -462,6 +444,30 @@ def compare(opened: Opened, clients: list[Client], least: int) -> None:
     version = opened.publisher.timestamp_version()
     worker.publish(datetime.now(UTC) + timedelta(seconds=2))
     assert opened.publisher.timestamp_version() == version, "what is published is what was decided"
+
+
+def recount(opened: Opened) -> None:
+    """Every counter of every rollout is what its claims come to."""
+    with opened.store.read() as tx:
+        found = [
+            (tx.claims(one.id, limit=100_000), tx.rings(one.id), tx.budgets(one.id), tx.strata(one.id))
+            for one in tx.rollouts(limit=1000)
+        ]
+    for mine, rings, budgets, strata in found:
+        assert len({claim.machine for claim in mine if claim.state in HOLDS_SLOT}) == sum(
+            claim.state in HOLDS_SLOT for claim in mine
+        )
+        for ring in rings:
+            assert ring.in_flight == sum(c.state in HOLDS_SLOT for c in mine if c.ring == ring.ring)
+        for budget in budgets:
+            his = [claim for claim in mine if budget.make in (claim.make, FLEET)]
+            assert budget.in_flight == sum(claim.state in HOLDS_SLOT for claim in his)
+            assert budget.healthy == sum(counts(claim).healthy for claim in his)
+            assert budget.failed == sum(counts(claim).bad for claim in his)
+        for stratum in strata:
+            his = [claim for claim in mine if (claim.ring, claim.make) == (stratum.ring, stratum.make)]
+            assert stratum.exposed == sum(counts(claim).exposed for claim in his)
+            assert stratum.healthy == sum(counts(claim).healthy for claim in his)
 
 
 def step_of(client: Client, told: Told) -> str:

@@ -33,6 +33,7 @@ RULE_END = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*\Z)')  # not inside a comment
 COMMENT = re.compile(r'"[^"]*"')
 ALWAYS = "24/7"
 MARGIN = timedelta(days=2)
+LONGEST = 1000
 
 
 class OpeningCalendar:
@@ -57,6 +58,10 @@ def check_hours(hours: str) -> str | None:
     """What is wrong with an opening_hours text, None when nothing is."""
     if not hours.strip():
         return "no opening hours are given"
+    if len(hours) > LONGEST:
+        return f"longer than {LONGEST} characters"
+    if re.search("[\ud800-\udfff]", hours):
+        return "half of a character stands there"
     said = COMMENT.sub("", hours)
     if re.search(r"\bSH\b", said):
         return "SH (school holidays) is not known here; write the dates"

@@ -3,19 +3,24 @@
 - The branch ``main`` is the proposal; which commit rules is a row in the store.
 - A commit is a compare-and-swap on the branch: it names the head that it was made on.
 - Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter.
+- A lock file of git that stands for seconds was left by a process that was killed: writing takes milliseconds. It goes.
 """
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from dulwich.annotate import annotate_lines
 from dulwich.errors import NotGitRepository
+from dulwich.file import FileLocked
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
@@ -25,6 +30,8 @@ from gate.core.errors import Conflict, GateError, OperatorError
 BRANCH = Ref(b"refs/heads/main")
 FILE = b"policy.yaml"
 MOST = 1024 * 1024
+LOCKED_S = 2.0
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,11 +134,11 @@ class GitPolicies:
             made.encoding = b"UTF-8"
             made.message = message.encode()
             for one in (blob, tree, made):
-                repo.object_store.add_object(one)
+                _unlocked(lambda one=one: repo.object_store.add_object(one))  # type: ignore[misc]
             if parent:
-                swapped = repo.refs.set_if_equals(BRANCH, _commit(parent), made.id)
+                swapped = _unlocked(lambda: repo.refs.set_if_equals(BRANCH, _commit(parent), made.id))
             else:
-                swapped = repo.refs.add_if_new(BRANCH, made.id)
+                swapped = _unlocked(lambda: repo.refs.add_if_new(BRANCH, made.id))
             if not swapped:
                 raise Conflict("moved", "somebody else has changed the policy in the meantime")
             return str(made.id.decode())
@@ -184,6 +191,21 @@ class GitPolicies:
             raise OperatorError("policy_repository", f"{self._path}: {problem}") from problem
         finally:
             repo.close()
+
+
+def _unlocked(act: Callable[[], T]) -> T:
+    """What ``act`` returns, once no lock file is in its way."""
+    until = time.monotonic() + LOCKED_S
+    while True:
+        try:
+            return act()
+        except FileLocked as problem:
+            if time.monotonic() < until:
+                time.sleep(0.05)
+                continue
+            with suppress(FileNotFoundError):
+                os.unlink(problem.lockfilename)
+            until += LOCKED_S
 
 
 def _commit(text: str) -> ObjectID:

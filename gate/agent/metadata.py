@@ -11,6 +11,7 @@ Source: TUF specification 1.0, detailed client workflow (python-tuf), and the ag
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -29,6 +30,8 @@ from gate.agent.http import Http
 MAX_TIMESTAMP = 16 * 1024
 MAX_METADATA = 5_000_000
 MAX_MANIFEST = 5_000_000
+PLAIN_NAME = re.compile(r"[^/\\\x00-\x1f\x7f\ud800-\udfff]{1,255}")
+DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +119,7 @@ class View:
                 manifest_counter=manifest.counter,
                 vendor_signature=str(custom["vendor_signature"]),
             )
-        except (KeyError, TypeError, ValueError) as problem:
+        except (KeyError, TypeError, ValueError, OverflowError) as problem:
             raise Untrusted("a catalogue entry cannot be read") from problem
         return listed, manifest
 
@@ -134,7 +137,7 @@ class View:
                 min_counter={str(source): int(least) for source, least in custom["min_counter"].items()},
             )
             return found, str(custom["response_key"])
-        except (KeyError, TypeError, ValueError, AttributeError) as problem:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as problem:
             raise Untrusted("the signed policy bundle cannot be read") from problem
 
     def override(self, ring: str, source: str) -> Override | None:
@@ -154,12 +157,7 @@ class View:
         raw = Path(path).read_bytes()
         if sha256(raw).hexdigest() != target.hashes.get("sha256"):
             raise Untrusted("a manifest is not what was signed")
-        try:
-            found = json.loads(raw)
-            artifacts = tuple((str(a["name"]), int(a["length"]), str(a["sha256"])) for a in found["artifacts"])
-            manifest = Manifest(str(found["source"]), str(found["version"]), int(found["counter"]), artifacts)
-        except (ValueError, KeyError, TypeError) as problem:
-            raise Untrusted("a manifest cannot be read") from problem
+        manifest = read_manifest(raw)
         if manifest.source != source:
             raise Untrusted("a manifest belongs to another source")
         return manifest
@@ -220,6 +218,26 @@ class _translated:
             raise Untrusted(f"the read plane is not trusted: {problem}") from problem
         if isinstance(problem, DownloadError):
             raise Unreachable(f"the read plane does not answer: {problem}") from problem
+
+
+def read_manifest(raw: bytes) -> Manifest:
+    """A release's manifest; its artifacts have plain names, so that none of them leaves its folder.
+
+    Raises:
+        Untrusted: it cannot be read, or an artifact is named by a path or measured by no digest.
+    """
+    try:
+        found = json.loads(raw)
+        artifacts = tuple((str(a["name"]), int(a["length"]), str(a["sha256"])) for a in found["artifacts"])
+        manifest = Manifest(str(found["source"]), str(found["version"]), int(found["counter"]), artifacts)
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as problem:
+        raise Untrusted("a manifest cannot be read") from problem
+    for name, length, digest in artifacts:
+        if not PLAIN_NAME.fullmatch(name) or name in (".", "..") or length < 0 or not DIGEST.fullmatch(digest):
+            raise Untrusted("a manifest lists an artifact that is none")
+    if len({name for name, *_ in artifacts}) != len(artifacts):
+        raise Untrusted("a manifest lists an artifact twice")
+    return manifest
 
 
 def moment(text: Any) -> datetime:

@@ -41,6 +41,8 @@ def load(path: Path) -> AgentSettings:
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    except RecursionError as problem:
+        raise Misuse(f"{path}: nested too deeply") from problem
     except (OSError, ValueError) as problem:
         raise Misuse(f"{path}: {problem}") from problem
     unknown = set(found) - KNOWN
@@ -54,13 +56,14 @@ def load(path: Path) -> AgentSettings:
             raise Misuse(f"{path}: sources.{name} needs plugin and folder")
         plugins[name] = options.pop("plugin")
         targets[name] = Target(name, Path(options.pop("folder")), options)
+    more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources"}})
     return AgentSettings(
         facts={"hostname": socket.gethostname()[:128], "os": platform.system().lower()[:128], **facts},
         plugins=plugins,
         targets=targets,
-        boot_id_path=Path(found.get("boot_id_path", boot.BOOT_ID)),
-        uptime_path=Path(found.get("uptime_path", boot.UPTIME)),
-        reboot=str(found.get("reboot", "")),
+        boot_id_path=Path(more.get("boot_id_path", boot.BOOT_ID)),
+        uptime_path=Path(more.get("uptime_path", boot.UPTIME)),
+        reboot=more.get("reboot", ""),
     )
 
 
@@ -90,5 +93,5 @@ def _texts(path: Path, name: str, value: Any) -> dict[str, str]:
     table = _table(path, name, value)
     for key, text in table.items():
         if not isinstance(text, str):
-            raise Misuse(f"{path}: {name}.{key} is not a text in quotes")
+            raise Misuse(f"{path}: {name + '.' if name else ''}{key} is not a text in quotes")
     return dict(table)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import secrets
+from collections import Counter
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -12,11 +14,12 @@ import click
 
 from gate.adapters.calendar import check_hours, check_land
 from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
-from gate.core.errors import GateError, NotFound
+from gate.core.errors import NotFound
 from gate.core.model import SLUG, Site
 from gate.flows import machines as flow
 from gate.ports import Proposal
 
+MOST = 64 * 1024 * 1024
 COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 
 
@@ -30,16 +33,9 @@ def sites() -> None:
 @settings_option
 def sites_import(file: Path, settings: Path) -> None:
     """Import FILE, a CSV with the columns id, name, land, hours, always_on, labels; all of it or nothing."""
-    with gate_of(settings) as opened, file.open(encoding="utf-8-sig", newline="") as source:
-        rows = list(csv.DictReader(source))
-        found, problems = [], []
-        for number, row in enumerate(rows, start=2):
-            try:
-                found.append(_site(row, opened.settings.land))
-            except GateError as problem:
-                problems.append(f"{file}:{number}: {problem.detail}")
-            except ValueError as problem:
-                problems.append(f"{file}:{number}: {problem}")
+    with gate_of(settings) as opened:
+        with file.open("rb") as source:
+            found, problems = read_sites(source.read(MOST + 1), opened.settings.land, str(file))
         if problems:
             for line in problems:
                 click.echo(line, err=True)
@@ -51,11 +47,33 @@ def sites_import(file: Path, settings: Path) -> None:
     click.echo(f"{len(found)} sites")
 
 
+def read_sites(raw: bytes, land: str, file: str) -> tuple[list[Site], list[str]]:
+    """The sites of a CSV file, and what is wrong with it, as ``file:line: problem``."""
+    if len(raw) > MOST:
+        return [], [f"{file}: a list of sites has at most {MOST} bytes"]
+    found, problems = [], []
+    try:
+        rows = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+        for number, row in enumerate(rows, start=2):
+            try:
+                found.append(_site(row, land))
+            except ValueError as problem:
+                problems.append(f"{file}:{number}: {problem}")
+    except UnicodeDecodeError as problem:
+        problems.append(f"{file}: not UTF-8: {problem.reason} at byte {problem.start}")
+    except csv.Error as problem:
+        problems.append(f"{file}: not CSV: {problem}")
+    twice = sorted(site for site, count in Counter(site.id for site in found).items() if count > 1)
+    return found, [*problems, *(f"{file}: site {site} is there twice" for site in twice)]
+
+
 def _site(row: Mapping[str, str | None], land: str) -> Site:
     unknown = {str(key) for key in row if key not in COLUMNS}
     if unknown:
         raise ValueError(f"unknown column {', '.join(sorted(unknown))}; known: {', '.join(COLUMNS)}")
     text = {key: (row.get(key) or "").strip() for key in COLUMNS}
+    if any(ord(char) < 32 or ord(char) == 127 for one in text.values() for char in one):
+        raise ValueError("a text has control characters")
     if not SLUG.match(text["id"]):
         raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
     chosen = text["land"] or land

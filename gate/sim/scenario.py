@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from typing import Any
 from gate.core.errors import Malformed
 from gate.core.model import Site
 
+MOST = 200_000
+MOST_MAKES = 10_000
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EDGE = re.compile(r"(\d+[smhd])\s+(before|after)\s+(opening|closing)\Z")
 EFFECTS = ("brick", "crash_loop", "slow", "unhealthy", "relapse")
@@ -132,7 +135,7 @@ def keys(node: Any, where: str, needed: str, optional: str = "") -> Mapping[str,
     if not isinstance(node, Mapping):
         raise Malformed("bad_field", f"{where} must be a mapping")
     known = {*needed.split(), *optional.split()}
-    unknown, missing = sorted(set(node) - known), sorted(set(needed.split()) - set(node))
+    unknown, missing = sorted(map(str, set(node) - known)), sorted(set(needed.split()) - set(node))
     if unknown or missing:
         said = [*(f"unknown key {key!r}" for key in unknown), *(f"missing key {key!r}" for key in missing)]
         raise Malformed("bad_field", f"{where}: {', '.join(said)}")
@@ -145,6 +148,13 @@ def parse(node: Any) -> Scenario:
     Raises:
         Malformed: the first problem, with where it stands.
     """
+    try:
+        return _parsed(node)
+    except (TypeError, ValueError, AttributeError, KeyError, OverflowError) as problem:
+        raise Malformed("bad_field", f"a value of the wrong form: {problem}") from problem
+
+
+def _parsed(node: Any) -> Scenario:
     top = keys(node, "scenario", "scenario name start run fleet releases", "seed events policy expect")
     if top["scenario"] != 1:
         raise Malformed("bad_field", "scenario: only version 1 is known")
@@ -236,8 +246,11 @@ def _fleet(fleet: Mapping[str, Any], seed: int) -> tuple[list[Site], list[SimMac
         keys(entry, f"fleet.facts[{i}]", "fact values", "role") for i, entry in enumerate(fleet.get("facts") or ())
     ]
     labels = {str(name): share(rule["share"]) for name, rule in (fleet.get("labels") or {}).items()}
+    count = int(fleet["sites"])
+    if not 0 <= count * sum(max(row.count, 0) for row in rows) <= MOST or count > MOST:
+        raise Malformed("bad_field", f"fleet: at most {MOST} machines")
     sites, machines = [], []
-    for number in range(int(fleet["sites"])):
+    for number in range(count):
         name = f"s{number + 1:05d}"
         own = frozenset(label for label, part in labels.items() if draw(seed, "label", label, name) < part)
         site = Site(name, f"Apotheke {number + 1}", lands[number % len(lands)], str(fleet["hours"]), False, own)
@@ -282,6 +295,8 @@ def _every_make(site: Site, rows: Sequence[Row], rules: Sequence[Mapping[str, An
     found: list[SimMachine] = []
     for row in rows:
         own = [rule for rule in rules if rule.get("role") in (None, row.role)]
+        if math.prod(len(rule["values"]) for rule in own) > MOST_MAKES:
+            raise Malformed("bad_field", f"fleet.facts: more than {MOST_MAKES} makes of {row.role}")
         for values in itertools.product(*([str(value) for value in rule["values"]] for rule in own)):
             facts = {"role": row.role, **{str(rule["fact"]): value for rule, value in zip(own, values, strict=True)}}
             found.append(SimMachine(f"{site.id}-{len(found) + 1:03d}", site, row.role, facts, None))

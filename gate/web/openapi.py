@@ -1,7 +1,7 @@
 """The OpenAPI 3.1 document of the write plane, made from the shapes that read the requests.
 
 - Every status of the protocol's tables stands at its path, and no other; a test drives the API with it.
-- A body is a DSSE envelope; what its payload holds stands beside it as ``x-gate-payload``.
+- A body is a DSSE envelope of one payload type; ``contentSchema`` says what its base64 payload holds.
 """
 
 from __future__ import annotations
@@ -44,6 +44,13 @@ ROWS: tuple[tuple[str, str, type[wire.Shape] | None, dict[int, type[wire.Shape] 
     ("/v1/reports", "post", wire.ReportCall, {202: wire.ReportAnswer}, CALL),
 )
 
+KIND_OF: dict[type[wire.Shape], str] = {
+    wire.Enrol: "enrol",
+    wire.CheckInCall: "checkin",
+    wire.ClaimCall: "claim",
+    wire.ReportCall: "report",
+}
+
 
 def document() -> bytes:
     """The document as JSON."""
@@ -82,9 +89,15 @@ def _operation(
         }
     found: dict[str, Any] = {"operationId": f"{method}_{path.rsplit('/', 1)[1].split('.')[0]}", "responses": responses}
     if call is not None:
-        content: dict[str, Any] = {"schema": _ref(wire.EnvelopeShape), "x-gate-payload": _ref(call)}
-        found["requestBody"] = {"required": True, "content": {"application/json": content}}
+        found["requestBody"] = {"required": True, "content": {"application/json": {"schema": _sealed(call)}}}
     return found
+
+
+def _sealed(call: type[wire.Shape]) -> dict[str, Any]:
+    """An envelope with this call in it."""
+    payload = {"contentEncoding": "base64", "contentMediaType": "application/json", "contentSchema": _ref(call)}
+    known = {"payloadType": {"const": wire.PAYLOAD_TYPES[KIND_OF[call]]}, "payload": payload}
+    return {"allOf": [_ref(wire.EnvelopeShape), {"properties": known}]}
 
 
 def _error(status: int) -> dict[str, Any]:

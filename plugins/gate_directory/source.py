@@ -23,6 +23,7 @@ from typing import Any
 from gate.hookspecs import Announced, Candidate, Discovered, Fetched, Source, SourceInfo, Verification, hookimpl
 
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]{0,199}\Z")
+UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
 MAX_MANIFEST = 1024 * 1024
 MAX_FILES = 10_000
@@ -90,11 +91,24 @@ def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched]
 
 
 def _candidate(source: Source, drop: Path) -> Candidate:
-    found = _manifest(drop)
+    with os.fdopen(_plain(drop / "manifest.json", keep=True), "rb") as file:
+        candidate = read_manifest(file.read(MAX_MANIFEST + 1), drop.name, source.max_bytes)
+    for artifact in candidate.artifacts:
+        _plain(drop / artifact.name)
+    return candidate
+
+
+def read_manifest(raw: bytes, where: str, max_bytes: int) -> Candidate:
+    """What a drop's manifest announces.
+
+    Raises:
+        BadDrop: with the reason.
+    """
+    found = _object(raw)
     version, files = found.get("version"), found.get("files")
     if set(found) != {"version", "files"} or not isinstance(version, str) or not isinstance(files, list):
         raise BadDrop("manifest.json is not {version, files}")
-    if not 1 <= len(version) <= 128 or any(ord(char) < 32 or ord(char) == 127 for char in version):
+    if not 1 <= len(version) <= 128 or UNSTORABLE.search(version):
         raise BadDrop("version is empty, too long or has control characters")
     if not 1 <= len(files) <= MAX_FILES:
         raise BadDrop(f"manifest.json lists {len(files)} files")
@@ -102,16 +116,12 @@ def _candidate(source: Source, drop: Path) -> Candidate:
     names = [artifact.name for artifact in artifacts]
     if len({name.casefold() for name in names}) != len(names):
         raise BadDrop("a name is listed twice")
-    if sum(artifact.length for artifact in artifacts) > source.max_bytes:
-        raise BadDrop(f"larger than {source.max_bytes} bytes")
-    for artifact in artifacts:
-        _plain(drop / artifact.name)
-    return Candidate(version, artifacts, drop.name)
+    if sum(artifact.length for artifact in artifacts) > max_bytes:
+        raise BadDrop(f"larger than {max_bytes} bytes")
+    return Candidate(version, artifacts, where)
 
 
-def _manifest(drop: Path) -> dict[str, Any]:
-    with os.fdopen(_plain(drop / "manifest.json", keep=True), "rb") as file:
-        raw = file.read(MAX_MANIFEST + 1)
+def _object(raw: bytes) -> dict[str, Any]:
     if len(raw) > MAX_MANIFEST:
         raise BadDrop("manifest.json is too large")
     try:
@@ -127,7 +137,7 @@ def _announced(file: Any) -> Announced:
     if not isinstance(file, dict) or set(file) != {"name", "length", "sha256"}:
         raise BadDrop("a file is not {name, length, sha256}")
     name, length, digest = file["name"], file["length"], file["sha256"]
-    if not isinstance(name, str) or not NAME.match(name) or name in ("READY", "manifest.json"):
+    if not isinstance(name, str) or not NAME.match(name) or UNSTORABLE.search(name) or name in ("READY", "manifest.json"):
         raise BadDrop(f"{str(name)[:80]!r} is not a plain file name")
     if not isinstance(length, int) or isinstance(length, bool) or length < 0:
         raise BadDrop(f"{name}: length is not a number of bytes")

@@ -57,6 +57,21 @@ def test_stock_git_reads_what_is_written_and_pushes_what_is_read(policies: GitPo
     assert [version.author for version in policies.history()] == ["berta", "Klara Lehmann", "anna"]
 
 
+@pytest.mark.parametrize("name", ["refs/heads/main.lock", "object"])
+def test_a_lock_that_a_killed_process_left_is_in_the_way_for_seconds_only(
+    policies: GitPolicies, tmp_path: Path, name: str
+) -> None:
+    repository = tmp_path / "policy.git"
+    text, head = "a: 7\n", policies.head()
+    blob = git(repository, "hash-object", "--stdin", stdin=text)
+    lock = repository / (f"objects/{blob[:2]}/{blob[2:]}.lock" if name == "object" else name)
+    lock.parent.mkdir(exist_ok=True)
+    lock.write_bytes(b"half")
+    made = policies.commit(text, head, "anna", "again", NOW)
+    assert (policies.head(), policies.read(made)) == (made, text)
+    assert not lock.exists()
+
+
 def test_a_commit_on_a_head_that_moved_is_refused_and_nothing_is_lost(policies: GitPolicies) -> None:
     head = policies.head()
     first = policies.commit("a: 2\n", head, "anna", "mine", NOW)
