@@ -68,8 +68,12 @@ def _rollouts(store: Store, shelf: Shelf, before: datetime, now: datetime) -> in
 
 
 def _whole(tx: Tx, rollout: Rollout) -> Mapping[str, Any]:
-    parts = {"rings": tx.rings(rollout.id), "strata": tx.strata(rollout.id), "budgets": tx.budgets(rollout.id)}
-    return asdict(rollout) | {name: [asdict(one) for one in rows] for name, rows in parts.items()}
+    return {
+        **asdict(rollout),
+        "rings": [asdict(one) for one in tx.rings(rollout.id)],
+        "strata": [asdict(one) for one in tx.strata(rollout.id)],
+        "budgets": [asdict(one) for one in tx.budgets(rollout.id)],
+    }
 
 
 def _events(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:

@@ -112,7 +112,7 @@ def test_a_superseded_rollout_that_still_speaks_for_a_ring_stays(store: SqlStore
     plan = long_run.plan(sites=6, days=1, releases_a_day=2)
     sim, _ = long_run.simulation(store, plan)
     sim.start()
-    sim.advance_to(plan.releases[1].at + timedelta(minutes=3))
+    sim.advance_to(plan.releases[1].at + timedelta(minutes=8))
     with store.read() as tx:
         newer, older = tx.rollouts()
         assert (newer.state, older.state) == (RolloutState.RUNNING, RolloutState.SUPERSEDED)
