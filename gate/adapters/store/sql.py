@@ -109,7 +109,9 @@ def _translated() -> Iterator[None]:
 
 
 def _engine(url: str, durable: bool) -> Engine:
-    engine = create_engine(url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30)
+    engine = create_engine(
+        url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30, hide_parameters=True
+    )
     if engine.dialect.name == "sqlite":
 
         @event.listens_for(engine, "connect")
