@@ -153,6 +153,25 @@ def test_a_shelf_that_is_cut_short_says_so(tmp_path: Path) -> None:
     assert said.value.kind == "bad_shelf"
 
 
+def test_a_batch_that_was_torn_while_it_was_written_gives_way_to_the_next(tmp_path: Path) -> None:
+    shelf = FileShelf(tmp_path)
+    shelf.put("events", [b"1"] * 1000, NOW)
+    shelf.put("events", [b"2"], NOW)
+    file = next(tmp_path.iterdir())
+    whole = file.read_bytes()
+    for cut in (1, 4, 12, 20):
+        file.write_bytes(whole[:-cut])
+        FileShelf(tmp_path).put("events", [b"3"], NOW)
+        assert list(shelf.lines("events")) == [*[b"1"] * 1000, b"3"]
+    spoilt = bytearray(whole)
+    spoilt[15] ^= 0xFF
+    file.write_bytes(spoilt)
+    with pytest.raises(OperatorError) as said:
+        FileShelf(tmp_path).put("events", [b"3"], NOW)
+    assert said.value.kind == "bad_shelf"
+    assert file.read_bytes() == spoilt, "what may still be saved is left alone"
+
+
 def test_one_worker_at_a_time_takes_the_turn(store: SqlStore) -> None:
     hour = timedelta(hours=1)
     with store.write() as tx:
