@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 import platform
 import re
@@ -51,6 +52,7 @@ from gate.web.static_plane import StaticPlane
 from gate.web.wire import SourceShape
 from gate.worker import MARK, Worker, WorkerParts
 
+log = logging.getLogger(__name__)
 SHIPPED = "gate.sim"
 LEAVES = 1000
 ROOM = 1 << 20
@@ -476,6 +478,9 @@ def _look(found: Found, what: str, act: Callable[[], str]) -> None:
         found.append((what, True, act()))
     except GateError as problem:
         found.append((what, False, problem.detail))
+    except Exception as problem:
+        log.exception("%s could not be looked at", what)
+        found.append((what, False, f"could not be looked at: {type(problem).__name__}, see the log"))
 
 
 def ready(opened: Opened) -> Found:

@@ -301,8 +301,10 @@ class Tx(Protocol):
     def save_cursor(self, source: str, cursor: str) -> None: ...
     def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None: ...
     def rollout(self, rollout_id: str) -> Rollout | None: ...
-    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
-        """Newest first."""
+    def rollouts(
+        self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200, *, opened: bool = False
+    ) -> list[Rollout]:
+        """Newest first; ``opened``: only those that have opened a ring."""
 
     def save_rollout(self, rollout: Rollout) -> bool:
         """Saved where the stored version is ``rollout.version - 1``."""
@@ -433,13 +435,19 @@ class Tx(Protocol):
         than that."""
 
     def old_claims(self, before: datetime, limit: int) -> list[Claim]:
-        """Claims of superseded rollouts, granted before, that hold and say nothing any more."""
+        """Claims of superseded rollouts that speak for no ring, granted before, that hold and say nothing any more."""
 
     def drop_claims(self, ids: Sequence[str]) -> int: ...
     def old_decisions(self, before: datetime, limit: int) -> list[StoredDecision]:
-        """Decisions about superseded rollouts."""
+        """Decisions about superseded rollouts that speak for no ring."""
 
     def drop_decisions(self, ids: Sequence[int]) -> int: ...
+    def old_rollouts(self, before: datetime, limit: int) -> list[Rollout]:
+        """Superseded rollouts, started before, of which neither a claim nor a decision is left."""
+
+    def drop_rollouts(self, ids: Sequence[str]) -> int:
+        """With their rings, strata and budgets; their releases stay."""
+
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
         """Leaves from ``start`` on, up to the first event that is not old."""
 

@@ -74,11 +74,14 @@ class Worker:
             thread.start()
             self._threads.append(thread)
 
-    def stop(self) -> None:
-        """Ends both loops after what they are at."""
+    def stop(self, seconds: float = 90.0) -> None:
+        """Ends every loop after what it is at; waits for them no longer than that."""
         self._stop.set()
+        until = time.monotonic() + seconds
         for thread in self._threads:
-            thread.join(timeout=90)
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+        late = [thread.name for thread in self._threads if thread.is_alive()]
+        log.log(logging.WARNING if late else logging.INFO, "the worker has ended%s", f" without {late}" if late else "")
 
     def tick(self) -> None:
         """Everything that time or a report may have made due."""

@@ -132,9 +132,11 @@ class FakeTx:
     def rollout(self, rollout_id: str) -> Rollout | None:
         return self.a.rollouts.get(rollout_id)
 
-    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
-        found = reversed(list(self.a.rollouts.values()))
-        return [one for one in found if (not states or one.state in states) and source in ("", one.source)][:limit]
+    def rollouts(
+        self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200, *, opened: bool = False
+    ) -> list[Rollout]:
+        found = [one for one in reversed(list(self.a.rollouts.values())) if not states or one.state in states]
+        return [one for one in found if source in ("", one.source) and (one.reached >= 0 or not opened)][:limit]
 
     def rollout_of(self, release_id: str) -> Rollout | None:
         return next((one for one in self.rollouts() if one.release == release_id), None)

@@ -227,8 +227,10 @@ class Served:
         names: Sequence[str] = ("web", "worker"),
         ports: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
+        more: Sequence[str] = (),
     ) -> None:
         self.settings, self.folder, self.names, self.ports = settings, folder, names, dict(ports or {})
+        self.more = more
         self.environment = dict(environment or {})
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         for name in names:
@@ -236,7 +238,7 @@ class Served:
 
     def start(self, name: str) -> None:
         role = name.partition("-")[0]
-        words = [program("gate"), "serve", "--settings", str(self.settings), "--role", role]
+        words = [program("gate"), "serve", "--settings", str(self.settings), "--role", role, *self.more]
         environment = {**os.environ, **self.environment}
         if name in self.ports:
             environment["GATE_PORT"] = str(self.ports[name])

@@ -1,7 +1,7 @@
 """What this process says while it runs: one line an event on standard error, as text or as JSON.
 
 - Only what the program itself words: a message, its level, where it comes from, the failure's trace. Never a request's
-  body, a header, a cookie or an option of a source.
+  body, a header, a cookie or an option of a source; a trace shows lines of code, never the values in hand.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def configure(form: str) -> None:
     ]
     if form == "json":
         last: list[structlog.typing.Processor] = [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False)),
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ]
     else:

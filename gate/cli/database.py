@@ -12,6 +12,7 @@ from pathlib import Path
 
 import click
 
+from gate.adapters.shelf import FileShelf
 from gate.adapters.store import backup as tables
 from gate.adapters.store.sql import SqlStore
 from gate.bootstrap import Opened, SystemClock
@@ -54,7 +55,7 @@ def check(settings: Path) -> None:
 @click.option("--with-keys", is_flag=True, help="Also the keys: then the archive is as secret as they are.")
 @settings_option
 def backup(archive: Path, with_keys: bool, settings: Path) -> None:
-    """Database, policy repository, published files and settings into ARCHIVE (tar.gz); the gate may run meanwhile."""
+    """Database, shelf, policy repository, published files and settings into ARCHIVE (tar.gz), while the gate runs."""
     if archive.exists():
         raise OperatorError("exists", f"{archive} exists")
     with gate_of(settings) as opened, tempfile.TemporaryDirectory(prefix="gate-backup-") as folder:
@@ -94,6 +95,8 @@ def _add_files(tar: tarfile.TarFile, opened: Opened, with_keys: bool) -> None:
             tar.add(path, f"data/public/metadata/{path.name}")
     if (found.public / "content").exists():
         tar.add(found.public / "content", "data/public/content")
+    for path in FileShelf(found.shelf).files():
+        tar.add(path, f"data/shelf/{path.name}")
     if with_keys:
         tar.add(found.keys, "data/keys")
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import atexit
 import ctypes
 import gc
 import json
+import logging
 import os
 import resource
 import signal
@@ -14,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import fields
 from functools import partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -32,7 +33,9 @@ from gate.core.errors import OperatorError
 from gate.core.policy import not_enforced
 from gate.web.agent_api import Wsgi
 
+log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
+KILL_S, STOP_S = 20, 15
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LINES = 50_000  # connections of one process, as far as it may open so many files
 SPARE_FILES = 1000
@@ -124,7 +127,7 @@ def serve(settings: Path, role: str, workers: int) -> None:
     if "web" not in roles:
         _work(settings)
         return
-    click.echo(f"gate serves {found.fleet} on http://{found.bind}:{found.port}", err=True)
+    log.info("gate serves %s on http://%s:%s", found.fleet, found.bind, found.port)
     server = Server(
         "gate",
         address=found.bind,
@@ -138,7 +141,7 @@ def serve(settings: Path, role: str, workers: int) -> None:
         backpressure=_most_lines(),
         log_level=LogLevels.error,
         respawn_failed_workers=True,
-        workers_kill_timeout=20,
+        workers_kill_timeout=KILL_S,
     )
     try:
         server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
@@ -171,12 +174,12 @@ def _ready(settings: Path) -> None:
         bad = [f"{what}: {sentence}" for what, good, sentence in bootstrap.check(opened) if not good]
         fatal = [line for line in bad if line.startswith(("database", "keys", "read plane"))]
         for line in bad:
-            click.echo(f"not well: {line}", err=True)
+            log.warning("not well: %s", line)
         if fatal:
             raise OperatorError("not_ready", "; ".join(fatal))
         policy = opened.rules.policy()
         for sentence in not_enforced(policy) if policy else []:
-            click.echo(f"not yet enforced: {sentence}", err=True)
+            log.info("not yet enforced: %s", sentence)
 
 
 def _application(settings: Path, works: bool) -> Wsgi:
@@ -187,7 +190,8 @@ def _application(settings: Path, works: bool) -> Wsgi:
     if works:
         worker = opened.worker()
         worker.start()
-        atexit.register(worker.stop)
+        # the server's process leaves without atexit: only multiprocessing's own list is run there
+        Finalize(None, worker.stop, args=(STOP_S,), exitpriority=1)
     application = opened.wsgi(bootstrap.pages(opened))
     gc.freeze()  # what is here now stays: not worth looking through again and again
     gc.set_threshold(20_000, 50, 50)
@@ -198,7 +202,7 @@ def _work(settings: Path) -> None:
     opened = open_gate(settings)
     worker = opened.worker()
     worker.start()
-    click.echo("gate works", err=True)
+    log.info("gate works")
     signal.sigwait({signal.SIGTERM, signal.SIGINT})
     worker.stop()
     opened.close()

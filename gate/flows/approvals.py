@@ -1,6 +1,7 @@
 """What the read plane must say: one approval a ring and source, from what has been decided and committed.
 
 - The newest rollout that has opened a ring speaks for it; a halted one says ``hold``; stopped makes are left out.
+- One that has opened all of its rings has the last word: nothing older is looked at, however many there are.
 - The publisher compares with what is published: a crash between the two is repaired by the next tick.
 """
 
@@ -27,6 +28,7 @@ class Approval:
     action: Action
 
 
+LOOK_BACK = 200
 SPEAKS = (RolloutState.RUNNING, RolloutState.DONE, RolloutState.HALTED, RolloutState.HELD, RolloutState.SUPERSEDED)
 
 
@@ -35,11 +37,11 @@ def wanted(tx: Tx, sources: list[str]) -> list[Approval]:
     found = []
     for source in sources:
         spoken: set[str] = set()
-        for rollout in tx.rollouts(states=SPEAKS, source=source, limit=20):
+        for rollout in tx.rollouts(states=SPEAKS, source=source, limit=LOOK_BACK, opened=True):
             held = rollout.state in (RolloutState.HALTED, RolloutState.HELD)
             stopped = {budget.make for budget in tx.budgets(rollout.id) if budget.stopped}
-            strata = tx.strata(rollout.id)
-            for ring in tx.rings(rollout.id):
+            strata, rings = tx.strata(rollout.id), tx.rings(rollout.id)
+            for ring in rings:
                 if ring.opened_at is None or ring.ring in spoken:
                     continue
                 spoken.add(ring.ring)
@@ -58,4 +60,6 @@ def wanted(tx: Tx, sources: list[str]) -> list[Approval]:
                         action,
                     )
                 )
+            if all(ring.opened_at is not None for ring in rings):
+                break
     return found

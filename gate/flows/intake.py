@@ -33,6 +33,8 @@ from gate.ports import Gate, Tx
 
 KEPT_COHORTS = 200
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
+ALIVE = (*BUSY, RolloutState.QUEUED, RolloutState.DONE)
+"""What a new rollout must look at, however many newer ones have been superseded meanwhile."""
 
 
 def manifest_bytes(
@@ -133,7 +135,7 @@ def recovered(tx: Tx, source: str, now: datetime) -> None:
 def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now: datetime) -> Rollout:
     """The rollout of a release under one frozen policy version; it waits while another of its source runs."""
     policy = gate.policy(policy_version)
-    others = tx.rollouts(source=release.source, limit=20)
+    others = tx.rollouts(states=ALIVE, source=release.source)
     for other in others:
         if other.state is RolloutState.QUEUED:
             _step(tx, other, RolloutState.SUPERSEDED, now)
@@ -166,7 +168,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
 
 def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:
     """The newest waiting rollout of a source starts, once none of that source is running."""
-    others = tx.rollouts(source=source, limit=50)
+    others = tx.rollouts(states=ALIVE, source=source)
     if any(other.state in BUSY for other in others):
         return None
     for waiting in others:

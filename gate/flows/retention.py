@@ -1,7 +1,9 @@
 """What has been over for long leaves the database for the shelf, a batch at a time.
 
-- Claims and decisions leave with a rollout that was superseded, never with one that may still be judged; a claim whose
-  machine is not known to work stays until it is, and so does one that a machine has in hand.
+- Claims and decisions leave with a rollout that was superseded, never with one that may still be judged or still speaks
+  for a ring; a claim whose machine is not known to work stays until it is, and so does one that a machine has in hand.
+- A rollout itself, with its rings, strata and budgets, leaves when nothing of it is left. Its release stays: the same
+  version with other bytes is refused for ever.
 - Events leave in their order, but for the approvals of rings that may still open: they are shelved and stay as well.
 - A decision leaves with its facts: it can be replayed from its line as it could from its row.
 - The line is on the shelf, durably, before the row goes. What only had a time to live simply goes.
@@ -15,7 +17,8 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.ports import Shelf, Store
+from gate.core.model import Rollout
+from gate.ports import Shelf, Store, Tx
 
 BATCH = 2000
 STAYS = ("ring_approved",)
@@ -26,7 +29,10 @@ def shelve_some(store: Store, shelf: Shelf, keep: timedelta, now: datetime) -> i
     """One batch of each kind; returns how many rows have left, 0 when nothing is old enough."""
     before = now - keep
     return (
-        _claims(store, shelf, before, now) + _decisions(store, shelf, before, now) + _events(store, shelf, before, now)
+        _claims(store, shelf, before, now)
+        + _decisions(store, shelf, before, now)
+        + _rollouts(store, shelf, before, now)
+        + _events(store, shelf, before, now)
     )
 
 
@@ -48,6 +54,26 @@ def _decisions(store: Store, shelf: Shelf, before: datetime, now: datetime) -> i
     shelf.put("decisions", [_line(asdict(decision)) for decision in decisions], now)
     with store.write() as tx:
         return tx.drop_decisions([decision.id for decision in decisions])
+
+
+def _rollouts(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
+    with store.read() as tx:
+        rollouts = tx.old_rollouts(before, BATCH // 10)
+        lines = [_line(_whole(tx, rollout)) for rollout in rollouts]
+    if not rollouts:
+        return 0
+    shelf.put("rollouts", lines, now)
+    with store.write() as tx:
+        return tx.drop_rollouts([rollout.id for rollout in rollouts])
+
+
+def _whole(tx: Tx, rollout: Rollout) -> Mapping[str, Any]:
+    return {
+        **asdict(rollout),
+        "rings": [asdict(one) for one in tx.rings(rollout.id)],
+        "strata": [asdict(one) for one in tx.strata(rollout.id)],
+        "budgets": [asdict(one) for one in tx.budgets(rollout.id)],
+    }
 
 
 def _events(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:

@@ -399,7 +399,8 @@ class Simulation:
     def result(self) -> dict[str, Any]:
         """The answer of the scenario format, from the simulation's own record and the store's history."""
         with self._store.read() as tx:
-            releases = [self._release_result(tx, record) for record in self.records]
+            found = [self._release_result(tx, record) for record in self.records]
+        releases = [one for one in found if one is not None]
         alarms = [r["halted_at"] for r in releases if r["halted_at"]]
         bricked = {machine for record in self.records for machine in record.bricked}
         affected = {self._bodies[machine].machine.site.id for machine in bricked}
@@ -416,9 +417,10 @@ class Simulation:
             "promises_broken": self.broken_promises,
         }
 
-    def _release_result(self, tx: Tx, record: Record) -> dict[str, Any]:
+    def _release_result(self, tx: Tx, record: Record) -> dict[str, Any] | None:
         rollout = tx.rollout(record.rollout)
-        assert rollout is not None
+        if rollout is None:  # it has left the store for the shelf
+            return None
         strata = tx.strata(rollout.id)
         rings = []
         for ring in tx.rings(rollout.id):

@@ -90,6 +90,18 @@ def test_a_backup_moves_a_gate_to_either_database(sqlite_gate: RealGate, store_u
     assert "empty database" in again.output
 
 
+def test_the_shelf_is_in_a_backup_and_the_restored_log_is_whole(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    sqlite_gate.bring("1.0")
+    sqlite_gate.clock.forward(days=401)
+    sqlite_gate.worker.retain()
+    assert list(sqlite_gate.opened.settings.shelf.glob("events-*"))
+    archive, settings = tmp_path / "gate.tar.gz", sqlite_gate.made.settings
+    assert gate("db", "backup", archive, "--settings", settings).exit_code == 0
+    assert gate("db", "restore", archive, tmp_path / "again").exit_code == 0
+    done = gate("audit", "verify", "--settings", tmp_path / "again" / "gate.toml")
+    assert done.exit_code == 0, done.output
+
+
 def test_without_the_keys_it_says_where_they_go(sqlite_gate: RealGate, tmp_path: Path) -> None:
     archive = tmp_path / "gate.tar.gz"
     settings = sqlite_gate.made.settings

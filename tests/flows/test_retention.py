@@ -18,7 +18,7 @@ from gate.bootstrap import Opened
 from gate.core import merkle, opening
 from gate.core.errors import OperatorError
 from gate.core.model import RolloutState
-from gate.flows import facts_json, retention
+from gate.flows import approvals, facts_json, retention
 from gate.ports import Mark
 from tests import long_run
 from tests.conftest import NOW
@@ -32,11 +32,14 @@ def run(store: SqlStore, shelf: FileShelf | None) -> dict[str, Any]:
     plan = long_run.plan(sites=6, days=4, releases_a_day=4)
     sim, _ = long_run.simulation(store, plan)
     sim.start()
+    releases = {}
     for day in range(4):
         sim.advance_to(plan.start + (day + 1) * DAY)
+        result = long_run.figures(sim.result())
+        releases.update({one["version"]: one for one in result["releases"]})
         while shelf is not None and retention.shelve_some(store, shelf, DAY, sim.now):
             pass
-    return long_run.figures(sim.result())
+    return {**result, "releases": releases}
 
 
 @pytest.mark.slow
@@ -48,7 +51,8 @@ def test_a_fleet_goes_on_as_if_nothing_had_left(store: SqlStore, tmp_path: Path)
 
     with whole.read() as all_of_it, store.read() as tx:
         done = [one for one in tx.rollouts(limit=1000) if one.state is not RolloutState.SUPERSEDED]
-        over = [one for one in tx.rollouts(limit=1000) if one.state is RolloutState.SUPERSEDED]
+        over = [one for one in all_of_it.rollouts(limit=1000) if one.state is RolloutState.SUPERSEDED]
+        left = {one.id for one in tx.rollouts(limit=1000)}
         assert over
         for one in done:
             assert tx.claims(one.id, limit=10_000) == all_of_it.claims(one.id, limit=10_000)
@@ -59,6 +63,16 @@ def test_a_fleet_goes_on_as_if_nothing_had_left(store: SqlStore, tmp_path: Path)
         before = {claim.id for one in over for claim in all_of_it.claims(one.id, limit=10_000)}
         assert in_database | {one["id"] for one in shelved} == before, "in the database or on the shelf, never nowhere"
         assert not in_database & {one["id"] for one in shelved}
+
+        gone = {one["id"]: one for one in map(json.loads, shelf.lines("rollouts"))}
+        assert gone
+        assert gone.keys() | left == {one.id for one in all_of_it.rollouts(limit=1000)}
+        assert not gone.keys() & left
+        for one in gone.values():
+            assert one["state"] == "superseded"
+            for kind in (all_of_it.rings, all_of_it.strata, all_of_it.budgets):
+                assert len(one[kind.__name__]) == len(kind(one["id"])) > 0, "it takes its parts along"
+            assert tx.release(one["release"]) == all_of_it.release(one["release"]), "its release stays"
 
         decisions = [json.loads(line) for line in shelf.lines("decisions")]
         assert decisions
@@ -94,6 +108,24 @@ def test_an_approval_of_a_ring_that_may_still_open_stays(store: SqlStore, tmp_pa
     assert [json.loads(line)["index"] for line in shelf.lines("events")] == list(range(size))
 
 
+def test_a_superseded_rollout_that_still_speaks_for_a_ring_stays(store: SqlStore, tmp_path: Path) -> None:
+    plan = long_run.plan(sites=6, days=1, releases_a_day=2)
+    sim, _ = long_run.simulation(store, plan)
+    sim.start()
+    sim.advance_to(plan.releases[1].at + timedelta(minutes=8))
+    with store.read() as tx:
+        newer, older = tx.rollouts()
+        assert (newer.state, older.state) == (RolloutState.RUNNING, RolloutState.SUPERSEDED)
+        before = approvals.wanted(tx, ["shop"])
+        assert {one.release for one in before} >= {older.release}
+    while retention.shelve_some(store, FileShelf(tmp_path / "shelf"), DAY, sim.now + 30 * DAY):
+        pass
+    with store.read() as tx:
+        assert approvals.wanted(tx, ["shop"]) == before, "its approval names its decision"
+        assert tx.decisions(older.id)
+        assert tx.rollout(older.id) == older
+
+
 def test_a_crash_between_shelf_and_database_loses_nothing(store: SqlStore, tmp_path: Path) -> None:
     """The lines are written again, and readers go by their index."""
     with store.write() as tx:
@@ -119,6 +151,25 @@ def test_a_shelf_that_is_cut_short_says_so(tmp_path: Path) -> None:
     with pytest.raises(OperatorError) as said:
         list(shelf.lines("events"))
     assert said.value.kind == "bad_shelf"
+
+
+def test_a_batch_that_was_torn_while_it_was_written_gives_way_to_the_next(tmp_path: Path) -> None:
+    shelf = FileShelf(tmp_path)
+    shelf.put("events", [b"1"] * 1000, NOW)
+    shelf.put("events", [b"2"], NOW)
+    file = next(tmp_path.iterdir())
+    whole = file.read_bytes()
+    for cut in (1, 4, 12, 20):
+        file.write_bytes(whole[:-cut])
+        FileShelf(tmp_path).put("events", [b"3"], NOW)
+        assert list(shelf.lines("events")) == [*[b"1"] * 1000, b"3"]
+    spoilt = bytearray(whole)
+    spoilt[15] ^= 0xFF
+    file.write_bytes(spoilt)
+    with pytest.raises(OperatorError) as said:
+        FileShelf(tmp_path).put("events", [b"3"], NOW)
+    assert said.value.kind == "bad_shelf"
+    assert file.read_bytes() == spoilt, "what may still be saved is left alone"
 
 
 def test_one_worker_at_a_time_takes_the_turn(store: SqlStore) -> None:

@@ -19,13 +19,13 @@ from alembic import command
 from alembic.config import Config
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_people import PeopleTx
 from gate.adapters.store.tx_retention import RetentionTx
 from gate.adapters.store.tx_speakers import SpeakersTx
-from gate.core.errors import Overtaken, Unavailable
+from gate.core.errors import OperatorError, Overtaken, Unavailable
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 BUSY_MS = 10_000
@@ -112,12 +112,19 @@ def _translated() -> Iterator[None]:
     except DBAPIError as problem:
         if problem.connection_invalidated:
             raise Unavailable("the database connection was lost") from problem
+        if type(problem) is DatabaseError:  # SQLite's word for a file that is none of its own, or is torn
+            raise OperatorError("bad_database", f"the database is not sound: {problem.orig}") from problem
         raise
 
 
 def _engine(url: str, durable: bool) -> Engine:
     engine = create_engine(
-        url, pool_pre_ping=not url.startswith("sqlite"), pool_size=10, max_overflow=30, connect_args=_connect_args(url)
+        url,
+        pool_pre_ping=not url.startswith("sqlite"),
+        pool_size=10,
+        max_overflow=30,
+        hide_parameters=True,
+        connect_args=_connect_args(url),
     )
     if engine.dialect.name == "sqlite":
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from sqlalchemy import delete, exists, or_, select
+from sqlalchemy import and_, delete, exists, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, table
@@ -13,13 +13,27 @@ from gate.adapters.store.tx_claims import CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_people import LINKS, WEB
-from gate.adapters.store.tx_rollouts import ROLLOUTS
-from gate.core.model import Claim, ClaimState, RolloutState
+from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
+from gate.core.model import Claim, ClaimState, Rollout, RolloutState
 from gate.ports import Leaf, Mark, StoredDecision
 
 MARKS = table(tables.MarkRow)
 OVER = (RolloutState.SUPERSEDED.value,)
 SETTLED = (ClaimState.HEALTHY.value, ClaimState.EXPIRED.value, ClaimState.ROLLED_BACK.value)
+_NEWER = ROLLOUTS.alias("newer")
+SILENT_SINCE = and_(
+    ROLLOUTS.c.state.in_(OVER),
+    or_(
+        ROLLOUTS.c.reached < 0,
+        exists().where(
+            _NEWER.c.source == ROLLOUTS.c.source,
+            _NEWER.c.number > ROLLOUTS.c.number,
+            _NEWER.c.reached >= 0,
+            _NEWER.c.state.in_((*OVER, RolloutState.DONE.value)),
+        ),
+    ),
+)
+"""Superseded, and speaks for no ring: it never opened one, or a newer one has opened all of its own."""
 SESSION_FOR = timedelta(days=31)
 ENROLMENT_FOR = timedelta(days=1)
 
@@ -46,7 +60,7 @@ class RetentionTx(Rows):
             select(CLAIMS)
             .join(ROLLOUTS, ROLLOUTS.c.id == CLAIMS.c.rollout)
             .where(
-                ROLLOUTS.c.state.in_(OVER),
+                SILENT_SINCE,
                 CLAIMS.c.granted_at < before,
                 or_(CLAIMS.c.state.in_(SETTLED), CLAIMS.c.recovered.is_(True)),
                 ~in_hand,
@@ -62,7 +76,7 @@ class RetentionTx(Rows):
         found = (
             select(DECISIONS)
             .join(ROLLOUTS, ROLLOUTS.c.id == DECISIONS.c.rollout)
-            .where(ROLLOUTS.c.state.in_(OVER), DECISIONS.c.at < before)
+            .where(SILENT_SINCE, DECISIONS.c.at < before)
             .order_by(DECISIONS.c.id)
             .limit(limit)
         )
@@ -70,6 +84,24 @@ class RetentionTx(Rows):
 
     def drop_decisions(self, ids: Sequence[int]) -> int:
         return self._delete(DECISIONS, DECISIONS.c.id.in_(ids))
+
+    def old_rollouts(self, before: datetime, limit: int) -> list[Rollout]:
+        found = (
+            select(ROLLOUTS)
+            .where(
+                SILENT_SINCE,
+                ROLLOUTS.c.started_at < before,
+                ~exists().where(CLAIMS.c.rollout == ROLLOUTS.c.id),
+                ~exists().where(DECISIONS.c.rollout == ROLLOUTS.c.id),
+            )
+            .order_by(ROLLOUTS.c.number)
+            .limit(limit)
+        )
+        return [to_rollout(row) for row in self._all(found)]
+
+    def drop_rollouts(self, ids: Sequence[str]) -> int:
+        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS))
+        return parts + self._delete(ROLLOUTS, ROLLOUTS.c.id.in_(ids))
 
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
         found = (

@@ -149,12 +149,16 @@ class RolloutsTx(Rows):
         row = self._first(ROLLOUT, id=rollout_id)
         return to_rollout(row) if row else None
 
-    def rollouts(self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200) -> list[Rollout]:
+    def rollouts(
+        self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200, *, opened: bool = False
+    ) -> list[Rollout]:
         found = select(ROLLOUTS).order_by(ROLLOUTS.c.number.desc()).limit(limit)
         if states:
             found = found.where(ROLLOUTS.c.state.in_([state.value for state in states]))
         if source:
             found = found.where(ROLLOUTS.c.source == source)
+        if opened:
+            found = found.where(ROLLOUTS.c.reached >= 0)
         return [to_rollout(row) for row in self._all(found)]
 
     def save_rollout(self, rollout: Rollout) -> bool:
