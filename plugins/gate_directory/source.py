@@ -137,7 +137,12 @@ def _announced(file: Any) -> Announced:
     if not isinstance(file, dict) or set(file) != {"name", "length", "sha256"}:
         raise BadDrop("a file is not {name, length, sha256}")
     name, length, digest = file["name"], file["length"], file["sha256"]
-    if not isinstance(name, str) or not NAME.match(name) or UNSTORABLE.search(name) or name in ("READY", "manifest.json"):
+    if (
+        not isinstance(name, str)
+        or not NAME.match(name)
+        or UNSTORABLE.search(name)
+        or name in ("READY", "manifest.json")
+    ):
         raise BadDrop(f"{str(name)[:80]!r} is not a plain file name")
     if not isinstance(length, int) or isinstance(length, bool) or length < 0:
         raise BadDrop(f"{name}: length is not a number of bytes")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-import tracemalloc
+from resource import RUSAGE_SELF, getrusage
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -50,7 +50,7 @@ def test_whole_examples_are_taken(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TARGETS)
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(which=st.integers(0, 9), edits=DAMAGE)
 def test_damage_brings_a_value_or_the_refusal(name: str, which: int, edits: list[tuple[str, int, int, bytes]]) -> None:
     target = TARGETS[name]
@@ -152,14 +152,10 @@ REFUSED: list[tuple[str, str, bytes]] = [
 
 @pytest.mark.parametrize(("name", "what", "raw"), REFUSED, ids=[f"{name}: {what}" for name, what, _ in REFUSED])
 def test_hostile_texts_are_refused_soon_and_in_little_memory(name: str, what: str, raw: bytes) -> None:
-    tracemalloc.start()
-    try:
-        began = time.process_time()
-        assert not TARGETS[name].feed(raw)
-        assert time.process_time() - began < 10
-        assert tracemalloc.get_traced_memory()[1] < 100e6
-    finally:
-        tracemalloc.stop()
+    began, most = time.process_time(), getrusage(RUSAGE_SELF).ru_maxrss
+    assert not TARGETS[name].feed(raw)
+    assert time.process_time() - began < 10
+    assert getrusage(RUSAGE_SELF).ru_maxrss - most < 100_000, "kilobytes more at its peak"
 
 
 @pytest.mark.parametrize("raw", [b"\xef\xbb\xbf" + POLICY, POLICY.replace(b"\n", b"\r\n")])
