@@ -18,7 +18,6 @@ from typing import Any
 
 from gate.core.errors import OperatorError
 
-
 TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token"}
 LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
 

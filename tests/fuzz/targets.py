@@ -15,7 +15,6 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from gate_directory import source as directory
 from nacl.signing import SigningKey
 
 from gate import config
@@ -32,6 +31,7 @@ from gate.core.errors import Malformed, OperatorError, Unauthenticated
 from gate.core.model import Artifact
 from gate.flows.intake import manifest_bytes
 from gate.web import wire
+from gate_directory import source as directory
 
 KEY = SigningKey(b"k" * 32)
 RESPONSE = ResponseKey(b"r" * 32)
@@ -70,7 +70,7 @@ def targets() -> dict[str, Target]:
         Target("json", read_json, (Malformed,), tuple(calls.values())),
         Target("envelope", _envelope, (Malformed, Unauthenticated), tuple(
             seal(KEY, wire.PAYLOAD_TYPES[kind], raw) for kind, raw in calls.items())),
-        *(Target(f"call-{kind}", partial(_call, shape), (Malformed,), (calls[kind],)) for kind, shape in SHAPES.items()),
+        *(Target(f"call-{kind}", partial(_call, SHAPES[kind]), (Malformed,), (calls[kind],)) for kind in SHAPES),
         Target("key", lambda raw: read_key(_text(raw)), (Malformed,), (bytes(KEY.verify_key).hex().encode(),)),
         Target("answer", lambda raw: open_answer(raw, RESPONSE.public_key), (Untrusted,),
                (RESPONSE.seal(wire.ANSWER_TYPE, b'{"status": "active"}'),)),
@@ -82,7 +82,7 @@ def targets() -> dict[str, Target]:
             {"reboot": "now"}).encode(),)),
         Target("gate.toml", _gate_toml, (OperatorError,), (_settings(),)),
         Target("sites.csv", _sites, (Malformed,), (
-            "id,name,land,hours,always_on,labels\nnord,\"Zur Sonne, Nord\",NW,Mo-Fr 08:00-18:30,yes,a b\n".encode(),)),
+            b"id,name,land,hours,always_on,labels\nnord,\"Zur Sonne, Nord\",NW,Mo-Fr 08:00-18:30,yes,a b\n",)),
     ]  # fmt: skip
     return {target.name: target for target in found}
 

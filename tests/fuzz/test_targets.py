@@ -1,4 +1,4 @@
-"""Every parser, given whole examples with damage and a table of hostile texts: a value or its own refusal, soon, small."""
+"""Every parser, given damaged examples and a table of hostile texts: a value or its own refusal, soon and small."""
 
 from __future__ import annotations
 
@@ -14,9 +14,41 @@ from tests.conftest import REPOSITORY
 from tests.fuzz.targets import HEX, targets
 
 TARGETS = targets()
-WORDS = [b"\x00", b"\xff", b"\xef\xbb\xbf", b"\xed\xa0\x80", b"\\ud800", b"\n", b"\t", b'"', b"'", b"{", b"[", b"]}", b":",
-         b"- ", b"&a ", b"*a", b"!!python/object ", b"<<: ", b"1e999", b"-1", b"NaN", b"null", b"9" * 50, b"../", b"inf",
-         b"0001-01-01T00:00:00+14:00", b"9999-12-31T23:59:59-14:00", b"99999999999999d", b"%", b"=", b"#", b";", b","]  # fmt: skip
+WORDS = [
+    b"\x00",
+    b"\xff",
+    b"\xef\xbb\xbf",
+    b"\xed\xa0\x80",
+    b"\\ud800",
+    b"\n",
+    b"\t",
+    b'"',
+    b"'",
+    b"{",
+    b"[",
+    b"]}",
+    b":",
+    b"- ",
+    b"&a ",
+    b"*a",
+    b"!!python/object ",
+    b"<<: ",
+    b"1e999",
+    b"-1",
+    b"NaN",
+    b"null",
+    b"9" * 50,
+    b"../",
+    b"inf",
+    b"0001-01-01T00:00:00+14:00",
+    b"9999-12-31T23:59:59-14:00",
+    b"99999999999999d",
+    b"%",
+    b"=",
+    b"#",
+    b";",
+    b",",
+]
 PLACE = st.integers(0, 1 << 20)
 DAMAGE = st.lists(
     st.tuples(st.sampled_from(["cut", "drop", "twice", "put", "flip", "line"]), PLACE, st.integers(1, 40),
@@ -123,7 +155,7 @@ REFUSED: list[tuple[str, str, bytes]] = [
     ("manifest", "half a character", release(name="\ud800")),
     ("manifest", "a digest that is a path", release(sha256="/../../../../etc")),
     ("manifest", "less than nothing", release(length=-1)),
-    ("manifest", "twice", json.dumps({"source": "s", "version": "1", "counter": 1, "artifacts": [FILE, FILE]}).encode()),
+    ("manifest", "twice", json.dumps({"source": "s", "version": "1", "counter": 1, "artifacts": [FILE] * 2}).encode()),
     ("drop", "a path", drop(name="../x")),
     ("drop", "half a character", drop(name="\ud800")),
     ("drop", "a version of half a character", drop().replace(b'"version": "1"', b'"version": "\\udfff"')),

@@ -1,4 +1,4 @@
-"""A server is no larger after thousands of hostile requests of each kind than after the first ones, and never says 5xx."""
+"""A server is no larger after thousands of hostile requests of each kind than after the first, and never says 5xx."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def kinds(client: Client) -> dict[str, Callable[[int], Request]]:
         "paths": lambda n: ("GET", f"/v1/{n}/{'x' * 500}?{n}", b"", {}),
         "pages": lambda n: ("GET", f"/machines/{n}{'%2e%2e/' * 20}", b"", {"Cookie": f"a{n}={'b' * 500}"}),
         "files": lambda n: ("GET", f"/metadata/..%2f{n}.json", b"", {f"X-H-{n}": "x" * 500}),
-        "content": lambda n: ("GET", f"/content/blobs/{n:064x}", b"", {"Range": f"bytes={n}-1", "If-None-Match": f'"{n}"'}),
+        "content": lambda n: ("GET", f"/content/blobs/{n:064x}", b"", {"Range": f"bytes={n}-1", "If-Range": f"{n}"}),
         "methods": lambda n: (f"M{n % 100}", "/v1/checkin", b"", {}),
         "media": lambda n: ("POST", "/v1/checkin", b"{}", {"Content-Type": f"a/b{n}"}),
     }  # fmt: skip

@@ -1,6 +1,6 @@
 """The document says what the API does: schemathesis finds no 5xx and no status that is not written there.
 
-Unsigned, it comes as far as the signature. Signed, each payload that it makes from the document (good ones and bad ones)
+Unsigned, it comes as far as the signature. Signed, each payload that it makes from the document, good ones and bad,
 is sealed with the key of a machine that the gate knows, so that what is behind the signature is reached.
 """
 
