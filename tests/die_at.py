@@ -1,7 +1,7 @@
 """A real gate in a process of its own that ends itself with SIGKILL at its n-th write.
 
 - What is counted, all of it in the outside world: a file made, the middle and the end of each write to it, ``fsync``,
-  rename, link, unlink, ``mkdir``; each SQL statement that is no plain SELECT, and before and after the COMMIT of what was
+  rename, link, unlink, ``mkdir``; each SQL statement that is no plain SELECT; before and after the COMMIT of what was
   written; a child that is started; an answer that is handed out. A kill between two of these is a kill at the next.
 - ``python -m tests.die_at`` reads one JSON line a run, ``{"n": 3, "act": "intake", "settings": ".../gate.toml"}``, and
   answers with one: ``{"code": -9, "at": "rename timestamp.json"}``.
@@ -280,7 +280,7 @@ def _act(n: int, act: str, settings: Path, tell: int) -> None:
         watch(step)
         ACTS[act](opened, step)
         os.write(tell, str(step.count).encode())
-    except BaseException:
+    except BaseException:  # noqa: BLE001  (whatever it is, the launcher is told)
         traceback.print_exc()
         os._exit(1)
     os._exit(0)

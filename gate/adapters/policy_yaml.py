@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import MappingEndEvent, MappingStartEvent, SequenceEndEvent, SequenceStartEvent
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
@@ -42,8 +45,8 @@ def load(text: str, file: str) -> Node | list[Problem]:
     """Nodes with marks, or the problems that the YAML itself has."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return [Problem(file, 1, 1, f"a policy has at most {MAX_BYTES} bytes")]
-    if "&" in text or "*" in text or "!" in text:
-        problem = _aliases(text, file)
+    if "&" in text or "*" in text or "!" in text or _brackets(text) > MAX_DEPTH:
+        problem = _forbidden(text, file)
         if problem:
             return [problem]
     try:
@@ -61,10 +64,27 @@ def load(text: str, file: str) -> Node | list[Problem]:
     return problems or node
 
 
-def _aliases(text: str, file: str) -> Problem | None:
-    """Anchors, aliases and tags are refused before anything is built from them."""
+def _brackets(text: str) -> int:
+    """How deep brackets stand in brackets at most; those in quoted texts count too."""
+    deepest = depth = 0
+    for bracket in re.findall(r"[\[\]{}]", text):
+        depth = depth + 1 if bracket in "[{" else max(depth - 1, 0)
+        deepest = max(deepest, depth)
+    return deepest
+
+
+def _forbidden(text: str, file: str) -> Problem | None:
+    """Anchors, aliases, tags and deep nesting are refused before anything is built from them: the parser needs the
+    square of the time for what is nested."""
+    depth = 0
     try:
         for event in YAML(typ="rt", pure=True).parse(text):
+            if isinstance(event, MappingStartEvent | SequenceStartEvent):
+                depth += 1
+            elif isinstance(event, MappingEndEvent | SequenceEndEvent):
+                depth -= 1
+            if depth > MAX_DEPTH + 1:
+                return Problem(file, event.start_mark.line + 1, event.start_mark.column + 1, "nested too deeply")
             if getattr(event, "anchor", None) or type(event).__name__ == "AliasEvent":
                 mark = event.start_mark
                 return Problem(file, mark.line + 1, mark.column + 1, "anchors and aliases are not allowed")

@@ -97,6 +97,7 @@ BAD = [
     ("hidden", [GOOD | {"name": ".a"}], "not a plain file name"),
     ("newline", [GOOD | {"name": "a\nb"}], "not a plain file name"),
     ("empty", [GOOD | {"name": ""}], "not a plain file name"),
+    ("half a character", [GOOD | {"name": "\ud800"}], "not a plain file name"),
     ("the marker itself", [GOOD | {"name": "READY"}], "not a plain file name"),
     ("a number", [GOOD | {"name": 1}], "not a plain file name"),
     ("missing file", [GOOD | {"name": "b.bin"}], "missing, a link"),

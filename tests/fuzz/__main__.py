@@ -1,8 +1,9 @@
-"""``make fuzz``: atheris on every parser, each in a process of its own for GATE_FUZZ_SECONDS (20), with our own files as
-corpus. Anything that is not the documented refusal, ten seconds for one input, or a gigabyte of memory is a failure.
+"""``make fuzz``: atheris on every parser, each in a process of its own for GATE_FUZZ_SECONDS (20).
 
-``python -m tests.fuzz policy hours`` runs some; ``python -m tests.fuzz --one policy CORPUS [libFuzzer options]`` is what
-runs inside. What failed is kept in the folder that is printed: give its file to ``--one`` in the corpus' place.
+The corpus is our own files. Anything that is not the documented refusal, ten seconds for one input, or a gigabyte of
+memory is a failure.
+``python -m tests.fuzz policy hours`` runs some; ``python -m tests.fuzz --one policy CORPUS [libFuzzer options]`` is
+what runs inside. What failed is kept in the folder that is printed: give its file to ``--one`` in the corpus' place.
 """
 
 from __future__ import annotations
@@ -49,12 +50,12 @@ def every(names: list[str], seconds: int) -> int:
         done = subprocess.run(words, capture_output=True, text=True, errors="replace")
         said = done.stderr.splitlines()
         runs = next((line.strip() for line in reversed(said) if "runs in" in line or line.startswith("#")), "")
-        print(f"{'good' if done.returncode == 0 else 'FAILED'}  {name}: {runs}", flush=True)
+        print(f"{'good' if done.returncode == 0 else 'FAILED'}  {name}: {runs}", flush=True)  # noqa: T201
         if done.returncode != 0:
             failed.append(name)
-            print("\n".join(line for line in [*done.stdout.splitlines(), *said[-30:]] if "INFO" not in line))
+            print("\n".join(line for line in [*done.stdout.splitlines(), *said[-30:]] if "INFO" not in line))  # noqa: T201
     if failed:
-        print(f"failed: {', '.join(failed)}; inputs are in {home}")
+        print(f"failed: {', '.join(failed)}; inputs are in {home}")  # noqa: T201
     return len(failed)
 
 

@@ -70,7 +70,7 @@ def targets() -> dict[str, Target]:
         Target("json", read_json, (Malformed,), tuple(calls.values())),
         Target("envelope", _envelope, (Malformed, Unauthenticated), tuple(
             seal(KEY, wire.PAYLOAD_TYPES[kind], raw) for kind, raw in calls.items())),
-        *(Target(f"call-{kind}", partial(_call, shape), (Malformed,), (calls[kind],)) for kind, shape in SHAPES.items()),
+        *(Target(f"call-{kind}", partial(_call, SHAPES[kind]), (Malformed,), (calls[kind],)) for kind in SHAPES),
         Target("key", lambda raw: read_key(_text(raw)), (Malformed,), (bytes(KEY.verify_key).hex().encode(),)),
         Target("answer", lambda raw: open_answer(raw, RESPONSE.public_key), (Untrusted,),
                (RESPONSE.seal(wire.ANSWER_TYPE, b'{"status": "active"}'),)),

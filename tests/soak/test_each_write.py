@@ -1,5 +1,6 @@
-"""Nothing acknowledged is lost (P9): killed at every single write of an intake, a publication, a policy's activation and
-a shared commit; then started again as usual, and compared.
+"""Nothing acknowledged is lost (P9): killed at every single write, then started again as usual, and compared.
+
+What is killed: an intake, a publication, a policy's activation, a shared commit of several machines' calls.
 
 The n-th run begins from the same prepared gate and is killed at its n-th write, until one survives.
 """
@@ -282,8 +283,10 @@ def test_each_call_of_a_batch_is_answered_and_done_once_wherever_it_is_killed(pr
     head = {name: one.head() for name, one in said.items()}
     claim = {"source": "shop-content", "release": release, "boot_id": "b1"}
     report = {"claim": granted["claim"], "step": "installed", "boot_id": "b1", "uptime_s": 9, "release": release}
-    checkin = {"client_nonce": "n", "boot_id": "b2", "uptime_s": 9, "timestamp_version": 1, "installed": {}, "events": [
-        {"kind": "power_loss", "at": "2026-03-02T09:00:00Z"}], "facts": {"role": "till", "hostname": "other"}}  # fmt: skip
+    lost = {"kind": "power_loss", "at": "2026-03-02T09:00:00Z"}
+    facts = {"role": "till", "hostname": "other"}
+    checkin = {"client_nonce": "n", "boot_id": "b2", "uptime_s": 9, "timestamp_version": 1, "installed": {}}
+    checkin |= {"events": [lost], "facts": facts}
     nonce = gate.session().get("http://127.0.0.1:8400/v1/enrol/challenge").json()["nonce"]
     new = PlayedMachine(gate, "new")
     asked = {"aud": "test-fleet", "code": gate.code(), "nonce": nonce, "public_key": new.public_key, "facts": {}}
