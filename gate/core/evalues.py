@@ -12,6 +12,8 @@
   its ``p`` in one without. The e-value is the mean of the four. A span costs four additions; four floats are the state.
 - Together: 0.2 the fleet, 0.4 the mean over makes, 0.4 the mean over boot numbers 1 to 5. A weighted mean of e-values
   is an e-value under any dependence. A part that has shown nothing counts as 1, which is an e-value too.
+- A make's span holds the trials of every boot, so that its controls count once; a boot number has a span of its own. The
+  fleet is the sum of its makes, so that a make with a worse background does not stain the release.
 - Everything is in natural logarithms, so that 120,000 machines do not overflow.
 """
 
@@ -72,9 +74,13 @@ class Running:
         """Log of the e-value: of the mean over the four guesses."""
         return _log_mean(self.logs)
 
+    def plus(self, more: Running) -> Running:
+        """After what another has shown of other trials: what a make's span adds, its fleet's running adds too."""
+        (a, b, c, d), (e, f, g, h) = self.logs, more.logs
+        return Running((a + e, b + f, c + g, d + h))
+
     def _plus(self, more: Sequence[float]) -> Running:
-        a, b, c, d = self.logs
-        return Running((a + more[0], b + more[1], c + more[2], d + more[3]))
+        return self.plus(Running((more[0], more[1], more[2], more[3])))
 
 
 def guessed_rates(background: float) -> list[float]:

@@ -79,11 +79,11 @@ def test_three_of_three_halt_unless_the_controls_fall_silent_as_well(
     ("log_e", "machines", "sites", "sites_exposed", "halt"),
     [
         (math.log(100) - 1e-9, 9, 9, 9, False),
-        (math.log(100), 2, 2, 9, True),
-        (math.log(100), 1, 1, 9, False),  # one machine, be it ever so sure
+        (-math.log(0.01), 2, 2, 9, True),
+        (-math.log(0.01), 1, 1, 9, False),  # one machine, be it ever so sure
         (1e6, 9, 1, 9, False),  # one site dark
-        (math.log(100), 2, 1, 1, True),  # a lab is one site
-        (math.log(100), 1, 1, 1, False),
+        (-math.log(0.01), 2, 1, 1, True),  # a lab is one site
+        (-math.log(0.01), 1, 1, 1, False),
     ],
 )
 def test_it_halts_at_a_hundred_to_one_and_with_two_machines_at_two_sites(
@@ -101,6 +101,7 @@ def test_controls_count_from_200_a_make_and_20_a_canary(canaries: int, controls:
 
 
 def test_the_guesses_are_those_of_the_decision_and_never_a_certainty() -> None:
+    assert RATIOS == (3, 10, 30, 100)
     assert guessed_rates(B0) == pytest.approx([0.0225, 0.075, 0.3, 0.9])
     assert guessed_rates(0.2) == pytest.approx([0.6, 0.99, 0.3, 0.9])
     assert guessed_rates(0.5) == pytest.approx([0.99, 0.99, 0.5, 0.9])
@@ -213,7 +214,7 @@ def test_no_background_makes_it_overflow_or_lose_its_guesses(background: float) 
     for failed in (0, 1, 60_000, 120_000):
         assert math.isfinite(fixed(120_000, failed, background).log_e)
     assert all(background <= p <= 1 for p in guessed_rates(background))
-    assert fixed(10, 2, 0.0) == fixed(10, 2, 0.001)
+    assert fixed(10, 2, 0.0) == fixed(10, 2, 0.001) != fixed(10, 2, 0.0011)
 
 
 counted = st.integers(0, 3000)
