@@ -12,7 +12,7 @@
   its ``p`` in one without. The e-value is the mean of the four. A span costs four additions; four floats are the state.
 - Together: 0.2 the fleet, 0.4 the mean over makes, 0.4 the mean over boot numbers 1 to 5. A weighted mean of e-values
   is an e-value under any dependence. A part that has shown nothing counts as 1, which is an e-value too.
-- A make's span holds the trials of every boot, so that its controls count once; a boot number has a span of its own. The
+- A make's span holds the trials of every boot, so that its controls count once; a boot number has its own. The
   fleet is the sum of its makes, so that a make with a worse background does not stain the release.
 - Everything is in natural logarithms, so that 120,000 machines do not overflow.
 """
@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 RATIOS = (3, 10, 30, 100)
 MULTIPLES, RATES = (3, 10), (0.3, 0.9)  # p: of b0, and plain
@@ -55,19 +56,13 @@ class Running:
         if every == 0:
             return self
         share, failed = span.exposed / every, span.failed + span.controls_failed
-        return self._plus([span.failed * math.log(r) - failed * math.log1p((r - 1) * share) for r in RATIOS])
+        return self._plus(*[span.failed * math.log(r) - failed * math.log1p((r - 1) * share) for r in RATIOS])
 
     def against_background(self, span: Span, background: float) -> Running:
         """After one more span, by a fixed background rate; its controls are not looked at."""
         assert 0 <= span.failed <= span.exposed
-        base = min(max(background, LEAST_BACKGROUND), HIGHEST_RATE)
-        healthy = span.exposed - span.failed
-        return self._plus(
-            [
-                span.failed * math.log(p / base) + healthy * (math.log1p(-p) - math.log1p(-base))
-                for p in guessed_rates(base)
-            ]
-        )
+        base, healthy = min(max(background, LEAST_BACKGROUND), HIGHEST_RATE), span.exposed - span.failed
+        return self._plus(*[span.failed * lost + healthy * well for lost, well in _odds(base)])
 
     @property
     def log_e(self) -> float:
@@ -76,17 +71,23 @@ class Running:
 
     def plus(self, more: Running) -> Running:
         """After what another has shown of other trials: what a make's span adds, its fleet's running adds too."""
-        (a, b, c, d), (e, f, g, h) = self.logs, more.logs
-        return Running((a + e, b + f, c + g, d + h))
+        return self._plus(*more.logs)
 
-    def _plus(self, more: Sequence[float]) -> Running:
-        return self.plus(Running((more[0], more[1], more[2], more[3])))
+    def _plus(self, *more: float) -> Running:
+        (a, b, c, d), (e, f, g, h) = self.logs, more
+        return Running((a + e, b + f, c + g, d + h))
 
 
 def guessed_rates(background: float) -> list[float]:
     """The four p for a background, none below it: fewer failures than usual are no evidence."""
     guesses = [*(multiple * background for multiple in MULTIPLES), *RATES]
     return [max(min(guess, HIGHEST_RATE), background) for guess in guesses]
+
+
+@lru_cache(maxsize=256)
+def _odds(base: float) -> list[tuple[float, float]]:
+    """What one failure and one healthy trial add to each guess."""
+    return [(math.log(p / base), math.log1p(-p) - math.log1p(-base)) for p in guessed_rates(base)]
 
 
 def enough_controls(canaries: int, controls: int) -> bool:

@@ -5,7 +5,7 @@
 - A make that no earlier ring has is *unproven*: it starts at its first batch, once every make of the ring
   before that still takes claims has passed.
 - By statistics it halts at E >= 1/``false_halt``, with two machines at two sites; a brake of the policy as written.
-- A make with unexplained failures holds the others once it is more than ``max_lead`` rings behind.
+- A make with failures that nobody has explained holds the others once it is more than ``max_lead`` rings behind.
 - Same facts, same Decision: nothing is read here but the facts.
 """
 
@@ -153,10 +153,13 @@ def _lead(facts: Facts) -> list[Reason]:
     behind = facts.position - facts.max_lead
     return [
         Reason(
-            Verdict.HOLD, "make_behind", f"{m.make} waits in ring {m.reached} with unexplained failures", facts.path
+            Verdict.HOLD,
+            "make_behind",
+            f"{m.bad} of {m.make} failed and it has come no further than ring {m.reached}",
+            facts.path,
         )
         for m in facts.makes
-        if m.stopped and m.reached is not None and m.reached < behind
+        if m.bad and m.reached is not None and m.reached < behind
     ]
 
 

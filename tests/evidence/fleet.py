@@ -25,10 +25,10 @@ class Ladder:
     """A policy: the rings, what each must rule out, the budget, the background that is allowed for."""
 
     rings: tuple[int, ...] = (0, 100, 1_000, 10_000)
-    rule_out_make: tuple[float | None, ...] = (0.65, 0.35, 0.12, 0.03)
-    rule_out_fleet: tuple[float | None, ...] = (0.30, 0.05, 0.0075, 0.003)
-    at_risk_make: int = 20
-    at_risk_fleet: int = 40
+    rule_out_make: tuple[float | None, ...] = (0.65, 0.35, 0.20, 0.03)
+    rule_out_fleet: tuple[float | None, ...] = (0.30, 0.035, 0.0075, 0.003)
+    at_risk_make: int = 30
+    at_risk_fleet: int = 60
     first_batch: int = 3
     at_least: int = 3
     background: float = 0.0075

@@ -236,6 +236,9 @@ class Release:
     def ask(self, makes: list[int]) -> bool:
         """A person looks at what has failed: stops what the content broke, explains the rest."""
         self.out.asked += 1
+        where = MAKES[makes[0]] if len(makes) == 1 else "fleet"
+        count = sum(self.healthy[make] + self.bad(make) for make in makes)
+        self.out.because.append(f"{where}: {sum(self.bad(make) for make in makes)} of {count}")
         if any(self.dead[make] for make in makes):
             self.out.end = "stopped by a person"
         for make in makes:
@@ -285,22 +288,20 @@ class Release:
             span = Span(sum(row[make] for row in tried), sum(row[make] for row in failed), *beside)
             if not span.exposed:
                 continue
-            shown = self.shown(span)
+            shown = self.after(Running(), span)
             self.by_make[make] = self.by_make[make].plus(shown)
             self.fleet = self.fleet.plus(shown)
             if not self.ladder.per_boot:
                 continue
             for boot, (row, lost) in enumerate(zip(tried, failed, strict=True), 1):
-                if row[make] == span.exposed:
-                    self.by_boot[boot] = self.by_boot[boot].plus(shown)
-                elif row[make]:
-                    part = self.shown(Span(row[make], lost[make], *beside))
-                    self.by_boot[boot] = self.by_boot[boot].plus(part)
+                if row[make]:
+                    part = Span(row[make], lost[make], *beside)
+                    self.by_boot[boot] = self.after(self.by_boot[boot], part)
 
-    def shown(self, span: Span) -> Running:
+    def after(self, running: Running, span: Span) -> Running:
         if self.ladder.controls and evalues.enough_controls(self.ladder.first_batch, span.controls):
-            return Running().against_controls(span)
-        return Running().against_background(span, self.ladder.background)
+            return running.against_controls(span)
+        return running.against_background(span, self.ladder.background)
 
     def halted(self) -> bool:
         log_e = evalues.merged(self.fleet, self.by_make, self.by_boot)
