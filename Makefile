@@ -1,10 +1,10 @@
-# make demo | make test | make check | make soak | make bench : each sets up all that it needs.
+# make demo | make test | make check | make soak | make bench | make evidence : each sets up all that it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak check lint lock bench clean
+.PHONY: setup demo test soak check lint lock bench evidence clean
 
 setup: $(STAMP)
 
@@ -35,6 +35,9 @@ check: lint test
 
 bench: setup
 	$(BIN)/python -m tests.bench
+
+evidence: setup
+	$(BIN)/python -m tests.evidence
 
 lock: setup
 	scripts/lock
