@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 RATIOS = (3, 10, 30, 100)
+LOG_RATIOS = tuple((math.log(r), r - 1) for r in RATIOS)
 MULTIPLES, RATES = (3, 10), (0.3, 0.9)  # p: of b0, and plain
 HIGHEST_RATE = 0.99  # no guess says that every machine fails: one healthy machine would disprove it for ever
 LEAST_BACKGROUND = 0.001  # with less, two failures anywhere would halt the country
@@ -56,7 +57,7 @@ class Running:
         if every == 0:
             return self
         share, failed = span.exposed / every, span.failed + span.controls_failed
-        return self._plus(*[span.failed * math.log(r) - failed * math.log1p((r - 1) * share) for r in RATIOS])
+        return self._plus(*[span.failed * log_r - failed * math.log1p(more * share) for log_r, more in LOG_RATIOS])
 
     def against_background(self, span: Span, background: float) -> Running:
         """After one more span, by a fixed background rate; its controls are not looked at."""

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -253,15 +254,19 @@ class Release:
         new = [n - again for n, again in zip(claims, self.again, strict=True)]
         self.exposed = [before + n for before, n in zip(self.exposed, new, strict=True)]
         tried = [claims, *self.watched]
-        died = [self.die(boot, tried[boot - 1]) for boot in range(1, len(tried) + 1)]
-        alive = [[n - d for n, d in zip(*rows, strict=True)] for rows in zip(tried, died, strict=True)]
+        died = self.die(tried)
+        alive = (
+            [[n - d for n, d in zip(*rows, strict=True)] for rows in zip(tried, died, strict=True)] if died else tried
+        )
         quiet = self.rng.binomial(alive, silent).tolist()
         unexposed = [size - n for size, n in zip(SIZES, self.exposed, strict=True)]
         elsewhere = (sum(unexposed) / MACHINES) ** (PER_SITE - 1)
         controls = [int(n * elsewhere) for n in unexposed]
         controls_quiet = self.rng.binomial(controls, silent).tolist()
-        self.dead = [sum(row[make] for row in died) + self.dead[make] for make in COUNT]
-        failed = [[d + q for d, q in zip(*rows, strict=True)] for rows in zip(died, quiet, strict=True)]
+        failed = quiet
+        if died:
+            self.dead = [before + sum(row) for before, row in zip(self.dead, zip(*died, strict=True), strict=True)]
+            failed = [[d + q for d, q in zip(*rows, strict=True)] for rows in zip(died, quiet, strict=True)]
         self.trials_failed += sum(map(sum, failed))
         self.bet(tried, failed, controls, controls_quiet)
         if sum(controls) >= evalues.CONTROLS_PER_MAKE and sum(controls_quiet) > BACKGROUND_CAP * sum(controls):
@@ -274,36 +279,51 @@ class Release:
             self.healthy[make] += claims[make] - failed[0][make]
         self.watched = alive[: BOOTS - 1]
 
-    def die(self, boot: int, machines: list[int]) -> list[int]:
-        if boot != self.content.at_boot or self.content.harmless:
-            return [0 for _ in COUNT]
-        return self.rng.binomial(machines, self.content.bricks).tolist()
+    def die(self, tried: list[list[int]]) -> list[list[int]]:
+        """Who dies at which boot; nothing at all when nobody can."""
+        boot = self.content.at_boot
+        if self.content.harmless or boot > len(tried):
+            return []
+        died = [[0 for _ in COUNT] for _ in tried]
+        died[boot - 1] = self.rng.binomial(tried[boot - 1], self.content.bricks).tolist()
+        return died
 
     def bet(
         self, tried: list[list[int]], failed: list[list[int]], controls: list[int], controls_failed: list[int]
     ) -> None:
-        """The night's spans: one a make, one a make and boot number."""
-        for make in COUNT:
-            beside = (controls[make], controls_failed[make])
-            span = Span(sum(row[make] for row in tried), sum(row[make] for row in failed), *beside)
-            if not span.exposed:
-                continue
-            shown = self.after(Running(), span)
-            self.by_make[make] = self.by_make[make].plus(shown)
-            self.fleet = self.fleet.plus(shown)
-            if not self.ladder.per_boot:
-                continue
-            for boot, (row, lost) in enumerate(zip(tried, failed, strict=True), 1):
-                if row[make]:
-                    part = Span(row[make], lost[make], *beside)
-                    self.by_boot[boot] = self.after(self.by_boot[boot], part)
+        """One span a make, one a make and boot number; against a background the makes of a boot add up."""
+        bare = [not self.controlled(make, controls) for make in COUNT]
+        for make, row, lost in zip(COUNT, zip(*tried, strict=True), zip(*failed, strict=True), strict=True):
+            exposed = sum(row)
+            if exposed:
+                span = Span(exposed, sum(lost), controls[make], controls_failed[make])
+                shown = self.after(Running(), span, bare[make])
+                self.by_make[make] = self.by_make[make].plus(shown)
+                self.fleet = self.fleet.plus(shown)
+        if not self.ladder.per_boot:
+            return
+        for boot, (row, lost) in enumerate(zip(tried, failed, strict=True), 1):
+            running = self.by_boot[boot]
+            for make in COUNT:
+                if row[make] and not bare[make]:
+                    span = Span(row[make], lost[make], controls[make], controls_failed[make])
+                    running = self.after(running, span, False)
+            exposed = sum(n for n, alone in zip(row, bare, strict=True) if alone)
+            if exposed:
+                failures = sum(n for n, alone in zip(lost, bare, strict=True) if alone)
+                running = self.after(running, Span(exposed, failures), True)
+            self.by_boot[boot] = running
 
-    def after(self, running: Running, span: Span) -> Running:
-        if self.ladder.controls and evalues.enough_controls(self.ladder.first_batch, span.controls):
-            return running.against_controls(span)
-        return running.against_background(span, self.ladder.background)
+    def controlled(self, make: int, controls: list[int]) -> bool:
+        return self.ladder.controls and evalues.enough_controls(self.ladder.first_batch, controls[make])
+
+    def after(self, running: Running, span: Span, bare: bool) -> Running:
+        return running.against_background(span, self.ladder.background) if bare else running.against_controls(span)
 
     def halted(self) -> bool:
+        every = (self.fleet, *self.by_make, *self.by_boot.values())
+        if max(max(running.logs) for running in every) < -math.log(self.ladder.false_halt):
+            return False  # a mean is never above its largest part
         log_e = evalues.merged(self.fleet, self.by_make, self.by_boot)
         sites = sum(self.exposed)  # the first rings take one machine a site
         return evalues.halts(log_e, self.ladder.false_halt, self.trials_failed, self.trials_failed, sites)
