@@ -1,10 +1,10 @@
-# make demo | make test | make check | make soak | make bench | make fuzz : each sets up all that it needs.
+# make demo | make test | make check | make soak | make bench | make fuzz | make evidence : each sets up all it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak check lint lock bench fuzz clean
+.PHONY: setup demo test soak check lint lock bench fuzz evidence clean
 
 setup: $(STAMP)
 
@@ -38,6 +38,9 @@ bench: setup
 
 fuzz: setup
 	$(BIN)/python -m tests.fuzz
+
+evidence: setup
+	$(BIN)/python -m tests.evidence
 
 lock: setup
 	scripts/lock

@@ -4,16 +4,19 @@
 - A ring opens make by make: each climbs on what the rings before have shown of it.
 - A make that no earlier ring has is *unproven*: it starts at its first batch, once every make of the ring
   before that still takes claims has passed.
+- By statistics it halts at E >= 1/``false_halt``, with two machines at two sites; a brake of the policy as written.
+- A make with failures that nobody has explained holds the others once it is more than ``max_lead`` rings behind.
 - Same facts, same Decision: nothing is read here but the facts.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from gate.core import stats
+from gate.core import evalues, stats
 from gate.core.verdict import Decision, Reason, Verdict
 
 
@@ -49,6 +52,7 @@ class Shown:
     stopped: bool
     soak_until: datetime | None
     in_previous: bool  # the ring just before has members of it
+    reached: int | None = None  # the last ring that is open for it, where it is in one
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +93,12 @@ class Facts:
     brakes: tuple[BrakeCount, ...]
     makes: tuple[Shown, ...]
     whole: bool = False  # it opens for all makes together or not at all (the rollout's end)
+    log_e: float = 0.0  # of evalues.merged; 0: nothing shown
+    false_halt: float = 0.01
+    failed_machines: int = 0  # different machines whose trials have failed, and their sites
+    failed_sites: int = 0
+    exposed_sites: int = 0
+    max_lead: int = 1
 
 
 def judge(facts: Facts) -> Decision:
@@ -110,6 +120,15 @@ def _halted(facts: Facts) -> list[Reason]:
     return [Reason(Verdict.HALT, "halted", "the rollout is halted; two people can resume it")]
 
 
+def _chance(facts: Facts) -> list[Reason]:
+    machines, sites = facts.failed_machines, facts.failed_sites
+    if not evalues.halts(facts.log_e, facts.false_halt, machines, sites, facts.exposed_sites):
+        return []
+    odds = f"{math.exp(facts.log_e):,.0f}" if facts.log_e < 20 else "more than 100,000,000"
+    detail = f"{machines} machines at {sites} sites have failed: {odds} to 1 against chance"
+    return [Reason(Verdict.HALT, "not_chance", detail, "defaults.false_halt")]
+
+
 def _brakes(facts: Facts) -> list[Reason]:
     return [
         Reason(Verdict.HALT, "brake", f"{b.text}: {b.count} counted. {b.why}".strip(), b.path)
@@ -128,6 +147,20 @@ def _previous(facts: Facts) -> list[Reason]:
     if facts.previous_empty:
         return [Reason(Verdict.HOLD, "ring_empty", "the ring before has no machine, so it proves nothing", facts.path)]
     return [] if facts.previous_open else [Reason(Verdict.HOLD, "ring_before", "the ring before has not opened yet")]
+
+
+def _lead(facts: Facts) -> list[Reason]:
+    behind = facts.position - facts.max_lead
+    return [
+        Reason(
+            Verdict.HOLD,
+            "make_behind",
+            f"{m.bad} of {m.make} failed and it has come no further than ring {m.reached}",
+            facts.path,
+        )
+        for m in facts.makes
+        if m.bad and m.reached is not None and m.reached < behind
+    ]
 
 
 def _members(facts: Facts) -> list[Reason]:
@@ -226,9 +259,11 @@ def _fleet(facts: Facts) -> list[Reason]:
 
 CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
     _halted,
+    _chance,
     _brakes,
     _verified,
     _previous,
+    _lead,
     _members,
     _floor,
     _freeze,

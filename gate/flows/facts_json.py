@@ -31,7 +31,7 @@ def load(stored: Mapping[str, Any]) -> Facts:
     values["floor"] = timedelta(seconds=values["floor"])
     for name in ("now", "first_seen_at", "freeze_until"):
         values[name] = _time(values[name])
-    return Facts(**{field.name: values[field.name] for field in fields(Facts)})
+    return Facts(**{field.name: values[field.name] for field in fields(Facts) if field.name in values})
 
 
 def reason(one: Reason) -> dict[str, Any]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import math
 from dataclasses import replace
 from datetime import timedelta
 
@@ -17,6 +19,7 @@ from tests.conftest import NOW
 HOUR = timedelta(hours=1)
 RULE = GateRule("rings[0]", 3, None, None, None, "4h open")
 TILL = Shown("till", True, False, 10, 10, 3, 3, 0, 0, 0, False, NOW, True)
+TWO_SITES = {"failed_machines": 2, "failed_sites": 2, "exposed_sites": 9}
 GOOD = Facts(
     now=NOW,
     ring="rest",
@@ -57,6 +60,8 @@ def test_a_ring_opens_when_everything_is_just_met() -> None:
     [
         ({"halted": True}, Verdict.HALT, "halted"),
         ({"brakes": (BrakeCount("brakes[0]", "silent >= 3", "", 3, 3),)}, Verdict.HALT, "brake"),
+        ({"log_e": -math.log(0.01), **TWO_SITES}, Verdict.HALT, "not_chance"),
+        ({"log_e": 1e6, **TWO_SITES}, Verdict.HALT, "not_chance"),
         ({"verified": False}, Verdict.HOLD, "not_verified"),
         ({"previous_open": False}, Verdict.HOLD, "ring_before"),
         ({"previous_empty": True}, Verdict.HOLD, "ring_empty"),
@@ -89,6 +94,10 @@ def test_one_thing_missing_keeps_it_shut(change: dict[str, object], verdict: Ver
         {"gate": replace(RULE, rule_out_make=0.64)},
         {"gate": replace(RULE, rule_out_make=0.01), **_till(available=3)},  # all have resolved without a failure
         _till(available=0, healthy=0, healthy_sites=0, sites=0, in_previous=False),  # unproven: its first batch
+        {"log_e": -math.log(0.01) - 1e-9, **TWO_SITES},
+        {"log_e": 1e6, **TWO_SITES, "failed_machines": 1},
+        {"log_e": 1e6, **TWO_SITES, "failed_sites": 1},
+        {"log_e": math.log(200), **TWO_SITES, "false_halt": 0.001},
     ],
 )
 def test_it_opens_at_the_edge_of_each_rule(change: dict[str, object]) -> None:
@@ -108,6 +117,36 @@ def test_makes_open_one_by_one_but_the_end_waits_for_all() -> None:
     slow = replace(TILL, make="vm", healthy=1)
     assert judge(replace(GOOD, makes=(TILL, slow))).makes == ("till",)
     assert judge(replace(GOOD, makes=(TILL, slow), whole=True)).verdict is Verdict.HOLD
+
+
+@pytest.mark.parametrize(
+    ("position", "reached", "bad", "max_lead", "held"),
+    [
+        (1, 0, 1, 1, False),
+        (2, 0, 1, 1, True),
+        (2, 1, 1, 1, False),
+        (2, 0, 0, 1, False),  # slow, but nothing failed
+        (2, 0, 1, 2, False),
+        (3, 0, 1, 2, True),
+        (3, None, 1, 1, False),  # in none of these rings
+    ],
+)
+def test_a_make_with_failures_holds_the_others_once_they_are_more_than_one_ring_ahead(
+    position: int, reached: int | None, bad: int, max_lead: int, held: bool
+) -> None:
+    behind = replace(TILL, make="vm", wanted=False, bad=bad, reached=reached)
+    facts = replace(GOOD, position=position, max_lead=max_lead, makes=(replace(TILL, reached=position - 1), behind))
+    decision = judge(facts)
+    assert (decision.verdict is Verdict.HOLD) is held
+    assert ("make_behind" in {reason.code for reason in decision.reasons}) is held
+
+
+def test_a_decision_stored_before_the_statistics_is_replayed_without_them() -> None:
+    stored = json.loads(json.dumps(facts_json.dump(GOOD)))
+    for name in ("log_e", "false_halt", "failed_machines", "failed_sites", "exposed_sites", "max_lead"):
+        del stored[name]
+    del stored["makes"][0]["reached"]
+    assert facts_json.load(stored) == GOOD
 
 
 def test_the_decision_can_change_when_its_latest_reason_can() -> None:
