@@ -170,7 +170,7 @@ def _freeze(value: Freeze, language: str) -> str:
         key = "word.dates" if value.first and value.last else "word.dates from" if value.first else "word.dates to"
         return text(key, language, first=said(value.first, language), last=said(value.last, language))
     if value.days:
-        days = joined([str(day) for day in value.days], "and", language)
+        days = joined([f"{day}." if language == "de" else str(day) for day in value.days], "and", language)
         return text("word.days", language, days=days, clock=policy_written.clock(value.until_minute))
     assert value.start is not None
     assert value.end is not None

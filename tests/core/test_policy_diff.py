@@ -454,11 +454,13 @@ def policies(draw: st.DrawFn) -> Policy:
 POLICIES = policies()
 
 
+@settings(deadline=None)
 @given(POLICIES)
 def test_no_change_is_no_change(one: Policy) -> None:
     assert diff(one, one) == ()
 
 
+@settings(deadline=None)
 @given(POLICIES, POLICIES)
 def test_a_loosening_turned_round_is_never_neutral(one: Policy, other: Policy) -> None:
     if way(one, other) is Direction.LOOSENS:
@@ -467,7 +469,7 @@ def test_a_loosening_turned_round_is_never_neutral(one: Policy, other: Policy) -
         assert way(other, one) in (None, Direction.NEUTRAL), "what decides nothing decides nothing back"
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(POLICIES, POLICIES, POLICIES)
 def test_a_loosening_cannot_be_split_into_steps_of_which_none_loosens(one: Policy, two: Policy, three: Policy) -> None:
     steps = people_needed(diff(one, two)), people_needed(diff(two, three))
@@ -475,6 +477,7 @@ def test_a_loosening_cannot_be_split_into_steps_of_which_none_loosens(one: Polic
         assert 2 in steps
 
 
+@settings(deadline=None)
 @given(POLICIES, POLICIES)
 def test_every_change_can_be_said_and_the_worst_decides(one: Policy, other: Policy) -> None:
     changes = diff(one, other)

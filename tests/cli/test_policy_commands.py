@@ -1,0 +1,93 @@
+"""The policy's tools at the command line: what they print, and their exit codes."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from gate.adapters.policy_git import GitPolicies
+from tests.cli.test_commands import gate, made  # noqa: F401  (a fixture)
+from tests.core.test_policy import SEED
+
+NOW = datetime(2026, 7, 20, 9, tzinfo=UTC)
+
+
+@pytest.fixture
+def seed(tmp_path: Path) -> Path:
+    file = tmp_path / "old.yaml"
+    file.write_text(SEED)
+    return file
+
+
+def written(folder: Path, old: str, new: str) -> Path:
+    assert old in SEED
+    file = folder / "new.yaml"
+    file.write_text(SEED.replace(old, new))
+    return file
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "people", "word"),
+    [
+        ("soak: 4h open", "soak: 2h open", 1, 2, "lockert"),
+        ("soak: 4h open", "soak: 5h open", 0, 1, "verschärft"),
+        ("why: no server, no pharmacy", "why: no server", 0, 1, "entscheidet nichts"),
+        ("version: 1", "version: 1  ", 0, 1, "niemand muss zustimmen"),
+    ],
+)
+def test_diff_says_what_loosens_and_how_many_people_it_needs(
+    seed: Path, old: str, new: str, code: int, people: int, word: str
+) -> None:
+    after = written(seed.parent, old, new)
+    said = gate("policy", "diff", str(seed), str(after), "--language", "de")
+    assert said.exit_code == code, said.output
+    assert word in said.output
+    for form, read in (("json", json.loads), ("yaml", YAML(typ="safe", pure=True).load)):
+        answer = gate("policy", "diff", str(seed), str(after), "-o", form)
+        assert answer.exit_code == code
+        assert read(answer.stdout)["people"] == people
+
+
+def test_diff_knows_the_commits_of_the_gates_own_repository(made: Path, tmp_path: Path) -> None:  # noqa: F811
+    policies = GitPolicies(made.parent / "data" / "policy.git")
+    first = policies.head()
+    second = policies.commit(policies.read(first).replace("soak: 5s", "soak: 9s"), first, "anna", "longer", NOW)
+    assert gate("policy", "diff", first, second, settings=made).exit_code == 0
+    back = gate("policy", "diff", "head", first[:10], settings=made)
+    assert (back.exit_code, "soak: 5 seconds instead of 9 seconds (loosens)" in back.output) == (1, True)
+    assert gate("policy", "diff", "active", "abcdef0123", settings=made).exit_code == 4
+    assert gate("policy", "diff", "active", "--upload-pack=x", settings=made).exit_code == 2
+    assert gate("policy", "diff", "active", "../x", settings=made).exit_code == 4
+    assert gate("policy", "diff", "only-one", settings=made).exit_code == 2
+
+
+def test_diff_of_a_policy_that_does_not_parse_is_a_finding_with_its_place(seed: Path) -> None:
+    after = written(seed.parent, "version: 1", "version: 3")
+    said = gate("policy", "diff", str(seed), str(after))
+    assert said.exit_code == 1
+    assert "new.yaml:2:10" in said.output
+
+
+def test_explain_says_a_policy_in_both_languages_and_the_active_one_by_itself(made: Path, seed: Path) -> None:  # noqa: F811
+    assert "Ring 1 of 5, lab." in gate("policy", "explain", str(seed)).output
+    assert "Ring 1 von 5, lab." in gate("policy", "explain", str(seed), "--language", "de").output
+    rows = json.loads(gate("policy", "explain", str(seed), "-o", "json").output)
+    assert {"path", "line", "ring", "text"} == set(rows[0])
+    assert gate("policy", "explain", settings=made.parent / "none.toml").exit_code == 4
+
+
+def test_fmt_lays_out_in_place_and_check_only_looks(seed: Path) -> None:
+    wild = SEED.replace("\n", "   \n")
+    seed.write_text(wild)
+    looked = gate("policy", "fmt", "--check", str(seed))
+    assert (looked.exit_code, seed.read_text()) == (1, wild)
+    assert gate("policy", "fmt", str(seed)).exit_code == 0
+    assert seed.read_text() == SEED
+    assert gate("policy", "fmt", "--check", str(seed)).exit_code == 0
+    seed.write_text("a: [")
+    assert (gate("policy", "fmt", str(seed)).exit_code, seed.read_text()) == (1, "a: [")
+    assert gate("policy", "fmt", "no-such-file").exit_code == 2
