@@ -10,6 +10,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from gate.adapters.policy_git import GitPolicies
+from gate.cli.common import gate_of
+from gate.core.model import Machine, MachineStatus, Site
 from tests.cli.test_commands import gate, made  # noqa: F401  (a fixture)
 from tests.core.test_policy import SEED
 
@@ -91,3 +93,32 @@ def test_fmt_lays_out_in_place_and_check_only_looks(seed: Path) -> None:
     seed.write_text("a: [")
     assert (gate("policy", "fmt", str(seed)).exit_code, seed.read_text()) == (1, "a: [")
     assert gate("policy", "fmt", "no-such-file").exit_code == 2
+
+
+def test_plan_says_when_each_ring_could_open_and_what_could_be_lost(seed: Path) -> None:
+    words = ("policy", "plan", str(seed), "--from", "2026-07-20T09:00", "--source", "falcon-content")
+    said = gate(*words, "--language", "de")
+    assert said.exit_code == 0, said.output
+    assert "Ring pilots kann frühestens Mo 20.07. 11:15 öffnen." in said.stdout
+    assert "Bis Mo 20.07. 11:00: der Inhalt ist zu jung (rings[1].floor)." in said.stdout
+    assert "for an example of 40 pharmacies" in said.stderr
+    (row,) = json.loads(gate(*words, "-o", "json").stdout)
+    assert [ring["ring"] for ring in row["rings"]] == ["lab", "pilots", "first-till", "rest", "servers"]
+    assert row["rings"][1]["opens_at"] == "2026-07-20T11:15:00+02:00"
+    short = gate(*words, "--days", "2")
+    assert (short.exit_code, "Ring servers does not open within 2 days." in short.output) == (1, True)
+    assert gate(*words[:3], "--source", "nobody").exit_code == 4
+    assert gate(*words[:3], "--from", "monday").exit_code == 2
+    assert gate(*words[:3], "--days", "0").exit_code == 2
+
+
+def test_plan_uses_the_machines_of_the_gate_where_it_has_some(made: Path, seed: Path) -> None:  # noqa: F811
+    said = gate("policy", "plan", str(seed), "--source", "falcon-content", settings=made)
+    assert "for an example of 40 pharmacies" in said.stderr, "a gate without machines"
+    with gate_of(made) as opened, opened.store.write() as tx:
+        tx.save_site(Site("lab", "lab", "NW", "24/7", True))
+        facts = {"role": "till"}
+        tx.add_machine(Machine("m", "lab", MachineStatus.PENDING, "m", facts, public_key="0" * 64), "0" * 64)
+        tx.accept_machine("m", frozenset(), "lab", "role=till", NOW)
+    row = json.loads(gate("policy", "plan", str(seed), "-o", "json", settings=made).stdout)[0]
+    assert [ring["members"] for ring in row["rings"]] == [1, 0, 0, 0, 0]

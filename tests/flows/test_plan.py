@@ -14,6 +14,8 @@ from gate.core.model import Machine, MachineStatus, Site
 from gate.flows.plan import Plan, plan
 from gate.sim import scenario
 
+PILOT = frozenset({"pilot"})
+REBOOT = ", reboot: after install"
 BERLIN = ZoneInfo("Europe/Berlin")
 TEXT = """\
 version: 1
@@ -44,7 +46,7 @@ def course(at: datetime = FRIDAY, days: int = 14, sites: int = 4, tills: int = 2
     hours = "Mo-Fr 08:00-18:00"
     places = {f"s{n}": Site(f"s{n}", f"s{n}", "NW", hours) for n in range(sites)}
     machines = [
-        Machine(f"{site}-{n}", site, MachineStatus.ACTIVE, "", {"role": "till"}, frozenset({"pilot"} if site == "s0" else ()))
+        Machine(f"{site}-{n}", site, MachineStatus.ACTIVE, "", {"role": "till"}, PILOT if site == "s0" else frozenset())
         for site in places
         for n in range(tills)
     ]  # fmt: skip
@@ -57,17 +59,17 @@ def local(at: datetime | None) -> str:
 
 ARITHMETIC = [
     # what, ring a, ring b, when b opens, what held b last
-    ("one machine of ten minutes", "gate: {at_least: 1}, reboot: after install", "", "24 Jul 09:10", "at_least"),
-    ("two on one site, one after the other", "gate: {at_least: 2, sites: 1}, reboot: after install", "", "24 Jul 09:20", "at_least"),
-    ("more asked for than there are", "gate: {at_least: 9}, reboot: after install", "", "24 Jul 09:20", "at_least"),
-    ("soak by the clock", "gate: {at_least: 1, soak: 10h}, reboot: after install", "", "24 Jul 19:10", "soak"),
-    ("soak in opening hours, over the weekend", "gate: {at_least: 1, soak: 10h open}, reboot: after install", "", "27 Jul 09:10", "soak"),
-    ("soak of an opening day", "gate: {at_least: 1, soak: 1d open}, reboot: after install", "", "27 Jul 09:10", "soak"),
-    ("the floor is later", "gate: {at_least: 1}, reboot: after install", "floor: 12h", "24 Jul 21:00", "floor"),
-    ("the floor is earlier", "gate: {at_least: 1}, reboot: after install", "floor: 5m", "24 Jul 09:10", "at_least"),
+    ("one machine of ten minutes", "gate: {at_least: 1}" + REBOOT, "", "24 Jul 09:10", "at_least"),
+    ("two on one site, one after the other", "gate: {at_least: 2, sites: 1}" + REBOOT, "", "24 Jul 09:20", "at_least"),
+    ("more asked for than there are", "gate: {at_least: 9}" + REBOOT, "", "24 Jul 09:20", "at_least"),
+    ("soak by the clock", "gate: {at_least: 1, soak: 10h}" + REBOOT, "", "24 Jul 19:10", "soak"),
+    ("soak in opening hours, over the weekend", "gate: {at_least: 1, soak: 10h open}" + REBOOT, "", "27 Jul 09:10", "soak"),
+    ("soak of an opening day", "gate: {at_least: 1, soak: 1d open}" + REBOOT, "", "27 Jul 09:10", "soak"),
+    ("the floor is later", "gate: {at_least: 1}" + REBOOT, "floor: 12h", "24 Jul 21:00", "floor"),
+    ("the floor is earlier", "gate: {at_least: 1}" + REBOOT, "floor: 5m", "24 Jul 09:10", "at_least"),
     ("the next boot is on Monday", "gate: {at_least: 1}", "", "27 Jul 06:40", "at_least"),
     ("two boots", "gate: {at_least: 1, boots: 2}", "", "28 Jul 06:40", "at_least"),
-    ("the window begins at half past eight", "gate: {at_least: 1}, reboot: after install, windows: [day]", "", "24 Jul 09:10", "at_least"),
+    ("the window begins at half past eight", "gate: {at_least: 1}, windows: [day]" + REBOOT, "", "24 Jul 09:10", "at_least"),
 ]  # fmt: skip
 
 
