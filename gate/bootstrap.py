@@ -39,7 +39,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
-from gate.core.model import Machine
+from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, not_enforced
 from gate.flows import claims, edits, people
 from gate.ports import Clock, Gate, Tx, User
@@ -142,6 +142,20 @@ def scenario_of(text: str, name: str, seed: int | None = None) -> scenario.Scena
     if isinstance(node, dict) and seed is not None:
         node["seed"] = seed
     return scenario.parse(node)
+
+
+def example_fleet(file: Path) -> tuple[list[Machine], dict[str, Site]]:
+    """The machines and sites of a scenario, as a gate would know them."""
+    found = read_scenario(file)
+    machines = [
+        Machine(one.id, one.site.id, MachineStatus.ACTIVE, one.id, one.facts, one.site.labels) for one in found.machines
+    ]
+    return machines, {site.id: site for site in found.sites}
+
+
+def planning_gate(policy: Policy) -> Gate:
+    """What a plan needs of a gate: a policy and a calendar, no store and no repository."""
+    return Gate(policy=lambda _: policy, texts=OneText(""), hours=OpeningCalendar(policy.timezone))
 
 
 def simulation(plan: scenario.Scenario, policy_text: str, folder: Path) -> run.Simulation:

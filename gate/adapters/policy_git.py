@@ -25,7 +25,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from gate.core.errors import Conflict, GateError, OperatorError
+from gate.core.errors import Conflict, GateError, NotFound, OperatorError
 
 BRANCH = Ref(b"refs/heads/main")
 FILE = b"policy.yaml"
@@ -106,6 +106,19 @@ class GitPolicies:
                 return []
             walker = repo.get_walker(include=[repo.refs[BRANCH]], max_entries=limit)
             return [_version(entry.commit) for entry in walker]
+
+    def resolve(self, wanted: str) -> str:
+        """The full id of a commit on the branch, from ``head`` or the first digits of its id.
+
+        Raises:
+            NotFound: none, or several.
+        """
+        if wanted == "head":
+            return self.head()
+        found = {one.commit for one in self.history(100_000) if one.commit.startswith(wanted)}
+        if not re.fullmatch(r"[0-9a-f]{4,40}", wanted) or len(found) != 1:
+            raise NotFound(f"there is no single commit {wanted[:60]}")
+        return found.pop()
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """Is ``ancestor`` in the history of ``commit``?"""

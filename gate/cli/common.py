@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from ruamel.yaml import YAML
 
 from gate.bootstrap import Opened, open_gate
 from gate.core.errors import Conflict, NotFound
@@ -50,10 +52,28 @@ def me() -> str:
     return f"shell:{getpass.getuser()}"
 
 
-def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str) -> None:
-    """Rows as a table, or as JSON with every field."""
+three_outputs = click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+
+
+def emit(value: Any, output: str) -> None:
+    """One value as JSON or YAML."""
+    plain = json.loads(json.dumps(value, default=str))
     if output == "json":
-        click.echo(json.dumps([dict(row) for row in rows], indent=1, default=str))
+        click.echo(json.dumps(plain, indent=1, ensure_ascii=False))
+        return
+    text = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.allow_unicode = True
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(plain, text)
+    click.echo(text.getvalue(), nl=False)
+
+
+def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str) -> None:
+    """Rows as a table, or as JSON or YAML with every field."""
+    if output != "table":
+        emit([dict(row) for row in rows], output)
         return
     table = Table(box=None, header_style="bold")
     for column in columns:

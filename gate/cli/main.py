@@ -10,9 +10,8 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, start
+from gate.cli import act, fleet, policy_plan, start
 from gate.cli.database import db
-from gate.cli.policy import policy
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -55,7 +54,7 @@ for command in (
     fleet.machines,
     fleet.enrol_code,
     db,
-    policy,
+    policy_plan.policy,
     simulate,
 ):
     main.add_command(command)

@@ -36,6 +36,7 @@ class SourceRule:
     options: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     keep: int = 5
+    must_be_everywhere_by: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class RingRule:
     floor: timedelta | None = None
     people: int = 0
     own: Mapping[str, Any] = field(default_factory=dict)
+    probes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,8 @@ class Defaults:
     background: float | str = "measured"
     watch: timedelta = timedelta(days=7)
     supersede: str = "queue"
+    later: Mapping[str, Any] = field(default_factory=dict)
+    """Keys that are read and checked, and not acted on yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +139,8 @@ class Policy:
     lines: Mapping[str, int]
     stated: frozenset[str]
     warnings: tuple[Problem, ...] = ()
+    expedite: Mapping[str, Any] = field(default_factory=dict)
+    unreachable: Mapping[str, Any] = field(default_factory=dict)
     _settings: dict[tuple[str, str], RingSettings] = field(init=False, default_factory=dict, compare=False, repr=False)
     """What ``settings_for`` has worked out; a policy never changes."""
 
@@ -290,6 +296,7 @@ def _ring(reader: Reader, node: Node, path: str) -> RingRule | None:
         floor=found.get("floor"),
         people=found.get("needs", {}).get("people", 0),
         own={key: found[key] for key in OWN if key in found},
+        probes=found.get("probes", ()),
     )
 
 
@@ -321,6 +328,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         options={key: found[key] for key in ("mirror", "order") if key in found},
         own={key: found[key] for key in OWN if key in found},
         keep=found.get("keep", 5),
+        must_be_everywhere_by=found.get("must_be_everywhere_by", ""),
     )
 
 
@@ -360,8 +368,8 @@ def _freeze(reader: Reader, node: Node, path: str) -> Freeze | None:
     found = reader.map(node, path, fields, ("name",))
     if "name" not in found:
         return None
-    if not {"from", "days", "during"} & set(found):
-        reader.problem(node, f"{path} needs 'from', 'days' or 'during'")
+    if len({"from", "days", "during"} & set(found)) != 1:
+        reader.problem(node, f"{path} needs 'from', 'days' or 'during'" + (", one of them" if len(found) > 2 else ""))
     if "from" in found and not is_date and "to" not in found:
         reader.problem(node, f"{path} needs 'to'")
     return Freeze(
@@ -500,7 +508,9 @@ def _assemble(reader: Reader, found: Mapping[str, Any]) -> Policy:
         first_batch=found.get("first_batch", 3),
         common_floor=found.get("common_floor", timedelta()),
         defaults=Defaults(
-            own={key: raw[key] for key in OWN if key in raw}, **{key: raw[key] for key in plain if key in raw}
+            own={key: raw[key] for key in OWN if key in raw},
+            later={key: found for key, found in raw.items() if key not in OWN and key not in plain},
+            **{key: raw[key] for key in plain if key in raw},
         ),
         windows={"always": Window("always"), **found.get("windows", {})},
         default_windows=found.get("default_windows", {}),
@@ -509,6 +519,8 @@ def _assemble(reader: Reader, found: Mapping[str, Any]) -> Policy:
         lines=dict(reader.lines),
         stated=frozenset(reader.lines),
         warnings=tuple(_warnings(reader, found)),
+        expedite=found.get("expedite", {}),
+        unreachable=found.get("unreachable", {}),
     )
 
 

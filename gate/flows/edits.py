@@ -11,7 +11,7 @@ from datetime import datetime
 
 from gate.core import makes
 from gate.core.errors import Conflict, GateError, Overtaken
-from gate.core.model import Machine
+from gate.core.model import Machine, Site
 from gate.core.policy import Policy
 from gate.ports import ActivePolicy, Gate, Tx
 
@@ -61,7 +61,11 @@ def place_all(tx: Tx, policy: Policy) -> None:
 
 def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
     """(ring, make) of one machine; the ring is empty where no ring picks it."""
-    site = tx.site(machine.site)
+    return placed(policy, machine, tx.site(machine.site))
+
+
+def placed(policy: Policy, machine: Machine, site: Site | None) -> tuple[str, str]:
+    """(ring, make) of a machine of this site."""
     labels = machine.labels | (site.labels if site else frozenset())
     picks = [(ring.name, ring.pick) for ring in policy.rings]
     ring = makes.ring_of(picks, machine.site, labels, machine.facts)

@@ -31,19 +31,33 @@ def opened(gate: Gate, site: Site | None, start: datetime, end: datetime) -> Seq
 
 
 def deadline(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime, *, natural: bool) -> datetime:
-    """When silence counts as failure: the policy's deadline of open time from now, or from the next opening day where
-    the machine reboots by itself only then. The time that it must stay up comes on top, once a boot."""
+    """When silence of a claim counts as failure, under the policy that its rollout keeps."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
     settings = policy.settings_for(claim.ring, claim.source)
+    return silent_at(gate, policy, settings, site, now, claim.stay_up, natural=natural)
+
+
+def silent_at(
+    gate: Gate,
+    policy: Policy,
+    settings: RingSettings,
+    site: Site | None,
+    now: datetime,
+    stay_up: timedelta,
+    *,
+    natural: bool,
+) -> datetime:
+    """When silence counts as failure: the policy's deadline of open time from now, or from the next opening day where
+    the machine reboots by itself only then. The time that it must stay up comes on top, once a boot."""
     intervals = opened(gate, site, now, now + HORIZON)
     start = now
     if natural and site is not None and not site.always_on:
         today = calendar.opening_day(intervals, now)
         start = today.end_at if today and today.start_at <= now else now
     limit = calendar.add(intervals, start, settings.deadline, policy.zone)
-    return (limit or now + HORIZON) + claim.stay_up
+    return (limit or now + HORIZON) + stay_up
 
 
 def soak_end(gate: Gate, site: Site | None, soak: OpenDuration, now: datetime, policy: Policy) -> datetime:

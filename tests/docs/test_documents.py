@@ -13,6 +13,7 @@ from gate import hookspecs
 from gate.cli.main import main
 from gate.config import Settings, load
 from gate.core.errors import OperatorError
+from gate.core.policy_rows import ROWS
 from gate.core.policy_schema import schema
 from tests.conftest import REPOSITORY
 from tests.core.test_policy import keys_of
@@ -61,6 +62,16 @@ def test_every_field_of_the_policy_is_documented() -> None:
         general = re.sub(r"^default_windows\.\w+$", "default_windows.<kind>", key)
         general = re.sub(r"^windows\.\*\.\w+$", "windows.<name>", general)
         assert general in documented, key
+
+
+def test_the_manual_says_what_loosens_a_field_as_the_table_of_diff_does() -> None:
+    said = {}
+    row = r"^\| ((?:`[^`]+`(?:, )?)+) \|.*\| ([^|]*) \|$"
+    for cells, loosens in re.findall(row, text("policies/README.md"), re.MULTILINE):
+        said |= dict.fromkeys(re.findall(r"`([^`]+)`", cells), loosens)
+    told_elsewhere = {name for name in ROWS if name.endswith(("[]", ")", ".make", ".fleet")) or name == "expedite"}
+    assert said == {name: row.loosens for name, row in ROWS.items() if name in said}
+    assert set(ROWS) - set(said) <= told_elsewhere
 
 
 def commands(group: click.Group, before: str = "") -> set[str]:

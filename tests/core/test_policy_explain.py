@@ -1,0 +1,75 @@
+"""A policy in sentences: every rule that it states is said, in both languages, with its line."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from gate.adapters.policy_yaml import parse_text
+from gate.core.policy_explain import Said, explain
+from tests.core.test_policy import LEAST, SEED, WALK
+
+LANGUAGES = ("de", "en")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize("text", [SEED, WALK, LEAST])
+def test_rings_come_in_order_and_every_line_is_a_line_of_the_policy(text: str, language: str) -> None:
+    policy = parse_text(text)
+    found = explain(policy, language)
+    named = [one.ring for one in found if one.path.endswith(".name")]
+    assert named == [ring.name for ring in policy.rings]
+    for ring in policy.rings:
+        assert not ring.why or any(ring.why in one.text for one in found if one.ring == ring.name)
+    assert all(one.text[-1] == "." and "{" not in one.text for one in found)
+    assert all(0 <= one.line <= len(text.splitlines()) for one in found)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_line_of_the_seed_that_states_a_rule_is_said(language: str) -> None:
+    policy = parse_text(SEED)
+    said = {one.line for one in explain(policy, language)}
+    words = {"version", "timezone", "why", "windows", "sources", "rings", "defaults", "default_windows", "freeze"}
+    for path, line in policy.lines.items():
+        last = path.rpartition(".")[2]
+        if last in words or path.startswith(("windows.", "unreachable.")) or last in ("evidence", "stay_up"):
+            continue
+        assert line in said, path
+
+
+NUMBERS = [
+    ("at_risk: {per_make: 10, fleet: 20}", "at_risk: {per_make: 71, fleet: 82}", ("71", "82")),
+    ("first_batch: 3", "first_batch: 74", ("74",)),
+    ("cap: 50", "cap: 77", ("77",)),
+    ("share: 25%", "share: 73%", ("73",)),
+    ("floor: 12h", "floor: 79h", ("79",)),
+    ("soak: 4h open", "soak: 7h open", ("7 opening hours", "7 Öffnungsstunden")),
+    ("rule_out: {fleet: 5%}", "rule_out: {fleet: 7.5%}", ("7.5%", "7,5 %")),
+    ("per_site: half", "per_site: 76", ("76",)),
+    ("to: 2h after closing", "to: 78m after closing", ("78",)),
+    ("crashed >= 2", "crashed >= 70", ("70",)),
+    ("missing >= 5%", "missing >= 75%", ("75",)),
+    ("stay_up: 15m", "stay_up: 72m", ("72",)),
+    ("expires: 24h", "expires: 7h", ("7 hours", "7 Stunden")),
+    ("days: [1, 15]", "days: [1, 27]", ("27",)),
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("old", "new", "numbers"), NUMBERS, ids=[row[0] for row in NUMBERS])
+def test_a_changed_number_is_said(old: str, new: str, numbers: tuple[str, ...], language: str) -> None:
+    assert old in SEED
+
+    def texts(found: tuple[Said, ...]) -> str:
+        return "\n".join(one.text for one in found)
+
+    before, after = (texts(explain(parse_text(text), language)) for text in (SEED, SEED.replace(old, new)))
+    assert before != after
+    added = set(after.splitlines()) - set(before.splitlines())
+    assert any(re.search(rf"(?<!\d){re.escape(number)}(?!\d)", line) for number in numbers for line in added)
+
+
+def test_the_exposure_budget_is_said_in_plain_words() -> None:
+    said = [one.text for one in explain(parse_text(SEED), "en")]
+    assert any(one.startswith("At most 10 machines of one make and 20 of the whole fleet may be lost") for one in said)
