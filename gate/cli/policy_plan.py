@@ -11,7 +11,8 @@ import click
 
 from gate.bootstrap import example_fleet, planning_gate
 from gate.cli.common import emit, gate_of, settings_option, three_outputs
-from gate.cli.policy import language_option, policy, read_policy
+from gate.cli.policy import language_option, read_policy
+from gate.cli.policy import policy as policy
 from gate.core.errors import NotFound
 from gate.core.model import Machine, Site
 from gate.core.policy import Policy
@@ -199,7 +200,12 @@ def _row(found: Plan, slow: Plan | None, ruling: Policy) -> dict[str, Any]:
         }
         for ring in found.rings
     ]
-    row = {"source": found.source, "appears_at": local(found.at), "done_at": local(found.done_at), "rings": rings}
+    row: dict[str, Any] = {
+        "source": found.source,
+        "appears_at": local(found.at),
+        "done_at": local(found.done_at),
+        "rings": rings,
+    }
     if slow is not None:
         row["slowest"] = {"appears_at": local(slow.at), "last_ring_opens_at": local(slow.rings[-1].opened_at)}
     return row

@@ -240,9 +240,10 @@ def test_a_month_of_ten_releases_a_day_is_as_its_second_week(tmp_path: Path) -> 
         month.close()
     second, last = looks[DAYS // 2 - 1], looks[-1]
     print(f"{len(plan.machines)} machines, {DAYS} days, {time.process_time() - began:.0f} s of CPU")
+    files = last.content + sum(last.metadata.values())
     print(
         f"database {second.used / 1e6:.2f} -> {last.used / 1e6:.2f} MB, memory {second.memory_mb:.0f} ->"
-        f" {last.memory_mb:.0f} MB, objects {second.objects} -> {last.objects}, files {last.content + sum(last.metadata.values())}"
+        f" {last.memory_mb:.0f} MB, objects {second.objects} -> {last.objects}, files {files}"
     )
     print("rows", {name: (second.rows[name], last.rows[name]) for name in last.rows if last.rows[name]})
     for rule, page in last.pages.items():
