@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -117,8 +118,8 @@ def test_plan_uses_the_machines_of_the_gate_where_it_has_some(made: Path, seed: 
     assert "for an example of 40 pharmacies" in said.stderr, "a gate without machines"
     with gate_of(made) as opened, opened.store.write() as tx:
         tx.save_site(Site("lab", "lab", "NW", "24/7", True))
-        facts = {"role": "till"}
-        tx.add_machine(Machine("m", "lab", MachineStatus.PENDING, "m", facts, public_key="0" * 64), "0" * 64)
-        tx.accept_machine("m", frozenset(), "lab", "role=till", NOW)
+        one = Machine("m", "lab", MachineStatus.PENDING, "m", {"role": "till"}, public_key="0" * 64)
+        tx.add_machine(one, "0" * 64)
+        assert tx.accept_machine(replace(one, status=MachineStatus.ACTIVE), NOW)
     row = json.loads(gate("policy", "plan", str(seed), "-o", "json", settings=made).stdout)[0]
     assert [ring["members"] for ring in row["rings"]] == [1, 0, 0, 0, 0]

@@ -110,6 +110,7 @@ BAD: list[tuple[str, str, str, str]] = [
     ("a brake of 0", "rings:", "brakes: [{if: failed >= 0, within: 1h, then: halt}]\nrings:", "a condition such as"),
     ("half a window", "rings:", "windows: {w: {from: opening}}\nrings:", "needs both 'from' and 'to'"),
     ("a freeze of nothing", "rings:", "freeze: [{name: x}]\nrings:", "needs 'from', 'days' or 'during'"),
+    ("a freeze of dates and days", "rings:", "freeze: [{name: x, from: 2026-01-01, days: [1]}]\nrings:", "one of them"),
     ("a freeze on the 32nd", "rings:", "freeze: [{name: x, days: [32]}]\nrings:", "whole number from 1 to 31"),
     ("a freeze from the 30th of February", "rings:", "freeze: [{name: x, from: 2026-02-30}]\nrings:", "a date such as"),
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),

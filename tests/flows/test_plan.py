@@ -63,13 +63,13 @@ ARITHMETIC = [
     ("two on one site, one after the other", "gate: {at_least: 2, sites: 1}" + REBOOT, "", "24 Jul 09:20", "at_least"),
     ("more asked for than there are", "gate: {at_least: 9}" + REBOOT, "", "24 Jul 09:20", "at_least"),
     ("soak by the clock", "gate: {at_least: 1, soak: 10h}" + REBOOT, "", "24 Jul 19:10", "soak"),
-    ("open hours, over a weekend", "gate: {at_least: 1, soak: 10h open}" + REBOOT, "", "27 Jul 09:10", "soak"),
+    ("soak in opening hours", "gate: {at_least: 1, soak: 10h open}" + REBOOT, "", "27 Jul 09:10", "soak"),
     ("soak of an opening day", "gate: {at_least: 1, soak: 1d open}" + REBOOT, "", "27 Jul 09:10", "soak"),
     ("the floor is later", "gate: {at_least: 1}" + REBOOT, "floor: 12h", "24 Jul 21:00", "floor"),
     ("the floor is earlier", "gate: {at_least: 1}" + REBOOT, "floor: 5m", "24 Jul 09:10", "at_least"),
     ("the next boot is on Monday", "gate: {at_least: 1}", "", "27 Jul 06:40", "at_least"),
     ("two boots", "gate: {at_least: 1, boots: 2}", "", "28 Jul 06:40", "at_least"),
-    ("the window begins at half past", "gate: {at_least: 1}, windows: [day]" + REBOOT, "", "24 Jul 09:10", "at_least"),
+    ("the window is open", "gate: {at_least: 1}, windows: [day]" + REBOOT, "", "24 Jul 09:10", "at_least"),
 ]  # fmt: skip
 
 
