@@ -453,8 +453,8 @@ def _zone(reader: Reader, node: Node, path: str) -> str:
 
 DEFAULT_FIELDS = {
     **OWN,
-    "confidence": read.percent,
-    "false_halt": read.percent,
+    "confidence": read.odds,
+    "false_halt": read.odds,
     "background": read.either("measured", read.percent),
     "watch": read.span,
     "supersede": read.one_of("queue", "restart", "inherit"),

@@ -164,6 +164,14 @@ def percent(reader: Reader, node: Node, path: str) -> float:
     return float(match[1]) / 100
 
 
+def odds(reader: Reader, node: Node, path: str) -> float:
+    """A share that is neither nothing nor all: nobody is ever wholly sure."""
+    found = percent(reader, node, path)
+    if not 0 < found < 1:
+        raise Wanted("more than 0% and less than 100%")
+    return found
+
+
 def span(reader: Reader, node: Node, path: str) -> timedelta:
     """``15m``, ``2h``, ``7d``."""
     match = re.fullmatch(r"(\d{1,6})\s?([smhd])", scalar(node, "a duration such as 15m"))

@@ -113,6 +113,8 @@ BAD: list[tuple[str, str, str, str]] = [
     ("a freeze of dates and days", "rings:", "freeze: [{name: x, from: 2026-01-01, days: [1]}]\nrings:", "one of them"),
     ("a freeze on the 32nd", "rings:", "freeze: [{name: x, days: [32]}]\nrings:", "whole number from 1 to 31"),
     ("a freeze from the 30th of February", "rings:", "freeze: [{name: x, from: 2026-02-30}]\nrings:", "a date such as"),
+    ("to be wholly sure", "rings:", "defaults: {confidence: 100%}\nrings:", "more than 0% and less than 100%"),
+    ("never to be sure", "rings:", "defaults: {false_halt: 0%}\nrings:", "more than 0% and less than 100%"),
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),
     ("a tag", "fleet: f", "fleet: !!python/object:os.system f", "tag"),
     ("not YAML", "fleet: f", "fleet: [", "policy.yaml:"),
