@@ -69,20 +69,23 @@ def _front(tallies: dict[str, Tally]) -> str:
     points += [Point("ladder alone", 5.75, 1156, False), Point("budget alone", 8.5, 3700, False)]
     return svg.plane(
         "What waiting buys: at_risk a make / the fleet",
-        "nights until a healthy release is everywhere",
-        "machines exposed to content that bricks 1 %; shaded: the corner that is asked for",
+        (
+            "nights until a healthy release is everywhere",
+            "machines exposed to content that bricks 1 %; shaded: the corner that is asked for",
+        ),
         points,
         (7, 1500),
-        (12, 4000),
+        ((4, 12), (0, 4000)),
     )
 
 
 def _exposed(tallies: dict[str, Tally]) -> str:
-    rows = []
-    for name, cell in TABLE.items():
-        if name != "healthy":
-            rows.append(Bar(f"{cell.title}: gate", tallies[name].mean("exposed"), True))
-            rows.append(Bar("timer", MACHINES, False))
+    rows = [
+        Bar(f"bricks {cell.title}", tallies[name].mean("exposed"), True)
+        for name, cell in TABLE.items()
+        if name != "healthy"
+    ]
+    rows.append(Bar("any of these, by a timer", MACHINES, False))
     return svg.bars("Machines that got the bad release", f"of {MACHINES:,}, mean, logarithmic", rows)
 
 

@@ -9,6 +9,7 @@ from html import escape
 
 WIDTH = 760
 INK, SOFT, GRID = "#1b1f24", "#57606a", "#d8dee4"
+Ends = tuple[tuple[float, float], tuple[float, float]]
 OURS, OTHER, BAND = "#0b6e4f", "#b3541e", "#e3f4ec"
 
 
@@ -52,40 +53,39 @@ def bars(title: str, axis: str, rows: Sequence[Bar]) -> str:
     return _page(title, axis, described, height, parts)
 
 
-def plane(
-    title: str,
-    x_axis: str,
-    y_axis: str,
-    points: Sequence[Point],
-    corner: tuple[float, float],
-    ends: tuple[float, float],
-) -> str:
-    """Points; the corner that both limits allow is shaded; ``ends``: where the axes end."""
+def plane(title: str, axes: tuple[str, str], points: Sequence[Point], corner: tuple[float, float], ends: Ends) -> str:
+    """Points, ours joined by a line; the corner that both limits allow is shaded. ``axes``: across and up."""
     left, top, bottom, right = 70, 70, 380, WIDTH - 40
     height = bottom + 56
+    (low, high), (floor, ceiling) = ends
 
     def place(x: float, y: float) -> tuple[float, float]:
-        return left + (right - left) * x / ends[0], bottom - (bottom - top) * y / ends[1]
+        across, up = (x - low) / (high - low), (y - floor) / (ceiling - floor)
+        return left + (right - left) * across, bottom - (bottom - top) * up
 
-    (edge, high), parts = place(*corner), []
+    (edge, roof), parts = place(*corner), []
     parts.append(
-        f'<rect x="{left}" y="{high:.1f}" width="{edge - left:.1f}" height="{bottom - high:.1f}" fill="{BAND}"/>'
+        f'<rect x="{left}" y="{roof:.1f}" width="{edge - left:.1f}" height="{bottom - roof:.1f}" fill="{BAND}"/>'
     )
     for at in range(5):
-        x, y = place(ends[0] * at / 4, ends[1] * at / 4)
+        across, up = low + (high - low) * at / 4, floor + (ceiling - floor) * at / 4
+        x, y = place(across, up)
         parts += [_line(x, top, x, bottom), _line(left, y, right, y)]
-        parts.append(_text(x, bottom + 18, number(ends[0] * at / 4), SOFT, "middle"))
-        parts.append(_text(left - 8, y + 4, number(ends[1] * at / 4), SOFT, "end"))
-    mine = [place(point.x, point.y) for point in points if point.ours]
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in mine)
+        parts.append(_text(x, bottom + 18, number(across), SOFT, "middle"))
+        parts.append(_text(left - 8, y + 4, number(up), SOFT, "end"))
+    mine = [point for point in points if point.ours]
+    line = " ".join("{:.1f},{:.1f}".format(*place(point.x, point.y)) for point in mine)
     parts.append(f'<polyline points="{line}" fill="none" stroke="{OURS}" stroke-width="1.5"/>')
     for point in points:
         x, y = place(point.x, point.y)
         parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{OURS if point.ours else OTHER}"/>')
-        parts.append(_text(x + 9, y - 7, point.label, INK))
-    parts.append(_text(right, height - 12, x_axis, SOFT, "end"))
+        if point.ours:  # by turns below and above, since neighbours stand close
+            parts.append(_text(x, y + (22 if mine.index(point) % 2 == 0 else -12), point.label, INK, "middle"))
+        else:
+            parts.append(_text(x - 10, y + 4, point.label, INK, "end"))
+    parts.append(_text(right, height - 12, axes[0], SOFT, "end"))
     described = "; ".join(f"{point.label}: {number(point.x)}, {number(point.y)}" for point in points)
-    return _page(title, y_axis, described, height, parts)
+    return _page(title, axes[1], described, height, parts)
 
 
 def number(value: float) -> str:
