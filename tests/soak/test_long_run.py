@@ -48,6 +48,8 @@ GROWS = {"releases": RELEASES_A_DAY}
 """Rows a day that stay for ever: what makes the same version with other bytes refusable."""
 A_RELEASE = 2048
 """Bytes that a release's row, its indexes and its page's slack may cost."""
+SHOWS = {"all": "pilot", "done": "all"}
+"""The ring whose claims a decision about this one counts."""
 OBJECTS = 3000
 MEMORY_MB = 12
 STATEMENTS, STEPS_K, PAGE_BYTES = 60, 30, 150_000
@@ -289,10 +291,10 @@ def replay(month: Month) -> None:
     assert len({one["id"] for one in claims}) == len(claims), "on the shelf or in the database, never both"
     whole = {one["id"] for one in rollouts_of(month)}
     assert len(whole) == len(month.plan.releases), "every rollout is somewhere"
-    healthy: dict[tuple[str, str], list[datetime]] = defaultdict(list)
+    healthy: dict[tuple[str, str, str], list[datetime]] = defaultdict(list)
     for one in claims:
         if one["state"] == ClaimState.HEALTHY:
-            healthy[one["rollout"], one["make"]].append(one["resolved_at"])
+            healthy[one["rollout"], one["ring"], one["make"]].append(one["resolved_at"])
     verdicts: Counter[str] = Counter()
     assert {one["rollout"] for one in kept + shelved} == {one["rollout"] for one in claims}
     for one in kept + shelved:
@@ -303,8 +305,8 @@ def replay(month: Month) -> None:
         assert month.gate.texts.read(one["policy_version"]) == long_run.POLICY
         verdicts[one["verdict"]] += 1
         for make in facts.makes if facts.gate else ():
-            counted = sum(at <= facts.now for at in healthy[one["rollout"], make.make])
-            assert counted >= make.healthy, "a claim that this decision counted is gone"
+            counted = sum(at <= facts.now for at in healthy[one["rollout"], SHOWS[facts.ring], make.make])
+            assert counted == make.healthy, "the claims that this decision counted are not what there is"
     assert verdicts["OPEN"] >= 3 * (len(month.plan.releases) - RELEASES_A_DAY), verdicts
     assert len(shelved) > len(kept) or DAYS <= 2 * KEEP_DAYS
     print(f"{len(kept)} decisions kept and {len(shelved)} shelved were judged again: {dict(verdicts)}")
