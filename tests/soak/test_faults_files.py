@@ -31,25 +31,24 @@ def test_a_policy_repository_that_is_gone_stops_neither_machines_nor_the_brake(t
     assert "is not a git repository" in made.served.logs()
 
 
-@pytest.mark.parametrize("fault", ["moved", "open to others"])
-def test_keys_that_cannot_be_read_are_said_and_stop_the_next_start_only(fault: str, tmp_path: Path) -> None:
+def test_keys_that_cannot_be_read_are_said_and_stop_the_next_start_only(tmp_path: Path) -> None:
     with crowd(tmp_path, 10) as made:
         key = made.opened.settings.keys / "gate.pem"
-        if fault == "moved":
-            key.rename(key.with_name("away"))
-        else:
-            key.chmod(0o644)
-        ready = until(lambda: [text for status, text in [get(made.port, "/readyz")] if status == 503], "nobody says so")
-        assert "BAD  keys" in ready[0]
-        drop_release(tmp_path, 0)
-        until(lambda: made.all_have_newest(), "nobody works")
+        away = key.with_name("away")
+        faults = [
+            (lambda: key.rename(away), lambda: away.rename(key), "is missing"),
+            (lambda: key.chmod(0o644), lambda: key.chmod(0o600), "is open to others: chmod 600"),
+        ]
         words = [program("gate"), "serve", "--settings", str(tmp_path / "gate" / "gate.toml")]
-        refused = subprocess.run(words, capture_output=True, text=True, timeout=30)
-        assert refused.returncode != 0
-        assert f"{key} is {'missing' if fault == 'moved' else 'open to others: chmod 600'}" in refused.stderr
-        assert "Traceback" not in refused.stderr
-        if fault == "moved":
-            key.with_name("away").rename(key)
-        else:
-            key.chmod(0o600)
-        until(lambda: get(made.port, "/readyz")[0] == 200, "never ready again")
+        for number, (spoil, mend, said) in enumerate(faults):
+            before = made.ask_for_newest()
+            spoil()
+            until(lambda: "BAD  keys" in get(made.port, "/readyz")[1], "nobody says so")
+            drop_release(tmp_path, number)
+            until(lambda: made.all_have_newest(before), "nobody works")  # noqa: B023  (called at once)
+            refused = subprocess.run(words, capture_output=True, text=True, timeout=60)
+            assert refused.returncode != 0
+            assert f"{key} {said}" in refused.stderr
+            assert "Traceback" not in refused.stderr
+            mend()
+            until(lambda: get(made.port, "/readyz")[0] == 200, "never ready again")

@@ -118,32 +118,27 @@ def test_ten_thousand_slow_lines_keep_nobody_out(front: str, said: bytes, gate: 
     assert most - before < 400, "memory of ten thousand lines is bounded"
 
 
-@pytest.mark.parametrize(
-    ("head", "status"),
-    [
-        (b"Transfer-Encoding: chunked\r\n\r\n", b"411"),
-        (b"Content-Length: 65537\r\n\r\n", b"413"),
-        (b"Content-Length: 99999999999999\r\n\r\n", b"413"),
-    ],
-    ids=["chunked", "too long by one", "absurd"],
-)
-def test_a_body_without_end_is_refused_before_it_comes(head: bytes, status: bytes, gate: Gate) -> None:
+ENDLESS = [
+    (b"Transfer-Encoding: chunked\r\n\r\n", b"411"),
+    (b"Content-Length: 65537\r\n\r\n", b"413"),
+    (b"Content-Length: 99999999999999\r\n\r\n", b"413"),
+]
+
+
+def test_a_body_without_end_is_refused_before_it_comes(gate: Gate) -> None:
     before = gate.memory()
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as line:
-        line.sendall(HEAD + head)
-        answer, sent = b"", 0
-        with contextlib.suppress(OSError):
-            while sent < 200_000_000:
-                line.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
-                sent += 65536
-        with contextlib.suppress(OSError):
-            answer = line.recv(1000)
-    if answer:
-        assert answer.split()[1] == status
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as line:
-        line.sendall(HEAD + head)
-        assert line.recv(1000).split()[1] == status
-    assert sent < 200_000_000, "nobody reads it for ever"
+    for head, status in ENDLESS:
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as line:
+            line.sendall(HEAD + head)
+            sent = 0
+            with contextlib.suppress(OSError):
+                while sent < 200_000_000:
+                    line.sendall(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+                    sent += 65536
+        assert sent < 200_000_000, f"nobody reads {head!r} for ever"
+        with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as line:
+            line.sendall(HEAD + head)
+            assert line.recv(1000).split()[1] == status, head
     assert gate.memory() - before < 60
     gate.serves(gate.port)
 
