@@ -110,8 +110,7 @@ def test_schemathesis_finds_nothing_behind_the_signature_either(sqlite_gate: Rea
     for found in schema.get_all_operations():
         for mode in GenerationMode.POSITIVE, GenerationMode.NEGATIVE:
             some(given(case=found.ok().as_strategy(generation_mode=mode), kept=kept)(check))()
-    seen = {path: set(found) for path, found in answers.items()}
-    assert seen["/v1/checkin"] >= {200, 400, 401}, answers
-    assert seen["/v1/claims"] >= {200, 400, 409}, answers
-    assert seen["/v1/reports"] >= {202, 400, 401}, answers
-    assert seen["/v1/enrol"] >= {202, 400, 401}, answers
+    for path, good in ("/v1/checkin", 200), ("/v1/claims", 200), ("/v1/reports", 202), ("/v1/enrol", 202):
+        assert answers[path][good] > 10, answers
+        assert answers[path][400] > 0, answers
+    assert sum(answers.values(), Counter())[401] > 0, answers
