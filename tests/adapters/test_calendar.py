@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -161,12 +160,3 @@ def test_hours_and_lands_that_cannot_be_read_are_the_operators_error_not_a_close
 def test_every_land_has_at_least_the_nine_holidays_of_all_germany() -> None:
     assert len(public_holidays("", 2026)) == 9
     assert set(public_holidays("", 2026)) < set(public_holidays("SN", 2026))
-
-
-def test_three_weeks_of_400_sites_with_hours_of_their_own_take_well_under_a_second() -> None:
-    hours, start = OpeningCalendar("Europe/Berlin"), datetime(2026, 12, 15, tzinfo=UTC)
-    before = time.perf_counter()
-    for site in range(400):
-        text = f"Mo-Fr 07:{site // 10:02d}-18:3{site % 10}; Sa 08:30-13:00"
-        assert hours.intervals(text, ("NW", "BY", "HE")[site % 3], start, start + timedelta(days=21))
-    assert time.perf_counter() - before < 2  # about 0.2 s on two quiet cores

@@ -31,6 +31,7 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Connection, event, insert, select
 
+from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.store import prepared
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
 from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
@@ -333,6 +334,16 @@ def paging(name: str, opened: Opened, port: int) -> None:
         "", "< 200 ms, < 150 kB", worst[0] < 200 and largest[0] < 150_000)  # fmt: skip
 
 
+def opening_hours() -> None:
+    """Three weeks of many sites, each with hours of its own."""
+    hours, start = OpeningCalendar("Europe/Berlin"), datetime(2026, 12, 15, tzinfo=UTC)
+    began = time.process_time()
+    for site in range(400):
+        text = f"Mo-Fr 07:{site // 10:02d}-18:3{site % 10}; Sa 08:30-13:00"
+        assert hours.intervals(text, ("NW", "BY", "HE")[site % 3], start, start + timedelta(days=21))
+    say("opening hours of 400 sites for three weeks", f"{time.process_time() - began:.2f} s of CPU")
+
+
 def simulating() -> None:
     """Machine-days a minute through the real flows."""
     plan = replace(read_scenario(Path("healthy-week")), run=timedelta(days=1))
@@ -401,6 +412,7 @@ def main() -> None:
         ratio = min(rates) / max(rates)
         say(f"claims at {small:,} and {large:,} machines", f"ratio {ratio:.2f}", "", "within 10 %", ratio >= 0.9)
         simulating()
+        opening_hours()
     table = Table("what", "measured", "goal", "met", title=machine_words())
     for one in LINES:
         table.add_row(one.what, one.measured, one.goal, {True: "yes", False: "NO", None: ""}[one.met])

@@ -219,7 +219,7 @@ def _four(tallies: dict[str, Tally], delivery: Delivery) -> str:
 
 ![Machines lost, by what is left out](evidence-headlines.svg)
 
-| what is left out | with it | without it |
+| the rule | with it | without it |
 |---|---|---|
 | silence counts as failure (content that bricks everything) | {svg.number(hundred.mean("bricked"))} bricked | {svg.number(tallies["silence"].mean("bricked"))} bricked |
 | each make climbs its own ladder (content that bricks one 5 % make) | {five.mean("bricked"):.1f} bricked | {tallies["random"].mean("bricked"):.0f} with random canaries and a 5 % threshold, {tallies["one-make"].mean("bricked"):.0f} with canaries of one make |

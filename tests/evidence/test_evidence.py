@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
+from tests.conftest import REPOSITORY
 from tests.evidence import others, page
 from tests.evidence.cells import BESIDE, CELLS, HEADLINES, TABLE, Cell, Tally, ours, run_chunk
 from tests.evidence.fleet import MACHINES, SHARES, SIZES, Content, Ladder, Outcome, every_make
@@ -106,3 +107,10 @@ def test_the_page_has_its_tables_its_command_and_charts_that_are_well_formed(tmp
     assert len(charts) == 3
     for chart in charts:
         ElementTree.fromstring(chart.read_text(encoding="utf-8"))
+
+
+def test_the_page_in_the_documents_is_of_twenty_thousand_releases() -> None:
+    text = (REPOSITORY / "docs/evidence.md").read_text(encoding="utf-8")
+    assert "20,000 releases a row" in text
+    for cell in TABLE.values():
+        assert f"| {cell.title}" in text
