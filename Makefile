@@ -23,7 +23,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto
 
 soak: setup
-	$(BIN)/python -m pytest -m soak -s tests/soak
+	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak
 
 lint: setup
 	$(BIN)/ruff check .
