@@ -196,7 +196,8 @@ def test_nothing_is_granted_after_a_halt_and_an_unopened_make_is_unproven(store:
     with store.write() as tx:
         rollout = fleet(tx)
         assert tx.grant(replace(claim_for(rollout, "s0-0"), make="vm"), LIMITS) == "make_unproven"
-        tx.set_limits(rollout.id, {"till": (9, True)})
+        till = next(one for one in tx.budgets(rollout.id) if one.make == "till")
+        tx.set_limits([replace(till, limit=9, stopped=True)])
         assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "unexplained_failure"
         assert tx.save_rollout(replace(rollout, state=RolloutState.HALTED, version=2))
         assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "halted"
