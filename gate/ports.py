@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from gate.core.evalues import Span
 from gate.core.model import (
     Budget,
     Claim,
@@ -324,8 +325,15 @@ class Tx(Protocol):
     def save_strata_times(self, stratum: Stratum) -> None:
         """``met_at`` and ``soak_until`` only."""
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        """make -> (limit, stopped)."""
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        """Limit, stopped and the two of the extension, as given; the counters stay."""
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        """Boot number, 1 to 5 -> its trials and how many of them failed; what people have explained is in neither."""
+
+    def past_trials(self, limit: int) -> Span:
+        """The boots of the newest ``limit`` rollouts that ended without ever being halted, failures that people have
+        explained among them."""
 
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         """Sites of healthy claims of a make, one entry a machine, oldest first."""
@@ -352,6 +360,12 @@ class Tx(Protocol):
     def move(self, before: Claim, after: Claim) -> bool:
         """Saves the claim where its version is the one read, and moves every counter that the step touches
         (stratum, budget, ring, site, role, machine) in the same transaction."""
+
+    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
+        """Different sites of failures that nobody has explained; answered from an index by the rollout's rings."""
+
+    def exposed_sites(self, rollout_id: str) -> int:
+        """Sites with an exposed machine, counted up to two."""
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from gate.core.claims import BROKEN, HOLDS_SLOT
-from gate.core.counters import Counts, counts
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.counters import Counts, boots_change, counts, last_tried
+from gate.core.evalues import BOOTS, Span
 from gate.core.model import (
     FLEET,
     Budget,
@@ -44,6 +45,7 @@ class Everything:
     rings: dict[tuple[str, str], RingState] = field(default_factory=dict)
     strata: dict[tuple[str, str, str], Stratum] = field(default_factory=dict)
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
+    boots: dict[tuple[str, int], Span] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
     decisions: list[StoredDecision] = field(default_factory=list)
@@ -128,6 +130,8 @@ class FakeTx:
             self.a.rings[ring.rollout, ring.ring] = ring
         for budget in budgets:
             self.a.budgets[budget.rollout, budget.make] = budget
+        for number in range(1, BOOTS + 1):
+            self.a.boots[rollout.id, number] = Span(0, 0)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         return self.a.rollouts.get(rollout_id)
@@ -184,10 +188,24 @@ class FakeTx:
         key = (stratum.rollout, stratum.ring, stratum.make)
         self.a.strata[key] = replace(self.a.strata[key], met_at=stratum.met_at, soak_until=stratum.soak_until)
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        for make, (limit, stopped) in limits.items():
-            old = self.a.budgets[rollout_id, make]
-            self.a.budgets[rollout_id, make] = replace(old, limit=limit, stopped=stopped)
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        for new in budgets:
+            old = self.a.budgets[new.rollout, new.make]
+            counted = (old.in_flight, old.healthy, old.failed, old.tried, old.tried_failed)
+            assert counted == (new.in_flight, new.healthy, new.failed, new.tried, new.tried_failed)
+            self.a.budgets[new.rollout, new.make] = new
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        return {number: span for (rollout, number), span in self.a.boots.items() if rollout == rollout_id}
+
+    def past_trials(self, limit: int) -> Span:
+        tried = failed = 0
+        well = [one for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED)) if one.halted_at is None]
+        for one in well[:limit]:
+            fleet = self.a.budgets[one.id, FLEET]
+            explained = sum(stratum.explained for stratum in self.strata(one.id))
+            tried, failed = tried + fleet.tried + explained, failed + fleet.tried_failed + explained
+        return Span(tried, failed)
 
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         found = [
@@ -266,10 +284,16 @@ class FakeTx:
             return False
         self.a.claims[before.id] = after
         self._count(after, counts(after).minus(counts(before)))
+        for number, (tried, bad) in boots_change(before, after).items():
+            self._try(after.rollout, number, tried, bad)
         lost = after.state is ClaimState.SILENT and not after.recovered
         if after.state not in HOLDS_SLOT and not lost and self.a.in_hand.get(after.machine) == after.id:
             del self.a.in_hand[after.machine]
         return True
+
+    def _try(self, rollout: str, number: int, tried: int, failed: int) -> None:
+        old = self.a.boots[rollout, number]
+        self.a.boots[rollout, number] = Span(old.exposed + tried, old.failed + failed)
 
     def _count(self, claim: Claim, change: Counts) -> None:
         ring = self.a.rings[claim.rollout, claim.ring]
@@ -285,11 +309,28 @@ class FakeTx:
                 in_flight=old.in_flight + change.flight,
                 healthy=old.healthy + change.healthy,
                 failed=old.failed + change.bad,
+                tried=old.tried + change.tried,
+                tried_failed=old.tried_failed + change.bad,
             )
         self.a.site_flight[claim.site] += change.busy
         role = self.a.roles[claim.site, claim.role]
         role[1] += change.busy
         role[2] += change.broken
+
+    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
+        return len(
+            {
+                claim.site
+                for claim in self.a.claims.values()
+                if claim.rollout == rollout_id and claim.ring in rings and claim.state in FAILURE
+                if claim.id not in self.a.explained
+            }
+        )
+
+    def exposed_sites(self, rollout_id: str) -> int:
+        kept = (ClaimState.GRANTED, ClaimState.EXPIRED)
+        found = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
+        return min(len(found), 2)
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
@@ -323,7 +364,11 @@ class FakeTx:
         self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + 1)
         for make in (claim.make, FLEET):
             old = self.a.budgets[claim.rollout, make]
-            self.a.budgets[claim.rollout, make] = replace(old, failed=old.failed - 1)
+            self.a.budgets[claim.rollout, make] = replace(
+                old, failed=old.failed - 1, tried=old.tried - 1, tried_failed=old.tried_failed - 1
+            )
+        if last_tried(claim) <= BOOTS:
+            self._try(claim.rollout, last_tried(claim), -1, -1)
         return True
 
     # decisions, events, policy

@@ -2,6 +2,8 @@
 
 - A machine that is in flight, or broken and not heard of as well, takes its site's slot and its role's.
 - A machine that joined after its ring had started counts for halting only.
+- A trial is one boot of the claim that has been decided. A failure is the trial of the boot that it was waiting for; of
+  the last one, which had looked well, where it was healthy before: never one more, so that few failures stay few.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.evalues import BOOTS
 from gate.core.model import Claim, ClaimState
 
 
@@ -27,6 +30,7 @@ class Counts:
     crashed: int = 0
     late_failed: int = 0
     bad: int = 0
+    tried: int = 0
 
     def minus(self, other: Counts) -> Counts:
         """The difference, counter by counter."""
@@ -53,4 +57,31 @@ def counts(claim: Claim) -> Counts:
         crashed=int(heard and state is ClaimState.FAILED),
         late_failed=int(not heard and bad),
         bad=int(bad),
+        tried=_well(claim) + int(bad),
     )
+
+
+def boots_tried(claim: Claim) -> dict[int, tuple[int, int]]:
+    """Boot number, 1 to 5 -> (trials, failed ones among them)."""
+    well, bad = _well(claim), claim.state in FAILURE
+    return {number: (1, int(number > well)) for number in range(1, min(well + bad, BOOTS) + 1)}
+
+
+def boots_change(before: Claim, after: Claim) -> dict[int, tuple[int, int]]:
+    """What a step moves, for the boot numbers of which it moves something."""
+    old, new = boots_tried(before), boots_tried(after)
+    moved = {}
+    for number in sorted(old | new):
+        (tried_before, failed_before), (tried, failed) = old.get(number, (0, 0)), new.get(number, (0, 0))
+        moved[number] = tried - tried_before, failed - failed_before
+    return {number: change for number, change in moved.items() if change != (0, 0)}
+
+
+def last_tried(claim: Claim) -> int:
+    """The number of the boot whose trial a failure is."""
+    return _well(claim) + 1
+
+
+def _well(claim: Claim) -> int:
+    """Boots that went well and stayed so."""
+    return min(claim.boots_healthy, claim.boots - 1) if claim.state in FAILURE else claim.boots_healthy

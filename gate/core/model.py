@@ -164,6 +164,7 @@ class Rollout:
     halted_by: str = ""
     halted_because: str = ""
     halted_at: datetime | None = None
+    background: float = 0.0  # the share of boots that fail anyway; fixed when the rollout is made
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,3 +263,7 @@ class Budget:
     healthy: int
     failed: int
     stopped: bool  # an unexplained failure: no further claim, a person decides
+    tried: int = 0  # boots that have been decided
+    tried_failed: int = 0  # those that failed; what a person has explained is in neither
+    extended: int = 0  # batches since it came into its present ring
+    extend_to: int = 0  # an extension runs until so many have resolved; 0: none runs

@@ -52,7 +52,8 @@ class Shown:
     stopped: bool
     soak_until: datetime | None
     in_previous: bool  # the ring just before has members of it
-    reached: int | None = None  # the last ring that is open for it, where it is in one
+    reached: int | None = None  # the last ring before the first one that has opened without it; None: it is in all
+    extending: bool = False  # stopped, and a batch more is being tried
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +96,9 @@ class Facts:
     whole: bool = False  # it opens for all makes together or not at all (the rollout's end)
     log_e: float = 0.0  # of evalues.merged; 0: nothing shown
     false_halt: float = 0.01
-    failed_machines: int = 0  # different machines whose trials have failed, and their sites
-    failed_sites: int = 0
-    exposed_sites: int = 0
+    failed_machines: int = 0  # different machines whose trials have failed
+    failed_sites: int = 0  # their sites; looked up where log_e alone would halt, as are
+    exposed_sites: int = 0  # sites with an exposed machine, counted up to two
     max_lead: int = 1
 
 
@@ -208,7 +209,8 @@ def _makes(facts: Facts) -> list[Reason]:
         if not shown.wanted or shown.opened:
             continue
         if shown.stopped:
-            detail = f"{shown.bad} of {shown.make} failed without an explanation; a person decides"
+            who = "a batch more is tried" if shown.extending else "a person decides"
+            detail = f"{shown.bad} of {shown.make} failed without an explanation; {who}"
             reasons.append(Reason(Verdict.HOLD, "unexplained_failure", detail, make=shown.make))
         elif shown.available == 0:
             if laggards:

@@ -567,10 +567,8 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 
 LATER = {
-    "defaults.false_halt": "false_halt: halts by statistics are not computed yet; the plain brakes halt",
-    "defaults.background_cap": "background_cap: the background counts as 0",
+    "defaults.background_cap": "background_cap: caps a measured background, but nobody is asked when it is reached",
     "defaults.inconclusive_after": "inconclusive_after: nobody is paged",
-    "defaults.max_lead_rings": "max_lead_rings: a make waits only for its own evidence",
     "defaults.watch": "watch: late failures are recorded, but halt nothing by statistics",
     "defaults.probes": "probes: each plugin runs its own probes",
     "defaults.on_halt": "on_halt: machines that have it keep it",
@@ -586,8 +584,6 @@ def not_enforced(policy: Policy) -> list[str]:
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
     if policy.defaults.supersede != "queue":
         found.append((policy.line_of("defaults.supersede"), f"supersede: {policy.defaults.supersede} acts like queue"))
-    if policy.lines.get("defaults.background"):
-        found.append((policy.line_of("defaults.background"), "background: counts as 0"))
     if policy.defaults.own.get("deadline") == "learned":
         found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):

@@ -1,6 +1,7 @@
 """Rollouts advance: facts are gathered from counters, core judges, what it answers is stored.
 
 - Nothing here walks the fleet, but for a ring's membership, once, when it opens.
+- The budgets and what the boots have shown are read once; the e-values are made of their counters.
 - A decision is appended when its verdict, its makes or its reasons' codes change; the facts stand beside it.
 - A rollout is saved only where its version is the one read; a deadline passes only in expected-on time.
 """
@@ -12,9 +13,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from gate.core import opening
+from gate.core import evalues, opening, stats
 from gate.core.errors import Overtaken
-from gate.core.model import ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Verdict
@@ -38,11 +39,14 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     policy = gate.policy(rollout.policy_version)
     rings = tx.rings(rollout.id)
     brakes = _brakes(tx, gate, policy, rollout, now)
+    budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
+    failures = _failures(tx, policy, rollout, rings, budgets)
     decisions = []
     for position in range(len(rings) + 1):
-        facts = gather(tx, gate, policy, rollout, rings, position, brakes, now)
+        facts = gather(tx, gate, policy, rollout, rings, position, brakes, budgets, now)
         if facts is None:
             continue
+        facts = replace(facts, **failures)
         decision = opening.judge(facts)
         decisions.append(decision)
         _store(tx, rollout, decision, facts, now)
@@ -69,6 +73,7 @@ def gather(
     rings: list[RingState],
     position: int,
     brakes: tuple[BrakeCount, ...],
+    budgets: Mapping[str, Budget],
     now: datetime,
 ) -> Facts | None:
     """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there."""
@@ -90,7 +95,9 @@ def gather(
     if mine and all(stratum.open for stratum in mine):
         return None
     gate_rule = _gate_rule(policy, rollout, rings, position)
-    makes = _shown(tx, gate, policy, rollout, rings, position, mine, stored, now) if gate_rule else _first(mine)
+    makes = (
+        _shown(tx, gate, policy, rollout, rings, position, mine, stored, budgets, now) if gate_rule else _first(mine)
+    )
     freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
     return Facts(
@@ -113,11 +120,38 @@ def gather(
         previous_empty=before is not None and before.opened_at is not None and before.members == 0,
         gate=gate_rule,
         confidence=policy.defaults.confidence,
-        background=0.0,
+        background=rollout.background,
         brakes=brakes,
         makes=tuple(makes),
         whole=last,
+        false_halt=policy.defaults.false_halt,
+        max_lead=int(policy.defaults.later.get("max_lead_rings", 1)),
     )
+
+
+def _failures(
+    tx: Tx, policy: Policy, rollout: Rollout, rings: list[RingState], budgets: Mapping[str, Budget]
+) -> dict[str, Any]:
+    """How strongly the failures speak against chance, and on how many machines and sites; the sites are looked up only
+    where they can matter."""
+    fleet = budgets[FLEET]
+    if fleet.tried_failed == 0:
+        return {}
+
+    def shown(budget: Budget) -> evalues.Running:
+        return evalues.against_background(evalues.Span(budget.tried, budget.tried_failed), rollout.background)
+
+    makes = [shown(budget) for make, budget in budgets.items() if make != FLEET]
+    boots = {n: evalues.against_background(span, rollout.background) for n, span in tx.boots(rollout.id).items()}
+    log_e = evalues.merged(shown(fleet), makes, boots)
+    found = {"log_e": log_e, "failed_machines": fleet.tried_failed}
+    if evalues.halts(log_e, policy.defaults.false_halt, 2, 2, 2):
+        names = [ring.ring for ring in rings]
+        found |= {
+            "failed_sites": tx.failed_sites(rollout.id, names),
+            "exposed_sites": tx.exposed_sites(rollout.id),
+        }
+    return found
 
 
 def _gate_rule(policy: Policy, rollout: Rollout, rings: list[RingState], position: int) -> GateRule | None:
@@ -147,12 +181,13 @@ def _shown(
     position: int,
     mine: list[Stratum],
     stored: list[Stratum],
+    budgets: Mapping[str, Budget],
     now: datetime,
 ) -> list[Shown]:
     first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
     earlier = {row.ring: row.position for row in rings if first <= row.position < position}
     opened = {stratum.make: stratum.open for stratum in mine}
-    stopped = {budget.make: budget.stopped for budget in tx.budgets(rollout.id)}
+    reached = _reached(rings, stored)
     rule = _gate_rule(policy, rollout, rings, position)
     assert rule is not None
     names = sorted({*opened, *(s.make for s in stored if s.ring in earlier)})
@@ -174,15 +209,34 @@ def _shown(
             bad=sum(row.bad + row.late_failed - row.explained for row in rows),
             pending=sum(row.pending for row in rows),
             explained=sum(row.explained for row in rows),
-            stopped=stopped.get(make, False),
+            stopped=_stopped(budgets.get(make), rollout.background),
             soak_until=None,
             in_previous=last is not None,
+            reached=reached.get(make),
+            extending=make in budgets and not budgets[make].stopped,
         )
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
             one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
         shown.append(one)
     return shown
+
+
+def _stopped(budget: Budget | None, background: float) -> bool:
+    """Are a make's failures more than its background explains?"""
+    if budget is None:
+        return False
+    return budget.stopped or stats.unexplained(budget.failed, budget.healthy + budget.failed, background)
+
+
+def _reached(rings: list[RingState], stored: list[Stratum]) -> dict[str, int]:
+    """The ring before the first one that has opened without a make, for each make that there is such a ring for."""
+    position = {ring.ring: ring.position for ring in rings}
+    found: dict[str, int] = {}
+    for stratum in stored:
+        if not stratum.open:
+            found[stratum.make] = min(position[stratum.ring] - 1, found.get(stratum.make, len(rings)))
+    return found
 
 
 def _soak(
@@ -289,6 +343,8 @@ def _open(
         else:
             strata = [s for s in tx.strata(rollout.id) if s.ring == ring.ring and s.make in decision.makes]
         tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
+        again = [one for one in tx.budgets(rollout.id) if one.make in decision.makes and one.extended]
+        tx.set_limits([replace(one, extended=0) for one in again])
         after = replace(rollout, reached=max(rollout.reached, position), version=rollout.version + 1)
     if not tx.save_rollout(after):
         raise Overtaken

@@ -3,7 +3,8 @@
 - ``claim`` answers a machine: the pure rules first, then the store's conditional statements, which decide.
 - ``report`` moves a claim by one legal step; what does not count is kept as an event and changes nothing.
 - A good report of one boot is not healthy yet where the policy asks for more boots.
-- Each report renews the exposure budget of its make and of the fleet, so that a claim compares two columns.
+- Each report renews the exposure budget of its make and of the fleet, so that a claim compares two columns; what a
+  failure that nobody has explained does to it is ``core.exposure``'s to say.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.core import admission, makes, stats
+from gate.core import admission, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
@@ -129,13 +130,14 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     return after, after.state
 
 
-def lapse(tx: Tx, claim: Claim, now: datetime) -> Claim | None:
+def lapse(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim | None:
     """A check-in after the lease shows the release absent: the claim never started, its slot is free again."""
     if claim.state is not ClaimState.GRANTED or now <= claim.lease_until:
         return None
     after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now, version=claim.version + 1)
     if not tx.move(claim, after):
         raise Overtaken
+    renew_limits(tx, gate, claim.rollout, claim.make)  # an extension waits until nothing is in flight
     tx.append("claim_expired", "gate", claim.rollout, now, {"claim": claim.id, "machine": claim.machine})
     return after
 
@@ -186,22 +188,21 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
     rollout = tx.rollout(rollout_id)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limits = {b.make: (b, limit_of(policy, b)) for b in tx.budgets(rollout_id) if b.make in (make, FLEET)}
-    tx.set_limits(rollout_id, {m: new for m, (old, new) in limits.items() if new != (old.limit, old.stopped)})
+    before = [budget for budget in tx.budgets(rollout_id) if budget.make in (make, FLEET)]
+    after = [renewed(policy, budget, rollout.background) for budget in before]
+    changed = [new for old, new in zip(before, after, strict=True) if new != old]
+    tx.set_limits(changed)
 
 
-def limit_of(policy: Policy, budget: Budget) -> tuple[int, bool]:
-    """How many of a make (or of the fleet) may be in flight, and whether failures stop it."""
+def renewed(policy: Policy, budget: Budget, background: float) -> Budget:
+    """A budget with what of a make (or of the fleet) may be in flight now, and whether failures stop it."""
     confidence = policy.defaults.confidence
     if budget.make == FLEET:
         at_risk = policy.at_risk.fleet
         first = max(at_risk, policy.first_batch)
-        return stats.in_flight_limit(budget.healthy, budget.failed, at_risk, 0.0, confidence, first), False
-    stopped = budget.failed > 0 and stats.unexplained(budget.failed, budget.healthy + budget.failed, 0.0)
-    limit = stats.in_flight_limit(
-        budget.healthy, budget.failed, policy.at_risk.per_make, 0.0, confidence, policy.first_batch
-    )
-    return limit, stopped
+        limit = stats.in_flight_limit(budget.healthy, budget.failed, at_risk, background, confidence, first)
+        return replace(budget, limit=limit)
+    return exposure.renewed(budget, policy.at_risk.per_make, policy.first_batch, background, confidence)
 
 
 def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
-from gate.core import makes
+from gate.core import background, makes
 from gate.core.errors import Overtaken, SourceError
 from gate.core.model import (
     FLEET,
@@ -32,6 +32,7 @@ from gate.hookspecs import Candidate
 from gate.ports import Gate, Tx
 
 KEPT_COHORTS = 200
+LEARNT_FROM = 50  # rollouts that a background is measured on
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
 ALIVE = (*BUSY, RolloutState.QUEUED, RolloutState.DONE)
 """What a new rollout must look at, however many newer ones have been superseded meanwhile."""
@@ -140,6 +141,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         if other.state is RolloutState.QUEUED:
             _step(tx, other, RolloutState.SUPERSEDED, now)
     busy = any(other.state in BUSY for other in others)
+    past = tx.past_trials(LEARNT_FROM)
     rollout = Rollout(
         id="r-" + release.hex[:20],
         release=release.id,
@@ -150,6 +152,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         policy_version=policy_version,
         version=1,
         started_at=now,
+        background=background.of(policy, past.exposed, past.failed),
     )
     settings = [policy.settings_for(ring.name, release.source) for ring in policy.rings]
     rings = [

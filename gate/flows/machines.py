@@ -23,7 +23,7 @@ from gate.core.model import Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows.claims import lapse
 from gate.flows.edits import place
-from gate.ports import EnrolCode, Proposal, Session, Tx
+from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
 
 MAX_STEP = 1_000_000
 CHALLENGE_FOR = timedelta(hours=24)
@@ -319,7 +319,7 @@ def _challenge_holds(session: Session | None, kind: str, challenge: str | None, 
     return session.challenge == challenge and now <= session.challenge_at + CHALLENGE_FOR
 
 
-def checkin(tx: Tx, machine: Machine, said: CheckIn, place: Place, now: datetime) -> Machine:
+def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, now: datetime) -> Machine:
     """Takes what a machine says about itself; returns it as it is known from now on."""
     actor = f"machine:{machine.id}"
     for event in said.events:
@@ -327,7 +327,7 @@ def checkin(tx: Tx, machine: Machine, said: CheckIn, place: Place, now: datetime
         tx.append("machine_said", actor, machine.id, now, detail)
     live = tx.live_claim(machine.id)
     if live is not None and said.installed.get(live.source) != live.release:
-        lapse(tx, live, now)
+        lapse(tx, gate, live, now)
     return _take_facts(tx, machine, said.facts, place, now) if said.facts else machine
 
 

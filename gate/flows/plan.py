@@ -15,13 +15,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from gate.core import calendar, makes, opening
+from gate.core import background, calendar, makes, opening
 from gate.core.model import FLEET, Budget, Machine, Release, Site, Trust
 from gate.core.opening import Facts, GateRule, Shown
 from gate.core.policy import Policy, RingSettings, SourceRule
 from gate.core.verdict import Decision, Verdict
 from gate.flows import when
-from gate.flows.claims import limit_of
+from gate.flows.claims import renewed
 from gate.flows.edits import placed
 from gate.ports import Gate
 
@@ -119,6 +119,7 @@ class _Course:
     ) -> None:
         self.gate, self.policy, self.source = gate, policy, source
         self.at, self.now, self.until = at, at, until
+        self.background = background.of(policy, 0, 0)
         self.release = Release("", source.name, "", source.kind, source.boot_critical, 0, (), Trust.VENDOR_SIGNED, at)
         self.per_role = Counter((one.site, one.role) for one in machines)
         self.rings = self._rings(machines, sites)
@@ -231,7 +232,7 @@ class _Course:
             previous_empty=False,
             gate=self._rule(index),
             confidence=self.policy.defaults.confidence,
-            background=0.0,
+            background=self.background,
             brakes=(),
             makes=tuple(self._shown(index)),
             whole=last,
@@ -334,7 +335,7 @@ class _Course:
         return sum(one.healthy_at is not None and one.healthy_at <= self.now for one in ring.makes[make])
 
     def _limit(self, make: str, healthy: int) -> int:
-        return limit_of(self.policy, Budget("", make, 0, 0, healthy, 0, False))[0]
+        return renewed(self.policy, Budget("", make, 0, 0, healthy, 0, False), self.background).limit
 
     def _per_site(self, settings: RingSettings, one: _Machine) -> int:
         if settings.per_site == "half":

@@ -278,7 +278,7 @@ class Simulation:
             self._at(start, lambda tx: self._apply(tx, body))
             return
         if self.now > claim.lease_until:
-            if claims.lapse(tx, claim, self.now) is not None:
+            if claims.lapse(tx, self._gate, claim, self.now) is not None:
                 self._put_down(body)
                 body.had = body.had - {claim.release}
                 self._ask_at(self.now + CHECKIN, body, claim.source, claim.release)

@@ -27,8 +27,9 @@ from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
 from gate.core.claims import BROKEN, HOLDS_SLOT
-from gate.core.counters import counts
+from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
+from gate.core.evalues import Span
 from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
 from gate.core.verdict import Refusal
 from gate.flows import advance, claims, intake, people
@@ -270,9 +271,9 @@ class Stores(RuleBasedStateMachine):
         machines = sorted(self.fake.everything.in_hand)
         machine = machines[pick % len(machines)]
 
-        def lapse(tx: Any, _: Gate) -> Any:
+        def lapse(tx: Any, gate: Gate) -> Any:
             live = tx.live_claim(machine)
-            return live and claims.lapse(tx, live, self.now)
+            return live and claims.lapse(tx, gate, live, self.now)
 
         self.both(lapse)
 
@@ -312,11 +313,12 @@ class Stores(RuleBasedStateMachine):
     @invariant()
     def both_hold_the_same_facts(self) -> None:
         def facts(tx: Any) -> Any:
-            found = {}
+            found: dict[str, Any] = {"past": tx.past_trials(3)}
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}
                 known = {claim.id: claim for claim in tx.claims(one.id, limit=10_000)}
-                found[one.id] = (one, tx.rings(one.id), tx.strata(one.id), budgets, known)
+                sites = tx.failed_sites(one.id, ["first", "rest"]), tx.exposed_sites(one.id)
+                found[one.id] = (one, tx.rings(one.id), tx.strata(one.id), budgets, tx.boots(one.id), sites, known)
             return found
 
         with self.fake.read() as fake, self.real.read() as real:
@@ -335,6 +337,14 @@ class Stores(RuleBasedStateMachine):
             assert budget.in_flight == sum(claim.state in HOLDS_SLOT for claim in mine)
             assert budget.healthy == sum(counts(claim).healthy for claim in mine)
             assert budget.failed == sum(counts(c).bad for c in mine) - sum(c.id in a.explained for c in mine)
+            assert budget.tried_failed == budget.failed, "one failure a machine at most"
+            assert budget.tried == sum(counts(c).tried for c in mine) - sum(c.id in a.explained for c in mine)
+            assert budget.extended <= 2
+        for (rollout, number), span in a.boots.items():
+            tried = [boots_tried(c).get(number, (0, 0)) for c in a.claims.values() if c.rollout == rollout]
+            left = [c for c in a.claims.values() if c.rollout == rollout and c.id in a.explained]
+            away = sum(boots_tried(c).get(number, (0, 0))[1] for c in left)
+            assert span == Span(sum(n for n, _ in tried) - away, sum(n for _, n in tried) - away)
         assert all(count == 1 for count in Counter(claim.machine for claim in flying).values())
         tills: Counter[str] = Counter()
         for claim in a.claims.values():

@@ -183,6 +183,7 @@ class RolloutRow(SQLModel, table=True):
     halted_because: str = long_text()
     halted_at: datetime | None = moment(default=None, nullable=True)
     claims: int = 0
+    background: float = 0.0
 
 
 class RingRow(SQLModel, table=True):
@@ -234,6 +235,20 @@ class BudgetRow(SQLModel, table=True):
     healthy: int = 0
     failed: int = 0
     stopped: bool = False
+    tried: int = 0
+    tried_failed: int = 0
+    extended: int = 0
+    extend_to: int = 0
+
+
+class BootRow(SQLModel, table=True):
+    """What the boots of one number, 1 to 5, have shown in one rollout."""
+
+    __tablename__ = "boots"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    boot: int = Field(primary_key=True)
+    tried: int = 0
+    failed: int = 0
 
 
 class ClaimRow(SQLModel, table=True):

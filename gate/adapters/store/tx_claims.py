@@ -6,25 +6,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, or_, select
+from sqlalchemy import and_, case, func, or_, select, union_all
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
-from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
-from gate.core.claims import BROKEN, HOLDS_SLOT
-from gate.core.counters import Counts, counts
+from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.counters import Counts, boots_change, counts, last_tried
+from gate.core.evalues import BOOTS as LAST_BOOT
 from gate.core.model import FLEET, Claim, ClaimState, MachineStatus, RolloutState
 from gate.ports import GrantLimits
 
 CLAIMS = table(tables.ClaimRow)
 LIVE = [state.value for state in HOLDS_SLOT]
+UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value]
 TAKEN = [*LIVE, *(state.value for state in BROKEN)]
 
 CLAIM = get(CLAIMS, "id")
@@ -105,6 +107,14 @@ COUNT_BUDGET = change(
     in_flight=BUDGETS.c.in_flight + given(BUDGETS.c.in_flight, "flight"),
     healthy=BUDGETS.c.healthy + given(BUDGETS.c.healthy, "more_healthy"),
     failed=BUDGETS.c.failed + given(BUDGETS.c.failed, "more_failed"),
+    tried=BUDGETS.c.tried + given(BUDGETS.c.tried, "more_tried"),
+    tried_failed=BUDGETS.c.tried_failed + given(BUDGETS.c.tried_failed, "more_failed"),
+)
+COUNT_BOOT = change(
+    BOOTS,
+    equal(BOOTS, "rollout", "boot"),
+    tried=BOOTS.c.tried + given(BOOTS.c.tried, "more_tried"),
+    failed=BOOTS.c.failed + given(BOOTS.c.failed, "more_failed"),
 )
 
 
@@ -232,16 +242,17 @@ class ClaimsTx(Rows):
         wanted = {f"to_{name}": value for name, value in values.items()}
         if not self._later(MOVE_CLAIM, exact=True, id=key, before=before.version, **wanted):
             return False
-        self._count_change(after, counts(after).minus(counts(before)))
+        self._count_change(after, counts(after).minus(counts(before)), boots_change(before, after))
         if after.state not in HOLDS_SLOT and (after.state is not ClaimState.SILENT or after.recovered):
             self._later(FREE_MACHINE, id=after.machine, claim=after.id, to_claim=None)
         return True
 
-    def _count_change(self, claim: Claim, change: Counts) -> None:
+    def _count_change(self, claim: Claim, change: Counts, boots: Mapping[int, tuple[int, int]]) -> None:
         if change.flight and claim.action != "recall":
             self._sum(COUNT_RING, {"rollout": claim.rollout, "ring": claim.ring}, {"flight": change.flight})
         if claim.action != "recall":
             self._count_evidence(claim, change)
+            self._count_boots(claim, boots)
         if change.busy:
             self._sum(COUNT_SITE, {"site": claim.site}, {"busy_change": change.busy})
         if change.busy or change.broken:
@@ -252,10 +263,32 @@ class ClaimsTx(Rows):
         more = {f"more_{name}": getattr(change, name) for name in SUMMED}
         if any(more.values()):
             self._sum(COUNT_STRATUM, {"rollout": claim.rollout, "ring": claim.ring, "make": claim.make}, more)
-        if change.flight or change.healthy or change.bad:
-            sums = {"flight": change.flight, "more_healthy": change.healthy, "more_failed": change.bad}
+        sums = {"flight": change.flight, "more_healthy": change.healthy, "more_failed": change.bad}
+        sums["more_tried"] = change.tried
+        if any(sums.values()):
             for make in (claim.make, FLEET):
                 self._sum(COUNT_BUDGET, {"rollout": claim.rollout, "make": make}, sums)
+
+    def _count_boots(self, claim: Claim, boots: Mapping[int, tuple[int, int]]) -> None:
+        for number, (tried, failed) in boots.items():
+            key = {"rollout": claim.rollout, "boot": number}
+            self._sum(COUNT_BOOT, key, {"more_tried": tried, "more_failed": failed})
+
+    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
+        found = select(func.count(CLAIMS.c.site.distinct()).label("sites")).where(
+            CLAIMS.c.rollout == rollout_id,
+            CLAIMS.c.ring.in_(rings),
+            CLAIMS.c.state.in_([state.value for state in FAILURE]),
+            CLAIMS.c.explained.is_(False),
+            CLAIMS.c.action != "recall",
+        )
+        return int(self._all(found)[0]["sites"])
+
+    def exposed_sites(self, rollout_id: str) -> int:
+        exposed = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.state.not_in(UNEXPOSED), CLAIMS.c.action != "recall"]
+        first = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site).limit(1).subquery()
+        last = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site.desc()).limit(1).subquery()
+        return len({row["site"] for row in self._all(union_all(select(first.c.site), select(last.c.site)))})
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)
@@ -315,5 +348,14 @@ class ClaimsTx(Rows):
         self._update(STRATA, key, explained=STRATA.c.explained + 1)
         for make in (claim.make, FLEET):
             where = [BUDGETS.c.rollout == claim.rollout, BUDGETS.c.make == make]
-            self._update(BUDGETS, where, failed=BUDGETS.c.failed - 1)
+            self._update(
+                BUDGETS,
+                where,
+                failed=BUDGETS.c.failed - 1,
+                tried=BUDGETS.c.tried - 1,
+                tried_failed=BUDGETS.c.tried_failed - 1,
+            )
+        if last_tried(claim) <= LAST_BOOT:
+            where = [BOOTS.c.rollout == claim.rollout, BOOTS.c.boot == last_tried(claim)]
+            self._update(BOOTS, where, tried=BOOTS.c.tried - 1, failed=BOOTS.c.failed - 1)
         return True

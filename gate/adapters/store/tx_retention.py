@@ -13,7 +13,7 @@ from gate.adapters.store.tx_claims import CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_people import LINKS, WEB
-from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
+from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState
 from gate.ports import Leaf, Mark, StoredDecision
 
@@ -100,7 +100,7 @@ class RetentionTx(Rows):
         return [to_rollout(row) for row in self._all(found)]
 
     def drop_rollouts(self, ids: Sequence[str]) -> int:
-        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS))
+        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS, BOOTS))
         return parts + self._delete(ROLLOUTS, ROLLOUTS.c.id.in_(ids))
 
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:

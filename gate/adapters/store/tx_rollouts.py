@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +13,8 @@ from sqlalchemy.exc import IntegrityError
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
+from gate.core import evalues
+from gate.core.evalues import Span
 from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Standing
 
@@ -22,6 +24,7 @@ ROLLOUTS = table(tables.RolloutRow)
 RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
+BOOTS = table(tables.BootRow)
 
 RELEASE = get(RELEASES, "id")
 ROLLOUT = get(ROLLOUTS, "id")
@@ -30,6 +33,7 @@ RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS
 STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
 STRATUM = get(STRATA, "rollout", "ring", "make")
 BUDGETS_OF = get(BUDGETS, "rollout")
+BOOTS_OF = get(BOOTS, "rollout")
 _OF_MAKE, _OF_FLEET, _LAST = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet"), RINGS.alias("last")
 _STANDING = (("ring", RINGS), ("stratum", STRATA), ("make", _OF_MAKE), ("fleet", _OF_FLEET))
 STANDING = Prepared(
@@ -51,7 +55,12 @@ STANDING = Prepared(
     .where(*equal(ROLLOUTS, "id")),
     touches=["rollout_rings", "strata", "budgets"],
 )
-SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped")
+SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped", "extended", "extend_to")
+
+
+_EXPLAINED = (
+    select(func.coalesce(func.sum(STRATA.c.explained), 0)).where(STRATA.c.rollout == ROLLOUTS.c.id).scalar_subquery()
+)
 
 
 def to_rollout(row: Any) -> Rollout:
@@ -70,6 +79,10 @@ def to_budget(row: Any) -> Budget:
         row["healthy"],
         row["failed"],
         bool(row["stopped"]),
+        row["tried"],
+        row["tried_failed"],
+        row["extended"],
+        row["extend_to"],
     )
 
 
@@ -144,6 +157,8 @@ class RolloutsTx(Rows):
         for budget in budgets:
             values = asdict(budget)
             self._insert(BUDGETS, allowed=values.pop("limit"), **values)
+        for number in range(1, evalues.BOOTS + 1):
+            self._insert(BOOTS, rollout=rollout.id, boot=number)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         row = self._first(ROLLOUT, id=rollout_id)
@@ -221,6 +236,30 @@ class RolloutsTx(Rows):
     def save_strata_times(self, stratum: Stratum) -> None:
         self._update(STRATA, self._key(stratum), met_at=stratum.met_at, soak_until=stratum.soak_until)
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        for make, (allowed, stopped) in limits.items():
-            self._run(SET_LIMIT, rollout=rollout_id, make=make, to_allowed=allowed, to_stopped=stopped)
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        for one in budgets:
+            self._run(
+                SET_LIMIT,
+                rollout=one.rollout,
+                make=one.make,
+                to_allowed=one.limit,
+                to_stopped=one.stopped,
+                to_extended=one.extended,
+                to_extend_to=one.extend_to,
+            )
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        return {row["boot"]: Span(row["tried"], row["failed"]) for row in self._rows(BOOTS_OF, rollout=rollout_id)}
+
+    def past_trials(self, limit: int) -> Span:
+        well = [RolloutState.DONE.value, RolloutState.SUPERSEDED.value]
+        found = (
+            select(BUDGETS.c.tried, BUDGETS.c.tried_failed, _EXPLAINED.label("explained"))
+            .join(ROLLOUTS, ROLLOUTS.c.id == BUDGETS.c.rollout)
+            .where(BUDGETS.c.make == FLEET, ROLLOUTS.c.state.in_(well), ROLLOUTS.c.halted_at.is_(None))
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(limit)
+        )
+        rows = self._all(found)
+        explained = sum(int(row["explained"]) for row in rows)
+        return Span(sum(row["tried"] for row in rows) + explained, sum(row["tried_failed"] for row in rows) + explained)

@@ -1,0 +1,27 @@
+"""The background: the share of boots that fail or stay silent although the release is harmless.
+
+- As the policy states it, or measured: over the boots of earlier rollouts that ended well. Failures that people have
+  explained are part of it: a broken cable is just that.
+- Until 200 boots are known it is ``UNTIL_KNOWN``, what the reference country of the evidence is judged by.
+- Measured, it is never above the policy's ``background_cap`` nor below ``evalues.LEAST_BACKGROUND``.
+- Fixed when a rollout is made: what the release itself breaks can never become its excuse.
+"""
+
+from __future__ import annotations
+
+from gate.core.evalues import LEAST_BACKGROUND
+from gate.core.policy import Policy
+
+UNTIL_KNOWN = 0.0075
+LEAST_BOOTS = 200
+CAP = 0.03
+
+
+def of(policy: Policy, tried: int, failed: int) -> float:
+    """The background for a new rollout; ``tried`` and ``failed``: boots of earlier rollouts."""
+    stated = policy.defaults.background
+    if isinstance(stated, float):
+        return stated
+    cap = float(policy.defaults.later.get("background_cap", CAP))
+    share = failed / tried if tried >= LEAST_BOOTS else UNTIL_KNOWN
+    return min(max(share, LEAST_BACKGROUND), cap)
