@@ -143,6 +143,18 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A site with machines that (may) have a recalled release, and how many of them are not heard of."""
+
+    site: str
+    name: str
+    machines: int
+    unheard: int
+    last_seen_at: datetime | None  # the newest word of those that are not heard of
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,6 +329,9 @@ class Tx(Protocol):
     def rollout_of(self, release_id: str) -> Rollout | None:
         """The newest rollout of a release."""
 
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        """Older rollouts of its source that were done and not halted since, newest first."""
+
     def budgets(self, rollout_id: str) -> list[Budget]: ...
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
@@ -337,6 +352,13 @@ class Tx(Protocol):
 
     def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
         """``claim``, for one that this machine probably has in hand."""
+
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        """All claims of a machine under this rollout, newest first."""
+
+    def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
+        """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with
+        machines that were last seen before ``seen_before`` first."""
 
     def live_claim(self, machine_id: str) -> Claim | None:
         """The claim that the machine has in hand, of any source."""

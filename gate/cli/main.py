@@ -46,6 +46,8 @@ for command in (
     act.why,
     act.halt,
     act.resume,
+    act.recall,
+    act.rollout_group,
     act.approve,
     act.explain,
     act.audit,

@@ -1,6 +1,7 @@
 """What one claim adds to every counter: the difference of two states is what a step moves.
 
 - A machine that is in flight, or broken and not heard of as well, takes its site's slot and its role's.
+- A claim to go back takes slots like any other and says nothing about the release.
 - A machine that joined after its ring had started counts for halting only.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
-from gate.core.model import Claim, ClaimState
+from gate.core.model import Action, Claim, ClaimState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +39,10 @@ def counts(claim: Claim) -> Counts:
     state = claim.state
     flight = state in HOLDS_SLOT
     broken = state in BROKEN and not claim.recovered
-    bad = state in FAILURE
+    shows = claim.action != Action.RECALL
+    bad = shows and state in FAILURE
     silent = state is ClaimState.SILENT
-    heard = claim.cohort
+    heard = shows and claim.cohort
     return Counts(
         flight=int(flight),
         busy=int(flight or broken),
@@ -51,6 +53,6 @@ def counts(claim: Claim) -> Counts:
         silent=int(heard and silent),
         recovered=int(heard and claim.recovered),
         crashed=int(heard and state is ClaimState.FAILED),
-        late_failed=int(not heard and bad),
+        late_failed=int(bad and not heard),
         bad=int(bad),
     )

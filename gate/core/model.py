@@ -164,6 +164,8 @@ class Rollout:
     halted_by: str = ""
     halted_because: str = ""
     halted_at: datetime | None = None
+    done_at: datetime | None = None  # its last ring's gate has passed, then
+    expedited_until: datetime | None = None  # two people have opened the fast lane, until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +198,7 @@ class Claim:
     installed_at: datetime | None = None
     resolved_at: datetime | None = None
     recovered: bool = False
+    watch_until: datetime | None = None  # healthy, and looked after until then
     version: int = 1
 
 
@@ -249,6 +252,21 @@ class Stratum:
     def pending(self) -> int:
         """Exposed and not resolved."""
         return max(self.exposed - self.healthy - self.bad, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """People keep machines out that meet ``pick``: of one source or of all (empty), until its end or until lifted."""
+
+    id: str
+    source: str
+    pick: Mapping[str, tuple[str, ...]]
+    owner: str
+    until: datetime
+    because: str
+    made_by: str
+    made_at: datetime
+    lifted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

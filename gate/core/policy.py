@@ -164,6 +164,12 @@ class Policy:
         """The rule of a source."""
         return next((source for source in self.sources if source.name == name), None)
 
+    def on_halt(self, source: str) -> str:
+        """What machines do that have a halted release of this source: stay or recall."""
+        origin = self.source(source)
+        own = origin.own if origin else {}
+        return str(own.get("on_halt") or self.defaults.own.get("on_halt", "stay"))
+
     def line_of(self, path: str) -> int:
         """The line of a rule, or of the nearest rule around it; 0 where the policy does not say it."""
         while path:
@@ -573,7 +579,6 @@ LATER = {
     "defaults.max_lead_rings": "max_lead_rings: a make waits only for its own evidence",
     "defaults.watch": "watch: late failures are recorded, but halt nothing by statistics",
     "defaults.probes": "probes: each plugin runs its own probes",
-    "defaults.on_halt": "on_halt: machines that have it keep it",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
     "expedite": "expedite: no fast lane",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
@@ -594,7 +599,9 @@ def not_enforced(policy: Policy) -> list[str]:
         if brake.what in ("missing", "relapsed"):
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by|site_dark_grace)", path):
+        if re.fullmatch(
+            r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by|site_dark_grace)", path
+        ):
             found.append((line, f"{path}: not acted on yet"))
     for index, freeze in enumerate(policy.freezes):
         if freeze.duty:

@@ -280,7 +280,7 @@ def _open(
 ) -> Rollout:
     policy = gate.policy(rollout.policy_version)
     if position == len(rings):
-        after = replace(rollout, state=RolloutState.DONE, version=rollout.version + 1)
+        after = replace(rollout, state=RolloutState.DONE, done_at=now, version=rollout.version + 1)
     else:
         ring = rings[position]
         if ring.opened_at is None:

@@ -18,10 +18,10 @@ from gate.core import admission, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
-from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
+from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
-from gate.flows import when
+from gate.flows import going_back, when
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -32,6 +32,7 @@ RESOLVED = {
     ClaimState.SILENT,
     ClaimState.RELAPSED,
 }
+OFFERED = (RolloutState.RUNNING, RolloutState.DONE)
 FULL_S = 120
 NOWHERE = Standing(None, None, None, None, False)
 
@@ -64,6 +65,10 @@ def claim(
 ) -> tuple[Claim, bool] | Refusal:
     """Grants a claim, gives the live one again, or refuses. The bool says whether it is new."""
     rollout = _rollout_for(tx, source, release)
+    if rollout is None or rollout.state not in OFFERED:
+        back = going_back.claim(tx, gate, machine, source, release, boot_id, now)
+        if back is not None:
+            return back
     own = tx.claim_of(machine.id, rollout.id) if rollout else None
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
         if rollout is not None and rollout.state is RolloutState.HALTED:
@@ -122,6 +127,8 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if taken is not Taken.KEPT:
         if not tx.move(before, replace(after, version=before.version + 1)):
             raise Overtaken
+        if before.action == Action.RECALL and after.state is ClaimState.ROLLED_BACK:
+            going_back.settle(tx, after, now)
         if counts(after) != counts(before):
             rollout, make = before.rollout, before.make
             tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
@@ -145,6 +152,8 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
     good = said.step in (Step.INSTALLED, Step.BOOTED, Step.HEALTHY)
     if good and said.release != before.release:
         return said.step, "it names another release"
+    if before.action == Action.RECALL and said.step is Step.ROLLED_BACK and said.release != before.release:
+        return said.step, "it names another release"
     needs_boot = before.evidence == "boot" and said.step in (Step.BOOTED, Step.HEALTHY)
     if needs_boot and said.boot_id == before.boot_id:
         return said.step, "the machine has not booted since the claim"
@@ -158,7 +167,7 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
 
 
 def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx) -> tuple[Claim, Taken]:
-    state, taken = next_state(before.state, step)
+    state, taken = next_state(before.state, step, before.action)
     if taken is Taken.RECOVERED:
         return (before, Taken.KEPT) if before.recovered else (replace(before, recovered=True), taken)
     if taken is Taken.KEPT:

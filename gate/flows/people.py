@@ -28,6 +28,7 @@ NEEDS = {
     "halt": "technician",
     "approve": "approver",
     "resume": "approver",
+    "recall": "approver",
     "explain": "approver",
     "enrol": "admin",
     "accept": "admin",
@@ -145,7 +146,7 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
     Raises:
         NotFound: no such rollout. Malformed: no reason. Conflict: it cannot be halted (any more).
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None:
         raise NotFound(f"there is no rollout {rollout_id}")
@@ -171,7 +172,7 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
     Raises:
         Malformed: no reason.
     """
-    _reason(because)
+    reason_given(because)
     states = tuple(before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED)
     moving = [one for one in tx.rollouts(states=states) if one.state is not RolloutState.DONE]
     return [halt(tx, rollout.id, by, because, now) for rollout in moving]
@@ -185,7 +186,7 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     Raises:
         NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None:
         raise NotFound(f"there is no rollout {rollout_id}")
@@ -194,7 +195,7 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     busy = (RolloutState.RUNNING, RolloutState.HELD)
     if any(other.id != rollout.id for other in tx.rollouts(states=busy, source=rollout.source)):
         raise Conflict("other_running", "another release of this source is running; halt it first")
-    proposal = _second(tx, "resume", rollout, because, by, now)
+    proposal = second(tx, "resume", rollout, because, by, now)
     if proposal is not None:
         return proposal
     after = replace(
@@ -217,7 +218,7 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     Raises:
         NotFound: no such rollout or ring. Malformed: no reason. Conflict: not running, not needed, given already.
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None or ring not in {row.ring for row in tx.rings(rollout_id)}:
         raise NotFound(f"there is no rollout {rollout_id} with a ring {ring}")
@@ -239,7 +240,7 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
     Raises:
         NotFound: no such claim. Malformed: no reason. Conflict: no failure, or explained already.
     """
-    _reason(because)
+    reason_given(because)
     claim = tx.claim(claim_id)
     if claim is None:
         raise NotFound(f"there is no claim {claim_id}")
@@ -250,7 +251,7 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
     tx.append("failure_explained", by, claim.rollout, now, detail, because)
 
 
-def _second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
+def second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
     """The proposal that waits for another person; None when ``by`` was the second and it is enacted."""
     exact = bound(kind, rollout)
     for old in tx.proposals("open", rollout.id):
@@ -293,6 +294,7 @@ def digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _reason(because: str) -> None:
+def reason_given(because: str) -> None:
+    """Raises Malformed where there is none."""
     if not because.strip() or len(because) > 1000:
         raise Malformed("bad_field", "a reason of at most 1000 characters is needed")

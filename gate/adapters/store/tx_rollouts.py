@@ -23,6 +23,8 @@ RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
 
+GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value)
+
 RELEASE = get(RELEASES, "id")
 ROLLOUT = get(ROLLOUTS, "id")
 ROLLOUT_OF = Prepared(select(ROLLOUTS).where(*equal(ROLLOUTS, "release")).order_by(ROLLOUTS.c.number.desc()).limit(1))
@@ -195,6 +197,17 @@ class RolloutsTx(Rows):
     def rollout_of(self, release_id: str) -> Rollout | None:
         row = self._first(ROLLOUT_OF, release=release_id)
         return to_rollout(row) if row else None
+
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        own = ROLLOUTS.alias("own")
+        found = (
+            select(ROLLOUTS)
+            .join(own, and_(own.c.source == ROLLOUTS.c.source, own.c.number > ROLLOUTS.c.number))
+            .where(own.c.id == rollout_id, ROLLOUTS.c.done_at.is_not(None), ROLLOUTS.c.state.in_(GOOD))
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(limit)
+        )
+        return [to_rollout(row) for row in self._all(found)]
 
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
