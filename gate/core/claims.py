@@ -61,6 +61,7 @@ ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
         (R.RUNNING, R.SUPERSEDED),
         (R.HELD, R.RUNNING),
         (R.HELD, R.HALTED),
+        (R.HELD, R.SUPERSEDED),
         (R.HALTED, R.RUNNING),
         (R.HALTED, R.RECALLED),
         (R.HALTED, R.SUPERSEDED),

@@ -165,6 +165,7 @@ class Rollout:
     halted_because: str = ""
     halted_at: datetime | None = None
     done_at: datetime | None = None  # its last ring's gate has passed, then
+    inherited: int = -1  # up to this ring it takes over what the release before had reached
     expedited_until: datetime | None = None  # two people have opened the fast lane, until then
 
 

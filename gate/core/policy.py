@@ -589,8 +589,6 @@ LATER = {
 def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
-    if policy.defaults.supersede != "queue":
-        found.append((policy.line_of("defaults.supersede"), f"supersede: {policy.defaults.supersede} acts like queue"))
     if policy.lines.get("defaults.background"):
         found.append((policy.line_of("defaults.background"), "background: counts as 0"))
     if policy.defaults.own.get("deadline") == "learned":

@@ -89,7 +89,12 @@ def gather(
         members, mine = cohort(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
-    gate_rule = _gate_rule(policy, rollout, rings, position)
+    taken = _taken_over(tx, rollout, ring, position)
+    if any(s.make in taken and not s.open for s in mine):  # its first batch starts anew; floor, freeze and people rule
+        mine = [s for s in mine if s.make in taken]
+        gate_rule = None
+    else:
+        gate_rule = _gate_rule(policy, rollout, rings, position)
     makes = _shown(tx, gate, policy, rollout, rings, position, mine, stored, now) if gate_rule else _first(mine)
     freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
@@ -118,6 +123,15 @@ def gather(
         makes=tuple(makes),
         whole=last,
     )
+
+
+def _taken_over(tx: Tx, rollout: Rollout, ring: str, position: int) -> set[str]:
+    """The makes that the superseded release before had opened this ring for, where they are inherited."""
+    if position > rollout.inherited:
+        return set()
+    before = tx.rollouts(states=(RolloutState.SUPERSEDED,), source=rollout.source, limit=1, opened=True)
+    stopped = {budget.make for one in before for budget in tx.budgets(one.id) if budget.stopped}
+    return {s.make for one in before for s in tx.strata(one.id) if s.ring == ring and s.open} - stopped
 
 
 def _gate_rule(policy: Policy, rollout: Rollout, rings: list[RingState], position: int) -> GateRule | None:

@@ -183,6 +183,7 @@ class RolloutRow(SQLModel, table=True):
     halted_because: str = long_text()
     halted_at: datetime | None = moment(default=None, nullable=True)
     done_at: datetime | None = moment(default=None, nullable=True)
+    inherited: int = -1
     expedited_until: datetime | None = moment(default=None, nullable=True)
     claims: int = 0
 

@@ -18,6 +18,7 @@ DONE_AT = (
 
 def upgrade() -> None:
     op.add_column("rollouts", sa.Column("done_at", sa.BigInteger(), nullable=True))
+    op.add_column("rollouts", sa.Column("inherited", sa.Integer(), nullable=False, server_default="-1"))
     op.add_column("rollouts", sa.Column("expedited_until", sa.BigInteger(), nullable=True))
     op.add_column("claims", sa.Column("watch_until", sa.BigInteger(), nullable=True))
     op.create_index("claims_watched", "claims", ["watch_until", "deadline_at"])
@@ -44,4 +45,5 @@ def downgrade() -> None:
         claims.drop_column("watch_until")
     with op.batch_alter_table("rollouts") as rollouts:
         rollouts.drop_column("expedited_until")
+        rollouts.drop_column("inherited")
         rollouts.drop_column("done_at")
