@@ -378,6 +378,9 @@ class Tx(Protocol):
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""
 
+    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
+        """With ``watch_at`` <= now, oldest first."""
+
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
 

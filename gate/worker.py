@@ -91,6 +91,7 @@ class Worker:
         self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))
 
@@ -162,6 +163,18 @@ class Worker:
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
         self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+
+    def _watch(self, now: datetime) -> None:
+        parts = self._parts
+        with parts.store.read() as tx:
+            due = tx.watched(now, 1)
+        if due:
+            self._write(lambda tx: advance.look_after(tx, parts.gate, now))
+        with parts.store.read() as tx:
+            done = tx.rollouts(states=(RolloutState.DONE,))
+        for one in done:
+            if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
+                self._write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
 
     def _write(self, act: Callable[[Tx], T]) -> T:
         """A transaction, tried again at once where another worker or a machine was faster."""

@@ -199,7 +199,8 @@ class Claim:
     installed_at: datetime | None = None
     resolved_at: datetime | None = None
     recovered: bool = False
-    watch_until: datetime | None = None  # healthy, and looked after until then
+    watch_until: datetime | None = None  # after it was healthy it is watched until then
+    watch_at: datetime | None = None  # when it is looked at next; None: not any more
     version: int = 1
 
 

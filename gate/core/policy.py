@@ -577,7 +577,6 @@ LATER = {
     "defaults.background_cap": "background_cap: the background counts as 0",
     "defaults.inconclusive_after": "inconclusive_after: nobody is paged",
     "defaults.max_lead_rings": "max_lead_rings: a make waits only for its own evidence",
-    "defaults.watch": "watch: late failures are recorded, but halt nothing by statistics",
     "defaults.probes": "probes: each plugin runs its own probes",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
     "expedite": "expedite: no fast lane",
@@ -594,7 +593,7 @@ def not_enforced(policy: Policy) -> list[str]:
     if policy.defaults.own.get("deadline") == "learned":
         found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):
-        if brake.what in ("missing", "relapsed"):
+        if brake.what == "missing":
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
     for path, line in policy.lines.items():
         if re.fullmatch(

@@ -17,8 +17,8 @@ from gate.core.errors import Overtaken
 from gate.core.model import ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
-from gate.core.verdict import Decision, Verdict
-from gate.flows import facts_json, when
+from gate.core.verdict import Decision, Reason, Verdict
+from gate.flows import facts_json, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, StoredDecision, Tx
@@ -27,6 +27,7 @@ DONE = "done"  # the gate of the last ring, as if one more ring came after it
 COUNTED = {
     "crashed": (ClaimState.FAILED,),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
+    "relapsed": (ClaimState.RELAPSED,),
 }
 
 
@@ -59,6 +60,22 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         elif position > rollout.reached:
             break
     return decisions
+
+
+def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout | None:
+    """The brakes of a rollout that is done: what relapses in any ring while it is watched still halts all of it."""
+    rollout = tx.rollout(rollout_id)
+    if rollout is None or rollout.state is not RolloutState.DONE:
+        return None
+    policy = gate.policy(rollout.policy_version)
+    for brake in _brakes(tx, gate, policy, rollout, now):
+        if brake.count >= brake.limit:
+            detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
+            _halt(
+                tx, rollout, Decision(Verdict.HALT, DONE, (), (Reason(Verdict.HALT, "brake", detail, brake.path),)), now
+            )
+            return tx.rollout(rollout_id)
+    return None
 
 
 def gather(
@@ -232,8 +249,9 @@ def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime)
     counts = []
     for index, brake in enumerate(policy.brakes):
         rings = list(brake.rings) or [ring.name for ring in policy.rings]
-        if brake.what in COUNTED and brake.within is not None and not brake.share:
-            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], now - brake.within)
+        if brake.what in COUNTED and not brake.share:
+            since = rollout.started_at if brake.within is None else now - brake.within
+            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
             count = when.count_silent(gate, tx, rollout.id, rings, brake.within, now)
         else:
@@ -322,3 +340,11 @@ def sweep(tx: Tx, gate: Gate, now: datetime) -> int:
             tx.append("claim_silent", "gate", claim.rollout, now, detail)
             renew_limits(tx, gate, claim.rollout, claim.make)
     return len(due)
+
+
+def look_after(tx: Tx, gate: Gate, now: datetime) -> int:
+    """Looks at the machines that are watched; returns how many have relapsed."""
+    relapsed = list(watch.look(tx, gate, now))
+    for rollout_id, make in dict.fromkeys(relapsed):
+        renew_limits(tx, gate, rollout_id, make)
+    return len(relapsed)

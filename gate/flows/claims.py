@@ -21,7 +21,7 @@ from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
-from gate.flows import going_back, when
+from gate.flows import going_back, watch, when
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -185,6 +185,9 @@ def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, t
             site = tx.site(before.site)
             deadline = when.deadline(gate, tx, before, site, now, natural=before.reboot == "natural")
             return replace(after, state=ClaimState.BOOTED, deadline_at=deadline), taken
+        after = watch.begun(tx, gate, after, now)
+    if state is ClaimState.RELAPSED:
+        return replace(after, resolved_at=now, watch_at=None), taken
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken

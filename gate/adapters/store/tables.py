@@ -249,7 +249,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
         Index("claims_make", "rollout", "make", "state"),
         Index("claims_site", "rollout", "site"),
-        Index("claims_watched", "watch_until", "deadline_at"),
+        Index("claims_watched", "watch_at"),
     )
     id: str = Field(primary_key=True)
     rollout: str = Field(foreign_key="rollouts.id")
@@ -278,6 +278,7 @@ class ClaimRow(SQLModel, table=True):
     resolved_at: datetime | None = moment(default=None, nullable=True)
     recovered: bool = False
     watch_until: datetime | None = moment(default=None, nullable=True)
+    watch_at: datetime | None = moment(default=None, nullable=True)
     explained: bool = False
     version: int = 1
 

@@ -283,6 +283,10 @@ class ClaimsTx(Rows):
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)
         return [to_claim(row) for row in self._all(due.order_by(CLAIMS.c.deadline_at).limit(limit))]
 
+    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
+        due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
+        return [to_claim(row) for row in self._all(due)]
+
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         found = (
             select(CLAIMS.c.id)

@@ -21,7 +21,8 @@ def upgrade() -> None:
     op.add_column("rollouts", sa.Column("inherited", sa.Integer(), nullable=False, server_default="-1"))
     op.add_column("rollouts", sa.Column("expedited_until", sa.BigInteger(), nullable=True))
     op.add_column("claims", sa.Column("watch_until", sa.BigInteger(), nullable=True))
-    op.create_index("claims_watched", "claims", ["watch_until", "deadline_at"])
+    op.add_column("claims", sa.Column("watch_at", sa.BigInteger(), nullable=True))
+    op.create_index("claims_watched", "claims", ["watch_at"])
     op.create_table(
         "holds",
         sa.Column("id", sa.String(), nullable=False),
@@ -42,6 +43,7 @@ def downgrade() -> None:
     op.drop_table("holds")
     op.drop_index("claims_watched", table_name="claims")
     with op.batch_alter_table("claims") as claims:
+        claims.drop_column("watch_at")
         claims.drop_column("watch_until")
     with op.batch_alter_table("rollouts") as rollouts:
         rollouts.drop_column("expedited_until")
