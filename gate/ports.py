@@ -19,6 +19,7 @@ from gate.core.model import (
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     Release,
     RingState,
@@ -344,6 +345,15 @@ class Tx(Protocol):
 
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         """Sites of healthy claims of a make, one entry a machine, oldest first."""
+
+    # holds by selector
+    def add_hold(self, hold: Hold) -> None: ...
+    def hold(self, hold_id: str) -> Hold | None: ...
+    def holds(self, now: datetime) -> list[Hold]:
+        """Those that hold now: not lifted, and their end has not come."""
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        """Once."""
 
     # claims
     def claim(self, claim_id: str) -> Claim | None: ...

@@ -16,6 +16,7 @@ from gate.core.model import (
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     MachineStatus,
     Release,
@@ -325,6 +326,9 @@ class FakeTx:
             old = self.a.budgets[claim.rollout, make]
             self.a.budgets[claim.rollout, make] = replace(old, failed=old.failed - 1)
         return True
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return []
 
     # decisions, events, policy
 

@@ -12,6 +12,7 @@ import click
 
 from gate.cli import act, fleet, policy_plan, start
 from gate.cli.database import db
+from gate.cli.hold import hold
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -47,6 +48,7 @@ for command in (
     act.halt,
     act.resume,
     act.recall,
+    hold,
     act.rollout_group,
     act.approve,
     act.explain,

@@ -21,7 +21,7 @@ from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
-from gate.flows import going_back, watch, when
+from gate.flows import going_back, holds, watch, when
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -73,7 +73,8 @@ def claim(
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
         if rollout is not None and rollout.state is RolloutState.HALTED:
             return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
-        return own, False
+        hold = holds.over(tx, machine, source, now)
+        return (own, False) if hold is None else admission.held(hold, now)
     ask, policy = ask_of(tx, gate, machine, source, release, rollout, own, now)
     answer = admission.answer(ask)
     if isinstance(answer, Refusal):
@@ -261,6 +262,7 @@ def ask_of(
         window=when.window_wait(gate, policy, settings, known, site, now) if policy and settings else None,
         per_site=_per_site(settings),
         sole=tx.is_sole(machine.site, machine.role),
+        hold=holds.over(tx, machine, source, now),
     )
     return ask, policy
 

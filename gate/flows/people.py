@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from gate.core.model import Rollout, RolloutState
+from gate.flows.agreement import agreed, reason_given
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
@@ -37,7 +38,6 @@ NEEDS = {
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
 LINK_FOR = timedelta(hours=24)
-PROPOSAL_FOR = timedelta(hours=24)
 LEAST_PASSWORD = 12
 
 
@@ -253,28 +253,7 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
 
 def second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
     """The proposal that waits for another person; None when ``by`` was the second and it is enacted."""
-    exact = bound(kind, rollout)
-    for old in tx.proposals("open", rollout.id):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
-            continue
-        if old.proposed_by == by:
-            raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
-        if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
-            return None
-    proposal = Proposal(
-        id="p-" + digest(f"{exact}/{by}/{now.isoformat()}")[:24],
-        kind=kind,
-        subject=rollout.id,
-        because=because,
-        proposed_by=by,
-        proposed_at=now,
-        expires_at=now + PROPOSAL_FOR,
-        sha256=exact,
-        state="open",
-    )
-    tx.add_proposal(proposal)
-    tx.append(f"{kind}_proposed", by, rollout.id, now, {"sha256": exact}, because)
-    return proposal
+    return agreed(tx, kind, rollout.id, bound(kind, rollout), because, by, now)
 
 
 def bound(kind: str, rollout: Rollout) -> str:
@@ -292,9 +271,3 @@ def demand(user: User, act: str) -> None:
 def digest(text: str) -> str:
     """Hex sha256: what is stored of a secret."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def reason_given(because: str) -> None:
-    """Raises Malformed where there is none."""
-    if not because.strip() or len(because) > 1000:
-        raise Malformed("bad_field", "a reason of at most 1000 characters is needed")

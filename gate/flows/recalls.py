@@ -16,6 +16,7 @@ from gate.core.claims import may_step
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
 from gate.flows import people
+from gate.flows.agreement import reason_given
 from gate.flows.approvals import former
 from gate.flows.intake import promote_queued
 from gate.ports import Gate, Holder, Proposal, Tx
@@ -29,7 +30,7 @@ def recall(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     Raises:
         NotFound, Malformed, Conflict: not_halted, nothing_opened, needs_people (the proposer asks again).
     """
-    people.reason_given(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None:
         raise NotFound(f"there is no rollout {rollout_id}")

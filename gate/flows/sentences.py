@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 
 from gate.core.model import Rollout, RolloutState
-from gate.flows import recalls
+from gate.flows import holds, recalls
 from gate.ports import Gate, Tx
 
 
@@ -16,6 +16,10 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[str]
     found = [f"{rollout.source} {version} is {rollout.state.value}"]
     if rollout.halted_because:
         found[0] += f", halted by {rollout.halted_by}: {rollout.halted_because}"
+    for hold in tx.holds(now):
+        if hold.source in ("", rollout.source):
+            end = f"{hold.until:%d %B %Y %H:%M} UTC"
+            found.append(f"{holds.words(hold)} is held until {end} by {hold.owner}: {hold.because} ({hold.id})")
     if rollout.state is RolloutState.RECALLED:
         found.append(_recalled(tx, gate, rollout, now))
     return found

@@ -1,9 +1,9 @@
 """Every machine that was healthy is watched for ``watch``: what breaks at a later boot is seen as well.
 
 - It is looked at once an opening day, when its deadline of that day has passed: not heard of since the day's first
-  boot, it has *relapsed*, which is a failure and counts for the brakes in all rings. It keeps its site's slot meanwhile.
+  boot, it has *relapsed*: a failure that counts for the brakes in all rings. It keeps its site's slot meanwhile.
 - Heard of again, it is recovered and stays a failure, as one that was silent.
-- Where nobody of its site is heard of, the site is dark: it is set aside for ``site_dark_grace`` and then counts once.
+- Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then it counts once.
 - The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
 """
 

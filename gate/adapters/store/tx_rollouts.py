@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, select
@@ -13,7 +14,7 @@ from sqlalchemy.exc import IntegrityError
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
-from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Artifact, Budget, Hold, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Standing
 
 RELEASES = table(tables.ReleaseRow)
@@ -23,6 +24,8 @@ RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
 
+HOLDS = table(tables.HoldRow)
+HOLDING = Prepared(select(HOLDS).where(HOLDS.c.lifted_at.is_(None), HOLDS.c.until > given(HOLDS.c.until, "now")))
 GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value)
 
 RELEASE = get(RELEASES, "id")
@@ -60,6 +63,12 @@ def to_rollout(row: Any) -> Rollout:
     """Row -> core."""
     values = {name: row[name] for name in Rollout.__slots__}
     return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+def to_hold(row: Any) -> Hold:
+    """Row -> core."""
+    values = {name: row[name] for name in Hold.__slots__}
+    return Hold(**{**values, "pick": {key: tuple(any_of) for key, any_of in json.loads(row["pick"]).items()}})
 
 
 def to_budget(row: Any) -> Budget:
@@ -208,6 +217,20 @@ class RolloutsTx(Rows):
             .limit(limit)
         )
         return [to_rollout(row) for row in self._all(found)]
+
+    def add_hold(self, hold: Hold) -> None:
+        pick = pack({key: list(values) for key, values in hold.pick.items()})
+        self._insert(HOLDS, **{**{name: getattr(hold, name) for name in Hold.__slots__}, "pick": pick})
+
+    def hold(self, hold_id: str) -> Hold | None:
+        row = self._one(HOLDS, HOLDS.c.id == hold_id)
+        return to_hold(row) if row else None
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return [to_hold(row) for row in self._rows(HOLDING, now=now)]
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        return self._update(HOLDS, [HOLDS.c.id == hold_id, HOLDS.c.lifted_at.is_(None)], lifted_at=at) == 1
 
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
