@@ -17,6 +17,7 @@ from gate.cli.common import because_option, gate_of, machine_named, me, output_o
 from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
+from gate.flows import expedite as fast_lane
 from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
@@ -154,6 +155,20 @@ def recall(rollout: str, because: str, settings: Path) -> None:
         click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
     else:
         click.echo(f"{rollout} is recalled; who still has it: gate rollout show {rollout}")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def expedite(rollout: str, because: str, settings: Path) -> None:
+    """Agree to the fast lane for ROLLOUT: it skips soak and windows, as the policy's `expedite` says, and expires."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found, needed = fast_lane.expedite(tx, opened.gate, rollout, me(), because, opened.clock.now())
+    if needed:
+        click.echo(f"agreed; {needed} more must agree within 24 hours")
+    else:
+        click.echo(f"{rollout} is expedited until {found.expedited_until:%Y-%m-%d %H:%M} UTC")
 
 
 @click.group("rollout")

@@ -48,6 +48,7 @@ for command in (
     act.halt,
     act.resume,
     act.recall,
+    act.expedite,
     hold,
     act.rollout_group,
     act.approve,

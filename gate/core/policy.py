@@ -579,7 +579,6 @@ LATER = {
     "defaults.max_lead_rings": "max_lead_rings: a make waits only for its own evidence",
     "defaults.probes": "probes: each plugin runs its own probes",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
-    "expedite": "expedite: no fast lane",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }
@@ -600,6 +599,9 @@ def not_enforced(policy: Policy) -> list[str]:
             r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by|site_dark_grace)", path
         ):
             found.append((line, f"{path}: not acted on yet"))
+    beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
+    if beyond:
+        found.append((policy.line_of("expedite.may_skip"), f"expedite: {', '.join(sorted(beyond))} is never skipped"))
     for index, freeze in enumerate(policy.freezes):
         if freeze.duty:
             found.append((policy.line_of(f"freeze[{index}]"), f"freeze {freeze.name}: night duty is not known yet"))

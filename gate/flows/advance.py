@@ -20,6 +20,7 @@ from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
 from gate.flows import facts_json, watch, when
 from gate.flows.claims import renew_limits
+from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, StoredDecision, Tx
 
@@ -212,6 +213,8 @@ def _shown(
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
             one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
+            if one.soak_until is not None and "soak" in skips(policy, rollout, now):
+                one = replace(one, soak_until=min(one.soak_until, now))
         shown.append(one)
     return shown
 

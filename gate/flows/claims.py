@@ -22,6 +22,7 @@ from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, R
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
 from gate.flows import going_back, holds, watch, when
+from gate.flows.expedite import skips
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -241,6 +242,7 @@ def ask_of(
     site = tx.site(machine.site)
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
     session = tx.session(machine.id)
+    expedited = policy is not None and rollout is not None and "windows" in skips(policy, rollout, now)
     ask = admission.Ask(
         now=now,
         machine=machine if picked else replace(machine, ring=""),
@@ -259,7 +261,9 @@ def ask_of(
         own=own,
         live=tx.live_claim(machine.id),
         freeze=when.freeze_wait(gate, policy, site, now) if policy and picked else None,
-        window=when.window_wait(gate, policy, settings, known, site, now) if policy and settings else None,
+        window=when.window_wait(gate, policy, settings, known, site, now)
+        if policy and settings and not expedited
+        else None,
         per_site=_per_site(settings),
         sole=tx.is_sole(machine.site, machine.role),
         hold=holds.over(tx, machine, source, now),

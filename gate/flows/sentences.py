@@ -6,6 +6,7 @@ from datetime import datetime
 
 from gate.core.model import Rollout, RolloutState
 from gate.flows import holds, recalls
+from gate.flows.expedite import skips
 from gate.ports import Gate, Tx
 
 
@@ -16,6 +17,9 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[str]
     found = [f"{rollout.source} {version} is {rollout.state.value}"]
     if rollout.halted_because:
         found[0] += f", halted by {rollout.halted_by}: {rollout.halted_because}"
+    if rollout.expedited_until is not None and now < rollout.expedited_until:
+        skipped = ", ".join(sorted(skips(gate.policy(rollout.policy_version), rollout, now))) or "nothing"
+        found.append(f"expedited until {rollout.expedited_until:%d %B %Y %H:%M} UTC; the fast lane skips {skipped}")
     for hold in tx.holds(now):
         if hold.source in ("", rollout.source):
             end = f"{hold.until:%d %B %Y %H:%M} UTC"
