@@ -20,6 +20,7 @@ from gate.core.model import (
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     Release,
     RingState,
@@ -144,6 +145,18 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A site with machines that (may) have a recalled release, and how many of them are not heard of."""
+
+    site: str
+    name: str
+    machines: int
+    unheard: int
+    last_seen_at: datetime | None  # the newest word of those that are not heard of
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,6 +331,9 @@ class Tx(Protocol):
     def rollout_of(self, release_id: str) -> Rollout | None:
         """The newest rollout of a release."""
 
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        """Older rollouts of its source that were done and not halted since, newest first."""
+
     def budgets(self, rollout_id: str) -> list[Budget]: ...
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
@@ -338,6 +354,15 @@ class Tx(Protocol):
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         """Sites of healthy claims of a make, one entry a machine, oldest first."""
 
+    # holds by selector
+    def add_hold(self, hold: Hold) -> None: ...
+    def hold(self, hold_id: str) -> Hold | None: ...
+    def holds(self, now: datetime) -> list[Hold]:
+        """Those that hold now: not lifted, and their end has not come."""
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        """Once."""
+
     # claims
     def claim(self, claim_id: str) -> Claim | None: ...
     def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
@@ -345,6 +370,13 @@ class Tx(Protocol):
 
     def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
         """``claim``, for one that this machine probably has in hand."""
+
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        """All claims of a machine under this rollout, newest first."""
+
+    def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
+        """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with
+        machines that were last seen before ``seen_before`` first."""
 
     def live_claim(self, machine_id: str) -> Claim | None:
         """The claim that the machine has in hand, of any source."""
@@ -369,6 +401,9 @@ class Tx(Protocol):
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""
+
+    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
+        """With ``watch_at`` <= now, oldest first."""
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""

@@ -20,7 +20,7 @@ from typing import TypeVar
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
-from gate.flows import advance, edits, intake, publication, retention
+from gate.flows import advance, edits, intake, publication, recalls, retention
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx
 
@@ -88,8 +88,10 @@ class Worker:
         now = self._parts.clock.now()
         self._alone("policy", "", lambda: self._activate(now))
         self._alone("sweep", "", lambda: self._sweep(now))
+        self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))
 
@@ -145,6 +147,12 @@ class Worker:
     def _sweep(self, now: datetime) -> None:
         self._write(lambda tx: advance.sweep(tx, self._parts.gate, now))
 
+    def _recall(self, now: datetime) -> None:
+        with self._parts.store.read() as tx:
+            halted = tx.rollouts(states=(RolloutState.HALTED,), limit=1)
+        if halted:
+            self._write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
+
     def _running(self) -> list[str]:
         try:
             with self._parts.store.read() as tx:
@@ -155,6 +163,18 @@ class Worker:
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
         self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+
+    def _watch(self, now: datetime) -> None:
+        parts = self._parts
+        with parts.store.read() as tx:
+            due = tx.watched(now, 1)
+        if due:
+            self._write(lambda tx: advance.look_after(tx, parts.gate, now))
+        with parts.store.read() as tx:
+            done = tx.rollouts(states=(RolloutState.DONE,))
+        for one in done:
+            if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
+                self._write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
 
     def _write(self, act: Callable[[Tx], T]) -> T:
         """A transaction, tried again at once where another worker or a machine was faster."""
@@ -187,6 +207,7 @@ class Worker:
             self._failed(rule.name, "candidate_refused", alarm)
         with parts.store.write() as tx:
             intake.recovered(tx, rule.name, parts.clock.now())
+            recalls.withdrawn(tx, rule.name, found.withdrawn, parts.clock.now())
             if found.cursor != cursor:
                 tx.save_cursor(rule.name, found.cursor)
 

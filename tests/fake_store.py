@@ -17,6 +17,7 @@ from gate.core.model import (
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     MachineStatus,
     Release,
@@ -370,6 +371,9 @@ class FakeTx:
         if last_tried(claim) <= BOOTS:
             self._try(claim.rollout, last_tried(claim), -1, -1)
         return True
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return []
 
     # decisions, events, policy
 

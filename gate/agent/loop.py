@@ -30,6 +30,7 @@ from gate.agent.http import Http
 from gate.agent.metadata import Manifest, ReadPlane, View, moment
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, Installed, State, StateFolder
+from gate.hookspecs import Placing
 
 log = logging.getLogger("gate.agent")
 Clock = Callable[[], datetime]
@@ -134,6 +135,8 @@ class Agent:
                 self._folder.save(self._state)
         elif claim.step == "rolling_back":
             self._roll_back(claim)
+        elif claim.step == "recalling":
+            self._go_back(claim, None)
 
     # talking
 
@@ -238,10 +241,15 @@ class Agent:
         assert found.answer is not None
         claim = self._state.claim
         if source not in found.answer.sources or (
-            claim is not None and (claim.source, claim.step) != (source, "granted")
+            claim is not None and (claim.source != source or claim.step not in ("granted", "installed", "booted"))
         ):
             return
         verdict, manifest = self._ask(source, found.view)
+        if isinstance(verdict, Yes) and verdict.action == "recall":
+            self._recall(source, verdict, manifest, found)
+            return
+        if claim is not None and claim.step != "granted":
+            return
         if isinstance(verdict, No):
             self._give_up(claim, verdict.detail)
             self._say(f"{source}: {verdict.detail}")
@@ -259,6 +267,67 @@ class Agent:
                 return
             claim = self._claim(source, verdict, manifest, found.boot)
         self._apply(claim, manifest)
+
+    def _recall(self, source: str, verdict: Yes, manifest: Manifest, found: Round) -> None:
+        """Goes back under a claim of its own, or under the one in hand where it is of the recalled release."""
+        bad, claim = _hex(verdict.recalls), self._state.claim
+        back_to = "" if verdict.recalls == verdict.release else _hex(verdict.release)
+        have = self._state.installed.get(source)
+        if have is None or have.release != bad:
+            self._give_up(claim, "recalled")
+            self._say(f"{source}: a recalled release is not in place here")
+            return
+        if back_to in self._state.quarantined:
+            self._say(f"{source}: the release to go back to was bad on this machine")
+            return
+        if claim is not None and claim.step == "granted" and claim.recalls != bad:
+            self._give_up(claim, "recalled")
+            claim = None
+        if claim is None:
+            until, version = self._not_before.get(source, (self._clock(), -1))
+            assert found.view is not None
+            if self._clock() < until and version == found.view.timestamp_version:
+                return
+            claim = self._claim(source, verdict, manifest, found.boot)
+        claim.recalls, claim.back_to, claim.counter = bad, back_to, manifest.counter
+        placing = None
+        if back_to and have.previous != back_to:
+            placing = install.fetch(self._http, manifest, back_to, self._spool)
+            again, _ = self._ask(source, self._refresh())
+            if isinstance(again, No) or again != verdict:
+                self._give_up(claim, "no recall any more")
+                return
+        if claim.step == "granted" and self._clock() >= moment(claim.lease_until):
+            self._give_up(claim, "the lease has ended")
+            return
+        claim.step = "recalling"
+        self._folder.save(self._state)
+        self._go_back(claim, placing)
+
+    def _go_back(self, claim: ClaimInHand, placing: Placing | None) -> None:
+        """Puts the release before in place, or none; what was begun before a crash is done again."""
+        plugin = self._plugins[claim.source]
+        if plugin.probe().release != claim.back_to:
+            placed = plugin.install(placing) if placing else plugin.rollback(claim.recalls, claim.back_to)
+            if (
+                not placed.ok and placing is None and claim.back_to
+            ):  # not here any more: it is fetched in the next round
+                claim.step = "granted"
+                self._state.installed[claim.source].previous = ""
+                self._folder.save(self._state)
+                return
+        probed = plugin.probe()
+        probes = tuple((one.name, one.ok, one.detail) for one in probed.probes)
+        if probed.release == claim.back_to:
+            self._state.installed.pop(claim.source, None)
+            if claim.back_to:
+                self._state.installed[claim.source] = Installed(claim.back_to, claim.counter)
+        good = probed.release == claim.back_to and all(ok for _, ok, _ in probes)
+        self._report(claim, "rolled_back" if good else "failed", probes, probed.release)
+        self._happened("went_back" if good else "not_gone_back", f"{claim.source}: recalled {claim.recalls[:12]}")
+        self._state.claim = None
+        self._folder.save(self._state)
+        install.forget(self._spool)
 
     def _ask(self, source: str, view: View) -> tuple[Yes | No, Manifest]:
         state = self._state

@@ -1,4 +1,4 @@
-"""``gate status``, ``why``, ``halt``, ``resume``, ``approve``, ``explain``, ``audit``, ``user``: see and act.
+"""``gate status``, ``why``, ``rollout show``, ``halt``, ``resume``, ``recall`` and the like: see and act.
 
 They work on the database, also when the web process is dead; the shell's login name stands in the audit log.
 """
@@ -15,8 +15,10 @@ import click
 
 from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
 from gate.core import merkle
-from gate.core.model import RingState, Stratum
-from gate.flows import people
+from gate.core.errors import NotFound
+from gate.core.model import RingState, RolloutState, Stratum
+from gate.flows import expedite as fast_lane
+from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 
@@ -139,6 +141,60 @@ def resume(rollout: str, because: str, settings: Path) -> None:
         click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
     else:
         click.echo(f"{rollout} goes on")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def recall(rollout: str, because: str, settings: Path) -> None:
+    """Ask the machines that have a halted ROLLOUT to go back: propose it, or agree to what another has proposed."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found = recalls.recall(tx, rollout, me(), because, opened.clock.now())
+    if isinstance(found, Proposal):
+        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
+    else:
+        click.echo(f"{rollout} is recalled; who still has it: gate rollout show {rollout}")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def expedite(rollout: str, because: str, settings: Path) -> None:
+    """Agree to the fast lane for ROLLOUT: it skips soak and windows, as the policy's `expedite` says, and expires."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found, needed = fast_lane.expedite(tx, opened.gate, rollout, me(), because, opened.clock.now())
+    if needed:
+        click.echo(f"agreed; {needed} more must agree within 24 hours")
+    else:
+        click.echo(f"{rollout} is expedited until {found.expedited_until:%Y-%m-%d %H:%M} UTC")
+
+
+@click.group("rollout")
+def rollout_group() -> None:
+    """One rollout: show."""
+
+
+@rollout_group.command("show")
+@click.argument("rollout")
+@settings_option
+@output_option
+def rollout_show(rollout: str, settings: Path, output: str) -> None:
+    """Where ROLLOUT stands; of a recalled one the sites that still have it, and how many machines are not heard of."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        now = opened.clock.now()
+        found = tx.rollout(rollout)
+        if found is None:
+            raise NotFound(f"there is no rollout {rollout}")
+        lines = sentences.of_rollout(tx, opened.gate, found, now)
+        sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
+    if output == "table":
+        for line in lines:
+            click.echo(line)
+    rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
+    if rows or output != "table":
+        show(rows, ("site", "name", "machines", "unheard", "last_seen_at"), output)
 
 
 @click.command()

@@ -12,6 +12,7 @@ import click
 
 from gate.cli import act, fleet, policy_plan, start
 from gate.cli.database import db
+from gate.cli.hold import hold
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -46,6 +47,10 @@ for command in (
     act.why,
     act.halt,
     act.resume,
+    act.recall,
+    act.expedite,
+    hold,
+    act.rollout_group,
     act.approve,
     act.explain,
     act.audit,

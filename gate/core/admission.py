@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core.claims import FAILURE, HOLDS_SLOT
-from gate.core.model import Claim, ClaimState, Machine, Rollout, RolloutState, Stratum
+from gate.core.model import Claim, ClaimState, Hold, Machine, Rollout, RolloutState, Stratum
 from gate.core.verdict import Offer, Refusal
 
 
@@ -49,6 +49,7 @@ class Ask:
     per_site: int
     sole: bool
     people_missing: int = 0
+    hold: Hold | None = None  # of people, that keeps this machine out
 
 
 def answer(ask: Ask) -> Offer | Refusal:
@@ -84,6 +85,17 @@ def _state(ask: Ask) -> Refusal | None:
             return Refusal("held", "the rollout waits", 600)
         case _:
             return Refusal("superseded", "a newer release has taken over", 300)
+
+
+def _hold(ask: Ask) -> Refusal | None:
+    return None if ask.hold is None else held(ask.hold, ask.now)
+
+
+def held(hold: Hold, now: datetime) -> Refusal:
+    """The sentence of a hold by selector."""
+    detail = f"held until {hold.until:%d %B %Y %H:%M} UTC by {hold.owner}: {hold.because}"
+    retry = max(min(int((hold.until - now).total_seconds()) + 1, 3600), 5)
+    return Refusal("held", detail, retry, "", hold.until)
 
 
 def _own(ask: Ask) -> Refusal | None:
@@ -131,4 +143,4 @@ def _budget(ask: Ask) -> Refusal | None:
     return None
 
 
-RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _ring, _times, _budget)
+RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _hold, _ring, _times, _budget)

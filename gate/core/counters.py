@@ -1,6 +1,7 @@
 """What one claim adds to every counter: the difference of two states is what a step moves.
 
 - A machine that is in flight, or broken and not heard of as well, takes its site's slot and its role's.
+- A claim to go back takes slots like any other and says nothing about the release.
 - A machine that joined after its ring had started counts for halting only.
 - A trial is one boot of the claim that has been decided. A failure is the trial of the boot that it was waiting for; of
   the last one, which had looked well, where it was healthy before: never one more, so that few failures stay few.
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.evalues import BOOTS
-from gate.core.model import Claim, ClaimState
+from gate.core.model import Action, Claim, ClaimState
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +43,10 @@ def counts(claim: Claim) -> Counts:
     state = claim.state
     flight = state in HOLDS_SLOT
     broken = state in BROKEN and not claim.recovered
-    bad = state in FAILURE
+    shows = claim.action != Action.RECALL
+    bad = shows and state in FAILURE
     silent = state is ClaimState.SILENT
-    heard = claim.cohort
+    heard = shows and claim.cohort
     return Counts(
         flight=int(flight),
         busy=int(flight or broken),
@@ -55,7 +57,7 @@ def counts(claim: Claim) -> Counts:
         silent=int(heard and silent),
         recovered=int(heard and claim.recovered),
         crashed=int(heard and state is ClaimState.FAILED),
-        late_failed=int(not heard and bad),
+        late_failed=int(bad and not heard),
         bad=int(bad),
         tried=_well(claim) + int(bad),
     )

@@ -165,6 +165,9 @@ class Rollout:
     halted_because: str = ""
     halted_at: datetime | None = None
     background: float = 0.0  # the share of boots that fail anyway; fixed when the rollout is made
+    done_at: datetime | None = None  # its last ring's gate has passed, then
+    inherited: int = -1  # up to this ring it takes over what the release before had reached
+    expedited_until: datetime | None = None  # two people have opened the fast lane, until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +200,8 @@ class Claim:
     installed_at: datetime | None = None
     resolved_at: datetime | None = None
     recovered: bool = False
+    watch_until: datetime | None = None  # after it was healthy it is watched until then
+    watch_at: datetime | None = None  # when it is looked at next; None: not any more
     version: int = 1
 
 
@@ -250,6 +255,21 @@ class Stratum:
     def pending(self) -> int:
         """Exposed and not resolved."""
         return max(self.exposed - self.healthy - self.bad, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """People keep machines out that meet ``pick``: of one source or of all (empty), until its end or until lifted."""
+
+    id: str
+    source: str
+    pick: Mapping[str, tuple[str, ...]]
+    owner: str
+    until: datetime
+    because: str
+    made_by: str
+    made_at: datetime
+    lifted_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -164,6 +164,12 @@ class Policy:
         """The rule of a source."""
         return next((source for source in self.sources if source.name == name), None)
 
+    def on_halt(self, source: str) -> str:
+        """What machines do that have a halted release of this source: stay or recall."""
+        origin = self.source(source)
+        own = origin.own if origin else {}
+        return str(own.get("on_halt") or self.defaults.own.get("on_halt", "stay"))
+
     def line_of(self, path: str) -> int:
         """The line of a rule, or of the nearest rule around it; 0 where the policy does not say it."""
         while path:
@@ -569,11 +575,8 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 LATER = {
     "defaults.background_cap": "background_cap: caps a measured background, but nobody is asked when it is reached",
     "defaults.inconclusive_after": "inconclusive_after: nobody is paged",
-    "defaults.watch": "watch: late failures are recorded, but halt nothing by statistics",
     "defaults.probes": "probes: each plugin runs its own probes",
-    "defaults.on_halt": "on_halt: machines that have it keep it",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
-    "expedite": "expedite: no fast lane",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }
@@ -582,16 +585,19 @@ LATER = {
 def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
-    if policy.defaults.supersede != "queue":
-        found.append((policy.line_of("defaults.supersede"), f"supersede: {policy.defaults.supersede} acts like queue"))
     if policy.defaults.own.get("deadline") == "learned":
         found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):
-        if brake.what in ("missing", "relapsed"):
+        if brake.what == "missing":
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by|site_dark_grace)", path):
+        if re.fullmatch(
+            r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by|site_dark_grace)", path
+        ):
             found.append((line, f"{path}: not acted on yet"))
+    beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
+    if beyond:
+        found.append((policy.line_of("expedite.may_skip"), f"expedite: {', '.join(sorted(beyond))} is never skipped"))
     for index, freeze in enumerate(policy.freezes):
         if freeze.duty:
             found.append((policy.line_of(f"freeze[{index}]"), f"freeze {freeze.name}: night duty is not known yet"))

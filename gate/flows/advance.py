@@ -18,9 +18,10 @@ from gate.core.errors import Overtaken
 from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
-from gate.core.verdict import Decision, Verdict
-from gate.flows import facts_json, when
+from gate.core.verdict import Decision, Reason, Verdict
+from gate.flows import facts_json, watch, when
 from gate.flows.claims import renew_limits
+from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, StoredDecision, Tx
 
@@ -28,6 +29,7 @@ DONE = "done"  # the gate of the last ring, as if one more ring came after it
 COUNTED = {
     "crashed": (ClaimState.FAILED,),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
+    "relapsed": (ClaimState.RELAPSED,),
 }
 
 
@@ -65,6 +67,22 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     return decisions
 
 
+def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout | None:
+    """The brakes of a rollout that is done: what relapses in any ring while it is watched still halts all of it."""
+    rollout = tx.rollout(rollout_id)
+    if rollout is None or rollout.state is not RolloutState.DONE:
+        return None
+    policy = gate.policy(rollout.policy_version)
+    for brake in _brakes(tx, gate, policy, rollout, now):
+        if brake.count >= brake.limit:
+            detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
+            _halt(
+                tx, rollout, Decision(Verdict.HALT, DONE, (), (Reason(Verdict.HALT, "brake", detail, brake.path),)), now
+            )
+            return tx.rollout(rollout_id)
+    return None
+
+
 def gather(
     tx: Tx,
     gate: Gate,
@@ -94,7 +112,12 @@ def gather(
         members, mine = cohort(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
-    gate_rule = _gate_rule(policy, rollout, rings, position)
+    taken = _taken_over(tx, rollout, ring, position)
+    if any(s.make in taken and not s.open for s in mine):  # its first batch starts anew; floor, freeze and people rule
+        mine = [s for s in mine if s.make in taken]
+        gate_rule = None
+    else:
+        gate_rule = _gate_rule(policy, rollout, rings, position)
     makes = (
         _shown(tx, gate, policy, rollout, rings, position, mine, stored, budgets, now) if gate_rule else _first(mine)
     )
@@ -152,6 +175,15 @@ def _failures(
             "exposed_sites": tx.exposed_sites(rollout.id),
         }
     return found
+
+
+def _taken_over(tx: Tx, rollout: Rollout, ring: str, position: int) -> set[str]:
+    """The makes that the superseded release before had opened this ring for, where they are inherited."""
+    if position > rollout.inherited:
+        return set()
+    before = tx.rollouts(states=(RolloutState.SUPERSEDED,), source=rollout.source, limit=1, opened=True)
+    stopped = {budget.make for one in before for budget in tx.budgets(one.id) if budget.stopped}
+    return {s.make for one in before for s in tx.strata(one.id) if s.ring == ring and s.open} - stopped
 
 
 def _gate_rule(policy: Policy, rollout: Rollout, rings: list[RingState], position: int) -> GateRule | None:
@@ -218,6 +250,8 @@ def _shown(
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
             one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
+            if one.soak_until is not None and "soak" in skips(policy, rollout, now):
+                one = replace(one, soak_until=min(one.soak_until, now))
         shown.append(one)
     return shown
 
@@ -272,8 +306,9 @@ def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime)
     counts = []
     for index, brake in enumerate(policy.brakes):
         rings = list(brake.rings) or [ring.name for ring in policy.rings]
-        if brake.what in COUNTED and brake.within is not None and not brake.share:
-            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], now - brake.within)
+        if brake.what in COUNTED and not brake.share:
+            since = rollout.started_at if brake.within is None else now - brake.within
+            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
             count = when.count_silent(gate, tx, rollout.id, rings, brake.within, now)
         else:
@@ -334,7 +369,7 @@ def _open(
 ) -> Rollout:
     policy = gate.policy(rollout.policy_version)
     if position == len(rings):
-        after = replace(rollout, state=RolloutState.DONE, version=rollout.version + 1)
+        after = replace(rollout, state=RolloutState.DONE, done_at=now, version=rollout.version + 1)
     else:
         ring = rings[position]
         if ring.opened_at is None:
@@ -364,3 +399,11 @@ def sweep(tx: Tx, gate: Gate, now: datetime) -> int:
             tx.append("claim_silent", "gate", claim.rollout, now, detail)
             renew_limits(tx, gate, claim.rollout, claim.make)
     return len(due)
+
+
+def look_after(tx: Tx, gate: Gate, now: datetime) -> int:
+    """Looks at the machines that are watched; returns how many have relapsed."""
+    relapsed = list(watch.look(tx, gate, now))
+    for rollout_id, make in dict.fromkeys(relapsed):
+        renew_limits(tx, gate, rollout_id, make)
+    return len(relapsed)

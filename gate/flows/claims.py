@@ -19,10 +19,11 @@ from gate.core import admission, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
-from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
+from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.verdict import Offer, Refusal
-from gate.flows import when
+from gate.flows import going_back, holds, watch, when
+from gate.flows.expedite import skips
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -33,6 +34,7 @@ RESOLVED = {
     ClaimState.SILENT,
     ClaimState.RELAPSED,
 }
+OFFERED = (RolloutState.RUNNING, RolloutState.DONE)
 FULL_S = 120
 NOWHERE = Standing(None, None, None, None, False)
 
@@ -65,11 +67,16 @@ def claim(
 ) -> tuple[Claim, bool] | Refusal:
     """Grants a claim, gives the live one again, or refuses. The bool says whether it is new."""
     rollout = _rollout_for(tx, source, release)
+    if rollout is None or rollout.state not in OFFERED:
+        back = going_back.claim(tx, gate, machine, source, release, boot_id, now)
+        if back is not None:
+            return back
     own = tx.claim_of(machine.id, rollout.id) if rollout else None
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
         if rollout is not None and rollout.state is RolloutState.HALTED:
             return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
-        return own, False
+        hold = holds.over(tx, machine, source, now)
+        return (own, False) if hold is None else admission.held(hold, now)
     ask, policy = ask_of(tx, gate, machine, source, release, rollout, own, now)
     answer = admission.answer(ask)
     if isinstance(answer, Refusal):
@@ -123,6 +130,8 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if taken is not Taken.KEPT:
         if not tx.move(before, replace(after, version=before.version + 1)):
             raise Overtaken
+        if before.action == Action.RECALL and after.state is ClaimState.ROLLED_BACK:
+            going_back.settle(tx, after, now)
         if counts(after) != counts(before):
             rollout, make = before.rollout, before.make
             tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
@@ -147,6 +156,8 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
     good = said.step in (Step.INSTALLED, Step.BOOTED, Step.HEALTHY)
     if good and said.release != before.release:
         return said.step, "it names another release"
+    if before.action == Action.RECALL and said.step is Step.ROLLED_BACK and said.release != before.release:
+        return said.step, "it names another release"
     needs_boot = before.evidence == "boot" and said.step in (Step.BOOTED, Step.HEALTHY)
     if needs_boot and said.boot_id == before.boot_id:
         return said.step, "the machine has not booted since the claim"
@@ -160,7 +171,7 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
 
 
 def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx) -> tuple[Claim, Taken]:
-    state, taken = next_state(before.state, step)
+    state, taken = next_state(before.state, step, before.action)
     if taken is Taken.RECOVERED:
         return (before, Taken.KEPT) if before.recovered else (replace(before, recovered=True), taken)
     if taken is Taken.KEPT:
@@ -178,6 +189,9 @@ def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, t
             site = tx.site(before.site)
             deadline = when.deadline(gate, tx, before, site, now, natural=before.reboot == "natural")
             return replace(after, state=ClaimState.BOOTED, deadline_at=deadline), taken
+        after = watch.begun(tx, gate, after, now)
+    if state is ClaimState.RELAPSED:
+        return replace(after, resolved_at=now, watch_at=None), taken
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken
@@ -229,6 +243,7 @@ def ask_of(
     site = tx.site(machine.site)
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
     session = tx.session(machine.id)
+    expedited = policy is not None and rollout is not None and "windows" in skips(policy, rollout, now)
     ask = admission.Ask(
         now=now,
         machine=machine if picked else replace(machine, ring=""),
@@ -247,9 +262,12 @@ def ask_of(
         own=own,
         live=tx.live_claim(machine.id),
         freeze=when.freeze_wait(gate, policy, site, now) if policy and picked else None,
-        window=when.window_wait(gate, policy, settings, known, site, now) if policy and settings else None,
+        window=when.window_wait(gate, policy, settings, known, site, now)
+        if policy and settings and not expedited
+        else None,
         per_site=_per_site(settings),
         sole=tx.is_sole(machine.site, machine.role),
+        hold=holds.over(tx, machine, source, now),
     )
     return ask, policy
 

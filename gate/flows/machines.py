@@ -19,7 +19,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
-from gate.core.model import Machine, MachineStatus
+from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows.claims import lapse
 from gate.flows.edits import place
@@ -326,7 +326,7 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
         detail = {"kind": event.kind, "at": event.at, "detail": event.detail}
         tx.append("machine_said", actor, machine.id, now, detail)
     live = tx.live_claim(machine.id)
-    if live is not None and said.installed.get(live.source) != live.release:
+    if live is not None and said.installed.get(live.source, ABSENT) != live.release:
         lapse(tx, gate, live, now)
     return _take_facts(tx, machine, said.facts, place, now) if said.facts else machine
 

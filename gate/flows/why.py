@@ -13,9 +13,10 @@ from datetime import datetime
 from gate.core import admission
 from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.errors import GateError, NotFound
-from gate.core.model import ClaimState, Rollout, RolloutState
+from gate.core.model import Action, Claim, ClaimState, Machine, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
+from gate.flows.approvals import former
 from gate.flows.claims import ask_of
 from gate.ports import Gate, Tx
 
@@ -55,6 +56,8 @@ def why(tx: Tx, gate: Gate, machine_id: str, source: str, now: datetime) -> Why:
     release = tx.release(rollout.release)
     version = release.version if release else ""
     own = tx.claim_of(machine.id, rollout.id)
+    if rollout.state is RolloutState.RECALLED:
+        return _recalled(tx, machine, rollout, own, version)
     if own is not None and own.state in HOLDS_SLOT | {ClaimState.HEALTHY}:
         sentence = f"{machine.name} has {source} {version}: {own.state.value}"
         return Why(machine.id, source, own.state.value, sentence, "", release=rollout.release, version=version)
@@ -75,8 +78,26 @@ def why(tx: Tx, gate: Gate, machine_id: str, source: str, now: datetime) -> Why:
     )
 
 
+def _recalled(tx: Tx, machine: Machine, rollout: Rollout, own: Claim | None, version: str) -> Why:
+    """Whether it has gone back, is asked to, or never had it."""
+    session = tx.session(machine.id)
+    has = session is not None and session.installed.get(rollout.source) == rollout.release
+    named = f"{rollout.source} {version}"
+    if own is not None and own.action == Action.RECALL and own.state is ClaimState.ROLLED_BACK:
+        kind, sentence = "went_back", f"{machine.name} has gone back from {named}, which is recalled"
+    elif not has and (own is None or own.state not in HOLDS_SLOT | {ClaimState.SILENT}):
+        kind, sentence = "not_there", f"{machine.name} does not have {named}, which is recalled"
+    else:
+        target = tx.release(former(tx, rollout, machine.ring))
+        to = f"to {target.version}" if target else "to none"
+        seen = f"{machine.last_seen_at:%a %d %b %H:%M} UTC" if machine.last_seen_at else "never"
+        kind, sentence = "recalled", f"{machine.name} is asked to go back from {named} {to}; last heard of {seen}"
+    sentence += f": {rollout.halted_because}." if rollout.halted_because else "."
+    return Why(machine.id, rollout.source, kind, sentence, "", release=rollout.release, version=version)
+
+
 def _newest(tx: Tx, source: str) -> Rollout | None:
-    states = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
+    states = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE, RolloutState.RECALLED)
     found = tx.rollouts(states=states, source=source, limit=1)
     return found[0] if found else None
 

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
 from gate.flows import machines as fleet
-from gate.flows import people
+from gate.flows import people, recalls
 from gate.ports import Proposal
 from gate.web import auth
 
@@ -87,6 +87,13 @@ def resume(rollout_id: str) -> Response:
     """Propose to lift a halt, or agree."""
     with g.parts.store.write() as tx:
         people.resume(tx, rollout_id, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def recall(rollout_id: str) -> Response:
+    """Propose to recall what is halted, or agree."""
+    with g.parts.store.write() as tx:
+        recalls.recall(tx, rollout_id, _me(), _text("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
@@ -195,6 +202,7 @@ VIEWS = (
     ("/logout", log_out, "view", POST),
     ("/halt", halt, "halt", POST),
     ("/rollouts/<rollout_id>/resume", resume, "resume", POST),
+    ("/rollouts/<rollout_id>/recall", recall, "recall", POST),
     ("/rollouts/<rollout_id>/approve", approve, "approve", POST),
     ("/rollouts/<rollout_id>/explain", explain, "explain", POST),
     ("/machines/<machine_id>/accept", accept, "accept", POST),

@@ -14,15 +14,15 @@ from markupsafe import Markup
 from gate.core import stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import ClaimState, Rollout, RolloutState
+from gate.core.model import Action, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import people
+from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web.ladder import Rung, draw, rungs
 
 PAGE = 50
-MOVING = (RolloutState.HALTED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
+MOVING = (RolloutState.HALTED, RolloutState.RECALLED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,14 @@ def rollout(rollout_id: str) -> str:
             release=tx.release(found.release),
             evidence=evidence,
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
-            failures=[(claim, names[claim.machine]) for claim in failures if claim.state is not ClaimState.EXPIRED],
+            failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
             decisions=tx.decisions(found.id, 20),
             events=tx.events(subject=found.id, limit=40),
             proposal=_open_proposal(tx, found),
+            recall=_open_proposal(tx, found, "recall"),
             needing=needing,
+            said=sentences.of_rollout(tx, g.parts.gate, found, g.now)[1:],
+            holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
         )
 
 
@@ -247,7 +250,7 @@ def _version(tx: Tx, rollout: Rollout) -> str:
 
 def _stands(tx: Tx, rollout: Rollout) -> str:
     """One sentence: the newest reasons that hold it."""
-    if rollout.state is RolloutState.HALTED:
+    if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
         return rollout.halted_because
     if rollout.state is not RolloutState.RUNNING:
         return ""
@@ -306,9 +309,9 @@ def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
     return found
 
 
-def _open_proposal(tx: Tx, rollout: Rollout) -> Proposal | None:
-    found = [one for one in tx.proposals("open", rollout.id) if one.kind == "resume" and one.expires_at > g.now]
-    bound = people.bound("resume", rollout)
+def _open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | None:
+    found = [one for one in tx.proposals("open", rollout.id) if one.kind == kind and one.expires_at > g.now]
+    bound = people.bound(kind, rollout)
     return next((one for one in found if one.sha256 == bound), None)
 
 

@@ -102,6 +102,14 @@ GERMAN = {
     "Resume this rollout": "Diesen Rollout fortsetzen",
     "Propose to resume": "Fortsetzen vorschlagen",
     "Agree to resume": "Dem Fortsetzen zustimmen",
+    "Recall this rollout": "Diesen Rollout zurückrufen",
+    "Machines that have it go back. Two people recall; nobody takes it back.": (
+        "Rechner, die sie haben, gehen zurück. Zurückrufen nur zwei Personen; rückgängig macht es niemand."
+    ),
+    "Propose to recall": "Rückruf vorschlagen",
+    "Agree to recall": "Dem Rückruf zustimmen",
+    "Sites that still have it": "Apotheken, die sie noch haben",
+    "Not heard of": "Nicht zu erreichen",
     "Approve": "Freigeben",
     "Approve ring": "Ring freigeben",
     "Reason": "Grund",

@@ -182,6 +182,9 @@ class RolloutRow(SQLModel, table=True):
     halted_by: str = ""
     halted_because: str = long_text()
     halted_at: datetime | None = moment(default=None, nullable=True)
+    done_at: datetime | None = moment(default=None, nullable=True)
+    inherited: int = -1
+    expedited_until: datetime | None = moment(default=None, nullable=True)
     claims: int = 0
     background: float = 0.0
 
@@ -261,6 +264,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
         Index("claims_make", "rollout", "make", "state"),
         Index("claims_site", "rollout", "site"),
+        Index("claims_watched", "watch_at"),
     )
     id: str = Field(primary_key=True)
     rollout: str = Field(foreign_key="rollouts.id")
@@ -288,8 +292,25 @@ class ClaimRow(SQLModel, table=True):
     installed_at: datetime | None = moment(default=None, nullable=True)
     resolved_at: datetime | None = moment(default=None, nullable=True)
     recovered: bool = False
+    watch_until: datetime | None = moment(default=None, nullable=True)
+    watch_at: datetime | None = moment(default=None, nullable=True)
     explained: bool = False
     version: int = 1
+
+
+class HoldRow(SQLModel, table=True):
+    """A hold by selector; ``pick`` is JSON, ``source`` empty for all."""
+
+    __tablename__ = "holds"
+    id: str = Field(primary_key=True)
+    source: str = ""
+    pick: str = long_text()
+    owner: str
+    until: datetime = moment()
+    because: str = long_text()
+    made_by: str
+    made_at: datetime = moment()
+    lifted_at: datetime | None = moment(default=None, nullable=True)
 
 
 class DecisionRow(SQLModel, table=True):

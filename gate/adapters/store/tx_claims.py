@@ -11,20 +11,32 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, func, or_, select, union_all
+from sqlalchemy import and_, case, distinct, exists, func, or_, select, union_all
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
+from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS as LAST_BOOT
-from gate.core.model import FLEET, Claim, ClaimState, MachineStatus, RolloutState
-from gate.ports import GrantLimits
+from gate.core.model import FLEET, Action, Claim, ClaimState, MachineStatus, RolloutState
+from gate.ports import GrantLimits, Holder
 
 CLAIMS = table(tables.ClaimRow)
+MAY_HAVE = [state.value for state in (ClaimState.INSTALLED, ClaimState.BOOTED, ClaimState.SILENT)]
+_LATER = CLAIMS.alias("later")
+_BACK = and_(_LATER.c.action == Action.RECALL.value, _LATER.c.state == ClaimState.ROLLED_BACK.value)
+_NEWER_STATES = [*MAY_HAVE[:2], ClaimState.HEALTHY.value, ClaimState.UNHEALTHY.value]
+_NEWER = and_(_LATER.c.rollout != CLAIMS.c.rollout, _LATER.c.state.in_(_NEWER_STATES))
+_GONE_ON = exists().where(
+    _LATER.c.machine == CLAIMS.c.machine,
+    _LATER.c.source == CLAIMS.c.source,
+    _LATER.c.granted_at > CLAIMS.c.granted_at,
+    or_(_BACK, _NEWER),
+)
+"""The machine has gone back, or has taken a newer release of the same source since."""
 LIVE = [state.value for state in HOLDS_SLOT]
 UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value]
 TAKEN = [*LIVE, *(state.value for state in BROKEN)]
@@ -33,6 +45,7 @@ CLAIM = get(CLAIMS, "id")
 CLAIM_OF = Prepared(
     select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
 )
+CLAIMS_OF = Prepared(select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()))
 IN_HAND = Prepared(
     select(CLAIMS).join(MACHINES, MACHINES.c.claim == CLAIMS.c.id).where(MACHINES.c.id == given(MACHINES.c.id))
 )
@@ -47,7 +60,9 @@ MOVE_CLAIM = change(
 # what a grant takes, in this order; each is one conditional statement
 _ROLLOUT = equal(ROLLOUTS, "id")
 _GRANTS = or_(ROLLOUTS.c.state == RolloutState.RUNNING.value, ROLLOUTS.c.state == RolloutState.DONE.value)
-TOUCH_ROLLOUT = change(ROLLOUTS, _ROLLOUT, claims=ROLLOUTS.c.claims + 1)
+RECALL_ROLLOUT = change(
+    ROLLOUTS, [*_ROLLOUT, ROLLOUTS.c.state == RolloutState.RECALLED.value], claims=ROLLOUTS.c.claims + 1
+)
 TAKE_ROLLOUT = change(ROLLOUTS, [*_ROLLOUT, _GRANTS], claims=ROLLOUTS.c.claims + 1)
 _RING = equal(RINGS, "rollout", "ring")
 TAKE_RING = change(
@@ -73,6 +88,8 @@ TAKE_SITE = change(
 TAKE_HALF_SITE = change(SITES, [*_SITE, SITES.c.in_flight < _ALLOWED], in_flight=SITES.c.in_flight + 1)
 _ALONE = and_(ROLES.c.total == 1, ROLES.c.busy == 0)
 TAKE_ROLE = change(ROLES, [*_ROLE, or_(_ALONE, ROLES.c.busy < ROLES.c.total - 1)], busy=ROLES.c.busy + 1)
+SITE_AGAIN = change(SITES, _SITE, in_flight=SITES.c.in_flight + 1)
+ROLE_AGAIN = change(ROLES, _ROLE, busy=ROLES.c.busy + 1)
 SAME_MAKE = Prepared(
     select(CLAIMS.c.id)
     .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in TAKEN)))
@@ -156,6 +173,9 @@ class ClaimsTx(Rows):
         row = self._first(CLAIM_OF, machine=machine_id, rollout=rollout_id)
         return to_claim(row) if row else None
 
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        return [to_claim(row) for row in self._rows(CLAIMS_OF, machine=machine_id, rollout=rollout_id)]
+
     def live_claim(self, machine_id: str) -> Claim | None:
         row = self._first(IN_HAND, id=machine_id)
         return to_claim(row) if row else None
@@ -191,7 +211,7 @@ class ClaimsTx(Rows):
         """What the grant takes, in this order."""
         recall = claim.action == "recall"
         role = {"site": claim.site, "role": claim.role}
-        takes = [_Take(TOUCH_ROLLOUT if recall else TAKE_ROLLOUT, {"id": claim.rollout}, self._no_rollout)]
+        takes = [_Take(RECALL_ROLLOUT if recall else TAKE_ROLLOUT, {"id": claim.rollout}, self._no_rollout)]
         if not recall:
             place = {"rollout": claim.rollout, "ring": claim.ring}
             takes.append(_Take(TAKE_RING, place, self._no_ring))
@@ -202,7 +222,9 @@ class ClaimsTx(Rows):
             else:
                 takes.append(_Take(TAKE_BUDGET, make, self._no_budget))
             takes.append(_Take(TAKE_BUDGET, make | {"make": FLEET}, self._no_budget))
-        if limits.per_site == 0:
+        if limits.again:
+            takes.append(_Take(SITE_AGAIN, {"site": claim.site}, lambda _: "site_limit"))
+        elif limits.per_site == 0:
             takes.append(_Take(TAKE_HALF_SITE, role, lambda _: "site_limit"))
         else:
             site = {"site": claim.site, "per_site": limits.per_site}
@@ -210,7 +232,7 @@ class ClaimsTx(Rows):
         if limits.first_batch:  # read under the site's row lock, which every grant takes
             same = {"rollout": claim.rollout, "make": claim.make, "site": claim.site}
             takes.append(_Take(SAME_MAKE, same, lambda _: "site_limit", count=0))
-        takes.append(_Take(TAKE_ROLE, role, lambda _: "last_of_role"))
+        takes.append(_Take(ROLE_AGAIN if limits.again else TAKE_ROLE, role, lambda _: "last_of_role"))
         takes.append(_Take(TAKE_MACHINE, {"id": claim.machine, "to_claim": claim.id}, lambda _: "other_in_flight"))
         takes.append(_Take(ADD_CLAIM, _values(claim), lambda _: "other_in_flight"))
         return takes
@@ -294,6 +316,10 @@ class ClaimsTx(Rows):
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)
         return [to_claim(row) for row in self._all(due.order_by(CLAIMS.c.deadline_at).limit(limit))]
 
+    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
+        due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
+        return [to_claim(row) for row in self._all(due)]
+
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         found = (
             select(CLAIMS.c.id)
@@ -337,6 +363,36 @@ class ClaimsTx(Rows):
             .limit(limit)
         )
         return [str(row["site"]) for row in self._all(found)]
+
+    def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
+        unheard = or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before)
+        count = func.count(distinct(MACHINES.c.id))
+        missing = func.count(distinct(case((unheard, MACHINES.c.id))))
+        found = (
+            select(
+                SITES.c.id.label("site"),
+                SITES.c.name,
+                count.label("machines"),
+                missing.label("unheard"),
+                func.max(case((unheard, MACHINES.c.last_seen_at))).label("last_seen_at"),
+            )
+            .select_from(CLAIMS)
+            .join(ROLLOUTS, ROLLOUTS.c.id == CLAIMS.c.rollout)
+            .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
+            .join(SITES, SITES.c.id == MACHINES.c.site)
+            .outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
+            .where(
+                CLAIMS.c.rollout == rollout_id,
+                CLAIMS.c.action == Action.INSTALL.value,
+                MACHINES.c.status == MachineStatus.ACTIVE.value,
+                or_(SESSIONS.c.installed.contains(CLAIMS.c.release, autoescape=False), CLAIMS.c.state.in_(MAY_HAVE)),
+                ~_GONE_ON,
+            )
+            .group_by(SITES.c.id, SITES.c.name)
+            .order_by(missing.desc(), SITES.c.id)
+            .limit(limit)
+        )
+        return [Holder(**row) for row in self._all(found)]
 
     def explain(self, claim_id: str) -> bool:
         claim = self.claim(claim_id)

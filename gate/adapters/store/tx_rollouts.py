@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, select
@@ -15,7 +16,7 @@ from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.core import evalues
 from gate.core.evalues import Span
-from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Artifact, Budget, Hold, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Standing
 
 RELEASES = table(tables.ReleaseRow)
@@ -25,6 +26,10 @@ RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
 BOOTS = table(tables.BootRow)
+
+HOLDS = table(tables.HoldRow)
+HOLDING = Prepared(select(HOLDS).where(HOLDS.c.lifted_at.is_(None), HOLDS.c.until > given(HOLDS.c.until, "now")))
+GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value)
 
 RELEASE = get(RELEASES, "id")
 ROLLOUT = get(ROLLOUTS, "id")
@@ -67,6 +72,12 @@ def to_rollout(row: Any) -> Rollout:
     """Row -> core."""
     values = {name: row[name] for name in Rollout.__slots__}
     return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+def to_hold(row: Any) -> Hold:
+    """Row -> core."""
+    values = {name: row[name] for name in Hold.__slots__}
+    return Hold(**{**values, "pick": {key: tuple(any_of) for key, any_of in json.loads(row["pick"]).items()}})
 
 
 def to_budget(row: Any) -> Budget:
@@ -210,6 +221,31 @@ class RolloutsTx(Rows):
     def rollout_of(self, release_id: str) -> Rollout | None:
         row = self._first(ROLLOUT_OF, release=release_id)
         return to_rollout(row) if row else None
+
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        own = ROLLOUTS.alias("own")
+        found = (
+            select(ROLLOUTS)
+            .join(own, and_(own.c.source == ROLLOUTS.c.source, own.c.number > ROLLOUTS.c.number))
+            .where(own.c.id == rollout_id, ROLLOUTS.c.done_at.is_not(None), ROLLOUTS.c.state.in_(GOOD))
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(limit)
+        )
+        return [to_rollout(row) for row in self._all(found)]
+
+    def add_hold(self, hold: Hold) -> None:
+        pick = pack({key: list(values) for key, values in hold.pick.items()})
+        self._insert(HOLDS, **{**{name: getattr(hold, name) for name in Hold.__slots__}, "pick": pick})
+
+    def hold(self, hold_id: str) -> Hold | None:
+        row = self._one(HOLDS, HOLDS.c.id == hold_id)
+        return to_hold(row) if row else None
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return [to_hold(row) for row in self._rows(HOLDING, now=now)]
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        return self._update(HOLDS, [HOLDS.c.id == hold_id, HOLDS.c.lifted_at.is_(None)], lifted_at=at) == 1
 
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
