@@ -596,7 +596,4 @@ def not_enforced(policy: Policy) -> list[str]:
     for path, line in policy.lines.items():
         if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by|site_dark_grace)", path):
             found.append((line, f"{path}: not acted on yet"))
-    for index, freeze in enumerate(policy.freezes):
-        if freeze.duty:
-            found.append((policy.line_of(f"freeze[{index}]"), f"freeze {freeze.name}: night duty is not known yet"))
     return [f"line {line}: {said}" for line, said in sorted(found)]

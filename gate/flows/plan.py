@@ -301,7 +301,7 @@ class _Course:
         self.waiting = left
 
     def _wait(self, one: _Machine) -> datetime | None:
-        key = (one.ring, one.site.hours, one.site.land, one.site.always_on)
+        key = (one.ring, one.site.hours, one.site.land, one.site.always_on, one.site.times)
         if key not in self.waits:
             self.waits[key] = self._wait_of(one)
         return self.waits[key]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
-from gate.core import calendar
+from gate.core import calendar, site_time
 from gate.core.admission import Wait
 from gate.core.calendar import Interval
 from gate.core.model import Claim, ClaimState, Release, Site
@@ -23,11 +23,10 @@ BOOT_LEAD = timedelta(minutes=90)  # tills are commonly booted 90 minutes before
 
 
 def opened(gate: Gate, site: Site | None, start: datetime, end: datetime) -> Sequence[Interval]:
-    """Opening intervals of a site around [start, end)."""
+    """When a site is open around [start, end): its hours, without its closing days, with its duty."""
     if site is None or site.always_on:
         return (Interval(start - HORIZON, end + HORIZON),)
-    found: Sequence[Interval] = gate.hours.intervals(site.hours, site.land, start, end)
-    return found
+    return site_time.opened(gate.hours.intervals(site.hours, site.land, start, end), site.times, start, end)
 
 
 def deadline(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime, *, natural: bool) -> datetime:
@@ -95,7 +94,8 @@ def freeze_wait(gate: Gate, policy: Policy, site: Site | None, now: datetime) ->
         if always and (freeze.start is not None or freeze.duty):
             continue
         intervals = opened(gate, site, now - NEAR, now + NEAR) if freeze.start else ()
-        frozen, until = calendar.frozen_until(freeze, intervals, now, policy.zone, BOOT_LEAD, False)
+        duty = site_time.duty_until(site.times, now) if site is not None and freeze.duty else None
+        frozen, until = calendar.frozen_until(freeze, intervals, now, policy.zone, BOOT_LEAD, duty)
         if frozen:
             return Wait(freeze.name, f"freeze[{index}]", until)
     return None
@@ -106,7 +106,7 @@ def dated_freeze(policy: Policy, now: datetime) -> Wait | None:
     for index, freeze in enumerate(policy.freezes):
         if freeze.start is not None or freeze.duty:
             continue
-        frozen, until = calendar.frozen_until(freeze, (), now, policy.zone, BOOT_LEAD, False)
+        frozen, until = calendar.frozen_until(freeze, (), now, policy.zone, BOOT_LEAD, None)
         if frozen:
             return Wait(freeze.name, f"freeze[{index}]", until)
     return None
