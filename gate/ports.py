@@ -30,6 +30,7 @@ from gate.core.model import (
     Stratum,
 )
 from gate.core.policy import Policy
+from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
 
 
@@ -247,7 +248,7 @@ class Tx(Protocol):
         """A site's duty and closing days, where they still are ``before``."""
 
     def last_word(self, site_id: str) -> tuple[int, datetime | None]:
-        """How many active machines a site has, and when the last of them was heard."""
+        """How many active machines of a site have ever been heard, and when the last of them was."""
 
     def machine(self, machine_id: str) -> Machine | None: ...
     def machine_by_key(self, keyid: str) -> Machine | None:
@@ -365,6 +366,9 @@ class Tx(Protocol):
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""
+
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        """Whether a claim of this site is silent and has not been heard of since."""
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
@@ -526,3 +530,5 @@ class Gate:
     hours: Hours
     cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
+    learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)
+    """make -> when its learned deadline was read, and the deadline (none yet)."""

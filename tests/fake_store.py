@@ -81,7 +81,8 @@ class FakeTx:
 
     def last_word(self, site_id: str) -> tuple[int, datetime | None]:
         active = [one for one in self.a.machines.values() if one.site == site_id and one.status is MachineStatus.ACTIVE]
-        return len(active), max((one.last_seen_at for one in active if one.last_seen_at is not None), default=None)
+        heard = [one.last_seen_at for one in active if one.last_seen_at is not None]
+        return len(heard), max(heard, default=None)
 
     def add_gap(self, start: datetime, end: datetime) -> None:
         self.a.gaps[start] = end
@@ -324,6 +325,12 @@ class FakeTx:
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
         return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
+
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        return any(
+            (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered
+            for one in self.a.claims.values()
+        )
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         return sum(

@@ -102,7 +102,7 @@ class RingSettings:
     boots: int
     stay_up: timedelta
     tries: int
-    deadline: OpenDuration
+    deadline: OpenDuration  # what rules until one is learned, where it is ``learned``
     lease: timedelta
     checkin: timedelta
     soak: OpenDuration
@@ -117,6 +117,7 @@ class RingSettings:
     windows: tuple[str, ...]
     needs_people: int
     site_dark_grace: OpenDuration
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,6 +241,7 @@ def _settings(policy: Policy, rule: RingRule, layers: Sequence[Mapping[str, Any]
         windows=windows,
         needs_people=rule.people,
         site_dark_grace=own("site_dark_grace"),
+        learned=deadline == "learned",
     )
 
 
@@ -588,12 +590,10 @@ def not_enforced(policy: Policy) -> list[str]:
         found.append((policy.line_of("defaults.supersede"), f"supersede: {policy.defaults.supersede} acts like queue"))
     if policy.lines.get("defaults.background"):
         found.append((policy.line_of("defaults.background"), "background: counts as 0"))
-    if policy.defaults.own.get("deadline") == "learned":
-        found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):
         if brake.what in ("missing", "relapsed"):
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by|site_dark_grace)", path):
+        if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by)", path):
             found.append((line, f"{path}: not acted on yet"))
     return [f"line {line}: {said}" for line, said in sorted(found)]

@@ -12,6 +12,7 @@ from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import CallerError, Conflict, NotFound
 from gate.core.model import Site, SiteTime, TimeKind
+from gate.core.times import OpenDuration
 from gate.flows import site_times, when
 from gate.ports import Gate
 from tests.flows.test_stateful import POLICY, gate_for
@@ -134,9 +135,7 @@ FRI = at("2026-11-20 10:00")
 
 def deadline(gate: Gate, site: Site, now: datetime, *, natural: bool = False) -> datetime:
     policy = gate.policy("")
-    settings = replace(policy.settings_for("rest", "one"), deadline=policy.settings_for("rest", "one").deadline)
-    settings = replace(settings, deadline=replace(settings.deadline, amount=2 * HOUR, open=True))
-    return when.silent_at(gate, policy, settings, site, now, timedelta(), natural=natural)
+    return when.silent_at(gate, policy, OpenDuration(2 * HOUR, 0, True), site, now, timedelta(), natural=natural)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
 SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", "down_at", touches=["machines.last_seen_at"])
 _ACTIVE = [*equal(MACHINES, "site"), MACHINES.c.status == MachineStatus.ACTIVE.value]
 _HEARD: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("at")
-LAST_WORD = Prepared(select(func.count(MACHINES.c.id).label("machines"), _HEARD).where(*_ACTIVE))
+LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
 
 
 def to_site(row: Any) -> Site:

@@ -22,6 +22,7 @@ from gate.ports import Leaf, Mark, StoredDecision
 
 MARKS = table(tables.MarkRow)
 GAPS = table(tables.GapRow)
+GAPS_SINCE = Prepared(select(GAPS).where(GAPS.c.end_at > given(GAPS.c.end_at, "since")).order_by(GAPS.c.start_at))
 BOOTS = table(tables.BootTimeRow)
 BOOT_TIMES = get(BOOTS, "make")
 _BOOT = postgresql.insert(BOOTS).values(
@@ -49,6 +50,7 @@ SILENT_SINCE = and_(
 )
 """Superseded, and speaks for no ring: it never opened one, or a newer one has opened all of its own."""
 SESSION_FOR = timedelta(days=31)
+GAP_FOR = timedelta(days=92)
 ENROLMENT_FOR = timedelta(days=1)
 
 
@@ -69,8 +71,7 @@ class RetentionTx(Rows):
         self._upsert(GAPS, {"start_at": start}, end_at=end)
 
     def gaps(self, since: datetime) -> list[Interval]:
-        found = select(GAPS).where(GAPS.c.end_at > since).order_by(GAPS.c.start_at)
-        return [Interval(row["start_at"], row["end_at"]) for row in self._all(found)]
+        return [Interval(row["start_at"], row["end_at"]) for row in self._rows(GAPS_SINCE, since=since)]
 
     def count_boot(self, make: str, step: int) -> None:
         self._sum(COUNT_BOOT, {"make": make, "step": step}, {"more": 1})
@@ -162,6 +163,7 @@ class RetentionTx(Rows):
             (
                 self._delete(NONCES, NONCES.c.expires_at <= now),
                 self._delete(CODES, CODES.c.expires_at <= now - SESSION_FOR),
+                self._delete(GAPS, GAPS.c.end_at <= now - GAP_FOR),
                 self._delete(LINKS, LINKS.c.expires_at <= now),
                 self._delete(WEB, WEB.c.seen_at <= now - SESSION_FOR),
                 self._delete(ENROLMENTS, ENROLMENTS.c.at <= now - ENROLMENT_FOR),
