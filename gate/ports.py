@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from gate.core.calendar import Interval
 from gate.core.evalues import Span
 from gate.core.model import (
     Budget,
@@ -27,9 +28,11 @@ from gate.core.model import (
     Rollout,
     RolloutState,
     Site,
+    SiteTime,
     Stratum,
 )
 from gate.core.policy import Policy
+from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
 
 
@@ -253,7 +256,13 @@ class Tx(Protocol):
     def site(self, site_id: str) -> Site | None: ...
     def sites(self, after: str = "", limit: int = 100) -> list[Site]: ...
     def save_site(self, site: Site) -> None:
-        """Insert or replace; keeps its counters."""
+        """Insert or replace; keeps its counters and times."""
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        """A site's duty and closing days, where they still are ``before``."""
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        """How many active machines of a site have ever been heard, and when the last of them was."""
 
     def machine(self, machine_id: str) -> Machine | None: ...
     def machine_by_key(self, keyid: str) -> Machine | None:
@@ -288,7 +297,9 @@ class Tx(Protocol):
     def save_session(self, session: Session, before_seq: int) -> bool:
         """Saved only where the stored seq still is ``before_seq`` (-1: insert)."""
 
-    def seen(self, machine_id: str, at: datetime) -> None: ...
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        """Heard at ``at``; ``down``: it said that it goes down as planned, which holds until its next word."""
+
     def add_code(self, code: EnrolCode) -> None: ...
     def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
         """One use less, where there is one and it has not expired; else None."""
@@ -405,6 +416,9 @@ class Tx(Protocol):
     def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
         """With ``watch_at`` <= now, oldest first."""
 
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        """Whether a claim of this site is silent and has not been heard of since."""
+
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
 
@@ -479,6 +493,21 @@ class Tx(Protocol):
     # what has been over for long
     def mark(self, name: str) -> Mark: ...
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None: ...
+    def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
+        """Where it still stands at ``before``: one of several workers moves it."""
+
+    def add_gap(self, start: datetime, end: datetime) -> None:
+        """Nobody listened from ``start`` to ``end``."""
+
+    def gaps(self, since: datetime) -> list[Interval]:
+        """Those that end after ``since``, in order."""
+
+    def count_boot(self, make: str, step: int) -> None:
+        """One more healthy boot of a make that took as long as ``step`` says."""
+
+    def boot_times(self, make: str) -> dict[int, int]:
+        """step -> healthy boots of the make."""
+
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         """Whether nobody has taken this turn within ``every``; takes it then. A clock that was set back waits no more
         than that."""
@@ -536,8 +565,8 @@ class PolicyTexts(Protocol):
 class Hours(Protocol):
     """Opening hours as intervals."""
 
-    def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Any]:
-        """Opening intervals (``core.calendar.Interval``) that meet [start, end)."""
+    def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Interval]:
+        """Opening intervals that meet [start, end)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -550,3 +579,5 @@ class Gate:
     hours: Hours
     cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
+    learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)
+    """make -> when its learned deadline was read, and the deadline (none yet)."""

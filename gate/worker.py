@@ -20,7 +20,7 @@ from typing import TypeVar
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
-from gate.flows import advance, edits, intake, publication, recalls, retention
+from gate.flows import advance, edits, intake, listening, publication, recalls, retention
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx
 
@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 BY = "worker"
 TRIES = 5
-MARK = "worker"
+MARK = listening.MARK
 MARK_EVERY = timedelta(seconds=5)
 SHELVE = "retention"
 SHELVE_EVERY = timedelta(hours=1)
@@ -145,7 +145,13 @@ class Worker:
             self._write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
 
     def _sweep(self, now: datetime) -> None:
-        self._write(lambda tx: advance.sweep(tx, self._parts.gate, now))
+        """Our own gap first: silence that nobody could hear is none."""
+
+        def act(tx: Tx) -> None:
+            listening.note_gap(tx, self._parts.gate, now)
+            advance.sweep(tx, self._parts.gate, now)
+
+        self._write(act)
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
+from gate.core.calendar import Interval
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS, Span
@@ -25,6 +26,7 @@ from gate.core.model import (
     Rollout,
     RolloutState,
     Site,
+    SiteTime,
     Stratum,
 )
 from gate.ports import ActivePolicy, Event, GrantLimits, Session, Standing, StoredDecision
@@ -53,6 +55,8 @@ class Everything:
     events: list[Event] = field(default_factory=list)
     policy: ActivePolicy | None = None
     fleet_version: int = 0
+    gaps: dict[datetime, datetime] = field(default_factory=dict)
+    boot_times: dict[str, dict[int, int]] = field(default_factory=dict)
 
 
 class FakeTx:
@@ -67,8 +71,34 @@ class FakeTx:
         return self.a.sites.get(site_id)
 
     def save_site(self, site: Site) -> None:
-        self.a.sites[site.id] = site
+        old = self.a.sites.get(site.id, site)
+        self.a.sites[site.id] = replace(site, times=old.times)
         self.a.site_flight.setdefault(site.id, 0)
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        site = self.a.sites[site_id]
+        if site.times != tuple(before):
+            return False
+        self.a.sites[site_id] = replace(site, times=tuple(times))
+        return True
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        active = [one for one in self.a.machines.values() if one.site == site_id and one.status is MachineStatus.ACTIVE]
+        heard = [one.last_seen_at for one in active if one.last_seen_at is not None]
+        return len(heard), max(heard, default=None)
+
+    def add_gap(self, start: datetime, end: datetime) -> None:
+        self.a.gaps[start] = end
+
+    def gaps(self, since: datetime) -> list[Interval]:
+        return [Interval(start, end) for start, end in sorted(self.a.gaps.items()) if end > since]
+
+    def count_boot(self, make: str, step: int) -> None:
+        self.a.boot_times.setdefault(make, {}).setdefault(step, 0)
+        self.a.boot_times[make][step] += 1
+
+    def boot_times(self, make: str) -> dict[int, int]:
+        return dict(self.a.boot_times.get(make, {}))
 
     def machine(self, machine_id: str) -> Machine | None:
         return self.a.machines.get(machine_id)
@@ -104,8 +134,9 @@ class FakeTx:
     def session(self, machine_id: str) -> Session | None:
         return None
 
-    def seen(self, machine_id: str, at: datetime) -> None:
-        self.a.machines[machine_id] = replace(self.a.machines[machine_id], last_seen_at=at)
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        machine = self.a.machines[machine_id]
+        self.a.machines[machine_id] = replace(machine, last_seen_at=at, down_at=at if down else None)
 
     # releases and rollouts
 
@@ -336,6 +367,12 @@ class FakeTx:
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
         return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
+
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        return any(
+            (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered
+            for one in self.a.claims.values()
+        )
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         return sum(

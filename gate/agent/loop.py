@@ -79,6 +79,7 @@ class Agent:
             name: install.Plugin(plugin, settings.targets[name]) for name, plugin in settings.plugins.items()
         }
         self._not_before: dict[str, tuple[datetime, int]] = {}
+        self._rebooting = False
         self._spool = folder.path / "spool"
 
     @property
@@ -113,6 +114,17 @@ class Agent:
                 log.error("the machine refuses: %s", problem)
                 wait = UNREACHABLE_S
             stop.wait(wait)
+        self.leave()
+
+    def leave(self) -> None:
+        """Says that it goes down as planned; tried once, and never kept for later. Not before a boot of our own."""
+        if self._rebooting or not self._state.response_key:
+            return
+        this = boot.read(self._settings.boot_id_path, self._settings.uptime_path)
+        try:
+            self._check_in(this, None, {"kind": "going_down", "at": _wire(self._clock()), "detail": ""})
+        except (AgentError, OSError) as problem:
+            log.info("nobody heard that this machine goes down: %s", problem)
 
     # what happened before this round
 
@@ -186,9 +198,9 @@ class Agent:
         )
         return None
 
-    def _check_in(self, this: Boot, view: View | None) -> CheckInAnswer:
+    def _check_in(self, this: Boot, view: View | None, last: Mapping[str, str] | None = None) -> CheckInAnswer:
         state = self._state
-        sent = state.events[:EVENTS_A_CALL]
+        sent = state.events[: EVENTS_A_CALL - 1]
         answer = self._write.check_in(
             state,
             state.response_key,
@@ -198,7 +210,7 @@ class Agent:
                 "installed": {source: f"sha256:{one.release}" for source, one in state.installed.items()},
                 "facts": dict(self._settings.facts),
                 "timestamp_version": view.timestamp_version if view else 0,
-                "events": sent,
+                "events": [*sent, last] if last else sent,
             },
         )
         del state.events[: len(sent)]
@@ -472,6 +484,7 @@ class Agent:
         """``reboot: after install``, once the gate knows that it is installed."""
         if claim.reboot != "after install" or not self._settings.reboot or self._state.reports:
             return
+        self._rebooting = True
         subprocess.run(shlex.split(self._settings.reboot), check=False, timeout=60)  # the person's own command
 
     def _quarantine(self, claim: ClaimInHand, because: str) -> None:

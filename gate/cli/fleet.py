@@ -14,6 +14,7 @@ import click
 
 from gate.adapters.calendar import check_hours, check_land
 from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.site_times import closed
 from gate.core.errors import NotFound
 from gate.core.model import SLUG, Site
 from gate.flows import machines as flow
@@ -25,7 +26,7 @@ COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 
 @click.group()
 def sites() -> None:
-    """Sites: import, list."""
+    """Sites: import, list, closing days."""
 
 
 @sites.command("import")
@@ -100,6 +101,9 @@ def sites_list(settings: Path, output: str, after: str) -> None:
         found = tx.sites(after=after, limit=1000)
     rows = [{"id": s.id, "name": s.name, "land": s.land, "hours": s.hours, "labels": " ".join(s.labels)} for s in found]
     show(rows, ("id", "name", "land", "hours", "labels"), output)
+
+
+sites.add_command(closed)
 
 
 @click.command("enrol-code")

@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, policy_plan, start
+from gate.cli import act, fleet, policy_plan, site_times, start
 from gate.cli.database import db
 from gate.cli.hold import hold
 from gate.cli.simulate import simulate
@@ -56,6 +56,7 @@ for command in (
     act.audit,
     act.user,
     fleet.sites,
+    site_times.duty,
     fleet.machines,
     fleet.enrol_code,
     db,

@@ -82,9 +82,30 @@ class Action(StrEnum):
     RECALL = "recall"
 
 
+class TimeKind(StrEnum):
+    """What a stretch of a site's time is that its opening hours do not say."""
+
+    DUTY = "duty"  # night duty: open, and expected-on
+    CLOSED = "closed"  # a declared closing day: its machines are dark
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SiteTime:
+    """[start_at, end_at) of one site, in UTC, with who said so and why."""
+
+    start_at: datetime
+    end_at: datetime
+    kind: TimeKind
+    because: str = ""
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One pharmacy. ``hours`` is OSM opening_hours text, ``land`` a German Land (``NW``)."""
+    """One pharmacy. ``hours`` is OSM opening_hours text, ``land`` a German Land (``NW``).
+
+    ``times``: its night duty and declared closing days, in order.
+    """
 
     id: str
     name: str
@@ -92,6 +113,7 @@ class Site:
     hours: str = ""
     always_on: bool = False
     labels: frozenset[str] = frozenset()
+    times: tuple[SiteTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +131,7 @@ class Machine:
     accepted_at: datetime | None = None
     last_seen_at: datetime | None = None
     public_key: str = ""
+    down_at: datetime | None = None  # its last word: it goes down as planned
 
     @property
     def role(self) -> str:
@@ -203,6 +226,8 @@ class Claim:
     watch_until: datetime | None = None  # after it was healthy it is watched until then
     watch_at: datetime | None = None  # when it is looked at next; None: not any more
     version: int = 1
+    clock_from: datetime | None = None  # since when its deadline is counted; None: since the grant
+    dark_at: datetime | None = None  # its whole site was found dark then, and has not been heard since
 
 
 @dataclass(frozen=True, slots=True)

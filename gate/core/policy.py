@@ -102,7 +102,7 @@ class RingSettings:
     boots: int
     stay_up: timedelta
     tries: int
-    deadline: OpenDuration
+    deadline: OpenDuration  # what rules until one is learned, where it is ``learned``
     lease: timedelta
     checkin: timedelta
     soak: OpenDuration
@@ -117,6 +117,7 @@ class RingSettings:
     windows: tuple[str, ...]
     needs_people: int
     site_dark_grace: OpenDuration
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,6 +247,7 @@ def _settings(policy: Policy, rule: RingRule, layers: Sequence[Mapping[str, Any]
         windows=windows,
         needs_people=rule.people,
         site_dark_grace=own("site_dark_grace"),
+        learned=deadline == "learned",
     )
 
 
@@ -585,20 +587,13 @@ LATER = {
 def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
-    if policy.defaults.own.get("deadline") == "learned":
-        found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):
         if brake.what == "missing":
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(
-            r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by|site_dark_grace)", path
-        ):
+        if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by)", path):
             found.append((line, f"{path}: not acted on yet"))
     beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
     if beyond:
         found.append((policy.line_of("expedite.may_skip"), f"expedite: {', '.join(sorted(beyond))} is never skipped"))
-    for index, freeze in enumerate(policy.freezes):
-        if freeze.duty:
-            found.append((policy.line_of(f"freeze[{index}]"), f"freeze {freeze.name}: night duty is not known yet"))
     return [f"line {line}: {said}" for line, said in sorted(found)]

@@ -19,7 +19,7 @@ from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, Rollo
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
-from gate.flows import facts_json, watch, when
+from gate.flows import facts_json, silence, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
@@ -310,7 +310,7 @@ def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime)
             since = rollout.started_at if brake.within is None else now - brake.within
             count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
-            count = when.count_silent(gate, tx, rollout.id, rings, brake.within, now)
+            count = silence.count_silent(gate, tx, policy, rollout.source, rollout.id, (rings, brake.within), now)
         else:
             continue
         counts.append(BrakeCount(f"brakes[{index}]", brake.text, brake.why, int(brake.number), count))
@@ -390,15 +390,17 @@ def _open(
 
 
 def sweep(tx: Tx, gate: Gate, now: datetime) -> int:
-    """Claims whose deadline has passed without a healthy report become silent; returns how many."""
-    due = tx.due_claims(now)
-    for claim in due:
-        after = replace(claim, state=ClaimState.SILENT, resolved_at=now, version=claim.version + 1)
-        if tx.move(claim, after):
-            detail = {"claim": claim.id, "machine": claim.machine, "was": claim.state.value}
-            tx.append("claim_silent", "gate", claim.rollout, now, detail)
-            renew_limits(tx, gate, claim.rollout, claim.make)
-    return len(due)
+    """Claims whose deadline has passed in expected-on time without a healthy report become silent; returns how many."""
+    count = 0
+    for claim in tx.due_claims(now):
+        after = silence.judge(tx, gate, claim, now)
+        if not tx.move(claim, replace(after, version=claim.version + 1)) or after.state is not ClaimState.SILENT:
+            continue
+        count += 1
+        detail = {"claim": claim.id, "machine": claim.machine, "was": claim.state.value}
+        tx.append("claim_silent", "gate", claim.rollout, now, detail)
+        renew_limits(tx, gate, claim.rollout, claim.make)
+    return count
 
 
 def look_after(tx: Tx, gate: Gate, now: datetime) -> int:

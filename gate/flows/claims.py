@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.core import admission, exposure, makes, stats
+from gate.core import admission, boot_times, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
@@ -120,7 +120,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if before is None or before.machine != machine.id:
         raise Conflict("unknown_claim", "this machine has no such claim")
     step, problem = _counts_as(before, said)
-    after, taken = (before, Taken.KEPT) if problem else _after(before, step, said, now, gate, tx)
+    after, taken = (before, Taken.KEPT) if problem else _after(before, step, said, now, gate, tx, machine)
     detail = {"step": said.step.value, "claim": before.id, "state": after.state.value, "boot_id": said.boot_id}
     if problem:
         detail["not_counted"] = problem
@@ -170,31 +170,39 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
     return said.step, ""
 
 
-def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx) -> tuple[Claim, Taken]:
+def _after(
+    before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx, machine: Machine
+) -> tuple[Claim, Taken]:
     state, taken = next_state(before.state, step, before.action)
     if taken is Taken.RECOVERED:
-        return (before, Taken.KEPT) if before.recovered else (replace(before, recovered=True), taken)
+        if before.recovered:
+            return before, Taken.KEPT
+        _count_boot(tx, gate, before, machine, now)
+        return replace(before, recovered=True), taken
     if taken is Taken.KEPT:
         return before, taken
     after = replace(before, state=state)
     if step is Step.INSTALLED:
-        site = tx.site(before.site)
-        natural = before.evidence == "boot" and before.reboot == "natural"
-        deadline = when.deadline(gate, tx, before, site, now, natural=natural)
-        after = replace(after, installed_at=now, deadline_at=deadline)
+        after = when.clocked(gate, tx, replace(after, installed_at=now), tx.site(before.site), now)
     if state is ClaimState.HEALTHY:
         healthy = before.boots_healthy + 1
+        _count_boot(tx, gate, before, machine, now)
         after = replace(after, boots_healthy=healthy, last_boot_id=said.boot_id)
         if healthy < before.boots:
-            site = tx.site(before.site)
-            deadline = when.deadline(gate, tx, before, site, now, natural=before.reboot == "natural")
-            return replace(after, state=ClaimState.BOOTED, deadline_at=deadline), taken
+            return when.clocked(gate, tx, replace(after, state=ClaimState.BOOTED), tx.site(before.site), now), taken
         after = watch.begun(tx, gate, after, now)
     if state is ClaimState.RELAPSED:
         return replace(after, resolved_at=now, watch_at=None), taken
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken
+
+
+def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:
+    """What the make's deadline is learned from: boots only, also late ones."""
+    if claim.evidence == "boot":
+        took = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
+        tx.count_boot(claim.make, boot_times.step_of(took))
 
 
 def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
@@ -311,4 +319,4 @@ def _new_claim(
         tries=settings.tries,
         cohort=offer.cohort,
     )
-    return replace(new, deadline_at=when.deadline(gate, tx, new, tx.site(machine.site), now, natural=False))
+    return when.clocked(gate, tx, new, tx.site(machine.site), now)

@@ -103,4 +103,4 @@ def _new(
         cohort=False,
         action=Action.RECALL.value,
     )
-    return replace(new, deadline_at=when.deadline(gate, tx, new, tx.site(machine.site), now, natural=False))
+    return when.clocked(gate, tx, new, tx.site(machine.site), now)

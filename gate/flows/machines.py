@@ -32,6 +32,7 @@ CODE_FOR = timedelta(hours=72)
 PROPOSAL_FOR = timedelta(hours=24)
 PENDING_AT_A_SITE = 200
 TWO_PEOPLE_RINGS = 2
+GOING_DOWN = "going_down"  # the last event of a check-in: a planned shutdown, dark until the next opening day
 
 Place = Callable[[Machine], tuple[str, str]]
 
@@ -303,7 +304,7 @@ def answer_call(
         after = Session(before.machine, call.seq, before.challenge, before.challenge_at, *spoken, *told)
     if not tx.save_session(after, old.seq if old is not None else -1):
         raise _stale(max(call.seq, before.seq))
-    tx.seen(call.machine.id, now)
+    tx.seen(call.machine.id, now, down=said is not None and bool(said.events) and said.events[-1].kind == GOING_DOWN)
     return answer
 
 

@@ -74,7 +74,7 @@ def _heard(machine: Machine, since: datetime) -> bool:
 def _renewed(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     """The next look: at the deadline of the next opening day."""
     assert claim.watch_until is not None
-    following = when.deadline(gate, tx, claim, tx.site(claim.site), now, natural=True)
+    following = when.next_day(gate, tx, claim, tx.site(claim.site), now)
     return replace(claim, watch_at=following if following <= claim.watch_until else None)
 
 

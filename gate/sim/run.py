@@ -87,8 +87,10 @@ class Simulation:
         self._count = itertools.count()
         self._bodies = {m.id: self._body(m) for m in scenario.machines}
         self._by_place: dict[tuple[str, str], list[Body]] = defaultdict(list)
+        self._by_site: dict[str, list[Body]] = defaultdict(list)
         for body in self._bodies.values():
             self._by_place[body.ring, body.make].append(body)
+            self._by_site[body.machine.site.id].append(body)
         self._offered: dict[tuple[str, str, str], str] = {}
         self._at_site: Counter[str] = Counter()
         self._tills: Counter[str] = Counter(m.site.id for m in scenario.machines if m.role == "till")
@@ -199,10 +201,22 @@ class Simulation:
 
     # the worker
 
+    def _neighbour_speaks(self, tx: Tx, dead: Body) -> None:
+        """A site of which one machine is dead is not dark: another one checks in as ever."""
+        for body in self._by_site[dead.machine.site.id]:
+            if body.seen_at is not None and self.now - body.seen_at < CHECKIN:
+                return
+            if not body.dead and self.world.reaches_gate(body.machine, self.now):
+                tx.seen(body.machine.id, self.now)
+                body.seen_at = self.now
+                return
+
     def _tick(self, tx: Tx) -> None:
         for body in list(self._in_hand.values()):
             fresh = body.seen_at is not None and self.now - body.seen_at < CHECKIN
-            if not body.dead and not fresh and self.world.reaches_gate(body.machine, self.now):
+            if body.dead:
+                self._neighbour_speaks(tx, body)
+            elif not fresh and self.world.reaches_gate(body.machine, self.now):
                 tx.seen(body.machine.id, self.now)
                 body.seen_at = self.now
         advance.sweep(tx, self._gate, self.now)

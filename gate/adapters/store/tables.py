@@ -55,6 +55,7 @@ class SiteRow(SQLModel, table=True):
     hours: str = long_text()
     always_on: bool = False
     labels: str = long_text("[]")
+    times: str = long_text("[]")
     in_flight: int = 0
 
 
@@ -92,6 +93,7 @@ class MachineRow(SQLModel, table=True):
     public_key: str = ""
     keyid: str = Field(default="", index=True)
     claim: str | None = None
+    down_at: datetime | None = moment(default=None, nullable=True)
 
 
 class SessionRow(SQLModel, table=True):
@@ -296,6 +298,8 @@ class ClaimRow(SQLModel, table=True):
     watch_at: datetime | None = moment(default=None, nullable=True)
     explained: bool = False
     version: int = 1
+    clock_from: datetime | None = moment(default=None, nullable=True)
+    dark_at: datetime | None = moment(default=None, nullable=True)
 
 
 class HoldRow(SQLModel, table=True):
@@ -361,6 +365,23 @@ class MarkRow(SQLModel, table=True):
     name: str = Field(primary_key=True)
     at: datetime | None = moment(default=None, nullable=True)
     number: int = Field(default=0, sa_type=BigInteger)
+
+
+class GapRow(SQLModel, table=True):
+    """A stretch in which nobody listened."""
+
+    __tablename__ = "gaps"
+    start_at: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    end_at: datetime = moment(index=True)
+
+
+class BootTimeRow(SQLModel, table=True):
+    """How many healthy boots of a make took how long, in expected-on time; ``step`` as ``gate.core.boot_times``."""
+
+    __tablename__ = "boot_times"
+    make: str = Field(sa_type=Text, primary_key=True)
+    step: int = Field(primary_key=True)
+    boots: int = Field(default=0, sa_type=BigInteger)
 
 
 class FleetRow(SQLModel, table=True):

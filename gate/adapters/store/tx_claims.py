@@ -320,6 +320,11 @@ class ClaimsTx(Rows):
         due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
         return [to_claim(row) for row in self._all(due)]
 
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        lost = CLAIMS.c.state == ClaimState.SILENT.value, CLAIMS.c.recovered.is_(False)
+        found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)
+        return bool(self._all(found))
+
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         found = (
             select(CLAIMS.c.id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,8 @@ from sqlalchemy import func, select
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
-from gate.core.model import Machine, MachineStatus, Site
+from gate.adapters.store.tables import EPOCH, MICRO
+from gate.core.model import Machine, MachineStatus, Site, SiteTime, TimeKind
 from gate.ports import EnrolCode, Session
 
 SITES = table(tables.SiteRow)
@@ -34,13 +35,36 @@ SAVE_SESSION = change(
     SESSIONS, [*equal(SESSIONS, "machine"), SESSIONS.c.seq == given(SESSIONS.c.seq, "before")], *SESSION_VALUES
 )
 PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
-SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", touches=["machines.last_seen_at"])
+SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", "down_at", touches=["machines.last_seen_at"])
+_ACTIVE = [*equal(MACHINES, "site"), MACHINES.c.status == MachineStatus.ACTIVE.value]
+_HEARD: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("at")
+LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
 
 
 def to_site(row: Any) -> Site:
     """Row -> core."""
     labels = frozenset(json.loads(row["labels"]))
-    return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels)
+    times = _times(row["times"])
+    return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels, times)
+
+
+def _times(text: str) -> tuple[SiteTime, ...]:
+    if text == "[]":
+        return ()
+    found = json.loads(text)
+    return tuple(
+        SiteTime(EPOCH + start * MICRO, EPOCH + end * MICRO, TimeKind(kind), because, by)
+        for start, end, kind, because, by in found
+    )
+
+
+def _packed_times(times: Iterable[SiteTime]) -> str:
+    return pack(
+        [
+            [(one.start_at - EPOCH) // MICRO, (one.end_at - EPOCH) // MICRO, one.kind.value, one.because, one.by]
+            for one in times
+        ]
+    )
 
 
 def to_machine(row: Any) -> Machine:
@@ -57,6 +81,7 @@ def to_machine(row: Any) -> Machine:
         accepted_at=row["accepted_at"],
         last_seen_at=row["last_seen_at"],
         public_key=row["public_key"],
+        down_at=row["down_at"],
     )
 
 
@@ -81,6 +106,15 @@ class MachinesTx(Rows):
             always_on=site.always_on,
             labels=pack(site.labels),
         )
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        unchanged = [SITES.c.id == site_id, SITES.c.times == _packed_times(before)]
+        return self._update(SITES, unchanged, times=_packed_times(times)) == 1
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        row = self._first(LAST_WORD, site=site_id)
+        assert row is not None
+        return int(row["machines"]), row["at"]
 
     def machine(self, machine_id: str) -> Machine | None:
         row = self._first(MACHINE, id=machine_id)
@@ -200,8 +234,8 @@ class MachinesTx(Rows):
         wanted = {f"to_{name}": value for name, value in values.items()}
         return self._later(SAVE_SESSION, exact=True, machine=session.machine, before=before_seq, **wanted)
 
-    def seen(self, machine_id: str, at: datetime) -> None:
-        self._later(SEEN, id=machine_id, to_last_seen_at=at)
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        self._later(SEEN, id=machine_id, to_last_seen_at=at, to_down_at=at if down else None)
 
     def add_code(self, code: EnrolCode) -> None:
         self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})
