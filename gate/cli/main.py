@@ -12,6 +12,7 @@ import click
 
 from gate.cli import act, fleet, policy_plan, start
 from gate.cli.database import db
+from gate.cli.replay import replay
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -56,5 +57,6 @@ for command in (
     db,
     policy_plan.policy,
     simulate,
+    replay,
 ):
     main.add_command(command)
