@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, policy_plan, start
+from gate.cli import act, fleet, policy_backtest, start
 from gate.cli.database import db
 from gate.cli.replay import replay
 from gate.cli.simulate import simulate
@@ -55,7 +55,7 @@ for command in (
     fleet.machines,
     fleet.enrol_code,
     db,
-    policy_plan.policy,
+    policy_backtest.policy,
     simulate,
     replay,
 ):
