@@ -434,6 +434,9 @@ class Tx(Protocol):
 
     def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None: ...
     def decisions(self, rollout_id: str, limit: int = 50) -> list[StoredDecision]: ...
+    def decisions_after(self, after: int, limit: int) -> list[StoredDecision]:
+        """Of every rollout, those with a higher number, by number."""
+
     def append(
         self,
         kind: str,

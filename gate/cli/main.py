@@ -10,9 +10,10 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, policy_plan, site_times, start
+from gate.cli import act, fleet, policy_backtest, site_times, start
 from gate.cli.database import db
 from gate.cli.hold import hold
+from gate.cli.replay import replay
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -60,7 +61,8 @@ for command in (
     fleet.machines,
     fleet.enrol_code,
     db,
-    policy_plan.policy,
+    policy_backtest.policy,
     simulate,
+    replay,
 ):
     main.add_command(command)

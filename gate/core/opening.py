@@ -3,7 +3,7 @@
 - Silence is never consent: what has not resolved is not healthy, and nothing here times out into OPEN.
 - A ring opens make by make: each climbs on what the rings before have shown of it.
 - A make that no earlier ring has is *unproven*: it starts at its first batch, once every make of the ring
-  before that still takes claims has passed.
+  before has passed; one that failures have stopped has not.
 - By statistics it halts at E >= 1/``false_halt``, with two machines at two sites; a brake of the policy as written.
 - A make with failures that nobody has explained holds the others once it is more than ``max_lead`` rings behind.
 - Same facts, same Decision: nothing is read here but the facts.
@@ -204,7 +204,7 @@ def _makes(facts: Facts) -> list[Reason]:
     if facts.gate is None:
         return []
     reasons: list[Reason] = []
-    laggards = [m.make for m in facts.makes if m.in_previous and not m.stopped and _lacks(facts.gate, m, facts)]
+    laggards = [m.make for m in facts.makes if m.in_previous and (m.stopped or _lacks(facts.gate, m, facts))]
     for shown in facts.makes:
         if not shown.wanted or shown.opened:
             continue

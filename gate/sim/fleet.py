@@ -30,7 +30,7 @@ class World:
         self._end = scenario.start + scenario.run + 8 * DAY
         self._on: dict[tuple[str, str, Row], list[tuple[datetime, datetime]]] = {}
         self._outages = [
-            (event["at"], event["at"] + _span(event), event.get("outage", {}).get("land"))
+            (event["at"], event["at"] + _span(event), *_place(event))
             for event in scenario.events
             if "outage" in event or "gate_down" in event
         ]
@@ -63,7 +63,10 @@ class World:
         """On, not silent today, and nothing between it and the gate is down."""
         if self.next_on(machine, now) != now or self.silent_today(machine, now):
             return False
-        return not any(a <= now < b and land in (None, machine.site.land) for a, b, land in self._outages)
+        site = machine.site
+        return not any(
+            a <= now < b and land in (None, site.land) and name in (None, site.id) for a, b, land, name in self._outages
+        )
 
     def silent_today(self, machine: SimMachine, now: datetime) -> bool:
         """Does a reason of its own keep it silent this local day?"""
@@ -78,6 +81,12 @@ class World:
 
 def _span(event: Any) -> timedelta:
     return duration((event.get("outage") or event.get("gate_down"))["for"])
+
+
+def _place(event: Any) -> tuple[Any, Any]:
+    """The Land and the site that cannot reach the gate; None: every one."""
+    outage = event.get("outage", {})
+    return outage.get("land"), outage.get("site")
 
 
 def _at(edge: OnTime, opened: Any) -> datetime:
