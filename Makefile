@@ -23,6 +23,7 @@ test: setup
 	$(BIN)/python -m pytest -n auto
 
 soak: setup
+	@scripts/system-packages
 	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak
 
 lint: setup
@@ -34,6 +35,7 @@ lint: setup
 check: lint test
 
 bench: setup
+	@scripts/system-packages
 	$(BIN)/python -m tests.bench
 
 fuzz: setup

@@ -234,8 +234,9 @@ class Publisher(Protocol):
     def tidy(self, now: datetime) -> int:
         """Removes manifests and artifacts that nothing published names and that are a day old; returns how many."""
 
-    def reconcile(self, wanted: Wanted, now: datetime) -> int:
-        """Makes the published state what it should be; returns the timestamp's version."""
+    def reconcile(self, read: Callable[[], Wanted | None], now: datetime) -> int | None:
+        """Makes the published state what ``read`` says under the publisher's lock (None: nothing yet); returns the
+        timestamp's version."""
 
 
 class Sources(Protocol):

@@ -22,7 +22,7 @@ from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
 from gate.flows import advance, edits, intake, listening, publication, recalls, retention
 from gate.hookspecs import Candidate, Source
-from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx
+from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -125,10 +125,12 @@ class Worker:
     def publish(self, now: datetime) -> None:
         """Makes the read plane say what has been decided."""
         parts = self._parts
-        with parts.store.read() as tx:
-            wanted = publication.wanted(tx, parts.gate, parts.response_key, parts.publisher.root_sha256)
-        if wanted is not None:
-            parts.publisher.reconcile(wanted, now)
+
+        def wanted() -> Wanted | None:
+            with parts.store.read() as tx:
+                return publication.wanted(tx, parts.gate, parts.response_key, parts.publisher.root_sha256)
+
+        parts.publisher.reconcile(wanted, now)
 
     def _mark(self, now: datetime) -> None:
         with self._parts.store.read() as tx:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -108,15 +108,17 @@ class TufPublisher:
             root.add_key(self._signers["timestamp"].public_key, "timestamp")
             self._write_role("root", self._sign(Metadata(root), "root"))
 
-    def reconcile(self, wanted: Wanted, now: datetime) -> int:
-        """Makes the published state what it should be; returns the timestamp's version.
+    def reconcile(self, read: Callable[[], Wanted | None], now: datetime) -> int | None:
+        """Makes the published state what it should be; returns the timestamp's version. ``read`` says what that is; it
+        is asked under the lock, so that nobody writes what another has overtaken meanwhile. None: nothing yet.
 
         Raises:
             OperatorError: no root yet, or the folder cannot be written.
         """
         try:
             with self._locked():
-                return self._reconcile(wanted, now)
+                wanted = read()
+                return None if wanted is None else self._reconcile(wanted, now)
         except OSError as problem:
             self._state = None
             raise OperatorError("not_published", f"the published directory cannot be written: {problem}") from problem

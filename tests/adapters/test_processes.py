@@ -42,7 +42,7 @@ NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 PROCESSES, SITES, TILLS = 8, 12, 3
 
 
-def prepare(store: SqlStore, cap: int, budget: int) -> Rollout:
+def prepare(store: SqlStore, cap: int, budget: int, fleet: int) -> Rollout:
     release = Release(
         id="sha256:" + "1" * 64,
         source="src",
@@ -66,7 +66,7 @@ def prepare(store: SqlStore, cap: int, budget: int) -> Rollout:
                 assert tx.accept_machine(active, NOW)
         assert tx.add_release(release, b"{}")
         ring = RingState("r1", "all", 0, None, 0, cap, 0)
-        budgets = [Budget("r1", make, 0, budget, 0, 0, False) for make in ("till", FLEET)]
+        budgets = [Budget("r1", make, 0, most, 0, 0, False) for make, most in (("till", budget), (FLEET, fleet))]
         tx.add_rollout(rollout, [ring], budgets)
         stratum = Stratum("r1", "all", "till", True, SITES * TILLS, SITES * TILLS, 1.0, SITES * TILLS, SITES)
         tx.open_ring(replace(ring, opened_at=NOW, members=SITES * TILLS), [stratum])
@@ -136,14 +136,14 @@ def _wait_for_the_halt(store: SqlStore) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("cap", "budget", "per_site"),
-    [(6, 5, 1), (5, 6, 1), (90, 90, 9)],
-    ids=["the budget binds", "the cap binds", "the last of a role binds"],
+    ("cap", "budget", "fleet", "per_site"),
+    [(7, 5, 6, 1), (7, 6, 5, 1), (5, 6, 7, 1), (90, 90, 90, 9)],
+    ids=["the make's budget binds", "the fleet's budget binds", "the cap binds", "the last of a role binds"],
 )
 def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(
-    store: SqlStore, cap: int, budget: int, per_site: int
+    store: SqlStore, cap: int, budget: int, fleet: int, per_site: int
 ) -> None:
-    prepare(store, cap, budget)
+    prepare(store, cap, budget, fleet)
     rounds = 200
     command = [sys.executable, "-m", "tests.adapters.test_processes", store.url]
     children = [
@@ -184,7 +184,7 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(
             case "halted":
                 halted = True
         highest = max(highest, len(flying))
-        assert len(flying) <= min(cap, budget), "P4, P10: cap and budget"
+        assert len(flying) <= min(cap, budget, fleet), "P4, P10: cap and budget"
         sites = Counter(claims[one].site for one in flying)
         crowded = max([crowded, *sites.values()])
         assert crowded <= min(per_site, TILLS - 1), "P3: a site's limit, and never its last till"
@@ -193,7 +193,7 @@ def test_eight_processes_never_exceed_a_limit_and_always_see_a_halt(
     assert granted == len(claims), "nothing was granted twice or lost"
     assert granted > 20
     if per_site == 1:
-        assert highest == min(cap, budget), "the limits were really reached"
+        assert highest == min(cap, budget, fleet), "the limits were really reached"
     else:
         assert crowded == TILLS - 1, "the limit was really reached"
     assert ring.in_flight == sum(claim.state in HOLDS_SLOT for claim in claims.values()) == len(flying)

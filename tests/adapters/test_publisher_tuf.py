@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tuf.ngclient import Updater
 from gate.adapters import keys
 from gate.adapters.publisher_tuf import LIFE, TufPublisher
 from gate.core.errors import OperatorError
+from gate.ports import Wanted
 from tests.read_plane import FolderFetcher, catalogued, custom, publisher, updater, wanted
 
 NOW = datetime.now(UTC).replace(microsecond=0)  # a stock client asks the system's clock
@@ -25,7 +27,7 @@ def approved(client: Updater, ring: str) -> str | None:
 
 
 def test_a_stock_client_reads_approval_catalogue_and_bundle(tmp_path: Path) -> None:
-    publisher(tmp_path, NOW).reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW)
+    publisher(tmp_path, NOW).reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW)
     client = updater(tmp_path, tmp_path / "cache")
     client.refresh()
     approval = client.get_targetinfo("rings/first/shop/current")
@@ -47,7 +49,7 @@ def test_a_stock_client_reads_approval_catalogue_and_bundle(tmp_path: Path) -> N
 
 
 def test_a_steady_poll_costs_two_requests_and_half_a_kilobyte(tmp_path: Path) -> None:
-    publisher(tmp_path, NOW).reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW)
+    publisher(tmp_path, NOW).reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW)
     updater(tmp_path, tmp_path / "cache").refresh()
     fetcher = FolderFetcher(tmp_path / "public")
     updater(tmp_path, tmp_path / "cache", fetcher).refresh()
@@ -57,16 +59,16 @@ def test_a_steady_poll_costs_two_requests_and_half_a_kilobyte(tmp_path: Path) ->
 
 def test_the_same_wish_twice_writes_nothing(tmp_path: Path) -> None:
     made = publisher(tmp_path, NOW)
-    made.reconcile(wanted(ONE), NOW)
+    made.reconcile(lambda: wanted(ONE), NOW)
     before = {path: path.read_bytes() for path in (tmp_path / "public").rglob("*.json")}
-    assert made.reconcile(wanted(ONE), NOW + timedelta(minutes=1)) == 1
+    assert made.reconcile(lambda: wanted(ONE), NOW + timedelta(minutes=1)) == 1
     assert {path: path.read_bytes() for path in (tmp_path / "public").rglob("*.json")} == before
 
 
 @pytest.mark.parametrize("role", sorted(LIFE.keys() - {"root"}))
 def test_every_role_is_signed_anew_before_half_of_its_life_is_over(tmp_path: Path, role: str) -> None:
     made = publisher(tmp_path, NOW)
-    made.reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW)
+    made.reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW)
     name = {"catalog": "catalog-shop", "ring": "ring-first"}.get(role, role)
 
     def version() -> int:
@@ -74,19 +76,19 @@ def test_every_role_is_signed_anew_before_half_of_its_life_is_over(tmp_path: Pat
             return made.timestamp_version()
         return max(int(path.name.split(".")[0]) for path in made._metadata.glob(f"*.{name}.json"))
 
-    made.reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW + LIFE[role] / 2)
+    made.reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW + LIFE[role] / 2)
     first = version()
-    made.reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW + LIFE[role] / 2 + timedelta(seconds=1))
+    made.reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW + LIFE[role] / 2 + timedelta(seconds=1))
     assert (first, version()) == (1, 2)
 
 
 def test_a_ring_that_left_the_policy_is_emptied_and_never_dropped(tmp_path: Path) -> None:
     made = publisher(tmp_path, NOW)
-    made.reconcile(wanted(ONE, first={"shop": custom(ONE)}, old={"shop": custom(ONE)}), NOW)
+    made.reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}, old={"shop": custom(ONE)}), NOW)
     client = updater(tmp_path, tmp_path / "cache")
     client.refresh()
     assert approved(client, "old") is not None
-    made.reconcile(wanted(ONE, first={"shop": custom(ONE)}), NOW)
+    made.reconcile(lambda: wanted(ONE, first={"shop": custom(ONE)}), NOW)
     client = updater(tmp_path, tmp_path / "cache")
     client.refresh()
     assert approved(client, "old") is None
@@ -121,13 +123,13 @@ def test_cut_at_every_write_a_client_sees_the_old_state_or_the_new_and_the_next_
     cuts = 0
     for step in range(1, 30):
         folder = tmp_path / f"{step}"
-        publisher(folder, NOW).reconcile(old, NOW)
+        publisher(folder, NOW).reconcile(lambda: old, NOW)
         known = updater(folder, folder / "known")
         known.refresh()
         dying = CutPublisher(folder / "public", keys.load_signers(folder / "keys"))
         dying.left, dying.after = step, after
         try:
-            dying.reconcile(new, NOW)
+            dying.reconcile(lambda: new, NOW)
         except Cut:
             cuts += 1
         for cache in ("known", "fresh"):
@@ -139,7 +141,7 @@ def test_cut_at_every_write_a_client_sees_the_old_state_or_the_new_and_the_next_
                 (f"sha256:{TWO.hex}", f"sha256:{ONE.hex}"),
             }
             assert client.get_targetinfo(f"content/shop/{str(seen[0]).removeprefix('sha256:')}.json") is not None
-        TufPublisher(folder / "public", keys.load_signers(folder / "keys")).reconcile(new, NOW)
+        TufPublisher(folder / "public", keys.load_signers(folder / "keys")).reconcile(lambda: new, NOW)
         client = updater(folder, folder / "known")
         client.refresh()
         assert approved(client, "first") == f"sha256:{TWO.hex}"
@@ -152,7 +154,7 @@ def test_two_timestamps_never_share_a_second_of_modification(tmp_path: Path) -> 
     made = publisher(tmp_path, NOW)
     seconds = set()
     for version in range(1, 6):
-        made.reconcile(wanted(catalogued(str(version), version)), NOW)
+        made.reconcile(lambda version=version: wanted(catalogued(str(version), version)), NOW)
         seconds.add(int((tmp_path / "public" / "metadata" / "timestamp.json").stat().st_mtime))
     assert len(seconds) == 5
 
@@ -160,7 +162,7 @@ def test_two_timestamps_never_share_a_second_of_modification(tmp_path: Path) -> 
 def test_old_versions_are_pruned_and_the_last_ones_stay_for_who_is_in_the_middle_of_a_refresh(tmp_path: Path) -> None:
     made = publisher(tmp_path, NOW)
     for version in range(1, 40):
-        made.reconcile(wanted(catalogued(str(version), version)), NOW)
+        made.reconcile(lambda version=version: wanted(catalogued(str(version), version)), NOW)
     names = os.listdir(tmp_path / "public" / "metadata")
     assert len([name for name in names if name.endswith(".catalog-shop.json")]) == 20
     assert "1.root.json" in names
@@ -169,11 +171,31 @@ def test_old_versions_are_pruned_and_the_last_ones_stay_for_who_is_in_the_middle
 def test_two_publishers_on_one_directory_follow_each_other(tmp_path: Path) -> None:
     first = publisher(tmp_path, NOW)
     second = TufPublisher(tmp_path / "public", keys.load_signers(tmp_path / "keys"))
-    assert first.reconcile(wanted(ONE), NOW) == 1
-    assert second.reconcile(wanted(ONE, TWO), NOW) == 2
-    assert first.reconcile(wanted(ONE, TWO), NOW) == 2
-    assert first.reconcile(wanted(TWO), NOW) == 3
+    assert first.reconcile(lambda: wanted(ONE), NOW) == 1
+    assert second.reconcile(lambda: wanted(ONE, TWO), NOW) == 2
+    assert first.reconcile(lambda: wanted(ONE, TWO), NOW) == 2
+    assert first.reconcile(lambda: wanted(TWO), NOW) == 3
     assert second.timestamp_version() == 3
+
+
+def test_nobody_publishes_what_another_has_overtaken(tmp_path: Path) -> None:
+    first = publisher(tmp_path, NOW)
+    second = TufPublisher(tmp_path / "public", keys.load_signers(tmp_path / "keys"))
+    decided = [wanted(ONE)]
+    later = threading.Thread(target=second.reconcile, args=(lambda: decided[-1], NOW))
+
+    def slowly() -> Wanted:
+        found = decided[-1]
+        decided.append(wanted(ONE, TWO))
+        later.start()
+        later.join(0.3)
+        assert later.is_alive(), "what is wanted is read under the lock"
+        return found
+
+    assert first.reconcile(slowly, NOW) == 1
+    later.join(20)
+    assert second.timestamp_version() == 2
+    assert first.reconcile(lambda: decided[-1], NOW) == 2, "the later decision stands"
 
 
 def test_a_directory_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> None:
@@ -181,7 +203,7 @@ def test_a_directory_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> 
     (tmp_path / "public" / "metadata").rename(tmp_path / "public" / "gone")
     (tmp_path / "public" / "metadata").write_text("a file")
     with pytest.raises(OperatorError, match="cannot be written"):
-        made.reconcile(wanted(ONE), NOW)
+        made.reconcile(lambda: wanted(ONE), NOW)
 
 
 def test_an_artifact_that_changes_while_it_is_stored_is_refused(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
     clients = [Client(number, port, stop) for number in range(MACHINES)]
     url = "" if store_url.startswith("sqlite") else store_url
     opened = prepare(tmp_path, url, clients, port)
-    reader = Reader(opened.settings.data, tmp_path / "cache")
+    reader = Reader(opened.settings.data, tmp_path / "cache", ("first", "rest"))
     served = Served(tmp_path / "gate" / "gate.toml", tmp_path)
     await_answer(port)
     agents = RealAgents(tmp_path, opened, port, AGENTS)
@@ -90,6 +90,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         for thread in threads:
             thread.join(90)
         assert not any(thread.is_alive() for thread in threads), "every call is answered in the end"
+        time.sleep(3)  # what the last reports have decided is published
     finally:
         stop.set()
         reader.stop.set()

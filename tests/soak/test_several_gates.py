@@ -99,7 +99,6 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
             while time.monotonic() < until and any(agents.content(number) != last for number in agents.machines):
                 WANTED["release"] = newest(opened)
                 time.sleep(0.2)
-            time.sleep(3)
             for number in list(agents.machines):
                 if agents.content(number) != last:
                     agents.abort(number)
@@ -107,6 +106,7 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
             for thread in threads:
                 thread.join(90)
             assert not any(thread.is_alive() for thread in threads), "every call is answered in the end"
+            time.sleep(3)  # what the last reports have decided is published
         finally:
             stop.set()
             reader.stop.set()
