@@ -134,6 +134,7 @@ def rollout(rollout_id: str) -> str:
             events=tx.events(subject=found.id, limit=40),
             proposal=_open_proposal(tx, found),
             needing=needing,
+            halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
 
 
