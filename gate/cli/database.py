@@ -71,14 +71,17 @@ def backup(archive: Path, with_keys: bool, settings: Path) -> None:
             "rows": counts,
         }
         (place / "about.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-        part = archive.with_name(archive.name + ".part")
-        part.touch(mode=0o600)
-        with tarfile.open(part, "w:gz") as tar:
-            tar.add(place / "about.json", "about.json")
-            tar.add(place / "tables", "tables")
-            tar.add(settings, "gate.toml")
-            _add_files(tar, opened, with_keys)
-        part.rename(archive)
+        try:
+            part = archive.with_name(archive.name + ".part")
+            part.touch(mode=0o600)
+            with tarfile.open(part, "w:gz") as tar:
+                tar.add(place / "about.json", "about.json")
+                tar.add(place / "tables", "tables")
+                tar.add(settings, "gate.toml")
+                _add_files(tar, opened, with_keys)
+            part.rename(archive)
+        except OSError as problem:
+            raise OperatorError("not_written", f"{archive} cannot be written: {problem.strerror}") from problem
     click.echo(f"{archive}: {sum(counts.values())} rows{'' if with_keys else '; the keys are not in it'}")
 
 

@@ -127,6 +127,7 @@ def serve(settings: Path, role: str, workers: int) -> None:
     if "web" not in roles:
         _work(settings)
         return
+    _alone(found.bind, found.port)
     log.info("gate serves %s on http://%s:%s", found.fleet, found.bind, found.port)
     server = Server(
         "gate",
@@ -143,13 +144,16 @@ def serve(settings: Path, role: str, workers: int) -> None:
         respawn_failed_workers=True,
         workers_kill_timeout=KILL_S,
     )
+    server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
+
+
+def _alone(address: str, port: int) -> None:
+    """The server's own listener would share the port with whoever has it, and each would get half of the calls."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
-        server.serve(target_loader=partial(_application, settings, "worker" in roles), wrap_loader=False)
-    except RuntimeError as problem:
-        if "os error" not in str(problem):
-            raise
-        said = str(problem).splitlines()[0]
-        raise OperatorError("cannot_listen", f"cannot listen on {found.bind}:{found.port}: {said}") from problem
+        socket.create_server((address, port), family=family).close()
+    except OSError as problem:
+        raise OperatorError("cannot_listen", f"cannot listen on {address}:{port}: {problem.strerror}") from problem
 
 
 def _most_lines() -> int:

@@ -309,7 +309,7 @@ def test_a_gate_that_is_killed_leaves_no_process_and_starts_again(made: Path, ru
 def test_a_port_that_is_taken_is_said_in_a_sentence(made: Path, running: Callable[..., Running]) -> None:
     port = free_port()
     made.write_text(re.sub(r"(?m)^port = .*$", f"port = {port}", made.read_text()))
-    with socket.create_server(("127.0.0.1", port)):
+    with socket.create_server(("127.0.0.1", port), reuse_port=True):
         late = running("serve", "--settings", str(made))
         assert late.process.wait(60) == 1
     assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in late.log.read_text()

@@ -151,6 +151,12 @@ def test_the_schema_is_checked_and_brought_up(sqlite_gate: RealGate, tmp_path: P
     assert gate("db", "check", "--settings", empty).exit_code == 0
 
 
+def test_a_backup_that_cannot_be_written_is_a_sentence(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    said = gate("db", "backup", tmp_path / "nowhere" / "x.tar.gz", "--settings", sqlite_gate.made.settings)
+    assert said.exit_code == 1
+    assert "x.tar.gz cannot be written: No such file" in said.output
+
+
 def test_a_backup_says_what_is_in_it(sqlite_gate: RealGate, tmp_path: Path) -> None:
     archive = tmp_path / "gate.tar.gz"
     gate("db", "backup", archive, "--settings", sqlite_gate.made.settings)
