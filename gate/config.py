@@ -40,7 +40,7 @@ class Settings:
     """Port to listen on."""
     land: str = ""
     """The Land of sites that name none, such as NW."""
-    tick_s: float = 1.0
+    tick_s: float = 0.5
     """Seconds between two rounds of the worker."""
     source_s: float = 30.0
     """Seconds between two looks at the sources."""
@@ -122,7 +122,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found["data"] = (path.parent / found["data"]).resolve()
         found["database"] = _database(path, str(found["database"]))
         found["port"] = int(found.get("port", 8400))
-        found["tick_s"] = float(found.get("tick_s", 1.0))
+        found["tick_s"] = float(found.get("tick_s", 0.5))
         found["source_s"] = float(found.get("source_s", 30.0))
         found["keep_days"] = int(found.get("keep_days", 400))
         for name, least, most in LIMITS:

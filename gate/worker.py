@@ -51,7 +51,7 @@ class WorkerParts:
     """Told each piece of work: its name, ``done`` or ``failed``, seconds."""
     keep: timedelta = timedelta()
     """How long what is over stays in the database; zero: for ever."""
-    tick_s: float = 1.0
+    tick_s: float = 0.5
     source_s: float = 30.0
 
 
