@@ -277,7 +277,7 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             text = "may be resumed: another person must agree" if proposed else "is halted: look why"
             found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
-            found.append(Waiting("failures wait for an explanation", version, f"{where}#failures"))
+            found.append(Waiting("failures wait for an explanation", f"{rollout.source} {version}:", f"{where}#failures"))
         if rollout.state is RolloutState.RUNNING:
             rings = tx.rings(rollout.id)
             if rollout.reached + 1 < len(rings):

@@ -54,7 +54,9 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         for thread in threads:
             thread.start()
         drop_release(tmp_path, 0)
+        until = time.monotonic() + 120
         while not any(told.kind == "report" for client in clients for told in client.told):
+            assert time.monotonic() < until, served.logs()[-4000:]
             WANTED["release"] = newest(opened)
             time.sleep(0.1)
         while kills < KILLS:
