@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak check lint lock bench fuzz evidence clean
+.PHONY: setup demo test soak month check lint lock bench fuzz evidence clean
 
 setup: $(STAMP)
 
@@ -24,7 +24,10 @@ test: setup
 
 soak: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak
+	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py
+
+month: setup
+	$(BIN)/python -m pytest -m soak -s tests/soak/test_long_run.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -51,6 +51,15 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
+class Ladder:
+    """What a rollout's picture shows: its release's version, its rings by position, what each make has shown."""
+
+    version: str
+    rings: Sequence[RingState]
+    strata: Sequence[Stratum]
+
+
+@dataclass(frozen=True, slots=True)
 class StoredDecision:
     """A decision as it was taken: ``facts`` replays it, ``reasons`` is a list of plain mappings."""
 
@@ -339,6 +348,9 @@ class Tx(Protocol):
         """In order of position."""
 
     def strata(self, rollout_id: str) -> list[Stratum]: ...
+    def ladders(self, rollouts: Sequence[Rollout]) -> Mapping[str, Ladder]:
+        """Version, rings and makes of many rollouts by id, in three statements."""
+
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing: ...
     def rollout_of(self, release_id: str) -> Rollout | None:
         """The newest rollout of a release."""

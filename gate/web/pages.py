@@ -14,7 +14,7 @@ from markupsafe import Markup
 from gate.core import stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, Rollout, RolloutState
+from gate.core.model import Action, ClaimState, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
@@ -74,8 +74,7 @@ def overview() -> str:
         moving = tx.rollouts(states=MOVING, limit=30)
         recent = tx.rollouts(states=(RolloutState.DONE,), limit=5)
         order = {state: index for index, state in enumerate(MOVING)}
-        lines = [_line(tx, rollout) for rollout in sorted(moving, key=lambda one: order[one.state])]
-        lines += [_line(tx, rollout) for rollout in recent]
+        lines = _lines(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
@@ -104,7 +103,7 @@ def overview() -> str:
 def rollouts() -> str:
     """Every rollout, newest first."""
     with g.parts.store.read() as tx:
-        lines = [_line(tx, rollout) for rollout in tx.rollouts(limit=PAGE)]
+        lines = _lines(tx, tx.rollouts(limit=PAGE))
     return render_template("rollouts.html", lines=lines)
 
 
@@ -114,7 +113,7 @@ def rollout(rollout_id: str) -> str:
         found = tx.rollout(rollout_id)
         if found is None:
             raise NotFound(f"there is no rollout {rollout_id}")
-        line = _line(tx, found)
+        (line,) = _lines(tx, [found])
         policy = g.parts.gate.policy(found.policy_version)
         strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
         evidence = [(one, _bound(one.healthy, one.bad, one.pending, policy)) for one in strata]
@@ -236,11 +235,15 @@ def brake() -> str:
     return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
 
 
-def _line(tx: Tx, rollout: Rollout) -> Line:
-    steps = rungs(rollout, tx.rings(rollout.id), tx.strata(rollout.id))
-    version = _version(tx, rollout)
-    picture = draw(steps, f"{rollout.source} {version}", rollout.id)
-    return Line(rollout, version, steps, picture, _stands(tx, rollout))
+def _lines(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
+    """A line each, read together; only what moves is asked why it stands."""
+    ladders, found = tx.ladders(rollouts), []
+    for rollout in rollouts:
+        ladder = ladders[rollout.id]
+        steps = rungs(rollout, ladder.rings, ladder.strata)
+        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id)
+        found.append(Line(rollout, ladder.version, steps, picture, _stands(tx, rollout, ladder.rings)))
+    return found
 
 
 def _version(tx: Tx, rollout: Rollout) -> str:
@@ -248,13 +251,12 @@ def _version(tx: Tx, rollout: Rollout) -> str:
     return release.version if release else ""
 
 
-def _stands(tx: Tx, rollout: Rollout) -> str:
+def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
     """One sentence: the newest reasons that hold it."""
     if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
         return rollout.halted_because
     if rollout.state is not RolloutState.RUNNING:
         return ""
-    rings = tx.rings(rollout.id)
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
     decision = tx.last_decision(rollout.id, following)
     return _sentence(decision) if decision is not None and decision.verdict != "OPEN" else ""
@@ -277,7 +279,8 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             text = "may be resumed: another person must agree" if proposed else "is halted: look why"
             found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
-            found.append(Waiting("failures wait for an explanation", f"{rollout.source} {version}:", f"{where}#failures"))
+            what = f"{rollout.source} {version}:"
+            found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
         if rollout.state is RolloutState.RUNNING:
             rings = tx.rings(rollout.id)
             if rollout.reached + 1 < len(rings):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from typing import Any
@@ -17,7 +18,7 @@ from gate.adapters.store.rows import Rows, pack, table
 from gate.core import evalues
 from gate.core.evalues import Span
 from gate.core.model import FLEET, Artifact, Budget, Hold, Release, RingState, Rollout, RolloutState, Stratum, Trust
-from gate.ports import Standing
+from gate.ports import Ladder, Standing
 
 RELEASES = table(tables.ReleaseRow)
 CURSORS = table(tables.CursorRow)
@@ -199,6 +200,18 @@ class RolloutsTx(Rows):
     def strata(self, rollout_id: str) -> list[Stratum]:
         found = self._rows(STRATA_OF, rollout=rollout_id)
         return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
+
+    def ladders(self, rollouts: Sequence[Rollout]) -> Mapping[str, Ladder]:
+        ids = [one.id for one in rollouts]
+        wanted = select(RELEASES.c.id, RELEASES.c.version).where(RELEASES.c.id.in_([one.release for one in rollouts]))
+        versions = {row["id"]: str(row["version"]) for row in self._all(wanted)}
+        rings: dict[str, list[RingState]] = defaultdict(list)
+        for row in self._all(select(RINGS).where(RINGS.c.rollout.in_(ids)).order_by(RINGS.c.position)):
+            rings[row["rollout"]].append(RingState(**row))
+        strata: dict[str, list[Stratum]] = defaultdict(list)
+        for row in self._all(select(STRATA).where(STRATA.c.rollout.in_(ids))):
+            strata[row["rollout"]].append(Stratum(**{**row, "open": bool(row["open"])}))
+        return {one.id: Ladder(versions.get(one.release, ""), rings[one.id], strata[one.id]) for one in rollouts}
 
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
         """Ring, stratum and budgets of one place: one statement, however large the rollout."""
