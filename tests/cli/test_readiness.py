@@ -135,7 +135,7 @@ def named(gate: RealGate, spoil: Callable[[RealGate], None], ready: set[str], do
         fresh.close()
     assert {what for what, (good, _) in found.items() if not good} == ready
     assert status == (503 if ready else 200)
-    assert found.keys() == {"database", "keys", "policy repository", "worker"}
+    assert found.keys() == {"database", "disk", "keys", "policy repository", "worker"}
     code, said = told(gate)
     assert {what for what, (good, _) in said.items() if not good} == doctor
     assert code == (1 if doctor else 0)
