@@ -14,7 +14,7 @@ from markupsafe import Markup
 from gate.core import stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, ClaimState, RingState, Rollout, RolloutState
+from gate.core.model import Action, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
