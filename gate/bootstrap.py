@@ -113,7 +113,8 @@ def read_scenario(file: Path, seed: int | None = None) -> scenario.Scenario:
     Raises:
         NotFound, Malformed: no such file; not YAML, or not a scenario.
     """
-    shipped = resources.files(SHIPPED) / "scenarios" / f"{file.name.removesuffix('.yaml')}.yaml"
+    scenarios = resources.files(SHIPPED) / "scenarios"
+    shipped = scenarios / f"{file.name.removesuffix('.yaml')}.yaml"
     if file.is_file():
         try:
             text = file.read_text(encoding="utf-8")
@@ -122,7 +123,8 @@ def read_scenario(file: Path, seed: int | None = None) -> scenario.Scenario:
     elif len(file.parts) == 1 and shipped.is_file():
         text = shipped.read_text(encoding="utf-8")
     else:
-        raise NotFound(f"there is no scenario {file}")
+        names = sorted(one.name.removesuffix(".yaml") for one in scenarios.iterdir())
+        raise NotFound(f"there is no scenario {file}; these are here: {', '.join(names)}")
     return scenario_of(text, file.name, seed)
 
 
@@ -210,7 +212,7 @@ def init(folder: Path, wishes: Wishes, now: datetime) -> Created:
         raise Malformed("bad_field", "a fleet's name is a-z, 0-9 and -, such as sonnen-verbund")
     file = folder / "gate.toml"
     if file.exists():
-        raise OperatorError("exists", f"{file} exists: this gate has been made already")
+        raise OperatorError("exists", f"{file} is there: this gate has been made already")
     text = re.sub(r"(?m)^fleet: .*$", f"fleet: {wishes.fleet}", seed_policy(f"{wishes.example}.yaml"))
     parse_text(text)
     folder.mkdir(parents=True, exist_ok=True)

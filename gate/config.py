@@ -97,7 +97,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     try:
         found: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as problem:
-        raise OperatorError("no_settings", f"there is no {path}; `gate init` makes one") from problem
+        hint = "name yours with --settings or GATE_SETTINGS, or make one with `gate init`"
+        raise OperatorError("no_settings", f"there is no {path}; {hint}") from problem
     except RecursionError as problem:
         raise OperatorError("bad_settings", f"{path}: nested too deeply") from problem
     except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:

@@ -6,6 +6,7 @@ They work on the database, also when the web process is dead; the shell's login 
 from __future__ import annotations
 
 import json
+import re
 import secrets
 import time
 from dataclasses import asdict
@@ -233,6 +234,8 @@ def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
     """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
     if (size is None) != (root is None):
         raise click.UsageError("--size and --root belong together")
+    if root is not None and not re.fullmatch("[0-9a-f]{64}", root.lower()):
+        raise click.UsageError("--root takes 64 hex digits, as a timestamp or an earlier verify printed them")
     with gate_of(settings) as opened:
         with opened.store.read() as tx:
             stored_size, stored_root = tx.audit_head()
@@ -248,7 +251,7 @@ def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
     if (count, found) != (stored_size, stored_root):
         click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")
         raise SystemExit(1)
-    if root is not None and noted != root:
+    if root is not None and noted != root.lower():
         click.echo(f"NOT WELL: the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}")
         raise SystemExit(1)
     click.echo(f"good: {count} leaves, root {found.hex()}")

@@ -57,7 +57,7 @@ def check(settings: Path) -> None:
 def backup(archive: Path, with_keys: bool, settings: Path) -> None:
     """Database, shelf, policy repository, published files and settings into ARCHIVE (tar.gz), while the gate runs."""
     if archive.exists():
-        raise OperatorError("exists", f"{archive} exists")
+        raise OperatorError("exists", f"{archive} is there already; choose another name")
     with gate_of(settings) as opened, tempfile.TemporaryDirectory(prefix="gate-backup-") as folder:
         place = Path(folder)
         (place / "tables").mkdir()
@@ -111,7 +111,7 @@ def _add_files(tar: tarfile.TarFile, opened: Opened, with_keys: bool) -> None:
 def restore(archive: Path, folder: Path, database: str | None) -> None:
     """Make a gate in FOLDER (which must not exist) from ARCHIVE."""
     if folder.exists():
-        raise OperatorError("exists", f"{folder} exists: restore into a new folder")
+        raise OperatorError("exists", f"{folder} is there already: restore into a new folder")
     with tempfile.TemporaryDirectory(prefix="gate-restore-") as temporary:
         place = Path(temporary) / "gate"
         about = _unpack(archive, place)

@@ -81,7 +81,7 @@ def lint(file: Path, output: str) -> None:
         else:
             for problem in bad.problems:
                 click.echo(render(problem, text))
-            click.echo(f"{len(bad.problems)} problems")
+            click.echo("1 problem" if len(bad.problems) == 1 else f"{len(bad.problems)} problems")
         raise SystemExit(1) from bad
     later = not_enforced(found)
     if output != "table":

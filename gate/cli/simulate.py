@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 import tempfile
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -94,9 +95,13 @@ def _show(answer: dict[str, Any]) -> None:
         said += f"{release['bricked']} bricked, {release['healthy']} healthy, {release['silent']} silent"
         console.print(said)
         if release["halted_at"]:
-            console.print(f"  halted at {release['halted_at']} by {release['halted_by']}")
-        shown = Table("ring", "opened", "exposed", "bricked")
+            console.print(f"  halted at {_moment(release['halted_at'])} by {release['halted_by']}")
+        shown = Table("ring", "opened (UTC)", "exposed", "bricked")
         for ring in release["rings"]:
-            shown.add_row(ring["name"], ring["opened_at"] or "-", str(ring["exposed"]), str(ring["bricked"]))
+            shown.add_row(ring["name"], _moment(ring["opened_at"]), str(ring["exposed"]), str(ring["bricked"]))
         console.print(shown)
     console.print(f"sites without a till: {answer['sites_without_till']}, affected: {answer['sites_affected']}")
+
+
+def _moment(at: str | None) -> str:
+    return f"{datetime.fromisoformat(at):%d %b %H:%M} UTC" if at else "-"

@@ -217,7 +217,7 @@ def _work(settings: Path) -> None:
 @click.option("--speed", default=90.0, show_default=True, type=click.FloatRange(1, 100000), help="Times faster.")
 @click.option("--port", default=8400, show_default=True, type=click.IntRange(0, 65535), help="0: any free port.")
 def demo(scenario: str, speed: float, port: int) -> None:
-    """Show 19 July 2024 in forty simulated pharmacies, on the real pages; Ctrl-C leaves nothing behind."""
+    """Show 19 July 2024 in 41 simulated pharmacies, on the real pages; Ctrl-C leaves nothing behind."""
     chosen = _free_port(port)
     with tempfile.TemporaryDirectory(prefix="gate-demo-") as folder:
         click.echo(f"gate demo: http://127.0.0.1:{chosen}/  (Ctrl-C ends it)", err=True)

@@ -132,7 +132,7 @@ def _quote(
     sentence = f"{name} waits with {rollout.source} {version}: {no.detail.removesuffix('.')}."
     if line:
         sentence += f" Rule: {no.rule}, policy.yaml line {line}"
-        sentence += f", changed {at:%d %B %Y} by {by}: '{because}'." if at else "."
+        sentence += f", changed {at:%d %B %Y} by {by}: '{because}'." if at and because else "."
     if no.earliest_at:
         sentence += f" Earliest: {no.earliest_at:%a %d %b %H:%M} UTC."
     return Why(

@@ -137,6 +137,7 @@ def rollout(rollout_id: str) -> str:
             needing=needing,
             said=sentences.of_rollout(tx, g.parts.gate, found, g.now)[1:],
             holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
+            halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
 
 

@@ -176,6 +176,8 @@ GERMAN = {
     "The policy's branch is not active:": "Der Zweig der Richtlinie ist nicht aktiv:",
     "Rule": "Regel",
     "changed": "geändert",
+    "a brake of the policy": "eine Bremse der Richtlinie",
+    "nothing shown yet": "noch nichts gezeigt",
     "Page not found": "Seite nicht gefunden",
     "Not allowed": "Nicht erlaubt",
     "That did not work": "Das ging nicht",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 import tarfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,36 @@ def test_a_backup_says_what_is_in_it(sqlite_gate: RealGate, tmp_path: Path) -> N
     assert about["fleet"] == "test-fleet"
     assert about["rows"]["sites"] == 2
     assert about["schema"]
+
+
+def test_a_backup_under_writes_is_one_moment(real_gate: RealGate, tmp_path: Path) -> None:
+    """Events with their leaves, and claims with their counters, are written all the while."""
+    machine, claim, release = in_flight(real_gate)
+    stop, said = threading.Event(), []
+
+    def write() -> None:
+        number = 0
+        while not stop.is_set():
+            with real_gate.opened.store.write() as tx:
+                tx.append("noted", "tester", f"n{number}", real_gate.clock.now(), {"number": number})
+            said.append(machine.report(claim, "installed" if number % 2 else "booted", release)[0])
+            number += 1
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        archives = [tmp_path / f"{number}.tar.gz" for number in range(3)]
+        for archive in archives:
+            before = len(said)
+            assert gate("db", "backup", archive, "--settings", real_gate.made.settings).exit_code == 0
+            assert len(said) > before, "nobody waited for the backup"
+    finally:
+        stop.set()
+        writer.join()
+    assert set(said) <= {200, 202}
+    for archive in archives:
+        folder = tmp_path / archive.name.removesuffix(".tar.gz")
+        made = gate("db", "restore", archive, folder, "--database", f"sqlite:///{folder}/gate.db")
+        assert made.exit_code == 0, made.output
+        whole = gate("audit", "verify", "--settings", folder / "gate.toml")
+        assert whole.exit_code == 0, whole.output
