@@ -199,12 +199,18 @@ def required(at_least: int, shown: Shown) -> int:
     return min(at_least, shown.available)
 
 
+def wanted_sites(gate: GateRule, shown: Shown) -> int:
+    """Different sites that they must be at: ``sites``, else ``at_least``, or all that the earlier rings have."""
+    return min(gate.sites or gate.at_least, shown.sites)
+
+
 def _makes(facts: Facts) -> list[Reason]:
     """Stopped makes, then the numbers, then the soak, for each make that the ring waits for."""
     if facts.gate is None:
         return []
     reasons: list[Reason] = []
-    laggards = [m.make for m in facts.makes if m.in_previous and (m.stopped or _lacks(facts.gate, m, facts))]
+    lacks = {m.make: _lacks(facts.gate, m, facts) for m in facts.makes if m.in_previous or (m.wanted and not m.opened)}
+    laggards = any(m.in_previous and (m.stopped or lacks[m.make]) for m in facts.makes)
     for shown in facts.makes:
         if not shown.wanted or shown.opened:
             continue
@@ -217,7 +223,7 @@ def _makes(facts: Facts) -> list[Reason]:
                 detail = f"no earlier ring has {shown.make}; it starts once the others have passed"
                 reasons.append(Reason(Verdict.HOLD, "make_unproven", detail, facts.gate.path, make=shown.make))
         else:
-            reasons.extend(_lacks(facts.gate, shown, facts))
+            reasons.extend(lacks[shown.make])
     return reasons
 
 
@@ -226,13 +232,14 @@ def _lacks(gate: GateRule, shown: Shown, facts: Facts) -> list[Reason]:
     if need > 0:
         detail = f"needs {need} more healthy of {shown.make}"
         return [Reason(Verdict.HOLD, "at_least", detail, f"{gate.path}.gate.at_least", make=shown.make)]
-    wanted_sites = min(gate.sites or gate.at_least, shown.sites)
-    if shown.healthy_sites < wanted_sites:
-        detail = f"needs {shown.make} healthy at {wanted_sites - shown.healthy_sites} more sites"
+    more_sites = wanted_sites(gate, shown) - shown.healthy_sites
+    if more_sites > 0:
+        detail = f"needs {shown.make} healthy at {more_sites} more sites"
         return [Reason(Verdict.HOLD, "sites", detail, f"{gate.path}.gate.sites", make=shown.make)]
-    if gate.rule_out_make is not None:
+    everyone = shown.healthy >= shown.available and shown.bad == 0  # all that these rings may take, without a failure
+    if gate.rule_out_make is not None and not everyone:
         bound = stats.upper_bound(shown.healthy, shown.bad, shown.pending, facts.confidence)
-        if not _ruled_out(shown, bound, gate.rule_out_make + facts.background):
+        if bound > gate.rule_out_make + facts.background:
             detail = f"up to {bound:.1%} of {shown.make} could fail, {gate.rule_out_make:.1%} must be ruled out"
             return [Reason(Verdict.HOLD, "rule_out", detail, f"{gate.path}.gate.rule_out", make=shown.make)]
     if shown.soak_until is None or facts.now < shown.soak_until:
@@ -241,19 +248,16 @@ def _lacks(gate: GateRule, shown: Shown, facts: Facts) -> list[Reason]:
     return []
 
 
-def _ruled_out(shown: Shown, bound: float, limit: float) -> bool:
-    """Met by the bound, or because every machine that these rings may take has resolved without a failure."""
-    return bound <= limit or (shown.healthy >= shown.available and shown.bad == 0)
-
-
 def _fleet(facts: Facts) -> list[Reason]:
     gate = facts.gate
     if gate is None or gate.rule_out_fleet is None:
         return []
     healthy, bad = sum(m.healthy for m in facts.makes), sum(m.bad for m in facts.makes)
     pending, available = sum(m.pending for m in facts.makes), sum(m.available for m in facts.makes)
+    if healthy >= available and bad == 0:
+        return []
     bound = stats.upper_bound(healthy, bad, pending, facts.confidence)
-    if bound <= gate.rule_out_fleet + facts.background or (healthy >= available and bad == 0):
+    if bound <= gate.rule_out_fleet + facts.background:
         return []
     detail = f"up to {bound:.1%} of the fleet could fail, {gate.rule_out_fleet:.1%} must be ruled out"
     return [Reason(Verdict.HOLD, "rule_out", detail, f"{gate.path}.gate.rule_out")]

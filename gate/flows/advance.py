@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from gate.core import evalues, opening, stats
 from gate.core.errors import Overtaken
-from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
@@ -33,19 +33,38 @@ COUNTED = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is read once for all rings of a rollout; its rings and strata anew when one has opened."""
+
+    policy: Policy
+    rollout: Rollout
+    release: Release
+    rings: list[RingState]
+    strata: list[Stratum]
+    brakes: tuple[BrakeCount, ...]
+    budgets: Mapping[str, Budget]
+
+
+def _read(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> _Read:
+    policy = gate.policy(rollout.policy_version)
+    release = tx.release(rollout.release)
+    assert release is not None
+    budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
+    brakes = _brakes(tx, gate, policy, rollout, now)
+    return _Read(policy, rollout, release, tx.rings(rollout.id), tx.strata(rollout.id), brakes, budgets)
+
+
 def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
     """Judges every ring of a running rollout that still has makes to open; returns what was decided."""
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
-    policy = gate.policy(rollout.policy_version)
-    rings = tx.rings(rollout.id)
-    brakes = _brakes(tx, gate, policy, rollout, now)
-    budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
-    failures = _failures(tx, policy, rollout, rings, budgets)
+    read = _read(tx, gate, rollout, now)
+    failures = _failures(tx, read)
     decisions = []
-    for position in range(len(rings) + 1):
-        facts = gather(tx, gate, policy, rollout, rings, position, brakes, budgets, now)
+    for position in range(len(read.rings) + 1):
+        facts = _gather(tx, gate, read, position, now)
         if facts is None:
             continue
         facts = replace(facts, **failures)
@@ -57,8 +76,8 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
             promote_queued(tx, rollout.source, now)
             break
         if decision.verdict is Verdict.OPEN:
-            rollout = _open(tx, gate, rollout, rings, position, decision, now)
-            rings = tx.rings(rollout.id)
+            rollout = _open(tx, gate, read, position, decision, now)
+            read = replace(read, rollout=rollout, rings=tx.rings(rollout.id), strata=tx.strata(rollout.id))
             if rollout.state is RolloutState.DONE:
                 promote_queued(tx, rollout.source, now)
                 break
@@ -83,31 +102,19 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     return None
 
 
-def gather(
-    tx: Tx,
-    gate: Gate,
-    policy: Policy,
-    rollout: Rollout,
-    rings: list[RingState],
-    position: int,
-    brakes: tuple[BrakeCount, ...],
-    budgets: Mapping[str, Budget],
-    now: datetime,
-) -> Facts | None:
+def _gather(tx: Tx, gate: Gate, read: _Read, position: int, now: datetime) -> Facts | None:
     """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there."""
+    policy, rollout, rings = read.policy, read.rollout, read.rings
     last = position == len(rings)
     ring = DONE if last else rings[position].ring
     before = rings[position - 1] if position else None
     if position > rollout.reached + 1:
         return None
-    release = tx.release(rollout.release)
-    assert release is not None
-    stored = tx.strata(rollout.id)
     if last:
         assert before is not None
-        members, mine = before.members, [replace(s, open=False) for s in stored if s.ring == before.ring]
+        members, mine = before.members, [replace(s, open=False) for s in read.strata if s.ring == before.ring]
     elif rings[position].opened_at is not None:
-        members, mine = rings[position].members, [s for s in stored if s.ring == ring]
+        members, mine = rings[position].members, [s for s in read.strata if s.ring == ring]
     else:
         members, mine = cohort(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
@@ -118,9 +125,7 @@ def gather(
         gate_rule = None
     else:
         gate_rule = _gate_rule(policy, rollout, rings, position)
-    makes = (
-        _shown(tx, gate, policy, rollout, rings, position, mine, stored, budgets, now) if gate_rule else _first(mine)
-    )
+    makes = _shown(tx, gate, read, position, mine, gate_rule, now) if gate_rule else _first(mine)
     freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
     return Facts(
@@ -130,8 +135,8 @@ def gather(
         position=position,
         members=members,
         halted=False,
-        verified=release.trust is not Trust.UNVERIFIED,
-        first_seen_at=release.first_seen_at,
+        verified=read.release.trust is not Trust.UNVERIFIED,
+        first_seen_at=read.release.first_seen_at,
         floor=settings.floor if settings else now - now,
         freeze=freeze.name if freeze and not last else "",
         freeze_why="" if freeze is None else when.freeze_why(policy, freeze.name),
@@ -144,7 +149,7 @@ def gather(
         gate=gate_rule,
         confidence=policy.defaults.confidence,
         background=rollout.background,
-        brakes=brakes,
+        brakes=read.brakes,
         makes=tuple(makes),
         whole=last,
         false_halt=policy.defaults.false_halt,
@@ -152,11 +157,10 @@ def gather(
     )
 
 
-def _failures(
-    tx: Tx, policy: Policy, rollout: Rollout, rings: list[RingState], budgets: Mapping[str, Budget]
-) -> dict[str, Any]:
+def _failures(tx: Tx, read: _Read) -> dict[str, Any]:
     """How strongly the failures speak against chance, and on how many machines and sites; the sites are looked up only
     where they can matter."""
+    rollout, budgets = read.rollout, read.budgets
     fleet = budgets[FLEET]
     if fleet.tried_failed == 0:
         return {}
@@ -168,8 +172,8 @@ def _failures(
     boots = {n: evalues.against_background(span, rollout.background) for n, span in tx.boots(rollout.id).items()}
     log_e = evalues.merged(shown(fleet), makes, boots)
     found = {"log_e": log_e, "failed_machines": fleet.tried_failed}
-    if evalues.halts(log_e, policy.defaults.false_halt, 2, 2, 2):
-        names = [ring.ring for ring in rings]
+    if evalues.halts(log_e, read.policy.defaults.false_halt, 2, 2, 2):
+        names = [ring.ring for ring in read.rings]
         found |= {
             "failed_sites": tx.failed_sites(rollout.id, names),
             "exposed_sites": tx.exposed_sites(rollout.id),
@@ -205,30 +209,19 @@ def _first(strata: list[Stratum]) -> list[Shown]:
 
 
 def _shown(
-    tx: Tx,
-    gate: Gate,
-    policy: Policy,
-    rollout: Rollout,
-    rings: list[RingState],
-    position: int,
-    mine: list[Stratum],
-    stored: list[Stratum],
-    budgets: Mapping[str, Budget],
-    now: datetime,
+    tx: Tx, gate: Gate, read: _Read, position: int, mine: list[Stratum], rule: GateRule, now: datetime
 ) -> list[Shown]:
+    policy, rollout, rings, stored, budgets = read.policy, read.rollout, read.rings, read.strata, read.budgets
     first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
     earlier = {row.ring: row.position for row in rings if first <= row.position < position}
     opened = {stratum.make: stratum.open for stratum in mine}
     reached = _reached(rings, stored)
-    rule = _gate_rule(policy, rollout, rings, position)
-    assert rule is not None
     names = sorted({*opened, *(s.make for s in stored if s.ring in earlier)})
     shown = []
     for make in names:
         rows = [s for s in stored if s.make == make and s.ring in earlier]
         available = sum(row.share_members for row in rows)
         healthy = sum(row.healthy for row in rows)
-        sites = tx.healthy_sites(rollout.id, sorted(earlier), make, 500) if healthy else []
         last = next((row for row in rows if earlier[row.ring] == position - 1), None)
         one = Shown(
             make=make,
@@ -237,7 +230,7 @@ def _shown(
             available=available,
             sites=sum(row.sites for row in rows),
             healthy=healthy,
-            healthy_sites=len(set(sites)),
+            healthy_sites=0,
             bad=sum(row.bad + row.late_failed - row.explained for row in rows),
             pending=sum(row.pending for row in rows),
             explained=sum(row.explained for row in rows),
@@ -249,7 +242,7 @@ def _shown(
         )
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
-            one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
+            one = _met(tx, gate, read, one, rule, marker, sorted(earlier), now)
             if one.soak_until is not None and "soak" in skips(policy, rollout, now):
                 one = replace(one, soak_until=min(one.soak_until, now))
         shown.append(one)
@@ -273,33 +266,31 @@ def _reached(rings: list[RingState], stored: list[Stratum]) -> dict[str, int]:
     return found
 
 
-def _soak(
-    tx: Tx,
-    gate: Gate,
-    policy: Policy,
-    rollout: Rollout,
-    shown: Shown,
-    rule: GateRule,
-    marker: Stratum,
-    rings: list[RingState],
-    sites: list[str],
-    now: datetime,
-) -> datetime | None:
-    """When the soak ends: ``at_least`` healthy machines have each run it on their own site's clock since the numbers
-    were first met. Stored once; a relapse below the numbers starts it again."""
-    met = shown.available > 0 and shown.healthy >= opening.required(rule.at_least, shown)
-    if not met:
-        if marker.met_at is not None:
+def _met(
+    tx: Tx, gate: Gate, read: _Read, shown: Shown, rule: GateRule, marker: Stratum, rings: list[str], now: datetime
+) -> Shown:
+    """With its sites and the end of its soak: ``at_least`` healthy machines at enough sites have each run it on their
+    own site's clock since the numbers were first met. Stored once; a relapse below the numbers starts it again.
+
+    Sites are looked up only for a make that the ring waits for, while its numbers say enough, and, once they were met,
+    only where it has failures: so a decision takes no statement a make."""
+    asked = (shown.wanted and not shown.opened) or shown.in_previous
+    need = opening.required(rule.at_least, shown)
+    if not asked or not need or shown.healthy < need:
+        if marker.met_at is not None and shown.healthy < need:
             tx.save_strata_times(replace(marker, met_at=None, soak_until=None))
-        return None
-    if marker.soak_until is not None:
-        return marker.soak_until
-    ring = marker.ring
-    soak = policy.settings_for(ring, rollout.source).soak
-    ends = sorted(when.soak_end(gate, tx.site(site), soak, now, policy) for site in sites)
-    until = ends[opening.required(rule.at_least, shown) - 1]
-    tx.save_strata_times(replace(marker, met_at=now, soak_until=until))
-    return until
+        return shown
+    wanted = opening.wanted_sites(rule, shown)
+    if marker.soak_until is not None and not shown.bad and not shown.explained:
+        return replace(shown, healthy_sites=wanted, soak_until=marker.soak_until)
+    sites = tx.healthy_sites(read.rollout.id, rings, shown.make, 500)
+    shown = replace(shown, healthy_sites=len(set(sites)), soak_until=marker.soak_until)
+    if shown.soak_until is None and shown.healthy_sites >= wanted:
+        soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
+        ends = sorted(when.soak_end(gate, tx.site(site), soak, now, read.policy) for site in sites)
+        shown = replace(shown, soak_until=ends[need - 1])
+        tx.save_strata_times(replace(marker, met_at=now, soak_until=shown.soak_until))
+    return shown
 
 
 def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
@@ -364,10 +355,8 @@ def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
     tx.append("rollout_halted", reason.rule or "gate", rollout.id, now, {"because": reason.detail}, reason.detail)
 
 
-def _open(
-    tx: Tx, gate: Gate, rollout: Rollout, rings: list[RingState], position: int, decision: Decision, now: datetime
-) -> Rollout:
-    policy = gate.policy(rollout.policy_version)
+def _open(tx: Tx, gate: Gate, read: _Read, position: int, decision: Decision, now: datetime) -> Rollout:
+    policy, rollout, rings = read.policy, read.rollout, read.rings
     if position == len(rings):
         after = replace(rollout, state=RolloutState.DONE, done_at=now, version=rollout.version + 1)
     else:
@@ -376,7 +365,7 @@ def _open(
             members, strata = cohort(tx, gate, policy, rollout, ring.ring)
             ring = replace(ring, opened_at=now, members=members)
         else:
-            strata = [s for s in tx.strata(rollout.id) if s.ring == ring.ring and s.make in decision.makes]
+            strata = [s for s in read.strata if s.ring == ring.ring and s.make in decision.makes]
         tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
         again = [one for one in tx.budgets(rollout.id) if one.make in decision.makes and one.extended]
         tx.set_limits([replace(one, extended=0) for one in again])

@@ -1,4 +1,4 @@
-"""The given scenarios of many days, from the file beside the repository."""
+"""The shipped scenarios of many days, at their full size."""
 
 from __future__ import annotations
 
@@ -8,15 +8,12 @@ import pytest
 
 from gate.bootstrap import read_scenario, seed_policy
 from gate.sim import run
-from tests.conftest import missing
-from tests.flows.test_scenarios import LONG, SHARED, lived
+from tests.flows.test_scenarios import LONG, SHIPPED, lived
 
 pytestmark = pytest.mark.soak
 
 
 @pytest.mark.parametrize("name", sorted(LONG))
-def test_the_given_long_scenarios_are_met(name: str, tmp_path: Path) -> None:
-    if not SHARED.is_dir():
-        missing("no shared scenarios beside the repository")
-    plan = read_scenario(SHARED / name)
+def test_the_shipped_long_scenarios_are_met(name: str, tmp_path: Path) -> None:
+    plan = read_scenario(SHIPPED / name)
     assert run.unmet(plan, lived(plan, seed_policy(), tmp_path)) == []
