@@ -32,6 +32,7 @@ from gate.core.model import (
     Stratum,
 )
 from gate.core.policy import Policy
+from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
 
@@ -180,6 +181,35 @@ class Standing:
     make: Budget | None
     fleet: Budget | None
     last_ring_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Machines that a rollout is compared with: of one make, at one kind of site, last heard at about the same time."""
+
+    hours: str
+    land: str
+    always_on: bool
+    times: tuple[SiteTime, ...]
+    make: str
+    heard_at: datetime | None  # the step that their last word is in begins then; None: before the first one
+    down: bool  # that word was: going down as planned
+    machines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How well a rollout could be seen last: of how many machines without it how many were silent, and our last gap.
+
+    ``unclear_since``: nothing is concluded since then; ``asked_at``: a person was asked.
+    """
+
+    looked_at: datetime | None = None
+    controls: int = 0
+    silent: int = 0
+    unclear_since: datetime | None = None
+    asked_at: datetime | None = None
+    gap_end_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -440,6 +470,33 @@ class Tx(Protocol):
 
     def explain(self, claim_id: str) -> bool:
         """Takes a failed claim out of k (once)."""
+
+    # machines that a rollout is compared with
+    def controls(self, rollout_id: str, since: datetime, step: timedelta) -> list[Controls]:
+        """Active machines of every make, accepted before ``since`` and heard at some time, without a claim in hand, at
+        sites without a machine that has taken the release; in steps of when they were last heard. One statement."""
+
+    def spans(self, rollout_id: str) -> list[SpanRow]:
+        """Those that are open, and those that have moved since they were folded."""
+
+    def look_due(self, rollout_id: str, before: datetime) -> bool:
+        """Whether an open span has failures that its controls were not looked at for, or only before then."""
+
+    def looked(self, rollout_id: str, row: SpanRow) -> None:
+        """Keeps a span's controls."""
+
+    def fold(self, rollout_id: str, rows: Sequence[SpanRow], more: Mapping[Place, Sum]) -> None:
+        """Closes spans as they were read and adds ``more`` to the sums; Overtaken where another has folded one."""
+
+    def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
+        """A span of which no controls are known: the background judges its trials."""
+
+    def sums(self, rollout_id: str) -> dict[Place, Sum]:
+        """What was folded, by its place."""
+
+    def sight(self, rollout_id: str) -> Sight: ...
+    def save_sight(self, rollout_id: str, sight: Sight) -> None:
+        """All but the gap."""
 
     # decisions, events, policy
     def add_decision(self, decision: StoredDecision) -> int:

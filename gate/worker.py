@@ -20,7 +20,7 @@ from typing import TypeVar
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.policy import SourceRule
-from gate.flows import advance, edits, intake, listening, publication, recalls, retention
+from gate.flows import advance, controls, edits, intake, listening, publication, recalls, retention
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -90,6 +90,7 @@ class Worker:
         self._alone("sweep", "", lambda: self._sweep(now))
         self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
+            self._alone("controls", rollout_id, lambda one=rollout_id: self._controls(one, now))  # type: ignore[misc]
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
         self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
@@ -168,6 +169,12 @@ class Worker:
         except GateError as problem:
             log.error("decisions: %s", problem)
             return []
+
+    def _controls(self, rollout_id: str, now: datetime) -> None:
+        with self._parts.store.read() as tx:
+            due = controls.due(tx, rollout_id, now)
+        if due:
+            self._write(lambda tx: controls.look(tx, self._parts.gate, rollout_id, now))
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
         self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))

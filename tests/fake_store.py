@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core.calendar import Interval
@@ -29,7 +30,8 @@ from gate.core.model import (
     SiteTime,
     Stratum,
 )
-from gate.ports import ActivePolicy, Event, GrantLimits, Session, Standing, StoredDecision
+from gate.core.spans import EVERY_BOOT, Place, SpanRow, Sum, change, hour_of
+from gate.ports import ActivePolicy, Controls, Event, GrantLimits, Session, Sight, Standing, StoredDecision
 
 EVIDENCE = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
 
@@ -50,6 +52,9 @@ class Everything:
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
     boots: dict[tuple[str, int], Span] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    spans: dict[tuple[str, datetime, str, int], SpanRow] = field(default_factory=dict)
+    sums: dict[tuple[str, str, int], Sum] = field(default_factory=dict)
+    sights: dict[str, Sight] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
     decisions: list[StoredDecision] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -318,6 +323,7 @@ class FakeTx:
         self._count(after, counts(after).minus(counts(before)))
         for number, (tried, bad) in boots_change(before, after).items():
             self._try(after.rollout, number, tried, bad)
+        self._span(after, change(before, after))
         lost = after.state is ClaimState.SILENT and not after.recovered
         if after.state not in HOLDS_SLOT and not lost and self.a.in_hand.get(after.machine) == after.id:
             del self.a.in_hand[after.machine]
@@ -326,6 +332,15 @@ class FakeTx:
     def _try(self, rollout: str, number: int, tried: int, failed: int) -> None:
         old = self.a.boots[rollout, number]
         self.a.boots[rollout, number] = Span(old.exposed + tried, old.failed + failed)
+
+    def _span(self, claim: Claim, moved: Mapping[int, tuple[int, int]]) -> None:
+        if claim.tried_at is None:
+            return
+        hour = hour_of(claim.tried_at)
+        for boot, (tried, bad) in moved.items():
+            key = (claim.rollout, hour, claim.make, boot)
+            old = self.a.spans.get(key, SpanRow(claim.make, boot, hour))
+            self.a.spans[key] = replace(old, exposed=old.exposed + tried, failed=old.failed + bad)
 
     def _count(self, claim: Claim, change: Counts) -> None:
         ring = self.a.rings[claim.rollout, claim.ring]
@@ -405,12 +420,82 @@ class FakeTx:
             self.a.budgets[claim.rollout, make] = replace(
                 old, failed=old.failed - 1, tried=old.tried - 1, tried_failed=old.tried_failed - 1
             )
+        away = {EVERY_BOOT: (-1, -1)}
         if last_tried(claim) <= BOOTS:
             self._try(claim.rollout, last_tried(claim), -1, -1)
+            away[last_tried(claim)] = (-1, -1)
+        self._span(claim, away)
         return True
 
     def holds(self, now: datetime) -> list[Hold]:
         return []
+
+    # machines that a rollout is compared with
+
+    def controls(self, rollout_id: str, since: datetime, step: timedelta) -> list[Controls]:
+        kept = (ClaimState.GRANTED, ClaimState.EXPIRED)
+        exposed = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
+        found: Counter[Controls] = Counter()
+        for one in self.a.machines.values():
+            joined = one.accepted_at is not None and one.accepted_at <= since
+            free = one.status is MachineStatus.ACTIVE and one.site not in exposed and one.id not in self.a.in_hand
+            if not joined or not free or one.last_seen_at is None:
+                continue
+            site, ago = self.a.sites[one.site], one.last_seen_at - since
+            heard = None if ago < timedelta() else since + ago // step * step
+            kind = site.hours, site.land, site.always_on, site.times
+            found[Controls(*kind, one.make, heard, one.down_at is not None, 0)] += 1
+        return [replace(one, machines=count) for one, count in found.items()]
+
+    def spans(self, rollout_id: str) -> list[SpanRow]:
+        mine = [(key, row) for key, row in self.a.spans.items() if key[0] == rollout_id]
+        stale = {
+            key[:3]
+            for key, row in mine
+            if row.closed and (row.folded_exposed, row.folded_failed) != (row.exposed, row.failed)
+        }
+        return [row for key, row in mine if not row.closed or key[:3] in stale]
+
+    def look_due(self, rollout_id: str, before: datetime) -> bool:
+        return any(
+            row.boot == EVERY_BOOT
+            and row.failed > row.failed_then
+            and (row.looked_at is None or row.looked_at <= before)
+            for key, row in self.a.spans.items()
+            if key[0] == rollout_id and not row.closed
+        )
+
+    def looked(self, rollout_id: str, row: SpanRow) -> None:
+        key = (rollout_id, row.hour, row.make, row.boot)
+        self.a.spans[key] = replace(
+            self.a.spans[key],
+            controls=row.controls,
+            controls_failed=row.controls_failed,
+            looked_at=row.looked_at,
+            failed_then=row.failed_then,
+        )
+
+    def fold(self, rollout_id: str, rows: Sequence[SpanRow], more: Mapping[Place, Sum]) -> None:
+        for row in rows:
+            key = (rollout_id, row.hour, row.make, row.boot)
+            folded = replace(self.a.spans[key], closed=True, folded_exposed=row.exposed, folded_failed=row.failed)
+            self.a.spans[key] = folded
+        for (make, boot), one in more.items():
+            place = (rollout_id, make, boot)
+            self.a.sums[place] = self.a.sums.get(place, Sum()).plus(one)
+
+    def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
+        for key in [key for key in self.a.spans if key[:3] == (rollout_id, hour, make)]:
+            del self.a.spans[key]
+
+    def sums(self, rollout_id: str) -> dict[Place, Sum]:
+        return {(make, boot): one for (rollout, make, boot), one in self.a.sums.items() if rollout == rollout_id}
+
+    def sight(self, rollout_id: str) -> Sight:
+        return replace(self.a.sights.get(rollout_id, Sight()), gap_end_at=max(self.a.gaps.values(), default=None))
+
+    def save_sight(self, rollout_id: str, sight: Sight) -> None:
+        self.a.sights[rollout_id] = replace(sight, gap_end_at=None)
 
     # decisions, events, policy
 

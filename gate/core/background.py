@@ -4,6 +4,8 @@
   explained are part of it: a broken cable is just that.
 - Until 200 boots are known it is ``UNTIL_KNOWN``, what the reference country of the evidence is judged by.
 - Measured, it is never above the policy's ``background_cap`` nor below ``evalues.LEAST_BACKGROUND``.
+- Measured above the cap, nothing is concluded: a release that is held against the cap would carry the fleet's own
+  failures, and one that is not would hide in them. A person is asked.
 - Fixed when a rollout is made: what the release itself breaks can never become its excuse.
 """
 
@@ -22,6 +24,16 @@ def of(policy: Policy, tried: int, failed: int) -> float:
     stated = policy.defaults.background
     if isinstance(stated, float):
         return stated
-    cap = float(policy.defaults.later.get("background_cap", CAP))
-    share = failed / tried if tried >= LEAST_BOOTS else UNTIL_KNOWN
-    return min(max(share, LEAST_BACKGROUND), cap)
+    share = measured(policy, tried, failed) or (UNTIL_KNOWN if tried < LEAST_BOOTS else 0.0)
+    return min(max(share, LEAST_BACKGROUND), cap(policy))
+
+
+def measured(policy: Policy, tried: int, failed: int) -> float:
+    """The share as it was measured, without bounds; 0 where the policy states it or too few boots are known."""
+    known = tried >= LEAST_BOOTS and not isinstance(policy.defaults.background, float)
+    return failed / tried if known else 0.0
+
+
+def cap(policy: Policy) -> float:
+    """``background_cap``: what more than that is silent or fails without the release, it decides nothing."""
+    return float(policy.defaults.later.get("background_cap", CAP))

@@ -3,8 +3,9 @@
 - A machine that is in flight, or broken and not heard of as well, takes its site's slot and its role's.
 - A claim to go back takes slots like any other and says nothing about the release.
 - A machine that joined after its ring had started counts for halting only.
-- A trial is one boot of the claim that has been decided. A failure is the trial of the boot that it was waiting for; of
-  the last one, which had looked well, where it was healthy before: never one more, so that few failures stay few.
+- A trial is one boot of the claim that has been decided, or one opening day of the watch after the last of them.
+- A failure is the trial of the boot that it was waiting for, or of the day on which it did not come back. Where one
+  that was healthy reports a failure itself, it is its last trial, which had looked well: never one more.
 """
 
 from __future__ import annotations
@@ -86,4 +87,5 @@ def last_tried(claim: Claim) -> int:
 
 def _well(claim: Claim) -> int:
     """Boots that went well and stayed so."""
-    return min(claim.boots_healthy, claim.boots - 1) if claim.state in FAILURE else claim.boots_healthy
+    boots = min(claim.boots_healthy, claim.boots - 1) if claim.state in FAILURE else claim.boots_healthy
+    return boots + claim.days

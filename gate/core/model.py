@@ -188,6 +188,7 @@ class Rollout:
     halted_because: str = ""
     halted_at: datetime | None = None
     background: float = 0.0  # the share of boots that fail anyway; fixed when the rollout is made
+    measured: float = 0.0  # the background as it was measured then, without a cap; 0: stated, or not known
     done_at: datetime | None = None  # its last ring's gate has passed, then
     inherited: int = -1  # up to this ring it takes over what the release before had reached
     expedited_until: datetime | None = None  # two people have opened the fast lane, until then
@@ -228,6 +229,9 @@ class Claim:
     version: int = 1
     clock_from: datetime | None = None  # since when its deadline is counted; None: since the grant
     dark_at: datetime | None = None  # its whole site was found dark then, and has not been heard since
+    days: int = 0  # opening days of the watch that have been decided, the one on which it relapsed among them
+    trial_at: datetime | None = None  # when its machine is first expected on for the trial that it waits for
+    tried_at: datetime | None = None  # the same of the last trial that has been decided
 
 
 @dataclass(frozen=True, slots=True)

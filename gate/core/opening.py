@@ -6,6 +6,8 @@
   before has passed; one that failures have stopped has not.
 - By statistics it halts at E >= 1/``false_halt``, with two machines at two sites; a brake of the policy as written.
 - A make with failures that nobody has explained holds the others once it is more than ``max_lead`` rings behind.
+- Nothing is concluded (a HOLD, and the clock stands) while machines catch up with a gap of our own, while those that
+  were not updated are silent themselves, and where the measured background is above the policy's cap.
 - Same facts, same Decision: nothing is read here but the facts.
 """
 
@@ -100,6 +102,11 @@ class Facts:
     failed_sites: int = 0  # their sites; looked up where log_e alone would halt, as are
     exposed_sites: int = 0  # sites with an exposed machine, counted up to two
     max_lead: int = 1
+    gap_until: datetime | None = None  # nobody listened, and machines may come back until then
+    controls: int = 0  # machines without the release that were to be on, at the last look
+    controls_silent: int = 0
+    measured: float = 0.0  # the background as it was measured; 0: stated, or not known
+    background_cap: float | None = None  # None: facts from before it was looked at
 
 
 def judge(facts: Facts) -> Decision:
@@ -128,6 +135,33 @@ def _chance(facts: Facts) -> list[Reason]:
     odds = f"{math.exp(facts.log_e):,.0f}" if facts.log_e < 20 else "more than 100,000,000"
     detail = f"{machines} machines at {sites} sites have failed: {odds} to 1 against chance"
     return [Reason(Verdict.HALT, "not_chance", detail, "defaults.false_halt")]
+
+
+UNCLEAR = frozenset({"gap", "controls_silent", "background_high"})
+"""The codes of a HOLD because nothing can be concluded."""
+
+
+def unclear(decision: Decision) -> list[str]:
+    """Why nothing can be concluded: codes, none where something can."""
+    return sorted({reason.code for reason in decision.reasons} & UNCLEAR)
+
+
+def _unclear(facts: Facts) -> list[Reason]:
+    found = []
+    if facts.gap_until is not None and facts.now < facts.gap_until:
+        detail = "nobody listened until a moment ago; every machine gets the time to come back"
+        found.append(Reason(Verdict.HOLD, "gap", detail, earliest_at=facts.gap_until))
+    cap = facts.background_cap
+    if cap is None:
+        return found
+    rule = "defaults.background_cap"
+    if facts.controls >= evalues.CONTROLS_PER_MAKE and facts.controls_silent > cap * facts.controls:
+        detail = f"{facts.controls_silent} of {facts.controls} machines that were not updated are silent themselves"
+        found.append(Reason(Verdict.HOLD, "controls_silent", detail, rule))
+    if facts.measured > cap:
+        detail = f"{facts.measured:.1%} of earlier boots failed without this release, more than {cap:.1%}"
+        found.append(Reason(Verdict.HOLD, "background_high", detail, rule))
+    return found
 
 
 def _brakes(facts: Facts) -> list[Reason]:
@@ -267,6 +301,7 @@ CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
     _halted,
     _chance,
     _brakes,
+    _unclear,
     _verified,
     _previous,
     _lead,

@@ -575,8 +575,6 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 
 LATER = {
-    "defaults.background_cap": "background_cap: caps a measured background, but nobody is asked when it is reached",
-    "defaults.inconclusive_after": "inconclusive_after: nobody is paged",
     "defaults.probes": "probes: each plugin runs its own probes",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",

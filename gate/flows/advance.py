@@ -1,7 +1,8 @@
 """Rollouts advance: facts are gathered from counters, core judges, what it answers is stored.
 
 - Nothing here walks the fleet, but for a ring's membership, once, when it opens.
-- The budgets and what the boots have shown are read once; the e-values are made of their counters.
+- The budgets and what the boots have shown are read once; the e-values are made of their counters, and of the spans
+  that machines without the release speak for.
 - A decision is appended when its verdict, its makes or its reasons' codes change; the facts stand beside it.
 - A rollout is saved only where its version is the one read; a deadline passes only in expected-on time.
 """
@@ -13,17 +14,17 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from gate.core import evalues, opening, stats
+from gate.core import background, evalues, opening, spans, stats
 from gate.core.errors import Overtaken
 from gate.core.model import FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
-from gate.flows import facts_json, silence, watch, when
+from gate.flows import facts_json, silence, unclear, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
-from gate.ports import Gate, StoredDecision, Tx
+from gate.ports import Gate, Sight, StoredDecision, Tx
 
 DONE = "done"  # the gate of the last ring, as if one more ring came after it
 COUNTED = {
@@ -61,13 +62,14 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
     read = _read(tx, gate, rollout, now)
-    failures = _failures(tx, read)
+    sight = tx.sight(rollout.id)
+    seen = {**_failures(tx, read), **_seen(read.policy, rollout, sight, now)}
     decisions = []
     for position in range(len(read.rings) + 1):
         facts = _gather(tx, gate, read, position, now)
         if facts is None:
             continue
-        facts = replace(facts, **failures)
+        facts = replace(facts, **seen)
         decision = opening.judge(facts)
         decisions.append(decision)
         _store(tx, rollout, decision, facts, now)
@@ -83,6 +85,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
                 break
         elif position > rollout.reached:
             break
+    unclear.note(tx, read.policy, rollout, sight, decisions, now)
     return decisions
 
 
@@ -164,13 +167,11 @@ def _failures(tx: Tx, read: _Read) -> dict[str, Any]:
     fleet = budgets[FLEET]
     if fleet.tried_failed == 0:
         return {}
-
-    def shown(budget: Budget) -> evalues.Running:
-        return evalues.against_background(evalues.Span(budget.tried, budget.tried_failed), rollout.background)
-
-    makes = [shown(budget) for make, budget in budgets.items() if make != FLEET]
-    boots = {n: evalues.against_background(span, rollout.background) for n, span in tx.boots(rollout.id).items()}
-    log_e = evalues.merged(shown(fleet), makes, boots)
+    makes = {make: evalues.Span(one.tried, one.tried_failed) for make, one in budgets.items() if make != FLEET}
+    compared = tx.sums(rollout.id)
+    for place, more in spans.unfolded(tx.spans(rollout.id), read.policy.first_batch).items():
+        compared[place] = compared.get(place, spans.Sum()).plus(more)
+    log_e = spans.log_e(rollout.background, makes, tx.boots(rollout.id), compared)
     found = {"log_e": log_e, "failed_machines": fleet.tried_failed}
     if evalues.halts(log_e, read.policy.defaults.false_halt, 2, 2, 2):
         names = [ring.ring for ring in read.rings]
@@ -179,6 +180,18 @@ def _failures(tx: Tx, read: _Read) -> dict[str, Any]:
             "exposed_sites": tx.exposed_sites(rollout.id),
         }
     return found
+
+
+def _seen(policy: Policy, rollout: Rollout, sight: Sight, now: datetime) -> dict[str, Any]:
+    """What stands in the way of concluding anything."""
+    until = None if sight.gap_end_at is None else sight.gap_end_at + policy.checkin
+    return {
+        "gap_until": until if until is not None and until > now else None,
+        "controls": sight.controls,
+        "controls_silent": sight.silent,
+        "measured": rollout.measured,
+        "background_cap": background.cap(policy),
+    }
 
 
 def _taken_over(tx: Tx, rollout: Rollout, ring: str, position: int) -> set[str]:

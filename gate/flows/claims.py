@@ -21,6 +21,7 @@ from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
+from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal
 from gate.flows import going_back, holds, watch, when
 from gate.flows.expedite import skips
@@ -128,6 +129,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if bad:
         detail["bad_probes"] = str(bad)[:500]
     if taken is not Taken.KEPT:
+        after = dated(before, after, now)
         if not tx.move(before, replace(after, version=before.version + 1)):
             raise Overtaken
         if before.action == Action.RECALL and after.state is ClaimState.ROLLED_BACK:

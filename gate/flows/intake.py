@@ -162,6 +162,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         version=1,
         started_at=now,
         background=background.of(policy, past.exposed, past.failed),
+        measured=background.measured(policy, past.exposed, past.failed),
         inherited=inherited,
     )
     settings = [policy.settings_for(ring.name, release.source) for ring in policy.rings]

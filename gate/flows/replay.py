@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gate.core import opening
+from gate.core import background, opening
 from gate.core.errors import GateError
 from gate.core.opening import Facts
 from gate.core.policy import Policy
@@ -86,6 +86,8 @@ def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | N
 
 def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, object, object]]:
     """(rule, what the facts say, what the policy says)."""
+    if facts.background_cap is not None:
+        yield "defaults.background_cap", facts.background_cap, background.cap(policy)
     yield "defaults.confidence", facts.confidence, policy.defaults.confidence
     if facts.ring not in {DONE, *(ring.name for ring in policy.rings)}:
         raise LookupError(f"ring {facts.ring}")

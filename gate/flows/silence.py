@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from gate.core import calendar, site_time
 from gate.core.model import Claim, ClaimState, Site
 from gate.core.policy import Policy, RingSettings
+from gate.core.spans import dated
 from gate.flows import when
 from gate.ports import Gate, Tx
 
@@ -41,13 +42,13 @@ def judge(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     heard = tx.last_word(claim.site)[1]
     if claim.dark_at is not None and heard is not None and heard > claim.dark_at:
         return when.clocked(gate, tx, claim, site, now)
-    until = when.counted_again(gate, tx, policy, claim, site, now)
-    if until > now:
-        return replace(claim, deadline_at=until)
+    again = when.counted_again(gate, tx, policy, claim, site, now)
+    if again.deadline_at > now:
+        return again
     dark = dark_site(tx, gate, policy, settings, site, now)
     if dark is not None and (now < dark.grace_until or tx.silent_at_site(claim.rollout, claim.site)):
         return replace(claim, dark_at=dark.since, deadline_at=now + policy.checkin)
-    return replace(claim, state=ClaimState.SILENT, resolved_at=now)
+    return dated(claim, replace(claim, state=ClaimState.SILENT, resolved_at=now), now)
 
 
 def dark_site(

@@ -4,6 +4,8 @@
   boot, it has *relapsed*: a failure that counts for the brakes in all rings. It keeps its site's slot meanwhile.
 - Heard of again, it is recovered and stays a failure, as one that was silent.
 - Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then it counts once.
+- Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day
+  every twenty hours; what is looked at in between is no trial of its own.
 - The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
 """
 
@@ -14,12 +16,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gate.core import calendar
-from gate.core.model import Claim, ClaimState, Machine, MachineStatus
+from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Site
 from gate.flows import when
 from gate.ports import Gate, Tx
 
 LOOK_AGAIN = timedelta(minutes=10)
 PEERS = 1000
+A_DAY = timedelta(hours=20)
 
 
 def begun(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
@@ -55,8 +58,11 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[
     if claim.state is not ClaimState.HEALTHY or moved_on:
         return replace(claim, watch_at=None)
     since = _day_began(tx, gate, claim, now)
-    if since is None or _heard(machine, since):
+    if since is None:
         return _renewed(tx, gate, claim, now)
+    day = _a_day_more(tx, claim, since)
+    if _heard(machine, since):
+        return _renewed(tx, gate, day, now)
     if not any(_heard(one, since) for one in tx.machines(site=claim.site, status="active", limit=PEERS)):
         patience = _grace_ends(tx, gate, claim, since)
         if now < patience:
@@ -64,7 +70,20 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[
         if (claim.rollout, claim.site) in dark:
             return _renewed(tx, gate, claim, now)
         dark.add((claim.rollout, claim.site))
-    return replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + LOOK_AGAIN)
+    return replace(day, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + LOOK_AGAIN)
+
+
+def _a_day_more(tx: Tx, claim: Claim, since: datetime) -> Claim:
+    """The claim once the day that began then is decided, whichever way."""
+    site = tx.site(claim.site)
+    began = since if _always(site) else since + when.BOOT_LEAD
+    last = claim.tried_at or claim.resolved_at or claim.granted_at
+    counts = not _always(site) or began - last >= A_DAY
+    return replace(claim, days=claim.days + 1, tried_at=began) if counts else claim
+
+
+def _always(site: Site | None) -> bool:
+    return site is None or site.always_on
 
 
 def _heard(machine: Machine, since: datetime) -> bool:

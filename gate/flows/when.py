@@ -69,7 +69,7 @@ def clocked(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime) 
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    return replace(begun, deadline_at=_silent_at(gate, tx, policy, begun, site, now, []))
+    return _timed(gate, tx, policy, begun, site, now, [])
 
 
 def next_day(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime) -> datetime:
@@ -81,10 +81,10 @@ def next_day(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime)
     return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True)
 
 
-def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> datetime:
-    """A claim's deadline by the calendar as it is now, without what does not count."""
+def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:
+    """The claim with its deadline by the calendar as it is now, without what does not count."""
     gone = not_counted(gate, tx, policy, claim, tx.machine(claim.machine), site, _since(claim))
-    return _silent_at(gate, tx, policy, claim, site, now, gone)
+    return _timed(gate, tx, policy, claim, site, now, gone)
 
 
 def took(gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime) -> timedelta:
@@ -108,13 +108,26 @@ def _natural(claim: Claim) -> bool:
     return begun and claim.reboot == "natural"
 
 
-def _silent_at(
+def _timed(
     gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime, gone: Sequence[Interval]
-) -> datetime:
+) -> Claim:
     settings = policy.settings_for(claim.ring, claim.source)
     limit = deadline_of(gate, tx, settings, claim.make, now)
-    natural = _natural(claim)
-    return silent_at(gate, policy, limit, site, _since(claim), claim.stay_up, natural=natural, now=now, gone=gone)
+    natural, since = _natural(claim), _since(claim)
+    until = silent_at(gate, policy, limit, site, since, claim.stay_up, natural=natural, now=now, gone=gone)
+    return replace(
+        claim, deadline_at=until, trial_at=expected_from(gate, site, since, until, natural=natural, gone=gone)
+    )
+
+
+def expected_from(
+    gate: Gate, site: Site | None, since: datetime, until: datetime, *, natural: bool, gone: Sequence[Interval] = ()
+) -> datetime:
+    """When a machine whose clock is counted from ``since`` is expected on first."""
+    intervals = opened(gate, site, since, until)
+    start = begins(intervals, site, since, natural=natural)
+    left = site_time.without(intervals, gone)
+    return start if calendar.is_open(left, start) else calendar.next_opening(left, start) or start
 
 
 def silent_at(

@@ -31,8 +31,9 @@ from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
 from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
+from gate.core.spans import by_hour, unfolded
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, intake, people
+from gate.flows import advance, claims, controls, intake, people
 from gate.ports import ActivePolicy, Gate, GrantLimits
 from tests.fake_store import FakeStore
 
@@ -285,14 +286,39 @@ class Stores(RuleBasedStateMachine):
     def the_worker_ticks(self) -> None:
         def tick(tx: Any, gate: Gate) -> Any:
             swept = advance.sweep(tx, gate, self.now)
+            due = [one.id for one in tx.rollouts() if controls.due(tx, one.id, self.now)]
+            for one in due:
+                controls.look(tx, gate, one, self.now)
             decided = [advance.advance_rollout(tx, gate, one.id, self.now) for one in tx.rollouts()]
-            return swept, decided
+            return swept, due, decided
 
         self.both(tick)
         with self.fake.read() as tx:
             for one in tx.rollouts():
                 if one.state.value == "halted":
                     self.halted_at.setdefault(one.id, self.now)
+
+    @precondition(lambda self: self.fake.everything.spans)
+    @rule(pick=st.integers(0, 10), machines=st.sampled_from([0, 199, 200, 5000]), silent=st.integers(0, 199))
+    def controls_go_straight_to_the_store(self, pick: int, machines: int, silent: int) -> None:
+        """This fleet has too few of them: the store is told of more, and that a span is over."""
+        rollouts = sorted({key[0] for key in self.fake.everything.spans})
+        wanted = rollouts[pick % len(rollouts)]
+
+        def fold(tx: Any, _: Gate) -> Any:
+            groups = by_hour(tx.spans(wanted))
+            for own, rows in groups:
+                seen = own
+                if not own.closed:
+                    seen = replace(own, controls=machines, controls_failed=min(silent, machines), looked_at=self.now)
+                    tx.looked(wanted, replace(seen, failed_then=own.failed))
+                if seen.controls < 200:
+                    tx.drop_span(wanted, own.hour, own.make)
+                else:
+                    tx.fold(wanted, rows, unfolded([replace(seen), *rows[1:]], 3))
+            return len(groups)
+
+        self.both(fold)
 
     @precondition(lambda self: self.moving())
     @rule(pick=st.integers(0, 10))
@@ -314,11 +340,16 @@ class Stores(RuleBasedStateMachine):
     def both_hold_the_same_facts(self) -> None:
         def facts(tx: Any) -> Any:
             found: dict[str, Any] = {"past": tx.past_trials(3)}
+            since = self.now - timedelta(minutes=30)
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}
                 known = {claim.id: claim for claim in tx.claims(one.id, limit=10_000)}
                 sites = tx.failed_sites(one.id, ["first", "rest"]), tx.exposed_sites(one.id)
                 found[one.id] = (one, tx.rings(one.id), tx.strata(one.id), budgets, tx.boots(one.id), sites, known)
+                spans = sorted(tx.spans(one.id), key=lambda row: (row.hour, row.make, row.boot))
+                groups = Counter(tx.controls(one.id, since, timedelta(minutes=5)))
+                found[f"{one.id} compared"] = spans, tx.sums(one.id), tx.sight(one.id), groups
+                found[f"{one.id} due"] = [tx.look_due(one.id, self.now - timedelta(minutes=ago)) for ago in (0, 20)]
             return found
 
         with self.fake.read() as fake, self.real.read() as real:

@@ -189,6 +189,7 @@ class RolloutRow(SQLModel, table=True):
     expedited_until: datetime | None = moment(default=None, nullable=True)
     claims: int = 0
     background: float = 0.0
+    measured: float = 0.0
 
 
 class RingRow(SQLModel, table=True):
@@ -256,6 +257,52 @@ class BootRow(SQLModel, table=True):
     failed: int = 0
 
 
+class SpanRow(SQLModel, table=True):
+    """Trials that began in one hour, of one make and boot number (0: of every boot, with the controls)."""
+
+    __tablename__ = "spans"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    hour: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    make: str = Field(sa_type=Text, primary_key=True)
+    boot: int = Field(primary_key=True)
+    exposed: int = 0
+    failed: int = 0
+    controls: int = 0
+    controls_failed: int = 0
+    looked_at: datetime | None = moment(default=None, nullable=True)
+    failed_then: int = 0
+    closed: bool = False
+    folded_exposed: int = 0
+    folded_failed: int = 0
+
+
+class SumRow(SQLModel, table=True):
+    """What closed spans have shown against controls: of a make (boot 0) or of a boot number (make ``*``)."""
+
+    __tablename__ = "sums"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    make: str = Field(sa_type=Text, primary_key=True)
+    boot: int = Field(primary_key=True)
+    log_1: float = 0.0
+    log_2: float = 0.0
+    log_3: float = 0.0
+    log_4: float = 0.0
+    exposed: int = 0
+    failed: int = 0
+
+
+class SightRow(SQLModel, table=True):
+    """How well a rollout could be seen: the last look at machines without it, and since when nothing is concluded."""
+
+    __tablename__ = "sights"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    looked_at: datetime | None = moment(default=None, nullable=True)
+    controls: int = 0
+    silent: int = 0
+    unclear_since: datetime | None = moment(default=None, nullable=True)
+    asked_at: datetime | None = moment(default=None, nullable=True)
+
+
 class ClaimRow(SQLModel, table=True):
     """A claim, with ring, make and site as they were when it was granted."""
 
@@ -300,6 +347,9 @@ class ClaimRow(SQLModel, table=True):
     version: int = 1
     clock_from: datetime | None = moment(default=None, nullable=True)
     dark_at: datetime | None = moment(default=None, nullable=True)
+    days: int = 0
+    trial_at: datetime | None = moment(default=None, nullable=True)
+    tried_at: datetime | None = moment(default=None, nullable=True)
 
 
 class HoldRow(SQLModel, table=True):

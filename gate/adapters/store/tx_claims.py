@@ -18,10 +18,13 @@ from gate.adapters.store.prepared import Prepared, add, change, equal, get, give
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
+from gate.adapters.store.tx_spans import COUNT_SPAN
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS as LAST_BOOT
 from gate.core.model import FLEET, Action, Claim, ClaimState, MachineStatus, RolloutState
+from gate.core.spans import EVERY_BOOT, hour_of
+from gate.core.spans import change as span_change
 from gate.ports import GrantLimits, Holder
 
 CLAIMS = table(tables.ClaimRow)
@@ -265,6 +268,8 @@ class ClaimsTx(Rows):
         if not self._later(MOVE_CLAIM, exact=True, id=key, before=before.version, **wanted):
             return False
         self._count_change(after, counts(after).minus(counts(before)), boots_change(before, after))
+        if after.action != "recall":
+            self._count_span(after, span_change(before, after))
         if after.state not in HOLDS_SLOT and (after.state is not ClaimState.SILENT or after.recovered):
             self._later(FREE_MACHINE, id=after.machine, claim=after.id, to_claim=None)
         return True
@@ -295,6 +300,13 @@ class ClaimsTx(Rows):
         for number, (tried, failed) in boots.items():
             key = {"rollout": claim.rollout, "boot": number}
             self._sum(COUNT_BOOT, key, {"more_tried": tried, "more_failed": failed})
+
+    def _count_span(self, claim: Claim, moved: Mapping[int, tuple[int, int]]) -> None:
+        if claim.tried_at is None:
+            return
+        for boot, (tried, failed) in moved.items():
+            key = {"rollout": claim.rollout, "hour": hour_of(claim.tried_at), "make": claim.make, "boot": boot}
+            self._sum(COUNT_SPAN, key, {"more_tried": tried, "more_failed": failed})
 
     def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
         found = select(func.count(CLAIMS.c.site.distinct()).label("sites")).where(
@@ -416,7 +428,10 @@ class ClaimsTx(Rows):
                 tried=BUDGETS.c.tried - 1,
                 tried_failed=BUDGETS.c.tried_failed - 1,
             )
+        away = {EVERY_BOOT: (-1, -1)}
         if last_tried(claim) <= LAST_BOOT:
             where = [BOOTS.c.rollout == claim.rollout, BOOTS.c.boot == last_tried(claim)]
             self._update(BOOTS, where, tried=BOOTS.c.tried - 1, failed=BOOTS.c.failed - 1)
+            away[last_tried(claim)] = (-1, -1)
+        self._count_span(claim, away)
         return True

@@ -44,11 +44,12 @@ LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"
 def to_site(row: Any) -> Site:
     """Row -> core."""
     labels = frozenset(json.loads(row["labels"]))
-    times = _times(row["times"])
+    times = times_of(row["times"])
     return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels, times)
 
 
-def _times(text: str) -> tuple[SiteTime, ...]:
+def times_of(text: str) -> tuple[SiteTime, ...]:
+    """A site's duty and closing days, as they are packed."""
     if text == "[]":
         return ()
     found = json.loads(text)

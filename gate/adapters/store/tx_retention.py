@@ -16,6 +16,7 @@ from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_people import LINKS, WEB
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
+from gate.adapters.store.tx_spans import SIGHTS, SPANS, SUMS
 from gate.core.calendar import Interval
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState
 from gate.ports import Leaf, Mark, StoredDecision
@@ -51,6 +52,7 @@ SILENT_SINCE = and_(
     ),
 )
 """Superseded, and speaks for no ring: it never opened one, or a newer one has opened all of its own."""
+BESIDE = (STRATA, RINGS, BUDGETS, BOOTS, SPANS, SUMS, SIGHTS)
 SESSION_FOR = timedelta(days=31)
 GAP_FOR = timedelta(days=92)
 ENROLMENT_FOR = timedelta(days=1)
@@ -133,7 +135,7 @@ class RetentionTx(Rows):
         return [to_rollout(row) for row in self._all(found)]
 
     def drop_rollouts(self, ids: Sequence[str]) -> int:
-        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS, BOOTS))
+        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in BESIDE)
         return parts + self._delete(ROLLOUTS, ROLLOUTS.c.id.in_(ids))
 
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
