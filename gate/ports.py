@@ -31,6 +31,7 @@ from gate.core.model import (
     SiteTime,
     Stratum,
 )
+from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
@@ -505,6 +506,28 @@ class Tx(Protocol):
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+
+    # the fleet's mornings
+    def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
+        """Sites whose next morning is not planned: they are new, have changed, or their planned day is over."""
+
+    def save_days(self, days: Sequence[SiteDay]) -> None: ...
+    def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
+        """The first scheduled boot and the last opening of a local date; None where nobody opens."""
+
+    def parties(self, day: str, now: datetime) -> list[Party]:
+        """Who should be up, and who was heard of, by boot and opening; one grouped statement over the fleet."""
+
+    def morning(self) -> Morning | None:
+        """The newest."""
+
+    def mornings(self, before: str, limit: int) -> list[Morning]:
+        """Those of earlier days, newest first."""
+
+    def save_morning(self, morning: Morning) -> None: ...
+    def add_point(self, day: str, point: Point) -> None: ...
+    def points(self, day: str) -> list[Point]:
+        """The curve of a day, in order."""
 
     # what has been over for long
     def mark(self, name: str) -> Mark: ...

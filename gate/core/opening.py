@@ -100,6 +100,8 @@ class Facts:
     failed_sites: int = 0  # their sites; looked up where log_e alone would halt, as are
     exposed_sites: int = 0  # sites with an exposed machine, counted up to two
     max_lead: int = 1
+    morning: str = ""  # why openings wait after a silent morning
+    morning_until: datetime | None = None
 
 
 def judge(facts: Facts) -> Decision:
@@ -187,6 +189,12 @@ def _freeze(facts: Facts) -> list[Reason]:
     return [Reason(Verdict.HOLD, "frozen", detail, facts.freeze_path, facts.freeze_until)]
 
 
+def _morning(facts: Facts) -> list[Reason]:
+    if not facts.morning:
+        return []
+    return [Reason(Verdict.HOLD, "silent_morning", facts.morning, "", facts.morning_until)]
+
+
 def _people(facts: Facts) -> list[Reason]:
     missing = facts.people_needed - len(set(facts.people))
     if missing <= 0:
@@ -269,6 +277,7 @@ CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
     _members,
     _floor,
     _freeze,
+    _morning,
     _people,
     _fleet,
     _makes,

@@ -16,10 +16,11 @@ from typing import Any
 from gate.core import evalues, opening, stats
 from gate.core.errors import Overtaken
 from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.mornings import Morning
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
-from gate.flows import facts_json, silence, watch, when
+from gate.flows import facts_json, mornings, silence, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
@@ -40,7 +41,8 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         return []
     policy = gate.policy(rollout.policy_version)
     rings = tx.rings(rollout.id)
-    brakes = _brakes(tx, gate, policy, rollout, now)
+    morning = tx.morning()
+    brakes = _brakes(tx, gate, policy, rollout, morning, now)
     budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
     failures = _failures(tx, policy, rollout, rings, budgets)
     decisions = []
@@ -48,7 +50,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         facts = gather(tx, gate, policy, rollout, rings, position, brakes, budgets, now)
         if facts is None:
             continue
-        facts = replace(facts, **failures)
+        facts = replace(facts, **failures, **_morning(morning))
         decision = opening.judge(facts)
         decisions.append(decision)
         _store(tx, rollout, decision, facts, now)
@@ -73,7 +75,7 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     if rollout is None or rollout.state is not RolloutState.DONE:
         return None
     policy = gate.policy(rollout.policy_version)
-    for brake in _brakes(tx, gate, policy, rollout, now):
+    for brake in _brakes(tx, gate, policy, rollout, tx.morning(), now):
         if brake.count >= brake.limit:
             detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
             _halt(
@@ -302,7 +304,14 @@ def _soak(
     return until
 
 
-def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
+def _morning(morning: Morning | None) -> dict[str, Any]:
+    said = mornings.sentence(morning)
+    return {"morning": said, "morning_until": mornings.until(morning)} if said else {}
+
+
+def _brakes(
+    tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, morning: Morning | None, now: datetime
+) -> tuple[BrakeCount, ...]:
     counts = []
     for index, brake in enumerate(policy.brakes):
         rings = list(brake.rings) or [ring.name for ring in policy.rings]
@@ -311,6 +320,9 @@ def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime)
             count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
             count = silence.count_silent(gate, tx, policy, rollout.source, rollout.id, (rings, brake.within), now)
+        elif brake.what == "missing":
+            counts.append(mornings.brake_count(policy, f"brakes[{index}]", brake, morning, now))
+            continue
         else:
             continue
         counts.append(BrakeCount(f"brakes[{index}]", brake.text, brake.why, int(brake.number), count))

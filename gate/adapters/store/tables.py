@@ -384,6 +384,41 @@ class BootTimeRow(SQLModel, table=True):
     boots: int = Field(default=0, sa_type=BigInteger)
 
 
+class SiteDayRow(SQLModel, table=True):
+    """When a site's morning begins; planned anew at ``until``."""
+
+    __tablename__ = "site_days"
+    site: str = Field(primary_key=True)
+    day: str = Field(default="", index=True)
+    boots_at: datetime | None = moment(default=None, nullable=True)
+    opens_at: datetime | None = moment(default=None, nullable=True)
+    until: datetime = moment(index=True)
+
+
+class MorningRow(SQLModel, table=True):
+    """One day's morning; ``parties`` and ``alarm`` are JSON."""
+
+    __tablename__ = "mornings"
+    day: str = Field(primary_key=True)
+    looked_at: datetime = moment()
+    judged_at: datetime | None = moment(default=None, nullable=True)
+    usual: float
+    expected: int
+    missing: int
+    parties: str = long_text("[]")
+    alarm: str = long_text()
+
+
+class MorningPointRow(SQLModel, table=True):
+    """A point of a morning's curve."""
+
+    __tablename__ = "morning_points"
+    day: str = Field(primary_key=True)
+    at: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    expected: int
+    seen: int
+
+
 class FleetRow(SQLModel, table=True):
     """How often a ring's or make's membership has changed; one row."""
 

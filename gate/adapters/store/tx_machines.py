@@ -24,6 +24,7 @@ CODES = table(tables.CodeRow)
 NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
 FLEET_VERSION = table(tables.FleetRow)
+DAYS = table(tables.SiteDayRow)
 
 SITE = get(SITES, "id")
 MACHINE = get(MACHINES, "id")
@@ -106,10 +107,14 @@ class MachinesTx(Rows):
             always_on=site.always_on,
             labels=pack(site.labels),
         )
+        self._upsert(DAYS, {"site": site.id}, until=EPOCH)
 
     def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
         unchanged = [SITES.c.id == site_id, SITES.c.times == _packed_times(before)]
-        return self._update(SITES, unchanged, times=_packed_times(times)) == 1
+        if self._update(SITES, unchanged, times=_packed_times(times)) != 1:
+            return False
+        self._update(DAYS, [DAYS.c.site == site_id], until=EPOCH)
+        return True
 
     def last_word(self, site_id: str) -> tuple[int, datetime | None]:
         row = self._first(LAST_WORD, site=site_id)
