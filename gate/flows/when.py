@@ -144,10 +144,11 @@ def silent_at(
 
 
 def begins(intervals: Sequence[Interval], site: Site | None, since: datetime, *, natural: bool) -> datetime:
-    """When a clock begins: at once, or after the opening day where the machine reboots by itself on the next one."""
+    """When a clock begins: at once, or after the opening day where the machine reboots by itself on the next one. A
+    machine that speaks before opening has had that day's boot: the day begins with its first scheduled boot."""
     if natural and site is not None and not site.always_on:
         today = calendar.opening_day(intervals, since)
-        return today.end_at if today and today.start_at <= since else since
+        return today.end_at if today and today.start_at - BOOT_LEAD <= since else since
     return since
 
 
