@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from gate.core.calendar import Interval
 from gate.core.evalues import Span
+from gate.core.habits import Habit
 from gate.core.model import (
     Budget,
     Claim,
@@ -311,6 +312,9 @@ class Tx(Protocol):
     def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
         """Heard at ``at``; ``down``: it said that it goes down as planned, which holds until its next word."""
 
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        """What is known of when it is usually on; forgotten when its site's hours change."""
+
     def add_code(self, code: EnrolCode) -> None: ...
     def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
         """One use less, where there is one and it has not expired; else None."""
@@ -515,8 +519,9 @@ class Tx(Protocol):
     def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
         """The first scheduled boot and the last opening of a local date; None where nobody opens."""
 
-    def parties(self, day: str, now: datetime) -> list[Party]:
-        """Who should be up, and who was heard of, by boot and opening; one grouped statement over the fleet."""
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        """Who should be up on this local date at this minute of its clock, and who was heard of, by boot and opening;
+        one grouped statement over the fleet."""
 
     def morning(self) -> Morning | None:
         """The newest."""

@@ -6,13 +6,15 @@ import copy
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from gate.core import habits
 from gate.core.calendar import Interval
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS, Span
+from gate.core.habits import Habit
 from gate.core.model import (
     FLEET,
     Budget,
@@ -77,6 +79,9 @@ class FakeTx:
 
     def save_site(self, site: Site) -> None:
         old = self.a.sites.get(site.id, site)
+        if old.hours != site.hours:
+            mine = [one for one in self.a.machines.values() if one.site == site.id]
+            self.a.machines |= {one.id: replace(one, habit="") for one in mine}
         self.a.sites[site.id] = replace(site, times=old.times)
         self.a.site_flight.setdefault(site.id, 0)
         self._plan_again(site.id)
@@ -125,24 +130,23 @@ class FakeTx:
         )
         return (min(boots), max(opens)) if boots else None
 
-    def parties(self, day: str, now: datetime) -> list[Party]:
-        found: dict[tuple[datetime, datetime], list[Machine]] = {}
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        group = habits.group_of(date.fromisoformat(day))
+        found: dict[tuple[datetime, datetime], list[tuple[Machine, bool]]] = {}
         for machine in self.a.machines.values():
             plan = self.a.days[machine.site]
+            own = habits.up_from(habits.read(machine.habit))[group]
             heard = machine.last_seen_at is not None and machine.last_seen_at >= now - timedelta(days=14)
-            if (
-                machine.status is MachineStatus.ACTIVE
-                and machine.role in ("till", "server")
-                and heard
-                and plan.day == day
-            ):
+            counts = heard and (machine.role in ("till", "server") or own is not None)
+            if machine.status is MachineStatus.ACTIVE and counts and plan.day == day:
                 assert plan.boots_at is not None
                 assert plan.opens_at is not None
-                found.setdefault((plan.opens_at, plan.boots_at), []).append(machine)
-        return [self._party(boots, opens, mine, now) for (opens, boots), mine in sorted(found.items())]
+                up = plan.boots_at <= now if own is None else own <= minute
+                found.setdefault((plan.opens_at, plan.boots_at), []).append((machine, up))
+        return [self._party(boots, opens, mine) for (opens, boots), mine in sorted(found.items())]
 
-    def _party(self, boots: datetime, opens: datetime, mine: list[Machine], now: datetime) -> Party:
-        up = [one for one in mine if boots <= now]
+    def _party(self, boots: datetime, opens: datetime, both: list[tuple[Machine, bool]]) -> Party:
+        mine, up = [one for one, _ in both], [one for one, is_up in both if is_up]
         seen = [one for one in up if one.last_seen_at is not None and one.last_seen_at >= boots]
         missing = {one.site for one in up if one not in seen}
         heard = max(one.last_seen_at for one in mine if one.last_seen_at is not None)
@@ -200,6 +204,9 @@ class FakeTx:
     def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
         machine = self.a.machines[machine_id]
         self.a.machines[machine_id] = replace(machine, last_seen_at=at, down_at=at if down else None)
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        self.a.machines[machine_id] = replace(self.a.machines[machine_id], habit=str(habit))
 
     # releases and rollouts
 

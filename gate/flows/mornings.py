@@ -2,6 +2,8 @@
 
 - Each site's next morning is planned once, some hundred sites a transaction; again when its hours or closing days
   change. While some site is within its morning (or an alarm stands) one grouped statement a minute counts the fleet.
+- A machine should be up from its own usual first word on; where that is not known, a till or server from its site's
+  first scheduled boot on, and others never.
 - What was missed while nobody listened says nothing: after a gap of our own every machine gets one check-in first.
 - An alarm holds every opening until as many have come as the rule asks for, or a person ends it; one that nobody ends
   stands over the night. What a person has ended does not rise again on that day.
@@ -71,7 +73,8 @@ def look(tx: Tx, gate: Gate, now: datetime) -> Morning | None:
     if not within and not (last is not None and last.stands):
         return None
     before = last if last is not None and last.day == day else _begun(tx, day, last, now)
-    parties = tuple(tx.parties(day, now))
+    local = now.astimezone(policy.zone)
+    parties = tuple(tx.parties(day, local.hour * 60 + local.minute, now))
     after = replace(before, looked_at=now, parties=parties)
     if not tx.gaps(now - policy.checkin - mornings.LOOK_EVERY):
         expected, missing = mornings.newly_due(parties, before.judged_at, now)

@@ -94,6 +94,10 @@ class MachineRow(SQLModel, table=True):
     keyid: str = Field(default="", index=True)
     claim: str | None = None
     down_at: datetime | None = moment(default=None, nullable=True)
+    habit: str = long_text()
+    up_weekday: int | None = None
+    up_saturday: int | None = None
+    up_sunday: int | None = None
 
 
 class SessionRow(SQLModel, table=True):

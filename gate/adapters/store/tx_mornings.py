@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Integer, and_, case, cast, func, or_, select
+from sqlalchemy import Integer, and_, bindparam, case, cast, func, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tables import EPOCH, MICRO
-from gate.adapters.store.tx_machines import DAYS, MACHINES, SITES, to_site
+from gate.adapters.store.tx_machines import DAYS, MACHINES, SITES, UP, to_site
+from gate.core import habits
 from gate.core.model import MachineStatus, Site
 from gate.core.mornings import Alarm, Morning, Party, Point, SiteDay
 
@@ -32,7 +33,6 @@ SPAN = Prepared(
     ).where(DAYS.c.day == given(DAYS.c.day))
 )
 _NOW: Any = given(DAYS.c.boots_at, "now")
-_UP = DAYS.c.boots_at <= _NOW
 _HEARD = MACHINES.c.last_seen_at >= DAYS.c.boots_at
 
 
@@ -40,29 +40,33 @@ def _count(of: Any) -> Any:
     return cast(func.coalesce(func.sum(case((of, 1), else_=0)), 0), Integer)
 
 
-PARTIES = Prepared(
-    select(
+def _parties(own: Any) -> Prepared:
+    """``own``: the minute of the day from which a machine should be up, where it is known."""
+    up = case((own.is_(None), DAYS.c.boots_at <= _NOW), else_=own <= bindparam("minute", type_=Integer, required=True))
+    counted = select(
         DAYS.c.boots_at,
         DAYS.c.opens_at,
         func.count().label("machines"),
-        _count(_UP).label("expected"),
-        _count(and_(_UP, _HEARD)).label("seen"),
+        _count(up).label("expected"),
+        _count(and_(up, _HEARD)).label("seen"),
         func.count(DAYS.c.site.distinct()).label("sites"),
-        func.count(case((and_(_UP, ~_HEARD), DAYS.c.site)).distinct()).label("sites_missing"),
+        func.count(case((and_(up, ~_HEARD), DAYS.c.site)).distinct()).label("sites_missing"),
         func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("heard_at"),
     )
-    .select_from(MACHINES.join(DAYS, DAYS.c.site == MACHINES.c.site))
-    .where(
+    wanted = [
         DAYS.c.day == given(DAYS.c.day),
         MACHINES.c.status == MachineStatus.ACTIVE.value,
-        or_(*(MACHINES.c.role == role for role in ROLES)),
+        or_(*(MACHINES.c.role == role for role in ROLES), own.is_not(None)),
         MACHINES.c.last_seen_at >= given(MACHINES.c.last_seen_at, "known_since"),
-    )
-    .group_by(DAYS.c.boots_at, DAYS.c.opens_at)
-    .order_by(DAYS.c.opens_at, DAYS.c.boots_at),
-    touches=["machines", "site_days"],
-)
-"""The one statement that looks at the fleet; a few rows, whatever its size."""
+    ]
+    by = DAYS.c.opens_at, DAYS.c.boots_at
+    joined = MACHINES.join(DAYS, DAYS.c.site == MACHINES.c.site)
+    statement = counted.select_from(joined).where(*wanted).group_by(*by).order_by(*by)
+    return Prepared(statement, touches=["machines", "site_days"])
+
+
+PARTIES = tuple(_parties(MACHINES.c[name]) for name in UP)
+"""The one statement that looks at the fleet, for each group of weekdays; a few rows, whatever the fleet's size."""
 
 
 class MorningsTx(Rows):
@@ -87,8 +91,10 @@ class MorningsTx(Rows):
         row = self._first(SPAN, day=day)
         return (row["first"], row["last"]) if row and row["first"] is not None else None
 
-    def parties(self, day: str, now: datetime) -> list[Party]:
-        return [Party(**row) for row in self._rows(PARTIES, day=day, now=now, known_since=now - KNOWN_FOR)]
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        statement = PARTIES[habits.group_of(date.fromisoformat(day))]
+        found = self._rows(statement, day=day, minute=minute, now=now, known_since=now - KNOWN_FOR)
+        return [Party(**row) for row in found]
 
     def morning(self) -> Morning | None:
         row = self._first(NEWEST)

@@ -1,4 +1,4 @@
-"""When each site's morning begins, and what was seen of the fleet's mornings"""
+"""When each site's morning begins, when a machine is usually on, and what was seen of the fleet's mornings"""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ revision = "0007"
 down_revision = "0005"
 branch_labels = None
 depends_on = None
+
+UP = ("up_weekday", "up_saturday", "up_sunday")
 
 
 def upgrade() -> None:
@@ -43,10 +45,15 @@ def upgrade() -> None:
         sa.Column("seen", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("day", "at"),
     )
+    op.add_column("machines", sa.Column("habit", sa.Text(), nullable=False, server_default=""))
+    for name in UP:
+        op.add_column("machines", sa.Column(name, sa.Integer(), nullable=True))
     op.execute("INSERT INTO site_days (site, day, until) SELECT id, '', 0 FROM sites")
 
 
 def downgrade() -> None:
+    for name in (*UP, "habit"):
+        op.drop_column("machines", name)
     op.drop_table("morning_points")
     op.drop_table("mornings")
     op.drop_index("ix_site_days_until", table_name="site_days")
