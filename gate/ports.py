@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from gate.core.calendar import Interval
 from gate.core.evalues import Span
+from gate.core.habits import Habit
 from gate.core.model import (
     Budget,
     Claim,
@@ -31,6 +32,7 @@ from gate.core.model import (
     SiteTime,
     Stratum,
 )
+from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Policy
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
@@ -340,6 +342,9 @@ class Tx(Protocol):
     def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
         """Heard at ``at``; ``down``: it said that it goes down as planned, which holds until its next word."""
 
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        """What is known of when it is usually on; forgotten when its site's hours change."""
+
     def add_code(self, code: EnrolCode) -> None: ...
     def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
         """One use less, where there is one and it has not expired; else None."""
@@ -562,6 +567,29 @@ class Tx(Protocol):
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+
+    # the fleet's mornings
+    def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
+        """Sites whose next morning is not planned: they are new, have changed, or their planned day is over."""
+
+    def save_days(self, days: Sequence[SiteDay]) -> None: ...
+    def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
+        """The first scheduled boot and the last opening of a local date; None where nobody opens."""
+
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        """Who should be up on this local date at this minute of its clock, and who was heard of, by boot and opening;
+        one grouped statement over the fleet."""
+
+    def morning(self) -> Morning | None:
+        """The newest."""
+
+    def mornings(self, before: str, limit: int) -> list[Morning]:
+        """Those of earlier days, newest first."""
+
+    def save_morning(self, morning: Morning) -> None: ...
+    def add_point(self, day: str, point: Point) -> None: ...
+    def points(self, day: str) -> list[Point]:
+        """The curve of a day, in order."""
 
     # what has been over for long
     def mark(self, name: str) -> Mark: ...

@@ -19,8 +19,9 @@ from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
+from gate.core.mornings import LOOK_EVERY
 from gate.core.policy import SourceRule
-from gate.flows import advance, controls, edits, intake, listening, publication, recalls, retention
+from gate.flows import advance, controls, edits, intake, listening, mornings, publication, recalls, retention
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -88,6 +89,7 @@ class Worker:
         now = self._parts.clock.now()
         self._alone("policy", "", lambda: self._activate(now))
         self._alone("sweep", "", lambda: self._sweep(now))
+        self._alone("morning", "", lambda: self._morning(now))
         self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
             self._alone("controls", rollout_id, lambda one=rollout_id: self._controls(one, now))  # type: ignore[misc]
@@ -155,6 +157,20 @@ class Worker:
             advance.sweep(tx, self._parts.gate, now)
 
         self._write(act)
+
+    def _morning(self, now: datetime) -> None:
+        """Who is missing before opening; one worker at a time, once a minute."""
+        parts, every = self._parts, LOOK_EVERY
+        with parts.store.read() as tx:
+            last = tx.mark(mornings.MARK).at
+        if last is not None and abs(now - last) < every:
+            return
+        with parts.store.write() as tx:
+            if not tx.take_turn(mornings.MARK, now, every):
+                return
+        while not self._stop.is_set() and self._write(lambda tx: mornings.plan(tx, parts.gate, now)):
+            pass
+        self._write(lambda tx: mornings.look(tx, parts.gate, now))
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:

@@ -7,13 +7,15 @@ from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
+from gate.core import habits
 from gate.core.calendar import Interval
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS, Span
+from gate.core.habits import Habit
 from gate.core.model import (
     FLEET,
     Budget,
@@ -30,9 +32,11 @@ from gate.core.model import (
     SiteTime,
     Stratum,
 )
+from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.spans import EVERY_BOOT, Place, SpanRow, Sum, change, hour_of
 from gate.ports import ActivePolicy, Controls, Event, GrantLimits, Session, Sight, Standing, StoredDecision
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 EVIDENCE = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
 
 
@@ -62,6 +66,9 @@ class Everything:
     fleet_version: int = 0
     gaps: dict[datetime, datetime] = field(default_factory=dict)
     boot_times: dict[str, dict[int, int]] = field(default_factory=dict)
+    days: dict[str, SiteDay] = field(default_factory=dict)
+    mornings: dict[str, Morning] = field(default_factory=dict)
+    points: dict[tuple[str, datetime], Point] = field(default_factory=dict)
 
 
 class FakeTx:
@@ -77,14 +84,22 @@ class FakeTx:
 
     def save_site(self, site: Site) -> None:
         old = self.a.sites.get(site.id, site)
+        if old.hours != site.hours:
+            mine = [one for one in self.a.machines.values() if one.site == site.id]
+            self.a.machines |= {one.id: replace(one, habit="") for one in mine}
         self.a.sites[site.id] = replace(site, times=old.times)
         self.a.site_flight.setdefault(site.id, 0)
+        self._plan_again(site.id)
+
+    def _plan_again(self, site_id: str) -> None:
+        self.a.days[site_id] = replace(self.a.days.get(site_id, SiteDay(site_id, "", None, None, NEVER)), until=NEVER)
 
     def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
         site = self.a.sites[site_id]
         if site.times != tuple(before):
             return False
         self.a.sites[site_id] = replace(site, times=tuple(times))
+        self._plan_again(site_id)
         return True
 
     def last_word(self, site_id: str) -> tuple[int, datetime | None]:
@@ -104,6 +119,58 @@ class FakeTx:
 
     def boot_times(self, make: str) -> dict[int, int]:
         return dict(self.a.boot_times.get(make, {}))
+
+    def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
+        due = sorted((one.until, one.site) for one in self.a.days.values() if one.until <= now)
+        return [self.a.sites[site] for _, site in due][:limit]
+
+    def save_days(self, days: Sequence[SiteDay]) -> None:
+        self.a.days |= {one.site: one for one in days}
+
+    def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
+        of_day = [one for one in self.a.days.values() if one.day == day]
+        boots, opens = (
+            [one.boots_at for one in of_day if one.boots_at],
+            [one.opens_at for one in of_day if one.opens_at],
+        )
+        return (min(boots), max(opens)) if boots else None
+
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        group = habits.group_of(date.fromisoformat(day))
+        found: dict[tuple[datetime, datetime], list[tuple[Machine, bool]]] = {}
+        for machine in self.a.machines.values():
+            plan = self.a.days[machine.site]
+            own = habits.up_from(habits.read(machine.habit))[group]
+            heard = machine.last_seen_at is not None and machine.last_seen_at >= now - timedelta(days=14)
+            counts = heard and (machine.role in ("till", "server") or own is not None)
+            if machine.status is MachineStatus.ACTIVE and counts and plan.day == day:
+                assert plan.boots_at is not None
+                assert plan.opens_at is not None
+                up = plan.boots_at <= now if own is None else own <= minute
+                found.setdefault((plan.opens_at, plan.boots_at), []).append((machine, up))
+        return [self._party(boots, opens, mine) for (opens, boots), mine in sorted(found.items())]
+
+    def _party(self, boots: datetime, opens: datetime, both: list[tuple[Machine, bool]]) -> Party:
+        mine, up = [one for one, _ in both], [one for one, is_up in both if is_up]
+        seen = [one for one in up if one.last_seen_at is not None and one.last_seen_at >= boots]
+        missing = {one.site for one in up if one not in seen}
+        heard = max(one.last_seen_at for one in mine if one.last_seen_at is not None)
+        return Party(boots, opens, len(mine), len(up), len(seen), len({one.site for one in mine}), len(missing), heard)
+
+    def morning(self) -> Morning | None:
+        return self.a.mornings[max(self.a.mornings)] if self.a.mornings else None
+
+    def mornings(self, before: str, limit: int) -> list[Morning]:
+        return [self.a.mornings[day] for day in sorted(self.a.mornings, reverse=True) if day < before][:limit]
+
+    def save_morning(self, morning: Morning) -> None:
+        self.a.mornings[morning.day] = morning
+
+    def add_point(self, day: str, point: Point) -> None:
+        self.a.points[day, point.at] = point
+
+    def points(self, day: str) -> list[Point]:
+        return [point for (of, _), point in sorted(self.a.points.items()) if of == day]
 
     def machine(self, machine_id: str) -> Machine | None:
         return self.a.machines.get(machine_id)
@@ -142,6 +209,9 @@ class FakeTx:
     def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
         machine = self.a.machines[machine_id]
         self.a.machines[machine_id] = replace(machine, last_seen_at=at, down_at=at if down else None)
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        self.a.machines[machine_id] = replace(self.a.machines[machine_id], habit=str(habit))
 
     # releases and rollouts
 

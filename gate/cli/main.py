@@ -13,6 +13,7 @@ import click
 from gate.cli import act, fleet, policy_backtest, site_times, start
 from gate.cli.database import db
 from gate.cli.hold import hold
+from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
@@ -51,6 +52,7 @@ for command in (
     act.recall,
     act.expedite,
     hold,
+    morning,
     act.rollout_group,
     act.approve,
     act.explain,

@@ -132,6 +132,7 @@ class Machine:
     last_seen_at: datetime | None = None
     public_key: str = ""
     down_at: datetime | None = None  # its last word: it goes down as planned
+    habit: str = ""  # when it is usually on: see core.habits
 
     @property
     def role(self) -> str:

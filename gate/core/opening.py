@@ -107,6 +107,8 @@ class Facts:
     controls_silent: int = 0
     measured: float = 0.0  # the background as it was measured; 0: stated, or not known
     background_cap: float | None = None  # None: facts from before it was looked at
+    morning: str = ""  # why openings wait after a silent morning
+    morning_until: datetime | None = None
 
 
 def judge(facts: Facts) -> Decision:
@@ -221,6 +223,12 @@ def _freeze(facts: Facts) -> list[Reason]:
     return [Reason(Verdict.HOLD, "frozen", detail, facts.freeze_path, facts.freeze_until)]
 
 
+def _morning(facts: Facts) -> list[Reason]:
+    if not facts.morning:
+        return []
+    return [Reason(Verdict.HOLD, "silent_morning", facts.morning, "", facts.morning_until)]
+
+
 def _people(facts: Facts) -> list[Reason]:
     missing = facts.people_needed - len(set(facts.people))
     if missing <= 0:
@@ -308,6 +316,7 @@ CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
     _members,
     _floor,
     _freeze,
+    _morning,
     _people,
     _fleet,
     _makes,

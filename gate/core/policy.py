@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from gate.core import policy_values as read
 from gate.core.policy_values import Node, Problem, Reader, Wanted
-from gate.core.times import Edge, Freeze, OpenDuration, Window
+from gate.core.times import Anchor, Edge, Freeze, OpenDuration, Window
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 KINDS = ("content", "sensor", "os", "rules", "binary", "engine", "price", "any")
@@ -586,8 +586,12 @@ def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
     for index, brake in enumerate(policy.brakes):
-        if brake.what == "missing":
-            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
+        if brake.what == "missing" and brake.rings:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts all rings, not only 'in'"))
+        if brake.at is not None and brake.at.anchor is Anchor.CLOSING:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts 15m before opening"))
+        if brake.and_:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}': {', '.join(brake.and_)} not yet"))
     for path, line in policy.lines.items():
         if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by)", path):
             found.append((line, f"{path}: not acted on yet"))

@@ -17,10 +17,11 @@ from typing import Any
 from gate.core import background, evalues, opening, spans, stats
 from gate.core.errors import Overtaken
 from gate.core.model import FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.mornings import Morning
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
-from gate.flows import facts_json, silence, unclear, watch, when
+from gate.flows import facts_json, mornings, silence, unclear, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, promote_queued
@@ -47,12 +48,12 @@ class _Read:
     budgets: Mapping[str, Budget]
 
 
-def _read(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> _Read:
+def _read(tx: Tx, gate: Gate, rollout: Rollout, morning: Morning | None, now: datetime) -> _Read:
     policy = gate.policy(rollout.policy_version)
     release = tx.release(rollout.release)
     assert release is not None
     budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
-    brakes = _brakes(tx, gate, policy, rollout, now)
+    brakes = _brakes(tx, gate, policy, rollout, morning, now)
     return _Read(policy, rollout, release, tx.rings(rollout.id), tx.strata(rollout.id), brakes, budgets)
 
 
@@ -61,9 +62,10 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
-    read = _read(tx, gate, rollout, now)
+    morning = tx.morning()
+    read = _read(tx, gate, rollout, morning, now)
     sight = tx.sight(rollout.id)
-    seen = {**_failures(tx, read), **_seen(read.policy, rollout, sight, now)}
+    seen = {**_failures(tx, read), **_seen(read.policy, rollout, sight, now), **_morning(morning)}
     decisions = []
     for position in range(len(read.rings) + 1):
         facts = _gather(tx, gate, read, position, now)
@@ -95,7 +97,7 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     if rollout is None or rollout.state is not RolloutState.DONE:
         return None
     policy = gate.policy(rollout.policy_version)
-    for brake in _brakes(tx, gate, policy, rollout, now):
+    for brake in _brakes(tx, gate, policy, rollout, tx.morning(), now):
         if brake.count >= brake.limit:
             detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
             _halt(
@@ -306,7 +308,14 @@ def _met(
     return shown
 
 
-def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
+def _morning(morning: Morning | None) -> dict[str, Any]:
+    said = mornings.sentence(morning)
+    return {"morning": said, "morning_until": mornings.until(morning)} if said else {}
+
+
+def _brakes(
+    tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, morning: Morning | None, now: datetime
+) -> tuple[BrakeCount, ...]:
     counts = []
     for index, brake in enumerate(policy.brakes):
         rings = list(brake.rings) or [ring.name for ring in policy.rings]
@@ -315,6 +324,9 @@ def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime)
             count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
             count = silence.count_silent(gate, tx, policy, rollout.source, rollout.id, (rings, brake.within), now)
+        elif brake.what == "missing":
+            counts.append(mornings.brake_count(policy, f"brakes[{index}]", brake, morning, now))
+            continue
         else:
             continue
         counts.append(BrakeCount(f"brakes[{index}]", brake.text, brake.why, int(brake.number), count))

@@ -185,14 +185,16 @@ def _after(
         return before, taken
     after = replace(before, state=state)
     if step is Step.INSTALLED:
-        after = when.clocked(gate, tx, replace(after, installed_at=now), tx.site(before.site), now)
+        placed = replace(after, installed_at=now)
+        after = when.clocked(gate, tx, placed, machine, tx.site(before.site), now)
     if state is ClaimState.HEALTHY:
         healthy = before.boots_healthy + 1
         _count_boot(tx, gate, before, machine, now)
         after = replace(after, boots_healthy=healthy, last_boot_id=said.boot_id)
         if healthy < before.boots:
-            return when.clocked(gate, tx, replace(after, state=ClaimState.BOOTED), tx.site(before.site), now), taken
-        after = watch.begun(tx, gate, after, now)
+            waits = replace(after, state=ClaimState.BOOTED)
+            return when.clocked(gate, tx, waits, machine, tx.site(before.site), now), taken
+        after = watch.begun(tx, gate, after, machine, now)
     if state is ClaimState.RELAPSED:
         return replace(after, resolved_at=now, watch_at=None), taken
     if state in RESOLVED and before.resolved_at is None:
@@ -321,4 +323,4 @@ def _new_claim(
         tries=settings.tries,
         cohort=offer.cohort,
     )
-    return when.clocked(gate, tx, new, tx.site(machine.site), now)
+    return when.clocked(gate, tx, new, machine, tx.site(machine.site), now)

@@ -29,7 +29,7 @@ def load(stored: Mapping[str, Any]) -> Facts:
     values["gate"] = GateRule(**values["gate"]) if values["gate"] else None
     values["people"] = tuple(values["people"])
     values["floor"] = timedelta(seconds=values["floor"])
-    for name in ("now", "first_seen_at", "freeze_until", "gap_until"):
+    for name in ("now", "first_seen_at", "freeze_until", "gap_until", "morning_until"):
         values[name] = _time(values.get(name))
     return Facts(**{field.name: values[field.name] for field in fields(Facts) if field.name in values})
 

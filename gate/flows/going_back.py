@@ -103,4 +103,4 @@ def _new(
         cohort=False,
         action=Action.RECALL.value,
     )
-    return when.clocked(gate, tx, new, tx.site(machine.site), now)
+    return when.clocked(gate, tx, new, machine, tx.site(machine.site), now)

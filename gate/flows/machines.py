@@ -7,6 +7,7 @@
   stored answer. Refusals with 409 are stored and consume the ``seq``, all but ``stale_seq``.
 - Role and labels are fixed at acceptance; a check-in that says another role is an event. Other facts change the make.
   A ring never follows from what a machine says about itself: it changes with the policy only.
+- The first check-in after a night teaches when the machine is usually on; no other check-in writes more for it.
 - A machine enters ring 0 or 1 by two people's word, bound to the exact site, role and labels.
 """
 
@@ -18,6 +19,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from gate.core import habits
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
@@ -326,10 +328,20 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
     for event in said.events:
         detail = {"kind": event.kind, "at": event.at, "detail": event.detail}
         tx.append("machine_said", actor, machine.id, now, detail)
+    if habits.starts(machine.last_seen_at, now):
+        _learn(tx, gate, machine, now)
     live = tx.live_claim(machine.id)
     if live is not None and said.installed.get(live.source, ABSENT) != live.release:
         lapse(tx, gate, live, now)
     return _take_facts(tx, machine, said.facts, place, now) if said.facts else machine
+
+
+def _learn(tx: Tx, gate: Gate, machine: Machine, now: datetime) -> None:
+    """A day of this machine starts: what is known of when it is on."""
+    active = tx.active_policy()
+    if active is not None:
+        zone = gate.policy(active.commit).zone
+        tx.learn(machine.id, habits.learned(habits.read(machine.habit), machine.last_seen_at, now, zone))
 
 
 def _take_facts(tx: Tx, machine: Machine, facts: Mapping[str, str], place: Place, now: datetime) -> Machine:

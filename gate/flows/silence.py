@@ -41,7 +41,7 @@ def judge(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     site = tx.site(claim.site)
     heard = tx.last_word(claim.site)[1]
     if claim.dark_at is not None and heard is not None and heard > claim.dark_at:
-        return when.clocked(gate, tx, claim, site, now)
+        return when.clocked(gate, tx, claim, tx.machine(claim.machine), site, now)
     again = when.counted_again(gate, tx, policy, claim, site, now)
     if again.deadline_at > now:
         return again
@@ -79,9 +79,8 @@ def count_silent(
     for claim in tx.quiet_since(rollout, rings, now - within, 200):
         machine, site = tx.machine(claim.machine), tx.site(claim.site)
         last = max(claim.granted_at, machine.last_seen_at or claim.granted_at) if machine else claim.granted_at
-        on = site_time.without(
-            when.opened(gate, site, last, now), when.not_counted(gate, tx, policy, claim, machine, site, last)
-        )
+        hours = when.expected_on(when.opened(gate, site, last, now), site, when.habit_of(machine), policy)
+        on = site_time.without(hours, when.not_counted(gate, tx, policy, claim, machine, site, last))
         if calendar.open_time(on, last, now) < within:
             continue
         if claim.site not in dark:

@@ -25,12 +25,12 @@ PEERS = 1000
 A_DAY = timedelta(hours=20)
 
 
-def begun(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
+def begun(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
     """The claim of a machine that is healthy since now, watched from now on."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     until = now + gate.policy(rollout.policy_version).defaults.watch
-    return _renewed(tx, gate, replace(claim, watch_until=until), now)
+    return _renewed(tx, gate, replace(claim, watch_until=until), machine, now)
 
 
 def look(tx: Tx, gate: Gate, now: datetime) -> Iterator[tuple[str, str]]:
@@ -59,16 +59,16 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[
         return replace(claim, watch_at=None)
     since = _day_began(tx, gate, claim, now)
     if since is None:
-        return _renewed(tx, gate, claim, now)
+        return _renewed(tx, gate, claim, machine, now)
     day = _a_day_more(tx, claim, since)
     if _heard(machine, since):
-        return _renewed(tx, gate, day, now)
+        return _renewed(tx, gate, day, machine, now)
     if not any(_heard(one, since) for one in tx.machines(site=claim.site, status="active", limit=PEERS)):
         patience = _grace_ends(tx, gate, claim, since)
         if now < patience:
             return replace(claim, watch_at=patience)
         if (claim.rollout, claim.site) in dark:
-            return _renewed(tx, gate, claim, now)
+            return _renewed(tx, gate, claim, machine, now)
         dark.add((claim.rollout, claim.site))
     return replace(day, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + LOOK_AGAIN)
 
@@ -90,10 +90,10 @@ def _heard(machine: Machine, since: datetime) -> bool:
     return machine.last_seen_at is not None and machine.last_seen_at >= since
 
 
-def _renewed(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
+def _renewed(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
     """The next look: at the deadline of the next opening day."""
     assert claim.watch_until is not None
-    following = when.next_day(gate, tx, claim, tx.site(claim.site), now)
+    following = when.next_day(gate, tx, claim, machine, tx.site(claim.site), now)
     return replace(claim, watch_at=following if following <= claim.watch_until else None)
 
 

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gate.core import boot_times, calendar, site_time
+from gate.core import boot_times, calendar, habits, site_time
 from gate.core.admission import Wait
 from gate.core.calendar import Interval
+from gate.core.habits import Habit
 from gate.core.model import Claim, ClaimState, Machine, Release, Site
 from gate.core.policy import Policy, RingSettings
 from gate.core.times import OpenDuration
@@ -63,39 +64,51 @@ def deadline_of(gate: Gate, tx: Tx, settings: RingSettings, make: str, now: date
     return found or settings.deadline
 
 
-def clocked(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime) -> Claim:
+def clocked(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> Claim:
     """The claim with a clock that begins now, under the policy that its rollout keeps."""
     begun = replace(claim, clock_from=now, dark_at=None)
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    return _timed(gate, tx, policy, begun, site, now, [])
+    return _timed(gate, tx, policy, begun, machine, site, now, [])
 
 
-def next_day(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime) -> datetime:
+def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> datetime:
     """When a machine that is watched must have been heard of on its next opening day."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
     limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
-    return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True)
+    return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit_of(machine))
 
 
 def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:
     """The claim with its deadline by the calendar as it is now, without what does not count."""
-    gone = not_counted(gate, tx, policy, claim, tx.machine(claim.machine), site, _since(claim))
-    return _timed(gate, tx, policy, claim, site, now, gone)
+    machine = tx.machine(claim.machine)
+    gone = not_counted(gate, tx, policy, claim, machine, site, _since(claim))
+    return _timed(gate, tx, policy, claim, machine, site, now, gone)
 
 
 def took(gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime) -> timedelta:
     """The expected-on time that a machine took to come back, without the time that it had to stay up."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
-    since = _since(claim)
-    intervals = opened(gate, site, since, now)
-    start = begins(intervals, site, since, natural=_natural(claim))
-    gone = not_counted(gate, tx, gate.policy(rollout.policy_version), claim, machine, site, since)
-    return calendar.open_time(site_time.without(intervals, gone), start, now - claim.stay_up)
+    since, policy = _since(claim), gate.policy(rollout.policy_version)
+    intervals, habit = opened(gate, site, since, now), habit_of(machine)
+    start = begins(intervals, site, since, habit, policy, natural=_natural(claim))
+    gone = not_counted(gate, tx, policy, claim, machine, site, since)
+    on = site_time.without(expected_on(intervals, site, habit, policy), gone)
+    return calendar.open_time(on, start, now - claim.stay_up)
+
+
+def habit_of(machine: Machine | None) -> Habit:
+    """What is known of when a machine is usually on."""
+    return habits.read(machine.habit) if machine is not None else Habit()
+
+
+def expected_on(hours: Sequence[Interval], site: Site | None, habit: Habit, policy: Policy) -> Sequence[Interval]:
+    """A site's hours as one of its machines keeps them."""
+    return hours if site is None or site.always_on else habits.expected_on(hours, habit, policy.zone)
 
 
 def _since(claim: Claim) -> datetime:
@@ -109,24 +122,38 @@ def _natural(claim: Claim) -> bool:
 
 
 def _timed(
-    gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime, gone: Sequence[Interval]
+    gate: Gate,
+    tx: Tx,
+    policy: Policy,
+    claim: Claim,
+    machine: Machine | None,
+    site: Site | None,
+    now: datetime,
+    gone: Sequence[Interval],
 ) -> Claim:
     settings = policy.settings_for(claim.ring, claim.source)
     limit = deadline_of(gate, tx, settings, claim.make, now)
-    natural, since = _natural(claim), _since(claim)
-    until = silent_at(gate, policy, limit, site, since, claim.stay_up, natural=natural, now=now, gone=gone)
-    return replace(
-        claim, deadline_at=until, trial_at=expected_from(gate, site, since, until, natural=natural, gone=gone)
-    )
+    since, stay_up, natural, habit = _since(claim), claim.stay_up, _natural(claim), habit_of(machine)
+    until = silent_at(gate, policy, limit, site, since, stay_up, natural=natural, now=now, gone=gone, habit=habit)
+    start = expected_from(gate, policy, site, since, until, habit, natural=natural, gone=gone)
+    return replace(claim, deadline_at=until, trial_at=start)
 
 
 def expected_from(
-    gate: Gate, site: Site | None, since: datetime, until: datetime, *, natural: bool, gone: Sequence[Interval] = ()
+    gate: Gate,
+    policy: Policy,
+    site: Site | None,
+    since: datetime,
+    until: datetime,
+    habit: Habit,
+    *,
+    natural: bool,
+    gone: Sequence[Interval] = (),
 ) -> datetime:
     """When a machine whose clock is counted from ``since`` is expected on first."""
     intervals = opened(gate, site, since, until)
-    start = begins(intervals, site, since, natural=natural)
-    left = site_time.without(intervals, gone)
+    start = begins(intervals, site, since, habit, policy, natural=natural)
+    left = site_time.without(expected_on(intervals, site, habit, policy), gone)
     return start if calendar.is_open(left, start) else calendar.next_opening(left, start) or start
 
 
@@ -141,27 +168,38 @@ def silent_at(
     natural: bool,
     now: datetime | None = None,
     gone: Sequence[Interval] = (),
+    habit: Habit | None = None,
 ) -> datetime:
     """When silence counts as failure: ``limit`` of open time after ``since``, or after the next opening day begins
     where the machine reboots by itself only then. The time that it must stay up comes on top, once a boot; the clock
-    stands in ``gone``. No answer within the horizon of ``now``: the horizon, until ``LONGEST`` has passed."""
+    stands in ``gone``, and while this machine is usually off. No answer within the horizon of ``now``: the horizon,
+    until ``LONGEST`` has passed."""
     far = min(max(now or since, since) + HORIZON, since + LONGEST)
+    habit = habit or Habit()
     intervals = opened(gate, site, since, far)
-    start = begins(intervals, site, since, natural=natural)
+    start = begins(intervals, site, since, habit, policy, natural=natural)
     if limit.open:
-        found = calendar.add(site_time.without(intervals, gone), start, limit, policy.zone)
+        on = site_time.without(expected_on(intervals, site, habit, policy), gone)
+        found = calendar.add(on, start, limit, policy.zone)
     else:
         plain = limit.amount + limit.days * calendar.DAY
         found = calendar.add_open_time(site_time.without([Interval(start, far + plain)], gone), start, plain)
     return (found or far) + stay_up
 
 
-def begins(intervals: Sequence[Interval], site: Site | None, since: datetime, *, natural: bool) -> datetime:
-    """When a clock begins: at once, or after the opening day where the machine reboots by itself on the next one."""
-    if natural and site is not None and not site.always_on:
-        today = calendar.opening_day(intervals, since)
-        return today.end_at if today and today.start_at <= since else since
-    return since
+def begins(
+    intervals: Sequence[Interval], site: Site | None, since: datetime, habit: Habit, policy: Policy, *, natural: bool
+) -> datetime:
+    """When a clock begins: at once, or after the opening day where the machine reboots by itself on the next one.
+    Who speaks before opening has had that day's boot: the day begins with its first scheduled boot, or its own."""
+    if not natural or site is None or site.always_on:
+        return since
+    today = calendar.opening_day(intervals, since)
+    if today is None:
+        return since
+    own = habits.own_day(habit, today, policy.zone)
+    first = min(today.start_at - BOOT_LEAD, own.start_at if own else today.start_at)
+    return today.end_at if first <= since else since
 
 
 def soak_end(

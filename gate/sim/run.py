@@ -185,6 +185,10 @@ class Simulation:
     def _happen(self, event: Mapping[str, Any], tx: Tx) -> None:
         if "vendor_reverts" in event:
             self._halt(tx, event["vendor_reverts"], f"vendor:{event['vendor_reverts']}", "the vendor has withdrawn it")
+        elif "hours" in event:
+            for site in self.scenario.sites:
+                if not site.always_on and event["hours"].get("site") in (None, site.id):
+                    tx.save_site(replace(site, hours=str(event["hours"]["to"])))
         elif "act" in event:
             self._halt(tx, "", event["act"]["by"], event["act"]["because"])
 

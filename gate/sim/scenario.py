@@ -189,13 +189,15 @@ def _parsed(node: Any) -> Scenario:
 
 
 def _event(entry: Any, index: int) -> Mapping[str, Any]:
-    event = keys(entry, f"events[{index}]", "at", "vendor_reverts outage gate_down act")
+    event = keys(entry, f"events[{index}]", "at", "vendor_reverts outage gate_down act hours")
     if len(event) != 2:
         raise Malformed("bad_field", f"events[{index}] needs exactly one thing that happens")
     if "outage" in event:
         keys(event["outage"], f"events[{index}].outage", "for", "land site")
     if "gate_down" in event:
         keys(event["gate_down"], f"events[{index}].gate_down", "for")
+    if "hours" in event:
+        keys(event["hours"], f"events[{index}].hours", "to", "site")
     if "act" in event:
         act = keys(event["act"], f"events[{index}].act", "by do because")
         if act["do"] != "halt":

@@ -11,7 +11,7 @@ from werkzeug.wrappers import Response
 from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
 from gate.flows import machines as fleet
-from gate.flows import people, recalls
+from gate.flows import mornings, people, recalls
 from gate.ports import Proposal
 from gate.web import auth
 
@@ -102,6 +102,13 @@ def approve(rollout_id: str) -> Response:
     with g.parts.store.write() as tx:
         people.approve_ring(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def end_alarm() -> Response:
+    """A silent morning has a cause that is not a release: openings go on."""
+    with g.parts.store.write() as tx:
+        mornings.end(tx, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("morning"), 303)
 
 
 def explain(rollout_id: str) -> Response:
@@ -201,6 +208,7 @@ VIEWS = (
     ("/link/<secret>", link, "public", ["GET", "POST"]),
     ("/logout", log_out, "view", POST),
     ("/halt", halt, "halt", POST),
+    ("/morning/end", end_alarm, "approve", POST),
     ("/rollouts/<rollout_id>/resume", resume, "resume", POST),
     ("/rollouts/<rollout_id>/recall", recall, "recall", POST),
     ("/rollouts/<rollout_id>/approve", approve, "approve", POST),

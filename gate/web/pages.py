@@ -19,7 +19,9 @@ from gate.core.policy import Policy
 from gate.flows import people, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
+from gate.web import morning as mornings
 from gate.web.ladder import Rung, draw, rungs
+from gate.web.texts import translate
 
 PAGE = 50
 MOVING = (RolloutState.HALTED, RolloutState.RECALLED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
@@ -78,6 +80,10 @@ def overview() -> str:
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
+        shown = mornings.shown(tx, lambda text: translate(text, g.language))
+    if shown is not None and shown.morning.stands:
+        what = f"{shown.missing} / {shown.due}"
+        waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
     sentence = "Nothing moves and nothing is wrong."
     if any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
@@ -97,6 +103,7 @@ def overview() -> str:
         steps=steps,
         story=story,
         troubles=troubles,
+        shown=shown,
     )
 
 
@@ -338,6 +345,7 @@ def _sources(only: str) -> list[str]:
 GET = ["GET"]
 VIEWS = (
     ("/", overview, "view", GET),
+    ("/morning", mornings.morning, "view", GET),
     ("/rollouts", rollouts, "view", GET),
     ("/rollouts/<rollout_id>", rollout, "view", GET),
     ("/why", why, "view", GET),

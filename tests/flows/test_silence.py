@@ -38,8 +38,8 @@ brakes:
 class Shop:
     """A running rollout; site ``a`` has four tills, site ``b`` two; of two at ``c`` one was never heard."""
 
-    def __init__(self, store: SqlStore) -> None:
-        self.store, self.gate, self.now = store, gate_for(POLICY), MONDAY
+    def __init__(self, store: SqlStore, policy: str = POLICY) -> None:
+        self.store, self.gate, self.now = store, gate_for(policy), MONDAY
         with self.write() as tx:
             tx.activate_policy(ActivePolicy("v", self.now, "test"), "")
             for site, tills in (("a", 4), ("b", 2), ("c", 2)):
@@ -312,6 +312,36 @@ def test_the_word_holds_until_the_next_one(shop: Shop) -> None:
             found = tx.machine("c0")
             assert found is not None
             assert found.down_at == down
+
+
+# boots before opening
+
+
+TWO_BOOTS = POLICY.replace("reboot: after install", "reboot: natural, boots: 2")
+
+
+def test_a_machine_that_boots_before_opening_has_until_the_next_day_for_its_second_boot(store: SqlStore) -> None:
+    shop = Shop(store, TWO_BOOTS)
+    [claim] = shop.installed("c0")
+    assert shop.claim("c0").deadline_at == at("2026-11-24 10:01"), "the first boot is tomorrow's"
+    for day, state in (("24", "booted"), ("25", "healthy")):
+        shop.at(f"2026-11-{day} 06:45")
+        with shop.write() as tx:
+            shop.report(tx, claim, Step.BOOTED, f"boot-{day}")
+            shop.report(tx, claim, Step.HEALTHY, f"boot-{day}")
+        assert shop.sweep(f"2026-11-{day} 18:00") == 0
+        assert shop.claim("c0").state.value == state
+
+
+def test_its_second_boot_is_silent_when_the_next_day_does_not_bring_it(store: SqlStore) -> None:
+    shop = Shop(store, TWO_BOOTS)
+    [claim] = shop.installed("c0")
+    shop.at("2026-11-24 06:45")
+    with shop.write() as tx:
+        shop.report(tx, claim, Step.BOOTED, "boot-1")
+        shop.report(tx, claim, Step.HEALTHY, "boot-1")
+    assert shop.sweep("2026-11-25 10:00") == 0
+    assert shop.sweep("2026-11-25 10:01") == 1
 
 
 # the learned deadline

@@ -163,6 +163,22 @@ def test_a_deadline_passes_only_while_the_site_is_open(site: Site, now: str, unt
     assert end == wanted
 
 
+@pytest.mark.parametrize(
+    ("now", "until"),
+    [
+        ("2026-11-24 06:29", "2026-11-24 10:00"),  # not up yet: this morning's boot is the next one
+        ("2026-11-24 06:30", "2026-11-25 10:00"),  # the day has begun: the next boot is tomorrow's
+        ("2026-11-24 07:59", "2026-11-25 10:00"),
+        ("2026-11-24 08:00", "2026-11-25 10:00"),
+        ("2026-11-24 18:01", "2026-11-25 10:00"),
+        ("2026-11-27 06:30", "2026-11-30 10:00"),  # over the weekend
+    ],
+)
+def test_the_next_boot_is_that_of_the_next_day_from_the_first_scheduled_boot_on(now: str, until: str) -> None:
+    site = replace(SITE, hours="Mo-Fr 08:00-18:00")
+    assert deadline(gate_for(POLICY), site, at(now), natural=True) == at(until)
+
+
 def test_a_site_on_duty_is_frozen_where_the_policy_says_so_until_the_duty_ends() -> None:
     text = POLICY + "freeze:\n  - {name: night-duty, during: duty, why: the only open pharmacy for miles}\n"
     policy, gate = parse_text(text), gate_for(text)

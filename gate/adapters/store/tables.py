@@ -94,6 +94,10 @@ class MachineRow(SQLModel, table=True):
     keyid: str = Field(default="", index=True)
     claim: str | None = None
     down_at: datetime | None = moment(default=None, nullable=True)
+    habit: str = long_text()
+    up_weekday: int | None = None
+    up_saturday: int | None = None
+    up_sunday: int | None = None
 
 
 class SessionRow(SQLModel, table=True):
@@ -432,6 +436,41 @@ class BootTimeRow(SQLModel, table=True):
     make: str = Field(sa_type=Text, primary_key=True)
     step: int = Field(primary_key=True)
     boots: int = Field(default=0, sa_type=BigInteger)
+
+
+class SiteDayRow(SQLModel, table=True):
+    """When a site's morning begins; planned anew at ``until``."""
+
+    __tablename__ = "site_days"
+    site: str = Field(primary_key=True)
+    day: str = Field(default="", index=True)
+    boots_at: datetime | None = moment(default=None, nullable=True)
+    opens_at: datetime | None = moment(default=None, nullable=True)
+    until: datetime = moment(index=True)
+
+
+class MorningRow(SQLModel, table=True):
+    """One day's morning; ``parties`` and ``alarm`` are JSON."""
+
+    __tablename__ = "mornings"
+    day: str = Field(primary_key=True)
+    looked_at: datetime = moment()
+    judged_at: datetime | None = moment(default=None, nullable=True)
+    usual: float
+    expected: int
+    missing: int
+    parties: str = long_text("[]")
+    alarm: str = long_text()
+
+
+class MorningPointRow(SQLModel, table=True):
+    """A point of a morning's curve."""
+
+    __tablename__ = "morning_points"
+    day: str = Field(primary_key=True)
+    at: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    expected: int
+    seen: int
 
 
 class FleetRow(SQLModel, table=True):

@@ -7,12 +7,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tables import EPOCH, MICRO
+from gate.core import habits
+from gate.core.habits import Habit
 from gate.core.model import Machine, MachineStatus, Site, SiteTime, TimeKind
 from gate.ports import EnrolCode, Session
 
@@ -24,6 +26,7 @@ CODES = table(tables.CodeRow)
 NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
 FLEET_VERSION = table(tables.FleetRow)
+DAYS = table(tables.SiteDayRow)
 
 SITE = get(SITES, "id")
 MACHINE = get(MACHINES, "id")
@@ -36,6 +39,8 @@ SAVE_SESSION = change(
 )
 PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
 SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", "down_at", touches=["machines.last_seen_at"])
+UP = ("up_weekday", "up_saturday", "up_sunday")
+LEARN = change(MACHINES, equal(MACHINES, "id"), "habit", *UP, touches=["machines.habit"])
 _ACTIVE = [*equal(MACHINES, "site"), MACHINES.c.status == MachineStatus.ACTIVE.value]
 _HEARD: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("at")
 LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
@@ -83,6 +88,7 @@ def to_machine(row: Any) -> Machine:
         last_seen_at=row["last_seen_at"],
         public_key=row["public_key"],
         down_at=row["down_at"],
+        habit=row["habit"],
     )
 
 
@@ -98,6 +104,8 @@ class MachinesTx(Rows):
         return [to_site(row) for row in found]
 
     def save_site(self, site: Site) -> None:
+        changed = exists().where(SITES.c.id == site.id, SITES.c.hours != site.hours)
+        self._update(MACHINES, [MACHINES.c.site == site.id, changed], habit="", **dict.fromkeys(UP))
         self._upsert(
             SITES,
             {"id": site.id},
@@ -107,10 +115,14 @@ class MachinesTx(Rows):
             always_on=site.always_on,
             labels=pack(site.labels),
         )
+        self._upsert(DAYS, {"site": site.id}, until=EPOCH)
 
     def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
         unchanged = [SITES.c.id == site_id, SITES.c.times == _packed_times(before)]
-        return self._update(SITES, unchanged, times=_packed_times(times)) == 1
+        if self._update(SITES, unchanged, times=_packed_times(times)) != 1:
+            return False
+        self._update(DAYS, [DAYS.c.site == site_id], until=EPOCH)
+        return True
 
     def last_word(self, site_id: str) -> tuple[int, datetime | None]:
         row = self._first(LAST_WORD, site=site_id)
@@ -237,6 +249,10 @@ class MachinesTx(Rows):
 
     def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
         self._later(SEEN, id=machine_id, to_last_seen_at=at, to_down_at=at if down else None)
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        up: dict[str, Any] = {f"to_{name}": minute for name, minute in zip(UP, habits.up_from(habit), strict=True)}
+        self._later(LEARN, id=machine_id, to_habit=str(habit), **up)
 
     def add_code(self, code: EnrolCode) -> None:
         self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})

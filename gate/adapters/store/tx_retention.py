@@ -14,6 +14,8 @@ from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_claims import CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
+from gate.adapters.store.tx_mornings import MORNINGS
+from gate.adapters.store.tx_mornings import POINTS as MORNING_POINTS
 from gate.adapters.store.tx_people import LINKS, WEB
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
 from gate.adapters.store.tx_spans import SIGHTS, SPANS, SUMS
@@ -55,6 +57,8 @@ SILENT_SINCE = and_(
 BESIDE = (STRATA, RINGS, BUDGETS, BOOTS, SPANS, SUMS, SIGHTS)
 SESSION_FOR = timedelta(days=31)
 GAP_FOR = timedelta(days=92)
+MORNING_FOR = timedelta(days=92)
+CURVE_FOR = timedelta(days=31)
 ENROLMENT_FOR = timedelta(days=1)
 
 
@@ -168,6 +172,8 @@ class RetentionTx(Rows):
                 self._delete(NONCES, NONCES.c.expires_at <= now),
                 self._delete(CODES, CODES.c.expires_at <= now - SESSION_FOR),
                 self._delete(GAPS, GAPS.c.end_at <= now - GAP_FOR),
+                self._delete(MORNINGS, MORNINGS.c.looked_at <= now - MORNING_FOR),
+                self._delete(MORNING_POINTS, MORNING_POINTS.c.at <= now - CURVE_FOR),
                 self._delete(LINKS, LINKS.c.expires_at <= now),
                 self._delete(WEB, WEB.c.seen_at <= now - SESSION_FOR),
                 self._delete(ENROLMENTS, ENROLMENTS.c.at <= now - ENROLMENT_FOR),
