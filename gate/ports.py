@@ -297,6 +297,9 @@ class Tx(Protocol):
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        """make -> active machines of it in this ring."""
+
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -119,6 +120,10 @@ class FakeTx:
             if machine.status is MachineStatus.ACTIVE and machine.ring:
                 plural = self.a.roles[machine.site, machine.role][0] > 1
                 yield machine.id, machine.ring, machine.make, machine.site, plural
+
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        active = (one for one in self.a.machines.values() if one.status is MachineStatus.ACTIVE)
+        return dict(Counter(one.make for one in active if one.ring == ring))
 
     def fleet_version(self) -> int:
         return self.a.fleet_version

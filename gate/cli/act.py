@@ -14,7 +14,16 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.common import (
+    because_option,
+    gate_of,
+    language_option,
+    machine_named,
+    me,
+    output_option,
+    settings_option,
+    show,
+)
 from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
@@ -91,9 +100,10 @@ def _rung(ring: RingState, strata: list[Stratum]) -> str:
 @click.command()
 @click.argument("machine")
 @click.argument("source", required=False)
+@language_option
 @settings_option
 @output_option
-def why(machine: str, source: str | None, settings: Path, output: str) -> None:
+def why(machine: str, source: str | None, language: str, settings: Path, output: str) -> None:
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
@@ -101,7 +111,8 @@ def why(machine: str, source: str | None, settings: Path, output: str) -> None:
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
         machine_id = machine_named(tx, machine).id
-        found = [reasons.why(tx, opened.gate, machine_id, name, opened.clock.now()) for name in names]
+        now = opened.clock.now()
+        found = [reasons.why(tx, opened.gate, machine_id, name, now, language) for name in names]
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
         return
@@ -179,16 +190,19 @@ def rollout_group() -> None:
 
 @rollout_group.command("show")
 @click.argument("rollout")
+@language_option
 @settings_option
 @output_option
-def rollout_show(rollout: str, settings: Path, output: str) -> None:
-    """Where ROLLOUT stands; of a recalled one the sites that still have it, and how many machines are not heard of."""
+def rollout_show(rollout: str, language: str, settings: Path, output: str) -> None:
+    """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
+    still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         now = opened.clock.now()
         found = tx.rollout(rollout)
         if found is None:
             raise NotFound(f"there is no rollout {rollout}")
-        lines = sentences.of_rollout(tx, opened.gate, found, now)
+        lines = sentences.of_rollout(tx, opened.gate, found, now, language)
+        lines += sentences.of_rings(tx, opened.gate, found, now, language)
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
     if output == "table":
         for line in lines:

@@ -17,6 +17,7 @@ from enum import StrEnum
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
 ABSENT = "-"
 FLEET = "*"  # the row that stands for all makes together
+DONE = "done"  # the gate of the last ring, as if one more ring came after it
 
 
 class MachineStatus(StrEnum):

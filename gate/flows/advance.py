@@ -15,17 +15,16 @@ from typing import Any
 
 from gate.core import evalues, opening, stats
 from gate.core.errors import Overtaken
-from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
 from gate.flows import facts_json, silence, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
-from gate.flows.intake import cohort, promote_queued
+from gate.flows.intake import cohort, counted, promote_queued
 from gate.ports import Gate, StoredDecision, Tx
 
-DONE = "done"  # the gate of the last ring, as if one more ring came after it
 COUNTED = {
     "crashed": (ClaimState.FAILED,),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
@@ -40,9 +39,9 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         return []
     policy = gate.policy(rollout.policy_version)
     rings = tx.rings(rollout.id)
-    brakes = _brakes(tx, gate, policy, rollout, now)
+    brakes = brakes_of(tx, gate, policy, rollout, now)
     budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
-    failures = _failures(tx, policy, rollout, rings, budgets)
+    failures = failures_of(tx, policy, rollout, rings, budgets)
     decisions = []
     for position in range(len(rings) + 1):
         facts = gather(tx, gate, policy, rollout, rings, position, brakes, budgets, now)
@@ -73,7 +72,7 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     if rollout is None or rollout.state is not RolloutState.DONE:
         return None
     policy = gate.policy(rollout.policy_version)
-    for brake in _brakes(tx, gate, policy, rollout, now):
+    for brake in brakes_of(tx, gate, policy, rollout, now):
         if brake.count >= brake.limit:
             detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
             _halt(
@@ -93,8 +92,11 @@ def gather(
     brakes: tuple[BrakeCount, ...],
     budgets: Mapping[str, Budget],
     now: datetime,
+    *,
+    looks: bool = False,
 ) -> Facts | None:
-    """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there."""
+    """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there.
+    ``looks``: somebody only looks; nothing is stored, and the members of a ring are counted instead of drawn."""
     last = position == len(rings)
     ring = DONE if last else rings[position].ring
     before = rings[position - 1] if position else None
@@ -109,7 +111,7 @@ def gather(
     elif rings[position].opened_at is not None:
         members, mine = rings[position].members, [s for s in stored if s.ring == ring]
     else:
-        members, mine = cohort(tx, gate, policy, rollout, ring)
+        members, mine = (counted if looks else cohort)(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
     taken = _taken_over(tx, rollout, ring, position)
@@ -119,7 +121,9 @@ def gather(
     else:
         gate_rule = _gate_rule(policy, rollout, rings, position)
     makes = (
-        _shown(tx, gate, policy, rollout, rings, position, mine, stored, budgets, now) if gate_rule else _first(mine)
+        _shown(tx, gate, policy, rollout, rings, position, mine, stored, budgets, now, looks=looks)
+        if gate_rule
+        else _first(mine)
     )
     freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
@@ -152,7 +156,7 @@ def gather(
     )
 
 
-def _failures(
+def failures_of(
     tx: Tx, policy: Policy, rollout: Rollout, rings: list[RingState], budgets: Mapping[str, Budget]
 ) -> dict[str, Any]:
     """How strongly the failures speak against chance, and on how many machines and sites; the sites are looked up only
@@ -215,6 +219,8 @@ def _shown(
     stored: list[Stratum],
     budgets: Mapping[str, Budget],
     now: datetime,
+    *,
+    looks: bool,
 ) -> list[Shown]:
     first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
     earlier = {row.ring: row.position for row in rings if first <= row.position < position}
@@ -249,7 +255,10 @@ def _shown(
         )
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
-            one = replace(one, soak_until=_soak(tx, gate, policy, rollout, one, rule, marker, rings, sites, now))
+            until, changed = _soak(tx, gate, policy, rollout, one, rule, marker, sites, now)
+            one = replace(one, soak_until=until)
+            if changed is not None and not looks:
+                tx.save_strata_times(changed)
             if one.soak_until is not None and "soak" in skips(policy, rollout, now):
                 one = replace(one, soak_until=min(one.soak_until, now))
         shown.append(one)
@@ -281,28 +290,23 @@ def _soak(
     shown: Shown,
     rule: GateRule,
     marker: Stratum,
-    rings: list[RingState],
     sites: list[str],
     now: datetime,
-) -> datetime | None:
+) -> tuple[datetime | None, Stratum | None]:
     """When the soak ends: ``at_least`` healthy machines have each run it on their own site's clock since the numbers
-    were first met. Stored once; a relapse below the numbers starts it again."""
+    were first met. Stored once; a relapse below the numbers starts it again. With it what is to be stored now."""
     met = shown.available > 0 and shown.healthy >= opening.required(rule.at_least, shown)
     if not met:
-        if marker.met_at is not None:
-            tx.save_strata_times(replace(marker, met_at=None, soak_until=None))
-        return None
+        return None, None if marker.met_at is None else replace(marker, met_at=None, soak_until=None)
     if marker.soak_until is not None:
-        return marker.soak_until
-    ring = marker.ring
-    soak = policy.settings_for(ring, rollout.source).soak
+        return marker.soak_until, None
+    soak = policy.settings_for(marker.ring, rollout.source).soak
     ends = sorted(when.soak_end(gate, tx.site(site), soak, now, policy) for site in sites)
     until = ends[opening.required(rule.at_least, shown) - 1]
-    tx.save_strata_times(replace(marker, met_at=now, soak_until=until))
-    return until
+    return until, replace(marker, met_at=now, soak_until=until)
 
 
-def _brakes(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
+def brakes_of(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, now: datetime) -> tuple[BrakeCount, ...]:
     counts = []
     for index, brake in enumerate(policy.brakes):
         rings = list(brake.rings) or [ring.name for ring in policy.rings]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import stats
+from gate.core import explained, stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import Action, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import people, recalls, sentences
+from gate.flows import explain, facts_json, people, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web.ladder import Rung, draw, rungs
@@ -135,7 +135,10 @@ def rollout(rollout_id: str) -> str:
             proposal=_open_proposal(tx, found),
             recall=_open_proposal(tx, found, "recall"),
             needing=needing,
-            said=sentences.of_rollout(tx, g.parts.gate, found, g.now)[1:],
+            said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
+            waiting=explain.waiting(tx, g.parts.gate, found, g.now),
+            zone=policy.zone,
+            said_of=_reason,
             holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
@@ -148,7 +151,7 @@ def why() -> str:
         found = tx.machine(machine)
         if found is None:
             raise NotFound(f"there is no machine {machine}")
-        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources(source)]
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources(source)]
     return render_template("why.html", machine=found, answers=answers)
 
 
@@ -179,7 +182,7 @@ def machine(machine_id: str) -> str:
         session = tx.session(machine_id)
         answers = []
         if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources("")]
+            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources("")]
         return render_template(
             "machine.html",
             machine=found,
@@ -264,7 +267,13 @@ def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
 
 
 def _sentence(decision: StoredDecision) -> str:
-    return "; ".join(str(reason["detail"]) for reason in decision.reasons[:3])
+    return "; ".join(_reason(reason, decision.policy_version) for reason in decision.reasons[:3])
+
+
+def _reason(stored: Mapping[str, Any], policy_version: str) -> str:
+    """A stored reason in the visitor's language."""
+    zone = g.parts.gate.policy(policy_version).zone
+    return explained.sentence(facts_json.reason_of(stored), g.language, zone)
 
 
 def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
