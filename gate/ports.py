@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from gate.core.calendar import Interval
 from gate.core.evalues import Span
 from gate.core.model import (
+    Attribution,
     Budget,
     Claim,
     ClaimState,
@@ -443,6 +444,17 @@ class Tx(Protocol):
 
     def explain(self, claim_id: str) -> bool:
         """Takes a failed claim out of k (once)."""
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        """As ``move``, for a claim whose machine is gone: what was explained about it leaves with it."""
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
+        last of them at its site."""
+
+    def attribute(self, said: Attribution) -> None: ...
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        """Oldest first."""
 
     # decisions, events, policy
     def add_decision(self, decision: StoredDecision) -> int:

@@ -29,7 +29,7 @@ class Reason:
     rule: str = ""
     earliest_at: datetime | None = None
     make: str = ""
-    numbers: Mapping[str, float | str] = field(default_factory=dict)
+    numbers: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ class Refusal:
     retry_after_s: int = 300
     rule: str = ""
     earliest_at: datetime | None = None
-    numbers: Mapping[str, float | str] = field(default_factory=dict)
+    numbers: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

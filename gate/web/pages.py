@@ -130,6 +130,8 @@ def rollout(rollout_id: str) -> str:
             evidence=evidence,
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
             failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
+            attributions=(left := tx.attributions(found.id)),
+            explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
             events=tx.events(subject=found.id, limit=40),
             proposal=_open_proposal(tx, found),

@@ -86,6 +86,16 @@ GERMAN = {
     "stopped: a failure waits for a person": "gestoppt: ein Fehler wartet auf einen Menschen",
     "Exposure now": "Was jetzt auf dem Spiel steht",
     "the fleet": "die Flotte",
+    "Left the count by a person's word": "Zählt nicht mehr, durch das Wort einer Person",
+    "State then": "Zustand damals",
+    "explained": "erklärt",
+    "decommissioned": "ausgemustert",
+    "gone": "ausgemustert",
+    "Decommission": "Ausmustern",
+    "Decommission this machine": "Diesen Rechner ausmustern",
+    "It is gone: it is revoked, and running rollouts do not count it any more. Both stay visible.": (
+        "Er ist weg: er wird gesperrt, und laufende Rollouts zählen ihn nicht mehr. Beides bleibt sichtbar."
+    ),
     "What would open ring": "Was öffnet Ring",
     "What is missing until the rollout is done": "Was bis zum Ende des Rollouts fehlt",
     "Nothing is missing; it opens with the next look.": "Nichts fehlt; er öffnet beim nächsten Blick.",

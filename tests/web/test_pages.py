@@ -416,6 +416,19 @@ def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gat
         assert tx.strata(rollout) == before, "looking stores nothing"
 
 
+def test_a_decommissioned_machine_stays_on_the_rollouts_page_with_who_and_why(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, machine = filled(sqlite_gate)
+    assert anna.post(f"/machines/{machine}/decommission", because="").status_code == 400, "it takes a reason"
+    assert anna.post(f"/machines/{machine}/decommission", because="sold to a museum").status_code == 303
+    page = anna.client.get(f"/rollouts/{rollout}?lang=de").text
+    row = page[page.index('id="attributions"') :]
+    for said in ("played", "ausgemustert", "anna", "sold to a museum"):
+        assert said in row[: row.index("</table>")]
+    assert "revoked" in anna.client.get(f"/machines/{machine}").text
+
+
 def test_every_word_of_the_pages_has_its_german() -> None:
     wanted: set[str] = set()
     for template in (REPOSITORY / "gate" / "web" / "templates").glob("*.html"):

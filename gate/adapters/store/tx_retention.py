@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, get, given
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_claims import CLAIMS, to_claim
+from gate.adapters.store.tx_claims import ATTRIBUTIONS, CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_people import LINKS, WEB
@@ -36,7 +36,9 @@ COUNT_BOOT = Prepared(
 )
 """Both databases read this form of an insertion alike."""
 OVER = (RolloutState.SUPERSEDED.value,)
-SETTLED = (ClaimState.HEALTHY.value, ClaimState.EXPIRED.value, ClaimState.ROLLED_BACK.value)
+SETTLED = tuple(
+    state.value for state in (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.ROLLED_BACK, ClaimState.GONE)
+)
 _NEWER = ROLLOUTS.alias("newer")
 SILENT_SINCE = and_(
     ROLLOUTS.c.state.in_(OVER),
@@ -133,7 +135,7 @@ class RetentionTx(Rows):
         return [to_rollout(row) for row in self._all(found)]
 
     def drop_rollouts(self, ids: Sequence[str]) -> int:
-        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS, BOOTS))
+        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS, BOOTS, ATTRIBUTIONS))
         return parts + self._delete(ROLLOUTS, ROLLOUTS.c.id.in_(ids))
 
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
