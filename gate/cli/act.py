@@ -28,9 +28,9 @@ from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import people, recalls, sentences
+from gate.flows import people, protection, recalls, sentences
 from gate.flows import why as reasons
-from gate.ports import Proposal, Tx
+from gate.ports import Gate, Proposal, Tx
 
 PAGE = 5000
 RINGS = "rings (healthy of machines)"
@@ -40,10 +40,33 @@ RINGS = "rings (healthy of machines)"
 @settings_option
 @output_option
 def status(settings: Path, output: str) -> None:
-    """Rollouts, newest first, with their rings."""
+    """Rollouts, newest first, with their rings; then how old each ring's content is against the newest release."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx)
+        ages = _ages(tx, opened.gate)
     show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
+    if output == "table" and ages:
+        click.echo()
+        show(ages, ("source", "ring", "it has", "newest", "behind", "behind since"), output)
+
+
+def _ages(tx: Tx, gate: Gate) -> list[dict[str, str]]:
+    """How old each ring's content is against the newest release of its source."""
+    active = tx.active_policy()
+    policy = gate.policy(active.commit) if active else None
+    rings = [ring.name for ring in policy.rings] if policy else []
+    found = [one for rule in policy.sources for one in protection.ages(tx, rule.name, rings)] if policy else []
+    return [
+        {
+            "source": one.source,
+            "ring": one.ring,
+            "it has": one.version or "nothing yet",
+            "newest": one.newest,
+            "behind": str(one.behind),
+            "behind since": f"{one.since:%Y-%m-%d %H:%M} UTC" if one.since else "-",
+        }
+        for one in found
+    ]
 
 
 def _rows(tx: Tx) -> list[dict[str, str]]:

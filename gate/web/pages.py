@@ -16,7 +16,7 @@ from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import Action, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import explain, facts_json, people, recalls, sentences
+from gate.flows import explain, facts_json, people, protection, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web.ladder import Rung, draw, rungs
@@ -78,6 +78,7 @@ def overview() -> str:
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
+        ages = _ages(tx)
     sentence = "Nothing moves and nothing is wrong."
     if any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
@@ -97,6 +98,7 @@ def overview() -> str:
         steps=steps,
         story=story,
         troubles=troubles,
+        ages=ages,
     )
 
 
@@ -130,6 +132,7 @@ def rollout(rollout_id: str) -> str:
             evidence=evidence,
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
             failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
+            ages=_ages(tx, found.source),
             attributions=(left := tx.attributions(found.id)),
             explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
@@ -290,6 +293,10 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             proposed = _open_proposal(tx, rollout) is not None
             text = "may be resumed: another person must agree" if proposed else "is halted: look why"
             found.append(Waiting(text, f"{rollout.source} {version}", where))
+        late = protection.alarmed(tx, rollout)
+        if late:
+            text = "is late: it is not everywhere yet" if late == protection.IS_LATE else "cannot be everywhere in time"
+            found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             what = f"{rollout.source} {version}:"
             found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
@@ -301,6 +308,13 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
                 if decision and any(reason["code"] == "needs_people" for reason in decision.reasons):
                     found.append(Waiting("needs people before it opens", f"{version}: {ring}", where))
     return found
+
+
+def _ages(tx: Tx, source: str = "") -> list[protection.Protection]:
+    """How old each ring's content is against the newest release; without the sources that have brought nothing."""
+    policy = g.parts.policy()
+    rings = [ring.name for ring in policy.rings] if policy else []
+    return [one for name in _sources(source) for one in protection.ages(tx, name, rings)]
 
 
 def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:

@@ -96,6 +96,15 @@ GERMAN = {
     "It is gone: it is revoked, and running rollouts do not count it any more. Both stay visible.": (
         "Er ist weg: er wird gesperrt, und laufende Rollouts zählen ihn nicht mehr. Beides bleibt sichtbar."
     ),
+    "Age of the protection": "Alter des Schutzes",
+    "It has": "Er hat",
+    "Newest": "Neueste",
+    "Newer releases": "Neuere Freigaben",
+    "Behind since": "Zurück seit",
+    "nothing yet": "noch nichts",
+    "it has the newest": "er hat die neueste",
+    "is late: it is not everywhere yet": "ist verspätet: noch nicht überall",
+    "cannot be everywhere in time": "kann nicht mehr rechtzeitig überall sein",
     "What would open ring": "Was öffnet Ring",
     "What is missing until the rollout is done": "Was bis zum Ende des Rollouts fehlt",
     "Nothing is missing; it opens with the next look.": "Nichts fehlt; er öffnet beim nächsten Blick.",
