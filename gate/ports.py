@@ -19,6 +19,7 @@ from gate.core.calendar import Interval
 from gate.core.evalues import Span
 from gate.core.habits import Habit
 from gate.core.model import (
+    Attribution,
     Budget,
     Claim,
     ClaimState,
@@ -329,6 +330,9 @@ class Tx(Protocol):
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        """make -> active machines of it in this ring."""
+
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
@@ -502,6 +506,17 @@ class Tx(Protocol):
     def sight(self, rollout_id: str) -> Sight: ...
     def save_sight(self, rollout_id: str, sight: Sight) -> None:
         """All but the gap."""
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        """As ``move``, for a claim whose machine is gone: what was explained about it leaves with it."""
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
+        last of them at its site."""
+
+    def attribute(self, said: Attribution) -> None: ...
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        """Oldest first."""
 
     # decisions, events, policy
     def add_decision(self, decision: StoredDecision) -> int:

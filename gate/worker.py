@@ -21,7 +21,18 @@ from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.mornings import LOOK_EVERY
 from gate.core.policy import SourceRule
-from gate.flows import advance, controls, edits, intake, listening, mornings, publication, recalls, retention
+from gate.flows import (
+    advance,
+    controls,
+    edits,
+    intake,
+    listening,
+    mornings,
+    protection,
+    publication,
+    recalls,
+    retention,
+)
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -32,6 +43,7 @@ TRIES = 5
 MARK = listening.MARK
 MARK_EVERY = timedelta(seconds=5)
 SHELVE = "retention"
+FORESEE = "plans"
 SHELVE_EVERY = timedelta(hours=1)
 LOOK_EVERY_S = 60.0
 
@@ -70,6 +82,7 @@ class Worker:
             ("worker-tick", self.tick, self._parts.tick_s),
             ("worker-sources", self.look, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
+            ("worker-plans", self.foresee, LOOK_EVERY_S),
         ):
             thread = threading.Thread(target=self._loop, args=(name, act, pause), name=name, daemon=True)
             thread.start()
@@ -113,6 +126,20 @@ class Worker:
             if retention.shelve_some(parts.store, parts.shelf, parts.keep, now) == 0:
                 break
         parts.publisher.tidy(now)
+
+    def foresee(self) -> None:
+        """Will every release be everywhere by its time? One worker, once an hour; it plans, and only alarms."""
+        parts, now = self._parts, self._parts.clock.now()
+        with parts.store.read() as tx:
+            active, last = tx.active_policy(), tx.mark(FORESEE).at
+        if active is None or all(s.must_be_everywhere_by is None for s in parts.gate.policy(active.commit).sources):
+            return
+        if last is not None and abs(now - last) < protection.FORESEE_EVERY:
+            return
+        with parts.store.write() as tx:
+            mine = tx.take_turn(FORESEE, now, protection.FORESEE_EVERY)
+        if mine:
+            protection.foresee(parts.store, parts.gate, now)
 
     def look(self) -> None:
         """Every source of the active policy, one after another."""

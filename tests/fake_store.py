@@ -18,6 +18,7 @@ from gate.core.evalues import BOOTS, Span
 from gate.core.habits import Habit
 from gate.core.model import (
     FLEET,
+    Attribution,
     Budget,
     Claim,
     ClaimState,
@@ -60,6 +61,7 @@ class Everything:
     sums: dict[tuple[str, str, int], Sum] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
+    attributions: list[Attribution] = field(default_factory=list)
     decisions: list[StoredDecision] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     policy: ActivePolicy | None = None
@@ -191,6 +193,10 @@ class FakeTx:
             if machine.status is MachineStatus.ACTIVE and machine.ring:
                 plural = self.a.roles[machine.site, machine.role][0] > 1
                 yield machine.id, machine.ring, machine.make, machine.site, plural
+
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        active = (one for one in self.a.machines.values() if one.status is MachineStatus.ACTIVE)
+        return dict(Counter(one.make for one in active if one.ring == ring))
 
     def fleet_version(self) -> int:
         return self.a.fleet_version
@@ -445,7 +451,7 @@ class FakeTx:
         )
 
     def exposed_sites(self, rollout_id: str) -> int:
-        kept = (ClaimState.GRANTED, ClaimState.EXPIRED)
+        kept = (ClaimState.GRANTED, ClaimState.EXPIRED, ClaimState.GONE)
         found = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
         return min(len(found), 2)
 
@@ -478,24 +484,77 @@ class FakeTx:
         flying = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.state in HOLDS_SLOT]
         return [claim for claim in flying if claim.ring in rings and quiet(claim)][:limit]
 
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
+        return sorted(found, key=lambda claim: claim.granted_at, reverse=True)
+
+    def revoke_machine(self, machine_id: str, at: datetime) -> bool:
+        machine = self.a.machines[machine_id]
+        if machine.status is MachineStatus.REVOKED:
+            return False
+        self.a.machines[machine_id] = replace(machine, status=MachineStatus.REVOKED)
+        if machine.status is MachineStatus.ACTIVE:
+            self.a.roles[machine.site, machine.role][0] -= 1
+            self.a.fleet_version += 1
+        return True
+
+    def machines(
+        self, *, after: str = "", limit: int = 100, site: str = "", ring: str = "", make: str = "", status: str = ""
+    ) -> list[Machine]:
+        wanted = {"site": site, "ring": ring, "make": make, "status": status}
+        found = [one for one in self.a.machines.values() if one.id > after]
+        found = [one for one in found if all(getattr(one, name) == said for name, said in wanted.items() if said)]
+        return sorted(found, key=lambda one: one.id)[:limit]
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        if not self.move(before, after):
+            return False
+        if before.id in self.a.explained:
+            self.a.explained.remove(before.id)
+            self._excuse(before, -1)
+        return True
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        old = self.a.strata.get((rollout_id, ring, make))
+        if old is None or old.members == 0:
+            return False
+        self.a.strata[rollout_id, ring, make] = replace(
+            old,
+            members=old.members - 1,
+            share_members=max(old.share_members - share, 0),
+            sites=max(old.sites - site, 0),
+        )
+        whole = self.a.rings[rollout_id, ring]
+        self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
+        return True
+
+    def attribute(self, said: Attribution) -> None:
+        self.a.attributions.append(said)
+
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        return [one for one in self.a.attributions if one.rollout == rollout_id]
+
     def explain(self, claim_id: str) -> bool:
         claim = self.a.claims.get(claim_id)
         if claim is None or not counts(claim).bad or claim_id in self.a.explained:
             return False
         self.a.explained.add(claim_id)
+        self._excuse(claim, 1)
+        return True
+
+    def _excuse(self, claim: Claim, more: int) -> None:
         key = (claim.rollout, claim.ring, claim.make)
-        self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + 1)
+        self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + more)
         for make in (claim.make, FLEET):
             old = self.a.budgets[claim.rollout, make]
             self.a.budgets[claim.rollout, make] = replace(
-                old, failed=old.failed - 1, tried=old.tried - 1, tried_failed=old.tried_failed - 1
+                old, failed=old.failed - more, tried=old.tried - more, tried_failed=old.tried_failed - more
             )
-        away = {EVERY_BOOT: (-1, -1)}
+        away = {EVERY_BOOT: (-more, -more)}
         if last_tried(claim) <= BOOTS:
-            self._try(claim.rollout, last_tried(claim), -1, -1)
-            away[last_tried(claim)] = (-1, -1)
+            self._try(claim.rollout, last_tried(claim), -more, -more)
+            away[last_tried(claim)] = (-more, -more)
         self._span(claim, away)
-        return True
 
     def holds(self, now: datetime) -> list[Hold]:
         return []

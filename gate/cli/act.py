@@ -14,14 +14,23 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.common import (
+    because_option,
+    gate_of,
+    language_option,
+    machine_named,
+    me,
+    output_option,
+    settings_option,
+    show,
+)
 from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import people, recalls, sentences
+from gate.flows import people, protection, recalls, sentences
 from gate.flows import why as reasons
-from gate.ports import Proposal, Tx
+from gate.ports import Gate, Proposal, Tx
 
 PAGE = 5000
 RINGS = "rings (healthy of machines)"
@@ -31,10 +40,33 @@ RINGS = "rings (healthy of machines)"
 @settings_option
 @output_option
 def status(settings: Path, output: str) -> None:
-    """Rollouts, newest first, with their rings."""
+    """Rollouts, newest first, with their rings; then how old each ring's content is against the newest release."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx)
+        ages = _ages(tx, opened.gate)
     show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
+    if output == "table" and ages:
+        click.echo()
+        show(ages, ("source", "ring", "it has", "newest", "behind", "behind since"), output)
+
+
+def _ages(tx: Tx, gate: Gate) -> list[dict[str, str]]:
+    """How old each ring's content is against the newest release of its source."""
+    active = tx.active_policy()
+    policy = gate.policy(active.commit) if active else None
+    rings = [ring.name for ring in policy.rings] if policy else []
+    found = [one for rule in policy.sources for one in protection.ages(tx, rule.name, rings)] if policy else []
+    return [
+        {
+            "source": one.source,
+            "ring": one.ring,
+            "it has": one.version or "nothing yet",
+            "newest": one.newest,
+            "behind": str(one.behind),
+            "behind since": f"{one.since:%Y-%m-%d %H:%M} UTC" if one.since else "-",
+        }
+        for one in found
+    ]
 
 
 def _rows(tx: Tx) -> list[dict[str, str]]:
@@ -91,9 +123,10 @@ def _rung(ring: RingState, strata: list[Stratum]) -> str:
 @click.command()
 @click.argument("machine")
 @click.argument("source", required=False)
+@language_option
 @settings_option
 @output_option
-def why(machine: str, source: str | None, settings: Path, output: str) -> None:
+def why(machine: str, source: str | None, language: str, settings: Path, output: str) -> None:
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
@@ -101,7 +134,8 @@ def why(machine: str, source: str | None, settings: Path, output: str) -> None:
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
         machine_id = machine_named(tx, machine).id
-        found = [reasons.why(tx, opened.gate, machine_id, name, opened.clock.now()) for name in names]
+        now = opened.clock.now()
+        found = [reasons.why(tx, opened.gate, machine_id, name, now, language) for name in names]
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
         return
@@ -179,16 +213,19 @@ def rollout_group() -> None:
 
 @rollout_group.command("show")
 @click.argument("rollout")
+@language_option
 @settings_option
 @output_option
-def rollout_show(rollout: str, settings: Path, output: str) -> None:
-    """Where ROLLOUT stands; of a recalled one the sites that still have it, and how many machines are not heard of."""
+def rollout_show(rollout: str, language: str, settings: Path, output: str) -> None:
+    """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
+    still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         now = opened.clock.now()
         found = tx.rollout(rollout)
         if found is None:
             raise NotFound(f"there is no rollout {rollout}")
-        lines = sentences.of_rollout(tx, opened.gate, found, now)
+        lines = sentences.of_rollout(tx, opened.gate, found, now, language)
+        lines += sentences.of_rings(tx, opened.gate, found, now, language)
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
     if output == "table":
         for line in lines:

@@ -18,6 +18,7 @@ from gate.cli.site_times import closed
 from gate.core.errors import NotFound
 from gate.core.model import SLUG, Site
 from gate.flows import machines as flow
+from gate.flows.decommission import decommission
 from gate.ports import Proposal
 
 MOST = 64 * 1024 * 1024
@@ -124,7 +125,7 @@ def enrol_code(site: str, uses: int, hours: int, settings: Path) -> None:
 
 @click.group()
 def machines() -> None:
-    """Machines: list, accept, revoke."""
+    """Machines: list, accept, revoke, decommission."""
 
 
 @machines.command("list")
@@ -182,3 +183,17 @@ def machines_revoke(machine: str, because: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         flow.revoke(tx, machine_named(tx, machine), me(), because, opened.clock.now())
     click.echo("revoked")
+
+
+@machines.command("decommission")
+@click.argument("machine")
+@because_option
+@settings_option
+def machines_decommission(machine: str, because: str, settings: Path) -> None:
+    """MACHINE is gone: revoke it, free its slots, and take it out of what running rollouts count, visibly for ever."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        now = opened.clock.now()
+        found = decommission(tx, opened.gate, machine_named(tx, machine), me(), because, now)
+    click.echo("decommissioned")
+    for one in found:
+        click.echo(f"it has left {one.rollout}, ring {one.ring}" + (f"; it was {one.was}" if one.was else ""))

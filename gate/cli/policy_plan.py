@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from gate.bootstrap import example_fleet, planning_gate
-from gate.cli.common import emit, gate_of, settings_option, three_outputs
-from gate.cli.policy import language_option, read_policy
+from gate.cli.common import emit, gate_of, language_option, settings_option, three_outputs
 from gate.cli.policy import policy as policy
+from gate.cli.policy import read_policy
 from gate.core import boot_times
 from gate.core.errors import NotFound
 from gate.core.model import Machine, Site

@@ -3,6 +3,7 @@
 - A machine that is in flight, or broken and not heard of as well, takes its site's slot and its role's.
 - A claim to go back takes slots like any other and says nothing about the release.
 - A machine that joined after its ring had started counts for halting only.
+- A claim whose machine is gone adds nothing at all.
 - A trial is one boot of the claim that has been decided, or one opening day of the watch after the last of them.
 - A failure is the trial of the boot that it was waiting for, or of the day on which it did not come back. Where one
   that was healthy reports a failure itself, it is its last trial, which had looked well: never one more.
@@ -42,6 +43,8 @@ class Counts:
 def counts(claim: Claim) -> Counts:
     """What this claim adds, as it stands."""
     state = claim.state
+    if state is ClaimState.GONE:
+        return Counts()
     flight = state in HOLDS_SLOT
     broken = state in BROKEN and not claim.recovered
     shows = claim.action != Action.RECALL
@@ -66,6 +69,8 @@ def counts(claim: Claim) -> Counts:
 
 def boots_tried(claim: Claim) -> dict[int, tuple[int, int]]:
     """Boot number, 1 to 5 -> (trials, failed ones among them)."""
+    if claim.state is ClaimState.GONE:
+        return {}
     well, bad = _well(claim), claim.state in FAILURE
     return {number: (1, int(number > well)) for number in range(1, min(well + bad, BOOTS) + 1)}
 

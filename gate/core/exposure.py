@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from enum import Enum
 
@@ -55,3 +56,11 @@ def renewed(budget: Budget, at_risk: int, first_batch: int, background: float, c
             return replace(budget, limit=more, stopped=False, extended=budget.extended + 1, extend_to=resolved + more)
         case Pace.ASK:
             return replace(budget, limit=0, stopped=True)
+
+
+def lost(budget: Budget, more: int, background: float, confidence: float) -> int:
+    """How many machines could be lost at worst, at this confidence, if ``more`` might take it now: those that the
+    budget then lets be unresolved, at the failure rate that is not excluded yet, beyond the background."""
+    unresolved = min(budget.limit, budget.in_flight + more)
+    excess = max(stats.upper_bound(budget.healthy, budget.failed, 0, confidence) - background, 0.0)
+    return math.ceil(unresolved * excess - 1e-9)

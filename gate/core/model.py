@@ -17,6 +17,7 @@ from enum import StrEnum
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
 ABSENT = "-"
 FLEET = "*"  # the row that stands for all makes together
+DONE = "done"  # the gate of the last ring, as if one more ring came after it
 
 
 class MachineStatus(StrEnum):
@@ -53,6 +54,7 @@ class ClaimState(StrEnum):
     SILENT = "silent"  # its deadline passed in expected-on time without a healthy report
     RELAPSED = "relapsed"  # bad after it was healthy
     EXPIRED = "expired"  # never started: a check-in after the lease showed the release absent
+    GONE = "gone"  # a person has decommissioned its machine: it counts as nothing any more
 
 
 class Step(StrEnum):
@@ -300,6 +302,28 @@ class Hold:
     made_by: str
     made_at: datetime
     lifted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What has left the count by a person's word: shown with its rollout for ever.
+
+    ``kind``: ``explained`` (its failure has another cause; it leaves k) or ``decommissioned`` (its machine is gone; it
+    leaves n and k). ``was``: the state of its claim then, empty where it had none.
+    """
+
+    rollout: str
+    kind: str
+    claim: str
+    machine: str
+    name: str
+    site: str
+    ring: str
+    make: str
+    was: str
+    by: str
+    because: str
+    at: datetime
 
 
 @dataclass(frozen=True, slots=True)

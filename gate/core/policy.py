@@ -36,7 +36,7 @@ class SourceRule:
     options: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     keep: int = 5
-    must_be_everywhere_by: str = ""
+    must_be_everywhere_by: timedelta | None = None  # after the gate has first seen a release
 
 
 @dataclass(frozen=True, slots=True)
@@ -316,7 +316,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         "boot_critical": read.flag,
         "lever": read.one_of("held", "advised", "no lever"),
         "keep": read.whole(1, 1000),
-        "must_be_everywhere_by": read.text,
+        "must_be_everywhere_by": read.span,
         "mirror": read.text,
         "order": read.text,
         **OWN,
@@ -336,7 +336,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         options={key: found[key] for key in ("mirror", "order") if key in found},
         own={key: found[key] for key in OWN if key in found},
         keep=found.get("keep", 5),
-        must_be_everywhere_by=found.get("must_be_everywhere_by", ""),
+        must_be_everywhere_by=found.get("must_be_everywhere_by"),
     )
 
 
@@ -593,7 +593,7 @@ def not_enforced(policy: Policy) -> list[str]:
         if brake.and_:
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}': {', '.join(brake.and_)} not yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.(probes|must_be_everywhere_by)", path):
+        if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.probes", path):
             found.append((line, f"{path}: not acted on yet"))
     beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
     if beyond:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gate.core import background, evalues, opening, spans, stats
 from gate.core.errors import Overtaken
-from gate.core.model import FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.mornings import Morning
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
@@ -24,10 +24,9 @@ from gate.core.verdict import Decision, Reason, Verdict
 from gate.flows import facts_json, mornings, silence, unclear, watch, when
 from gate.flows.claims import renew_limits
 from gate.flows.expedite import skips
-from gate.flows.intake import cohort, promote_queued
+from gate.flows.intake import cohort, counted, promote_queued
 from gate.ports import Gate, Sight, StoredDecision, Tx
 
-DONE = "done"  # the gate of the last ring, as if one more ring came after it
 COUNTED = {
     "crashed": (ClaimState.FAILED,),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
@@ -36,7 +35,7 @@ COUNTED = {
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
+class Read:
     """What is read once for all rings of a rollout; its rings and strata anew when one has opened."""
 
     policy: Policy
@@ -46,15 +45,28 @@ class _Read:
     strata: list[Stratum]
     brakes: tuple[BrakeCount, ...]
     budgets: Mapping[str, Budget]
+    sight: Sight
+    morning: Morning | None
 
 
-def _read(tx: Tx, gate: Gate, rollout: Rollout, morning: Morning | None, now: datetime) -> _Read:
+def read_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Read:
     policy = gate.policy(rollout.policy_version)
     release = tx.release(rollout.release)
     assert release is not None
     budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
+    morning = tx.morning()
     brakes = _brakes(tx, gate, policy, rollout, morning, now)
-    return _Read(policy, rollout, release, tx.rings(rollout.id), tx.strata(rollout.id), brakes, budgets)
+    return Read(
+        policy,
+        rollout,
+        release,
+        tx.rings(rollout.id),
+        tx.strata(rollout.id),
+        brakes,
+        budgets,
+        tx.sight(rollout.id),
+        morning,
+    )
 
 
 def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
@@ -62,13 +74,11 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
-    morning = tx.morning()
-    read = _read(tx, gate, rollout, morning, now)
-    sight = tx.sight(rollout.id)
-    seen = {**_failures(tx, read), **_seen(read.policy, rollout, sight, now), **_morning(morning)}
+    read = read_of(tx, gate, rollout, now)
+    seen = seen_of(tx, read, now)
     decisions = []
     for position in range(len(read.rings) + 1):
-        facts = _gather(tx, gate, read, position, now)
+        facts = gather(tx, gate, read, position, now)
         if facts is None:
             continue
         facts = replace(facts, **seen)
@@ -87,7 +97,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
                 break
         elif position > rollout.reached:
             break
-    unclear.note(tx, read.policy, rollout, sight, decisions, now)
+    unclear.note(tx, read.policy, rollout, read.sight, decisions, now)
     return decisions
 
 
@@ -107,8 +117,9 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     return None
 
 
-def _gather(tx: Tx, gate: Gate, read: _Read, position: int, now: datetime) -> Facts | None:
-    """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there."""
+def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, looks: bool = False) -> Facts | None:
+    """All that the decision about the ring at ``position`` rests on; None when nothing is left to decide there.
+    ``looks``: somebody only looks; nothing is stored, and the members of a ring are counted instead of drawn."""
     policy, rollout, rings = read.policy, read.rollout, read.rings
     last = position == len(rings)
     ring = DONE if last else rings[position].ring
@@ -121,7 +132,7 @@ def _gather(tx: Tx, gate: Gate, read: _Read, position: int, now: datetime) -> Fa
     elif rings[position].opened_at is not None:
         members, mine = rings[position].members, [s for s in read.strata if s.ring == ring]
     else:
-        members, mine = cohort(tx, gate, policy, rollout, ring)
+        members, mine = (counted if looks else cohort)(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
     taken = _taken_over(tx, rollout, ring, position)
@@ -130,7 +141,7 @@ def _gather(tx: Tx, gate: Gate, read: _Read, position: int, now: datetime) -> Fa
         gate_rule = None
     else:
         gate_rule = _gate_rule(policy, rollout, rings, position)
-    makes = _shown(tx, gate, read, position, mine, gate_rule, now) if gate_rule else _first(mine)
+    makes = _shown(tx, gate, read, position, mine, gate_rule, now, looks=looks) if gate_rule else _first(mine)
     freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
     return Facts(
@@ -162,7 +173,7 @@ def _gather(tx: Tx, gate: Gate, read: _Read, position: int, now: datetime) -> Fa
     )
 
 
-def _failures(tx: Tx, read: _Read) -> dict[str, Any]:
+def _failures(tx: Tx, read: Read) -> dict[str, Any]:
     """How strongly the failures speak against chance, and on how many machines and sites; the sites are looked up only
     where they can matter."""
     rollout, budgets = read.rollout, read.budgets
@@ -224,7 +235,7 @@ def _first(strata: list[Stratum]) -> list[Shown]:
 
 
 def _shown(
-    tx: Tx, gate: Gate, read: _Read, position: int, mine: list[Stratum], rule: GateRule, now: datetime
+    tx: Tx, gate: Gate, read: Read, position: int, mine: list[Stratum], rule: GateRule, now: datetime, *, looks: bool
 ) -> list[Shown]:
     policy, rollout, rings, stored, budgets = read.policy, read.rollout, read.rings, read.strata, read.budgets
     first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
@@ -257,7 +268,9 @@ def _shown(
         )
         marker = last or (rows[-1] if rows else None)
         if marker is not None:
-            one = _met(tx, gate, read, one, rule, marker, sorted(earlier), now)
+            one, changed = _met(tx, gate, read, one, rule, marker, sorted(earlier), now)
+            if changed is not None and not looks:
+                tx.save_strata_times(changed)
             if one.soak_until is not None and "soak" in skips(policy, rollout, now):
                 one = replace(one, soak_until=min(one.soak_until, now))
         shown.append(one)
@@ -282,30 +295,35 @@ def _reached(rings: list[RingState], stored: list[Stratum]) -> dict[str, int]:
 
 
 def _met(
-    tx: Tx, gate: Gate, read: _Read, shown: Shown, rule: GateRule, marker: Stratum, rings: list[str], now: datetime
-) -> Shown:
+    tx: Tx, gate: Gate, read: Read, shown: Shown, rule: GateRule, marker: Stratum, rings: list[str], now: datetime
+) -> tuple[Shown, Stratum | None]:
     """With its sites and the end of its soak: ``at_least`` healthy machines at enough sites have each run it on their
-    own site's clock since the numbers were first met. Stored once; a relapse below the numbers starts it again.
+    own site's clock since the numbers were first met. Stored once; a relapse below the numbers starts it again. With it
+    what is to be stored now.
 
     Sites are looked up only for a make that the ring waits for, while its numbers say enough, and, once they were met,
     only where it has failures: so a decision takes no statement a make."""
     asked = (shown.wanted and not shown.opened) or shown.in_previous
     need = opening.required(rule.at_least, shown)
     if not asked or not need or shown.healthy < need:
-        if marker.met_at is not None and shown.healthy < need:
-            tx.save_strata_times(replace(marker, met_at=None, soak_until=None))
-        return shown
-    wanted = opening.wanted_sites(rule, shown)
+        over = marker.met_at is not None and shown.healthy < need
+        return shown, replace(marker, met_at=None, soak_until=None) if over else None
+    wanted = opening.sites_required(rule, shown)
     if marker.soak_until is not None and not shown.bad and not shown.explained:
-        return replace(shown, healthy_sites=wanted, soak_until=marker.soak_until)
+        return replace(shown, healthy_sites=wanted, soak_until=marker.soak_until), None
     sites = tx.healthy_sites(read.rollout.id, rings, shown.make, 500)
     shown = replace(shown, healthy_sites=len(set(sites)), soak_until=marker.soak_until)
-    if shown.soak_until is None and shown.healthy_sites >= wanted:
-        soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
-        ends = sorted(when.soak_end(gate, tx.site(site), soak, now, read.policy) for site in sites)
-        shown = replace(shown, soak_until=ends[need - 1])
-        tx.save_strata_times(replace(marker, met_at=now, soak_until=shown.soak_until))
-    return shown
+    if shown.soak_until is not None or shown.healthy_sites < wanted:
+        return shown, None
+    soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
+    ends = sorted(when.soak_end(gate, tx.site(site), soak, now, read.policy) for site in sites)
+    until = ends[need - 1]
+    return replace(shown, soak_until=until), replace(marker, met_at=now, soak_until=until)
+
+
+def seen_of(tx: Tx, read: Read, now: datetime) -> dict[str, Any]:
+    """The facts that are the same for all rings."""
+    return {**_failures(tx, read), **_seen(read.policy, read.rollout, read.sight, now), **_morning(read.morning)}
 
 
 def _morning(morning: Morning | None) -> dict[str, Any]:
@@ -380,7 +398,7 @@ def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
     tx.append("rollout_halted", reason.rule or "gate", rollout.id, now, {"because": reason.detail}, reason.detail)
 
 
-def _open(tx: Tx, gate: Gate, read: _Read, position: int, decision: Decision, now: datetime) -> Rollout:
+def _open(tx: Tx, gate: Gate, read: Read, position: int, decision: Decision, now: datetime) -> Rollout:
     policy, rollout, rings = read.policy, read.rollout, read.rings
     if position == len(rings):
         after = replace(rollout, state=RolloutState.DONE, done_at=now, version=rollout.version + 1)

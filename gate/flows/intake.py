@@ -246,3 +246,13 @@ def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, l
         taking, cut = makes.drawn(ranks, settings.share, settings.at_least)
         strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
     return total, strata
+
+
+def counted(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+    """The members of a ring by make as ``cohort`` would say, but for the cut of its share: counted, not walked."""
+    settings = policy.settings_for(ring, rollout.source)
+    strata = []
+    for make, count in sorted(tx.ring_makes(ring).items()):
+        taking = makes.taking(count, settings.share, settings.at_least)
+        strata.append(Stratum(rollout.id, ring, make, False, count, taking, 1.0, 0))
+    return sum(one.members for one in strata), strata

@@ -18,7 +18,7 @@ from datetime import datetime, timedelta
 
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
-from gate.core.model import Rollout, RolloutState
+from gate.core.model import Attribution, Rollout, RolloutState
 from gate.flows.agreement import agreed, reason_given
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Proposal, Tx, User, WebSession
@@ -246,6 +246,23 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
         raise NotFound(f"there is no claim {claim_id}")
     if not tx.explain(claim_id):
         raise Conflict("not_a_failure", "this claim is no unexplained failure")
+    machine = tx.machine(claim.machine)
+    tx.attribute(
+        Attribution(
+            rollout=claim.rollout,
+            kind="explained",
+            claim=claim.id,
+            machine=claim.machine,
+            name=machine.name if machine else claim.machine,
+            site=claim.site,
+            ring=claim.ring,
+            make=claim.make,
+            was=claim.state.value,
+            by=by,
+            because=because,
+            at=now,
+        )
+    )
     renew_limits(tx, gate, claim.rollout, claim.make)
     detail = {"claim": claim.id, "machine": claim.machine, "make": claim.make, "state": claim.state.value}
     tx.append("failure_explained", by, claim.rollout, now, detail, because)

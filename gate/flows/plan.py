@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gate.core import background, calendar, makes, opening
-from gate.core.model import FLEET, Budget, Machine, Release, Site, Trust
+from gate.core.model import DONE, FLEET, Budget, Machine, Release, Site, Trust
 from gate.core.opening import Facts, GateRule, Shown
 from gate.core.policy import Policy, RingSettings, SourceRule
 from gate.core.times import OpenDuration
@@ -26,7 +26,6 @@ from gate.flows.claims import renewed
 from gate.flows.edits import placed
 from gate.ports import Gate
 
-DONE = "done"
 SALT = "plan"
 
 

@@ -16,10 +16,10 @@ from typing import Any
 
 from gate.core import background, opening
 from gate.core.errors import GateError
+from gate.core.model import DONE
 from gate.core.opening import Facts
 from gate.core.policy import Policy
 from gate.flows import facts_json
-from gate.flows.advance import DONE
 from gate.ports import Gate, Store, StoredDecision
 
 PAGE = 500
@@ -53,7 +53,7 @@ def replay(gate: Gate, stored: StoredDecision, source: str | None) -> Replayed:
     pairs = (
         ("verdict", stored.verdict, again.verdict.name),
         ("makes", list(stored.makes), list(again.makes)),
-        ("reasons", list(stored.reasons), list(reasons)),
+        ("reasons", list(stored.reasons), [_as_stored(one, stored.reasons) for one in reasons]),
         ("ring", stored.ring, facts.ring),
         ("moment", stored.at, facts.now),
     )
@@ -62,6 +62,12 @@ def replay(gate: Gate, stored: StoredDecision, source: str | None) -> Replayed:
     ]
     found += _of_policy(gate, stored, facts, source)
     return Replayed(stored, again.verdict.name, again.makes, reasons, tuple(found))
+
+
+def _as_stored(reason: Mapping[str, Any], stored: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+    """Without its numbers where the decision was stored before reasons had any."""
+    numbered = any("numbers" in one for one in stored)
+    return reason if numbered else {key: value for key, value in reason.items() if key != "numbers"}
 
 
 def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | None) -> Iterator[str]:

@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
+from gate.flows import decommission as gone
 from gate.flows import machines as fleet
 from gate.flows import mornings, people, recalls
 from gate.ports import Proposal
@@ -149,6 +150,16 @@ def revoke(machine_id: str) -> Response:
     return redirect(url_for("machine", machine_id=machine_id), 303)
 
 
+def decommission(machine_id: str) -> Response:
+    """A machine is gone: it is revoked and leaves what running rollouts count."""
+    with g.parts.store.write() as tx:
+        found = tx.machine(machine_id)
+        if found is None:
+            raise NotFound(f"there is no machine {machine_id}")
+        gone.decommission(tx, g.parts.gate, found, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("machine", machine_id=machine_id), 303)
+
+
 def save_site() -> Response:
     """Add or change a site."""
     site_id, hours, land = _text("id", 41), _text("hours", 500, needed=False), _text("land", 2, needed=False)
@@ -215,6 +226,7 @@ VIEWS = (
     ("/rollouts/<rollout_id>/explain", explain, "explain", POST),
     ("/machines/<machine_id>/accept", accept, "accept", POST),
     ("/machines/<machine_id>/revoke", revoke, "accept", POST),
+    ("/machines/<machine_id>/decommission", decommission, "accept", POST),
     ("/sites", save_site, "sites", POST),
     ("/sites/<site_id>/code", new_code, "enrol", POST),
 )

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import stats
+from gate.core import explained, stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import Action, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import people, recalls, sentences
+from gate.flows import explain, facts_json, people, protection, recalls, sentences
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
@@ -81,6 +81,7 @@ def overview() -> str:
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
         shown = mornings.shown(tx, lambda text: translate(text, g.language))
+        ages = _ages(tx)
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
@@ -104,6 +105,7 @@ def overview() -> str:
         story=story,
         troubles=troubles,
         shown=shown,
+        ages=ages,
     )
 
 
@@ -137,12 +139,18 @@ def rollout(rollout_id: str) -> str:
             evidence=evidence,
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
             failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
+            ages=_ages(tx, found.source),
+            attributions=(left := tx.attributions(found.id)),
+            explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
             events=tx.events(subject=found.id, limit=40),
             proposal=_open_proposal(tx, found),
             recall=_open_proposal(tx, found, "recall"),
             needing=needing,
-            said=sentences.of_rollout(tx, g.parts.gate, found, g.now)[1:],
+            said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
+            waiting=explain.waiting(tx, g.parts.gate, found, g.now),
+            zone=policy.zone,
+            said_of=_reason,
             holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
@@ -155,7 +163,7 @@ def why() -> str:
         found = tx.machine(machine)
         if found is None:
             raise NotFound(f"there is no machine {machine}")
-        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources(source)]
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources(source)]
     return render_template("why.html", machine=found, answers=answers)
 
 
@@ -186,7 +194,7 @@ def machine(machine_id: str) -> str:
         session = tx.session(machine_id)
         answers = []
         if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources("")]
+            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources("")]
         return render_template(
             "machine.html",
             machine=found,
@@ -271,7 +279,13 @@ def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
 
 
 def _sentence(decision: StoredDecision) -> str:
-    return "; ".join(str(reason["detail"]) for reason in decision.reasons[:3])
+    return "; ".join(_reason(reason, decision.policy_version) for reason in decision.reasons[:3])
+
+
+def _reason(stored: Mapping[str, Any], policy_version: str) -> str:
+    """A stored reason in the visitor's language."""
+    zone = g.parts.gate.policy(policy_version).zone
+    return explained.sentence(facts_json.reason_of(stored), g.language, zone)
 
 
 def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
@@ -286,6 +300,10 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             proposed = _open_proposal(tx, rollout) is not None
             text = "may be resumed: another person must agree" if proposed else "is halted: look why"
             found.append(Waiting(text, f"{rollout.source} {version}", where))
+        late = protection.alarmed(tx, rollout)
+        if late:
+            text = "is late: it is not everywhere yet" if late == protection.IS_LATE else "cannot be everywhere in time"
+            found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             what = f"{rollout.source} {version}:"
             found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
@@ -297,6 +315,13 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
                 if decision and any(reason["code"] == "needs_people" for reason in decision.reasons):
                     found.append(Waiting("needs people before it opens", f"{version}: {ring}", where))
     return found
+
+
+def _ages(tx: Tx, source: str = "") -> list[protection.Protection]:
+    """How old each ring's content is against the newest release; without the sources that have brought nothing."""
+    policy = g.parts.policy()
+    rings = [ring.name for ring in policy.rings] if policy else []
+    return [one for name in _sources(source) for one in protection.ages(tx, name, rings)]
 
 
 def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:

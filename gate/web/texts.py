@@ -1,6 +1,6 @@
 """The words of the pages in German; English is the key. A word that is missing here stays English, and a test says so.
 
-Sentences that the core makes (reasons of decisions and refusals) are English in this version.
+Sentences about rings, makes and machines are ``core.explained``'s; what people and policies wrote stays as it is.
 """
 
 from __future__ import annotations
@@ -99,6 +99,35 @@ GERMAN = {
     "stopped: a failure waits for a person": "gestoppt: ein Fehler wartet auf einen Menschen",
     "Exposure now": "Was jetzt auf dem Spiel steht",
     "the fleet": "die Flotte",
+    "Left the count by a person's word": "Zählt nicht mehr, durch das Wort einer Person",
+    "State then": "Zustand damals",
+    "explained": "erklärt",
+    "decommissioned": "ausgemustert",
+    "gone": "ausgemustert",
+    "Decommission": "Ausmustern",
+    "Decommission this machine": "Diesen Rechner ausmustern",
+    "It is gone: it is revoked, and running rollouts do not count it any more. Both stay visible.": (
+        "Er ist weg: er wird gesperrt, und laufende Rollouts zählen ihn nicht mehr. Beides bleibt sichtbar."
+    ),
+    "Age of the protection": "Alter des Schutzes",
+    "It has": "Er hat",
+    "Newest": "Neueste",
+    "Newer releases": "Neuere Freigaben",
+    "Behind since": "Zurück seit",
+    "nothing yet": "noch nichts",
+    "it has the newest": "er hat die neueste",
+    "is late: it is not everywhere yet": "ist verspätet: noch nicht überall",
+    "cannot be everywhere in time": "kann nicht mehr rechtzeitig überall sein",
+    "What would open ring": "Was öffnet Ring",
+    "What is missing until the rollout is done": "Was bis zum Ende des Rollouts fehlt",
+    "Nothing is missing; it opens with the next look.": "Nichts fehlt; er öffnet beim nächsten Blick.",
+    "What each make has shown and what it lacks": "Was jede Bauart gezeigt hat und was ihr fehlt",
+    "More healthy needed": "Noch gesund nötig",
+    "More sites needed": "Weitere Apotheken nötig",
+    "May fail at most": "Höchstens ausfallen dürfen",
+    "More healthy for that": "Dafür noch gesund nötig",
+    "Soaks until": "Bewährt sich bis",
+    "Lost at worst": "Höchstens verloren",
     "Decisions": "Entscheidungen",
     "When": "Wann",
     "Verdict": "Urteil",

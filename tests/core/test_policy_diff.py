@@ -98,7 +98,7 @@ LIMITS = [
     ("source", "", "keep: 5", "keep: 4"),
     ("source", "", "", "mirror: https://a.example"),
     ("source", "", "order: numbers", "order: dates"),
-    ("source", "", "", "must_be_everywhere_by: monday"),
+    ("source", "", "", "must_be_everywhere_by: 5d"),
     ("top", "at_risk: {per_make: 9}", "at_risk: {per_make: 10}", "at_risk: {per_make: 11}"),
     ("top", "at_risk: {fleet: 19}", "", "at_risk: {fleet: 21}"),
     ("top", "first_batch: 2", "", "first_batch: 4"),

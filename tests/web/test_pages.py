@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -390,6 +391,42 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert "Was auf Sie wartet" in german.text
     assert "What waits for you" in anna.client.get("/?lang=en").text
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
+
+
+def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    other = PlayedMachine(sqlite_gate, "other")
+    other.enrol()
+    sqlite_gate.accept(other.machine, "till")
+    for language, said in (
+        ("en", "Ring rest: needs 1 more till healthy: 0 of 1 so far."),
+        ("de", "Ring rest: noch nötig: 1 Kasse, gesund (bisher 0 von 1)."),
+    ):
+        page = html.unescape(anna.client.get(f"/rollouts/{rollout}?lang={language}").text)
+        why = html.unescape(anna.client.get(f"/why?machine={other.machine}&lang={language}").text)
+        assert said in page
+        assert said in why
+    assert "If ring rest opened now, at most 1 till could be lost." in html.unescape(
+        anna.client.get(f"/rollouts/{rollout}?lang=en").text
+    )
+    with sqlite_gate.opened.store.read() as tx:
+        before = tx.strata(rollout)
+    anna.client.get(f"/rollouts/{rollout}")
+    with sqlite_gate.opened.store.read() as tx:
+        assert tx.strata(rollout) == before, "looking stores nothing"
+
+
+def test_a_decommissioned_machine_stays_on_the_rollouts_page_with_who_and_why(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, machine = filled(sqlite_gate)
+    assert anna.post(f"/machines/{machine}/decommission", because="").status_code == 400, "it takes a reason"
+    assert anna.post(f"/machines/{machine}/decommission", because="sold to a museum").status_code == 303
+    page = anna.client.get(f"/rollouts/{rollout}?lang=de").text
+    row = page[page.index('id="attributions"') :]
+    for said in ("played", "ausgemustert", "anna", "sold to a museum"):
+        assert said in row[: row.index("</table>")]
+    assert "revoked" in anna.client.get(f"/machines/{machine}").text
 
 
 def test_every_word_of_the_pages_has_its_german() -> None:

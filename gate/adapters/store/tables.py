@@ -371,6 +371,26 @@ class HoldRow(SQLModel, table=True):
     lifted_at: datetime | None = moment(default=None, nullable=True)
 
 
+class AttributionRow(SQLModel, table=True):
+    """What has left the count by a person's word."""
+
+    __tablename__ = "attributions"
+    __table_args__ = (Index("attributions_rollout", "rollout", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    rollout: str = Field(foreign_key="rollouts.id")
+    kind: str
+    claim: str = ""
+    machine: str
+    name: str
+    site: str
+    ring: str
+    make: str = long_text()
+    was: str = ""
+    by: str
+    because: str = long_text()
+    at: datetime = moment()
+
+
 class DecisionRow(SQLModel, table=True):
     """A decision, for ever."""
 

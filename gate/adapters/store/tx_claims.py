@@ -22,12 +22,13 @@ from gate.adapters.store.tx_spans import COUNT_SPAN
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS as LAST_BOOT
-from gate.core.model import FLEET, Action, Claim, ClaimState, MachineStatus, RolloutState
+from gate.core.model import FLEET, Action, Attribution, Claim, ClaimState, MachineStatus, RolloutState
 from gate.core.spans import EVERY_BOOT, hour_of
 from gate.core.spans import change as span_change
 from gate.ports import GrantLimits, Holder
 
 CLAIMS = table(tables.ClaimRow)
+ATTRIBUTIONS = table(tables.AttributionRow)
 MAY_HAVE = [state.value for state in (ClaimState.INSTALLED, ClaimState.BOOTED, ClaimState.SILENT)]
 _LATER = CLAIMS.alias("later")
 _BACK = and_(_LATER.c.action == Action.RECALL.value, _LATER.c.state == ClaimState.ROLLED_BACK.value)
@@ -41,7 +42,7 @@ _GONE_ON = exists().where(
 )
 """The machine has gone back, or has taken a newer release of the same source since."""
 LIVE = [state.value for state in HOLDS_SLOT]
-UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value]
+UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value, ClaimState.GONE.value]
 TAKEN = [*LIVE, *(state.value for state in BROKEN)]
 
 CLAIM = get(CLAIMS, "id")
@@ -417,21 +418,49 @@ class ClaimsTx(Rows):
             return False
         if self._update(CLAIMS, [CLAIMS.c.id == claim_id, CLAIMS.c.explained.is_(False)], explained=True) != 1:
             return False
+        self._excuse(claim, 1)
+        return True
+
+    def _excuse(self, claim: Claim, more: int) -> None:
+        """A failure leaves what is counted against the release (1), or comes back to it (-1)."""
         key = [STRATA.c.rollout == claim.rollout, STRATA.c.ring == claim.ring, STRATA.c.make == claim.make]
-        self._update(STRATA, key, explained=STRATA.c.explained + 1)
+        self._update(STRATA, key, explained=STRATA.c.explained + more)
         for make in (claim.make, FLEET):
             where = [BUDGETS.c.rollout == claim.rollout, BUDGETS.c.make == make]
             self._update(
                 BUDGETS,
                 where,
-                failed=BUDGETS.c.failed - 1,
-                tried=BUDGETS.c.tried - 1,
-                tried_failed=BUDGETS.c.tried_failed - 1,
+                failed=BUDGETS.c.failed - more,
+                tried=BUDGETS.c.tried - more,
+                tried_failed=BUDGETS.c.tried_failed - more,
             )
-        away = {EVERY_BOOT: (-1, -1)}
+        away = {EVERY_BOOT: (-more, -more)}
         if last_tried(claim) <= LAST_BOOT:
             where = [BOOTS.c.rollout == claim.rollout, BOOTS.c.boot == last_tried(claim)]
-            self._update(BOOTS, where, tried=BOOTS.c.tried - 1, failed=BOOTS.c.failed - 1)
-            away[last_tried(claim)] = (-1, -1)
+            self._update(BOOTS, where, tried=BOOTS.c.tried - more, failed=BOOTS.c.failed - more)
+            away[last_tried(claim)] = (-more, -more)
         self._count_span(claim, away)
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        if not self.move(before, after):
+            return False
+        if self._update(CLAIMS, [CLAIMS.c.id == before.id, CLAIMS.c.explained.is_(True)], explained=False) == 1:
+            self._excuse(before, -1)
         return True
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        key = [STRATA.c.rollout == rollout_id, STRATA.c.ring == ring, STRATA.c.make == make, STRATA.c.members > 0]
+        less = {"share_members": int(share), "sites": int(site), "members": 1}
+        wanted = {name: case((STRATA.c[name] > 0, STRATA.c[name] - by), else_=0) for name, by in less.items()}
+        if self._update(STRATA, key, **wanted) != 1:
+            return False
+        where = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.members > 0]
+        self._update(RINGS, where, members=RINGS.c.members - 1)
+        return True
+
+    def attribute(self, said: Attribution) -> None:
+        self._insert(ATTRIBUTIONS, **{name: getattr(said, name) for name in Attribution.__slots__})
+
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        found = select(ATTRIBUTIONS).where(ATTRIBUTIONS.c.rollout == rollout_id).order_by(ATTRIBUTIONS.c.id)
+        return [Attribution(**{name: row[name] for name in Attribution.__slots__}) for row in self._all(found)]

@@ -228,6 +228,11 @@ class MachinesTx(Rows):
         for machine, ring, make, site, plural in self._connection.execute(found):
             yield machine, ring, make, site, bool(plural)
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        active = [MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring == ring]
+        found = select(MACHINES.c.make, func.count().label("machines")).where(*active).group_by(MACHINES.c.make)
+        return {row["make"]: int(row["machines"]) for row in self._all(found)}
+
     def is_sole(self, site: str, role: str) -> bool:
         row = self._first(ROLE, site=site, role=role)
         return row is not None and row["total"] <= 1

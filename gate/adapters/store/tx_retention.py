@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, get, given
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_claims import CLAIMS, to_claim
+from gate.adapters.store.tx_claims import ATTRIBUTIONS, CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_mornings import MORNINGS
@@ -39,7 +39,9 @@ COUNT_BOOT = Prepared(
 )
 """Both databases read this form of an insertion alike."""
 OVER = (RolloutState.SUPERSEDED.value,)
-SETTLED = (ClaimState.HEALTHY.value, ClaimState.EXPIRED.value, ClaimState.ROLLED_BACK.value)
+SETTLED = tuple(
+    state.value for state in (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.ROLLED_BACK, ClaimState.GONE)
+)
 _NEWER = ROLLOUTS.alias("newer")
 SILENT_SINCE = and_(
     ROLLOUTS.c.state.in_(OVER),
@@ -54,7 +56,7 @@ SILENT_SINCE = and_(
     ),
 )
 """Superseded, and speaks for no ring: it never opened one, or a newer one has opened all of its own."""
-BESIDE = (STRATA, RINGS, BUDGETS, BOOTS, SPANS, SUMS, SIGHTS)
+BESIDE = (STRATA, RINGS, BUDGETS, BOOTS, SPANS, SUMS, SIGHTS, ATTRIBUTIONS)
 SESSION_FOR = timedelta(days=31)
 GAP_FOR = timedelta(days=92)
 MORNING_FOR = timedelta(days=92)
