@@ -251,11 +251,6 @@ def required(at_least: int, shown: Shown) -> int:
     return min(at_least, shown.available)
 
 
-def wanted_sites(gate: GateRule, shown: Shown) -> int:
-    """Different sites that they must be at: ``sites``, else ``at_least``, or all that the earlier rings have."""
-    return min(gate.sites or gate.at_least, shown.sites)
-
-
 def _makes(facts: Facts) -> list[Reason]:
     """Stopped makes, then the numbers, then the soak, for each make that the ring waits for."""
     if facts.gate is None:
