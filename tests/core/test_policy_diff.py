@@ -375,6 +375,8 @@ def test_the_table_has_a_row_for_every_key_of_the_language_and_for_every_setting
     extra = {"freeze[]", "brakes[]", "rings[].at_most.share (drawn)", "rings[].at_most.share (proof)"}
     assert set(ROWS) == {key for key in wanted if not key.startswith("windows.*")} | extra
     for one in fields(RingSettings):
+        if one.name == "learned":  # how ``deadline`` was written
+            continue
         row = one.name if one.name in language.OWN else policy_cells.SETTINGS.get(one.name, f"rings[].{one.name}")
         assert row in ROWS, one.name
 

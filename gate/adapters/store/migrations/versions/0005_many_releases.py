@@ -45,7 +45,5 @@ def downgrade() -> None:
     with op.batch_alter_table("claims") as claims:
         claims.drop_column("watch_at")
         claims.drop_column("watch_until")
-    with op.batch_alter_table("rollouts") as rollouts:
-        rollouts.drop_column("expedited_until")
-        rollouts.drop_column("inherited")
-        rollouts.drop_column("done_at")
+    for name in ("expedited_until", "inherited", "done_at"):
+        op.drop_column("rollouts", name)
