@@ -16,7 +16,7 @@ from typing import Any
 
 from gate.core import background, evalues, opening, spans, stats
 from gate.core.errors import Overtaken
-from gate.core.model import FLEET, Budget, ClaimState, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
@@ -43,11 +43,12 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     rings = tx.rings(rollout.id)
     brakes = _brakes(tx, gate, policy, rollout, now)
     budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
-    sight = tx.sight(rollout.id)
+    release, sight = tx.release(rollout.release), tx.sight(rollout.id)
+    assert release is not None
     seen = {**_failures(tx, policy, rollout, rings, budgets), **_seen(policy, rollout, sight, now)}
     decisions = []
     for position in range(len(rings) + 1):
-        facts = gather(tx, gate, policy, rollout, rings, position, brakes, budgets, now)
+        facts = gather(tx, gate, policy, rollout, release, rings, position, brakes, budgets, now)
         if facts is None:
             continue
         facts = replace(facts, **seen)
@@ -91,6 +92,7 @@ def gather(
     gate: Gate,
     policy: Policy,
     rollout: Rollout,
+    release: Release,
     rings: list[RingState],
     position: int,
     brakes: tuple[BrakeCount, ...],
@@ -103,8 +105,6 @@ def gather(
     before = rings[position - 1] if position else None
     if position > rollout.reached + 1:
         return None
-    release = tx.release(rollout.release)
-    assert release is not None
     stored = tx.strata(rollout.id)
     if last:
         assert before is not None
