@@ -486,6 +486,41 @@ def test_nothing_is_known_of_hours_in_a_gap_of_our_own(store: SqlStore) -> None:
         assert tx.sight(country.rollout).controls == 0
 
 
+@pytest.mark.parametrize(
+    ("had", "seen", "kept"),
+    [
+        ((0, 0), (150, 3), (150, 3)),  # too few so far: the newer look
+        ((300, 90), (300, 2), (300, 90)),  # the outage is over; what was seen in it stays
+        ((300, 2), (300, 90), (300, 90)),
+        ((300, 90), (150, 150), (300, 90)),  # too few to replace anything
+        ((300, 3), (600, 6), (300, 3)),
+        ((300, 3), (600, 7), (600, 7)),
+    ],
+)
+def test_of_several_looks_the_one_with_the_most_silent_controls_counts(
+    had: tuple[int, int], seen: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    row = spans.SpanRow(MAKE, EVERY_BOOT, NINE, 5, 2, *had)
+    after = controls._worst(row, seen, NINE + HOUR)
+    assert (after.controls, after.controls_failed) == kept
+    assert (after.looked_at, after.failed_then) == (NINE + HOUR, 2)
+
+
+@pytest.mark.parametrize(("now", "compared"), [("14:10", True), ("14:11", False)])
+def test_an_hour_that_was_over_for_two_hours_is_not_looked_at_any_more(
+    store: SqlStore, now: str, compared: bool
+) -> None:
+    country = Country(store)
+    claim = country.takes("e000-a")[0]
+    country.ends(claim, Step.HEALTHY)
+    country.now = at(f"2026-11-23 {now}")  # nine to ten, two hours, a minute to stay up, ten to be sure: 12:11
+    country.heard()
+    with store.write() as tx:
+        controls.look(tx, country.gate, country.rollout, country.now)
+        assert bool(tx.sums(country.rollout)) is compared
+        assert tx.spans(country.rollout) == []
+
+
 # when a trial began
 
 
