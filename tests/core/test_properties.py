@@ -317,7 +317,7 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     drawn: dict[str, set[object]] = {one.name: set() for one in fields(Facts)}
     opened, with_failure, codes = set(), 0, set()
 
-    @settings(max_examples=400, database=None, derandomize=True, deadline=None)
+    @settings(max_examples=600, database=None, derandomize=True, deadline=None)
     @given(some_facts())
     def look(facts: Facts) -> None:
         nonlocal with_failure
