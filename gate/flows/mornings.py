@@ -28,7 +28,7 @@ from gate.flows import when
 from gate.flows.agreement import reason_given
 from gate.ports import Gate, Tx
 
-PAGE = 500
+PAGE = 200
 MISSED = 3  # check-ins without a word from anybody: then it is us
 MARK = "morning"
 SUBJECT = "fleet"

@@ -69,6 +69,7 @@ def test_a_ring_opens_when_everything_is_just_met() -> None:
         ({"members": 0}, Verdict.HOLD, "ring_empty"),
         ({"floor": 6 * HOUR + timedelta(microseconds=1)}, Verdict.HOLD, "floor"),
         ({"freeze": "new-year"}, Verdict.HOLD, "frozen"),
+        ({"morning": "17 of 40 are missing"}, Verdict.HOLD, "silent_morning"),
         ({"people": ()}, Verdict.HOLD, "needs_people"),
         ({"people_needed": 2, "people": ("a", "a")}, Verdict.HOLD, "needs_people"),
         (_till(healthy=2), Verdict.HOLD, "at_least"),

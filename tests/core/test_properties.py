@@ -80,6 +80,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
         verified=not draw(rarely),
         floor=draw(st.sampled_from([timedelta(), 6 * HOUR, 6 * HOUR, 7 * HOUR])),
         freeze="new-year" if draw(rarely) else "",
+        morning="17 of 40 are missing" if draw(rarely) else "",
         people_needed=draw(st.integers(0, 1)),
         people=tuple(draw(st.sampled_from([["a"], ["a", "b"], []]))),
         previous_open=not draw(rarely),
@@ -318,11 +319,11 @@ def test_no_verdict_depends_on_the_order_of_makes_brakes_people_or_checks(facts:
 def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     fixed = {"now", "ring", "path", "first_seen_at", "confidence", "background", "false_halt", "max_lead"}
     fixed |= {"background_cap"}
-    told = {"freeze_why", "freeze_path", "freeze_until", "exposed_sites"}
+    told = {"freeze_why", "freeze_path", "freeze_until", "exposed_sites", "morning_until"}
     drawn: dict[str, set[object]] = {one.name: set() for one in fields(Facts)}
     opened, with_failure, codes = set(), 0, set()
 
-    @settings(max_examples=400, database=None, derandomize=True, deadline=None)
+    @settings(max_examples=600, database=None, derandomize=True, deadline=None)
     @given(some_facts())
     def look(facts: Facts) -> None:
         nonlocal with_failure
@@ -339,4 +340,5 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     assert with_failure
     every = {"halted", "not_chance", "brake", "not_verified", "ring_empty", "ring_before", "make_behind", "floor"}
     every |= {"frozen", "needs_people", "rule_out", "unexplained_failure", "make_unproven", "at_least", "sites", "soak"}
+    every.add("silent_morning")
     assert codes == every | UNCLEAR

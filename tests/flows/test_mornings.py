@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict, Malformed
 from gate.core.model import Artifact, Machine, MachineStatus, RolloutState, Site, Trust
 from gate.core.mornings import Morning
@@ -279,6 +280,18 @@ def test_mornings_are_planned_once_and_a_site_that_is_always_on_has_none(shop: S
     with shop.store.write() as tx:
         assert tx.sites_to_plan(at("2026-11-23 23:59"), 99) == []
         assert len(tx.sites_to_plan(at("2026-11-24 00:00"), 99)) == 10
+
+
+def test_curves_are_kept_for_a_month_and_mornings_for_a_quarter(store: SqlStore) -> None:
+    shop = Shop(store)
+    shop.tick("07:00")
+
+    def left(days: int) -> tuple[int, bool]:
+        with store.write() as tx:
+            tx.drop_expired(shop.now + timedelta(days=days))
+            return len(tx.points(MONDAY)), tx.morning() is not None
+
+    assert [left(days) for days in (30, 31, 91, 92)] == [(1, True), (0, True), (0, True), (0, False)]
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Integer, and_, bindparam, case, cast, func, or_, select
 
 from gate.adapters.store import tables
-from gate.adapters.store.prepared import Prepared, given
+from gate.adapters.store.prepared import Prepared, change, equal, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tables import EPOCH, MICRO
 from gate.adapters.store.tx_machines import DAYS, MACHINES, SITES, UP, to_site
@@ -25,6 +25,7 @@ ROLES = ("till", "server")
 """Whose absence before opening says something, until their own habits are known."""
 KNOWN_FOR = timedelta(days=14)
 """Who has not been heard of for so long is not expected."""
+PLAN = change(DAYS, equal(DAYS, "site"), "day", "boots_at", "opens_at", "until")
 NEWEST = Prepared(select(MORNINGS).order_by(MORNINGS.c.day.desc()).limit(1))
 SPAN = Prepared(
     select(
@@ -77,15 +78,14 @@ class MorningsTx(Rows):
         return [to_site(row) for row in self._all(due.order_by(DAYS.c.until, DAYS.c.site).limit(limit))]
 
     def save_days(self, days: Sequence[SiteDay]) -> None:
-        for one in days:
-            self._update(
-                DAYS,
-                [DAYS.c.site == one.site],
-                day=one.day,
-                boots_at=one.boots_at,
-                opens_at=one.opens_at,
-                until=one.until,
-            )
+        rows = [
+            {"site": one.site, "to_day": one.day, "to_boots_at": one.boots_at, "to_opens_at": one.opens_at}
+            | {"to_until": one.until}
+            for one in days
+        ]
+        if rows:
+            self.writes += 1
+            PLAN.many(self._connection, rows)
 
     def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
         row = self._first(SPAN, day=day)
