@@ -239,7 +239,11 @@ class FakeTx:
 
     def past_trials(self, limit: int) -> Span:
         tried = failed = 0
-        well = [one for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED)) if one.halted_at is None]
+        well = [
+            one
+            for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED, RolloutState.RETIRED))
+            if one.halted_at is None
+        ]
         for one in well[:limit]:
             fleet = self.a.budgets[one.id, FLEET]
             explained = sum(stratum.explained for stratum in self.strata(one.id))
