@@ -379,6 +379,9 @@ class FakeTx:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
         return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
 
+    def count_watched(self, rollout_id: str) -> int:
+        return sum(one.rollout == rollout_id and one.watch_at is not None for one in self.a.claims.values())
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         return any(
             (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered

@@ -6,22 +6,24 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import explained, stats
+from gate.core import background, explained, stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, RingState, Rollout, RolloutState
+from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
 from gate.core.policy import Policy
-from gate.flows import explain, facts_json, people, protection, recalls, sentences
+from gate.flows import explain, facts_json, holds, people, protection, recalls, sentences, silence
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web.ladder import Rung, draw, rungs
 
 PAGE = 50
+GAPS_FOR = timedelta(days=7)
 MOVING = (RolloutState.HALTED, RolloutState.RECALLED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
 
 
@@ -79,6 +81,8 @@ def overview() -> str:
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
         ages = _ages(tx)
+        holding = tx.holds(g.now)
+        gaps = tx.gaps(g.now - GAPS_FOR)
     sentence = "Nothing moves and nothing is wrong."
     if any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
@@ -99,6 +103,8 @@ def overview() -> str:
         story=story,
         troubles=troubles,
         ages=ages,
+        holding=[(one, holds.words(one)) for one in holding],
+        gaps=gaps,
     )
 
 
@@ -133,6 +139,8 @@ def rollout(rollout_id: str) -> str:
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
             failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
             ages=_ages(tx, found.source),
+            origin=background.origin(policy, found.background),
+            watched=tx.count_watched(found.id),
             attributions=(left := tx.attributions(found.id)),
             explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
@@ -216,7 +224,19 @@ def site(site_id: str) -> str:
         if found is None:
             raise NotFound(f"there is no site {site_id}")
         mine = tx.machines(site=site_id, limit=200)
-    return render_template("site.html", site=found, machines=mine, code="", address="")
+        active = [one for one in mine if one.status is MachineStatus.ACTIVE]
+        told = {"dark": _dark(tx, found), "holding": holds.at_site(tx, active, g.now)}
+    times = [one for one in found.times if one.end_at > g.now]
+    return render_template("site.html", site=found, machines=mine, code="", address="", times=times, **told)
+
+
+def _dark(tx: Tx, found: Site) -> silence.Dark | None:
+    """Since when no machine of this site is heard though it should be, and until when that counts as nothing."""
+    policy = g.parts.policy()
+    if policy is None or not policy.rings or not policy.sources:
+        return None
+    settings = policy.settings_for(policy.rings[0].name, policy.sources[0].name)
+    return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
 
 
 def audit() -> str:
