@@ -468,6 +468,9 @@ class Tx(Protocol):
     def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
         """With ``watch_at`` <= now, oldest first."""
 
+    def count_watched(self, rollout_id: str) -> int:
+        """Machines that were healthy and are still looked at."""
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         """Whether a claim of this site is silent and has not been heard of since."""
 

@@ -32,6 +32,7 @@ from gate.flows import (
     publication,
     recalls,
     retention,
+    retire,
 )
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
@@ -112,7 +113,7 @@ class Worker:
         self._alone("mark", "", lambda: self._mark(now))
 
     def retain(self) -> None:
-        """Shelves what has been over for long; one worker at a time, once an hour."""
+        """Retires what nobody has any more, shelves what has been over for long; one worker, once an hour."""
         parts, now = self._parts, self._parts.clock.now()
         with parts.store.read() as tx:
             last = tx.mark(SHELVE).at
@@ -122,6 +123,7 @@ class Worker:
             if not tx.take_turn(SHELVE, now, SHELVE_EVERY):
                 return
             tx.drop_expired(now)
+            retire.retire(tx, now)
         while parts.keep and not self._stop.is_set():
             if retention.shelve_some(parts.store, parts.shelf, parts.keep, now) == 0:
                 break

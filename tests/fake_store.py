@@ -313,7 +313,11 @@ class FakeTx:
 
     def past_trials(self, limit: int) -> Span:
         tried = failed = 0
-        well = [one for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED)) if one.halted_at is None]
+        well = [
+            one
+            for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED, RolloutState.RETIRED))
+            if one.halted_at is None
+        ]
         for one in well[:limit]:
             fleet = self.a.budgets[one.id, FLEET]
             explained = sum(stratum.explained for stratum in self.strata(one.id))
@@ -458,6 +462,9 @@ class FakeTx:
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
         return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
+
+    def count_watched(self, rollout_id: str) -> int:
+        return sum(one.rollout == rollout_id and one.watch_at is not None for one in self.a.claims.values())
 
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         return any(

@@ -11,12 +11,29 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
+
 from gate.core.evalues import LEAST_BACKGROUND
 from gate.core.policy import Policy
 
 UNTIL_KNOWN = 0.0075
 LEAST_BOOTS = 200
 CAP = 0.03
+
+
+class Origin(StrEnum):
+    """Where a rollout's background comes from."""
+
+    STATED = "stated by the policy"
+    UNKNOWN = "assumed until 200 boots are known"
+    MEASURED = "measured on earlier rollouts"
+
+
+def origin(policy: Policy, background: float) -> Origin:
+    """As the policy states it, assumed, or measured."""
+    if isinstance(policy.defaults.background, float):
+        return Origin.STATED
+    return Origin.UNKNOWN if background == UNTIL_KNOWN else Origin.MEASURED
 
 
 def of(policy: Policy, tried: int, failed: int) -> float:

@@ -38,7 +38,7 @@ class RolloutState(StrEnum):
     DONE = "done"  # the last ring's gate has passed
     SUPERSEDED = "superseded"  # a newer release of the same source took over
     RECALLED = "recalled"  # machines are asked to go back
-    RETIRED = "retired"  # nobody is offered it any more
+    RETIRED = "retired"  # superseded or recalled, and no machine has it any more
 
 
 class ClaimState(StrEnum):

@@ -48,8 +48,8 @@ def joined(parts: Sequence[str], language: str) -> str:
 def share(rate: float, language: str) -> str:
     """``12.3%``; what is not nothing is never shown as 0."""
     percent = rate * 100
-    digits = next((digits for digits in (1, 2, 3) if round(percent, digits) > 0), 4 if rate else 1)
-    said = f"{percent:.{digits}f}".removesuffix(".0")
+    digits = 1 if percent >= 1 else next((digits for digits in (2, 3) if round(percent, digits) > 0), 4)
+    said = f"{percent:.{digits}f}".rstrip("0").rstrip(".")
     return said.replace(".", ",") + " %" if language == "de" else said + "%"
 
 

@@ -78,6 +78,20 @@ def wanted(tx: Tx, sources: list[str]) -> list[Approval]:
     return found
 
 
+def speaking(tx: Tx, source: str) -> set[str]:
+    """The rollouts of a source that speak for a ring."""
+    spoken, found = set[str](), set[str]()
+    for rollout in tx.rollouts(states=SPEAKS, source=source, limit=LOOK_BACK, opened=True):
+        rings = tx.rings(rollout.id)
+        new = {ring.ring for ring in rings if ring.opened_at is not None} - spoken
+        if new:
+            found.add(rollout.id)
+            spoken |= new
+        if all(ring.opened_at is not None for ring in rings):
+            break
+    return found
+
+
 def former(tx: Tx, rollout: Rollout, ring: str) -> str:
     """The newest older release of the source that was done and knew this ring; empty: there is none."""
     for other in tx.done_before(rollout.id):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from gate.core import makes
@@ -81,6 +82,15 @@ def over(tx: Tx, machine: Machine, source: str, now: datetime) -> Hold | None:
         if hold.source in ("", source) and makes.meets(hold.pick, machine.site, machine.labels, machine.facts)
     ]
     return max(found, key=lambda hold: hold.until, default=None)
+
+
+def at_site(tx: Tx, machines: Sequence[Machine], now: datetime) -> list[tuple[Hold, int]]:
+    """The holds that keep some of these machines out, and how many."""
+    counted = [
+        (hold, sum(makes.meets(hold.pick, one.site, one.labels, one.facts) for one in machines))
+        for hold in tx.holds(now)
+    ]
+    return [(hold, count) for hold, count in counted if count]
 
 
 def words(hold: Hold) -> str:

@@ -73,7 +73,7 @@ def why(tx: Tx, gate: Gate, machine_id: str, source: str, now: datetime, languag
     version = release.version if release else ""
     named = f"{source} {version}"
     own = tx.claim_of(machine.id, rollout.id)
-    if rollout.state is RolloutState.RECALLED:
+    if rollout.state in (RolloutState.RECALLED, RolloutState.RETIRED):
         return _recalled(tx, gate, machine, rollout, own, version, language)
     if own is not None and own.state in HOLDS_SLOT | {ClaimState.HEALTHY}:
         sentence = text(
@@ -144,7 +144,7 @@ def _recalled(
 
 
 def _newest(tx: Tx, source: str) -> Rollout | None:
-    states = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE, RolloutState.RECALLED)
+    states = tuple(state for state in RolloutState if state not in (RolloutState.QUEUED, RolloutState.SUPERSEDED))
     found = tx.rollouts(states=states, source=source, limit=1)
     return found[0] if found else None
 

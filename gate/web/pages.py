@@ -6,17 +6,18 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import explained, stats
+from gate.core import background, explained, stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, RingState, Rollout, RolloutState
+from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
 from gate.core.policy import Policy
-from gate.flows import explain, facts_json, people, protection, recalls, sentences
+from gate.flows import explain, facts_json, holds, people, protection, recalls, sentences, silence
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
@@ -24,6 +25,7 @@ from gate.web.ladder import Rung, draw, rungs
 from gate.web.texts import translate
 
 PAGE = 50
+GAPS_FOR = timedelta(days=7)
 MOVING = (RolloutState.HALTED, RolloutState.RECALLED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
 
 
@@ -82,6 +84,8 @@ def overview() -> str:
         troubles = _source_troubles(tx)
         shown = mornings.shown(tx, lambda text: translate(text, g.language))
         ages = _ages(tx)
+        holding = tx.holds(g.now)
+        gaps = tx.gaps(g.now - GAPS_FOR)
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
@@ -106,6 +110,8 @@ def overview() -> str:
         troubles=troubles,
         shown=shown,
         ages=ages,
+        holding=[(one, holds.words(one)) for one in holding],
+        gaps=gaps,
     )
 
 
@@ -140,6 +146,8 @@ def rollout(rollout_id: str) -> str:
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
             failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
             ages=_ages(tx, found.source),
+            origin=background.origin(policy, found.background),
+            watched=tx.count_watched(found.id),
             attributions=(left := tx.attributions(found.id)),
             explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
@@ -223,7 +231,19 @@ def site(site_id: str) -> str:
         if found is None:
             raise NotFound(f"there is no site {site_id}")
         mine = tx.machines(site=site_id, limit=200)
-    return render_template("site.html", site=found, machines=mine, code="", address="")
+        active = [one for one in mine if one.status is MachineStatus.ACTIVE]
+        told = {"dark": _dark(tx, found), "holding": holds.at_site(tx, active, g.now)}
+    times = [one for one in found.times if one.end_at > g.now]
+    return render_template("site.html", site=found, machines=mine, code="", address="", times=times, **told)
+
+
+def _dark(tx: Tx, found: Site) -> silence.Dark | None:
+    """Since when no machine of this site is heard though it should be, and until when that counts as nothing."""
+    policy = g.parts.policy()
+    if policy is None or not policy.rings or not policy.sources:
+        return None
+    settings = policy.settings_for(policy.rings[0].name, policy.sources[0].name)
+    return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
 
 
 def audit() -> str:

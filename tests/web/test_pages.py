@@ -14,8 +14,8 @@ from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
 from gate.bootstrap import pages
-from gate.core.model import RolloutState, Site
-from gate.flows import people
+from gate.core.model import RolloutState, Site, SiteTime, TimeKind
+from gate.flows import holds, people
 from gate.web import acts
 from gate.web import pages as views
 from gate.web.texts import GERMAN
@@ -427,6 +427,37 @@ def test_a_decommissioned_machine_stays_on_the_rollouts_page_with_who_and_why(
     for said in ("played", "ausgemustert", "anna", "sold to a museum"):
         assert said in row[: row.index("</table>")]
     assert "revoked" in anna.client.get(f"/machines/{machine}").text
+
+
+def test_pages_say_duty_closing_days_darkness_holds_gaps_and_the_background(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, machine = filled(sqlite_gate)
+    second = PlayedMachine(sqlite_gate, "second")
+    second.enrol()
+    sqlite_gate.accept(second.machine, "till")
+    now, hour = sqlite_gate.clock.now(), timedelta(hours=1)
+    closed = SiteTime(now + 30 * hour, now + 54 * hour, TimeKind.CLOSED, "stocktaking", "ada")
+    with sqlite_gate.opened.store.write() as tx:
+        site = tx.site("nord")
+        assert site is not None
+        assert tx.save_times("nord", [SiteTime(now - hour, now + hour, TimeKind.DUTY), closed], site.times)
+        holds.place(tx, sqlite_gate.opened.gate, "role=till", "", "k.lehmann", now + hour, "it trips", "anna", now)
+        tx.add_gap(now - 2 * hour, now - hour)
+    assert "no machine is heard since" not in anna.client.get("/sites/nord?lang=en").text
+    for one in (machine, second.machine):
+        with sqlite_gate.opened.store.write() as tx:
+            tx.seen(one, now - timedelta(minutes=10))
+    page = anna.client.get("/sites/nord?lang=en").text
+    for said in ("night duty", "stocktaking", "ada", "k.lehmann", "it trips", "no machine is heard since"):
+        assert said in page, said
+    overview = anna.client.get("/?lang=de").text
+    for said in ("k.lehmann", "role=till", "Wann gate selbst nicht zuhörte"):
+        assert said in overview, said
+    assert "0,75 %, angenommen, bis 200 Starts bekannt sind" in anna.client.get(f"/rollouts/{rollout}").text
+    sqlite_gate.clock.forward(minutes=61)
+    anna.log_in("anna")
+    assert "k.lehmann" not in anna.client.get("/?lang=en").text, "its end has come"
 
 
 def test_every_word_of_the_pages_has_its_german() -> None:

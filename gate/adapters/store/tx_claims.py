@@ -333,6 +333,10 @@ class ClaimsTx(Rows):
         due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
         return [to_claim(row) for row in self._all(due)]
 
+    def count_watched(self, rollout_id: str) -> int:
+        watched = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.watch_at.is_not(None)]
+        return int(self._all(select(func.count().label("claims")).select_from(CLAIMS).where(*watched))[0]["claims"])
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         lost = CLAIMS.c.state == ClaimState.SILENT.value, CLAIMS.c.recovered.is_(False)
         found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)

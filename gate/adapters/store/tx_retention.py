@@ -38,7 +38,7 @@ COUNT_BOOT = Prepared(
     touches=["boot_times"],
 )
 """Both databases read this form of an insertion alike."""
-OVER = (RolloutState.SUPERSEDED.value,)
+OVER = (RolloutState.SUPERSEDED.value, RolloutState.RETIRED.value)
 SETTLED = tuple(
     state.value for state in (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.ROLLED_BACK, ClaimState.GONE)
 )

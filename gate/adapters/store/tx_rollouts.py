@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
@@ -30,7 +30,8 @@ BOOTS = table(tables.BootRow)
 
 HOLDS = table(tables.HoldRow)
 HOLDING = Prepared(select(HOLDS).where(HOLDS.c.lifted_at.is_(None), HOLDS.c.until > given(HOLDS.c.until, "now")))
-GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value)
+_NOT_RECALLED = or_(ROLLOUTS.c.state != RolloutState.RETIRED.value, ROLLOUTS.c.halted_at.is_(None))
+GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value, RolloutState.RETIRED.value)
 
 RELEASE = get(RELEASES, "id")
 ROLLOUT = get(ROLLOUTS, "id")
@@ -240,7 +241,7 @@ class RolloutsTx(Rows):
         found = (
             select(ROLLOUTS)
             .join(own, and_(own.c.source == ROLLOUTS.c.source, own.c.number > ROLLOUTS.c.number))
-            .where(own.c.id == rollout_id, ROLLOUTS.c.done_at.is_not(None), ROLLOUTS.c.state.in_(GOOD))
+            .where(own.c.id == rollout_id, ROLLOUTS.c.done_at.is_not(None), ROLLOUTS.c.state.in_(GOOD), _NOT_RECALLED)
             .order_by(ROLLOUTS.c.number.desc())
             .limit(limit)
         )
@@ -301,11 +302,10 @@ class RolloutsTx(Rows):
         return {row["boot"]: Span(row["tried"], row["failed"]) for row in self._rows(BOOTS_OF, rollout=rollout_id)}
 
     def past_trials(self, limit: int) -> Span:
-        well = [RolloutState.DONE.value, RolloutState.SUPERSEDED.value]
         found = (
             select(BUDGETS.c.tried, BUDGETS.c.tried_failed, _EXPLAINED.label("explained"))
             .join(ROLLOUTS, ROLLOUTS.c.id == BUDGETS.c.rollout)
-            .where(BUDGETS.c.make == FLEET, ROLLOUTS.c.state.in_(well), ROLLOUTS.c.halted_at.is_(None))
+            .where(BUDGETS.c.make == FLEET, ROLLOUTS.c.state.in_(GOOD), ROLLOUTS.c.halted_at.is_(None))
             .order_by(ROLLOUTS.c.number.desc())
             .limit(limit)
         )
