@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -84,8 +85,7 @@ def test_a_make_that_was_stopped_is_not_taken_over(store: SqlStore) -> None:
     with store.write() as tx:
         opened = {one.make for one in tx.strata(before.id) if one.ring == "all" and one.open}
         stopped = min(opened)
-        [limit] = {b.limit for b in tx.budgets(before.id) if b.make == stopped}
-        tx.set_limits(before.id, {stopped: (limit, True)})
+        tx.set_limits([replace(b, stopped=True) for b in tx.budgets(before.id) if b.make == stopped])
     _, second = after(store, sim, gate)
     with store.read() as tx:
         taken = {one.make for one in tx.strata(second.id) if one.ring == "all" and one.open}
