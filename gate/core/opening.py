@@ -140,6 +140,7 @@ def _chance(facts: Facts) -> list[Reason]:
     return [Reason(Verdict.HALT, "not_chance", detail, "defaults.false_halt", numbers=numbers)]
 
 
+FAR_ABOVE = 5  # times the cap: in any fleet some machines are off for a holiday or for good
 UNCLEAR = frozenset({"gap", "controls_silent", "background_high"})
 """The codes of a HOLD because nothing can be concluded."""
 
@@ -158,7 +159,7 @@ def _unclear(facts: Facts) -> list[Reason]:
     if cap is None:
         return found
     rule = "defaults.background_cap"
-    if facts.controls >= evalues.CONTROLS_PER_MAKE and facts.controls_silent > cap * facts.controls:
+    if facts.controls >= evalues.CONTROLS_PER_MAKE and facts.controls_silent > FAR_ABOVE * cap * facts.controls:
         detail = f"{facts.controls_silent} of {facts.controls} machines that were not updated are silent themselves"
         found.append(Reason(Verdict.HOLD, "controls_silent", detail, rule))
     if facts.measured > cap:

@@ -152,12 +152,12 @@ CAP = {"background_cap": 0.03}
         ({"gap_until": NOW + timedelta(microseconds=1)}, "gap"),
         ({"gap_until": NOW}, None),
         ({"controls": 199, "controls_silent": 199, **CAP}, None),  # too few to say anything
-        ({"controls": 200, "controls_silent": 6, **CAP}, None),
-        ({"controls": 200, "controls_silent": 7, **CAP}, "controls_silent"),
+        ({"controls": 200, "controls_silent": 30, **CAP}, None),
+        ({"controls": 200, "controls_silent": 31, **CAP}, "controls_silent"),
         ({"controls": 200, "controls_silent": 200, **CAP}, "controls_silent"),
-        ({"controls": 20_000, "controls_silent": 600, **CAP}, None),
-        ({"controls": 20_000, "controls_silent": 601, **CAP}, "controls_silent"),
-        ({"controls": 200, "controls_silent": 7, "background_cap": 0.035}, None),
+        ({"controls": 20_000, "controls_silent": 3000, **CAP}, None),
+        ({"controls": 20_000, "controls_silent": 3001, **CAP}, "controls_silent"),
+        ({"controls": 200, "controls_silent": 31, "background_cap": 0.035}, None),
         ({"measured": 0.03, **CAP}, None),
         ({"measured": 0.0301, **CAP}, "background_high"),
         ({"measured": 0.9}, None),  # facts from before it was looked at

@@ -95,7 +95,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
         exposed_sites=9,
         gap_until=NOW + HOUR if draw(rarely) else None,
         controls=draw(st.sampled_from([0, 200, 200])),
-        controls_silent=7 if draw(rarely) else 6,
+        controls_silent=31 if draw(rarely) else 30,
         measured=0.04 if draw(rarely) else 0.0,
         background_cap=0.03,
     )
