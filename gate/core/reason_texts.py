@@ -1,6 +1,6 @@
 """What is said about a ring that is not open, one dictionary a language; a test holds their keys together.
 
-Keys: a reason's code; ``kind`` (of machines) and ``fact`` (a part of a make); ``refusal``, ``earliest``, ``risk``,
+Keys: a reason's code; ``kind`` (of machines) and ``make``; ``refusal``, ``earliest``, ``risk``,
 ``why`` (a machine) and ``rollout``; ``state`` and ``unit``.
 Where a key has two forms, ``one|many``, the number before it chooses.
 """
@@ -16,11 +16,6 @@ ENGLISH: Mapping[str, str] = {
     "kind.machine": "machine|machines",
     "make.on": "{kind} on {platform}",
     "make.with": "{kind} with {facts}",
-    "make.absent": "no known {fact}",
-    "fact.platform": "platform",
-    "fact.os_build": "OS build",
-    "fact.vendor_version": "product version",
-    "fact.pos": "till software",
     "fleet": "the fleet",
     "and": "and",
     "halted": "the rollout is halted; two people can resume it",
@@ -139,11 +134,6 @@ GERMAN: Mapping[str, str] = {
     "kind.machine": "Rechner|Rechner",
     "make.on": "{kind} auf {platform}",
     "make.with": "{kind} mit {facts}",
-    "make.absent": "unbekanntem Merkmal {fact}",
-    "fact.platform": "Plattform",
-    "fact.os_build": "Windows-Stand",
-    "fact.vendor_version": "Produktversion",
-    "fact.pos": "Kassensoftware",
     "fleet": "die Flotte",
     "and": "und",
     "halted": "der Rollout ist angehalten; zwei Personen können ihn fortsetzen",

@@ -15,29 +15,23 @@ KINDS = ("till", "server", "workstation")
 
 
 def make(written: str, language: str, number: float = 2) -> str:
-    """``role=till|platform=hyperv|os_build=19045`` -> ``tills on hyperv with 19045``; ``number``: one or several."""
+    """``role=till|platform=hyperv|os_build=19045`` -> ``tills on hyperv with 19045``; ``number``: one or several.
+    What a machine has not said is left out."""
     if written == FLEET:
         return text("fleet", language)
     facts = dict(_fact(part) for part in written.split("|") if part)
-    role, platform = facts.pop("role", ABSENT), facts.pop("platform", "")
+    role, platform = facts.pop("role", ABSENT), facts.pop("platform", ABSENT)
     known = role in KINDS or role == ABSENT
     said = chosen(f"kind.{'machine' if role == ABSENT else role}", language, number) if known else role
-    if platform and platform != ABSENT:
+    if platform != ABSENT:
         said = text("make.on", language, kind=said, platform=platform)
-    elif platform:
-        facts = {"platform": ABSENT, **facts}
-    more = [_absent(name, language) if value == ABSENT else value for name, value in facts.items()]
+    more = [value for value in facts.values() if value != ABSENT]
     return text("make.with", language, kind=said, facts=joined(more, language)) if more else said
 
 
 def _fact(part: str) -> tuple[str, str]:
     name, _, value = part.partition("=")
     return name, value.replace("%7C", "|").replace("%25", "%")
-
-
-def _absent(name: str, language: str) -> str:
-    known = LANGUAGES[language].get(f"fact.{name}", name.replace("_", " "))
-    return text("make.absent", language, fact=known)
 
 
 def joined(parts: Sequence[str], language: str) -> str:
