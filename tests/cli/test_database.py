@@ -174,6 +174,9 @@ def test_a_backup_under_writes_is_one_moment(real_gate: RealGate, tmp_path: Path
     """Events with their leaves, and claims with their counters, are written all the while."""
     machine, claim, release = in_flight(real_gate)
     stop, said = threading.Event(), []
+    with real_gate.opened.store.write() as tx:
+        for number in range(2000):
+            tx.append("noted", "tester", f"o{number}", real_gate.clock.now(), {"number": number})
 
     def write() -> None:
         number = 0
@@ -201,3 +204,7 @@ def test_a_backup_under_writes_is_one_moment(real_gate: RealGate, tmp_path: Path
         assert made.exit_code == 0, made.output
         whole = gate("audit", "verify", "--settings", folder / "gate.toml")
         assert whole.exit_code == 0, whole.output
+        with sqlite3.connect(folder / "gate.db") as connection:
+            (events,) = connection.execute("SELECT count(*) FROM events").fetchone()
+        connection.close()
+        assert whole.output.startswith(f"good: {events} leaves"), "events and their tree are of one moment"
