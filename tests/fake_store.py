@@ -207,7 +207,8 @@ class FakeTx:
 
     def machine_by_key(self, keyid: str) -> Machine | None:
         """Here a machine's key id is its own id."""
-        return self.a.machines.get(keyid)
+        found = self.a.machines.get(keyid)
+        return None if found is None or found.status is MachineStatus.REVOKED else found
 
     def session(self, machine_id: str) -> Session | None:
         return None

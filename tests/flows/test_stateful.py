@@ -250,6 +250,8 @@ class Stores(RuleBasedStateMachine):
 
         def speak(tx: Any, gate: Gate, name: str, step: Step) -> Any:
             machine = tx.machine_by_key(name)
+            if machine is None:
+                return None
             live = tx.live_claim(machine.id)
             tx.seen(machine.id, self.now)
             if live is None:
