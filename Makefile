@@ -24,10 +24,10 @@ test: setup
 
 soak: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py
+	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py --deselect tests/soak/test_long_scenarios.py
 
 month: setup
-	$(BIN)/python -m pytest -m soak -s tests/soak/test_long_run.py
+	$(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_long_scenarios.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -128,6 +128,12 @@ def read_scenario(file: Path, seed: int | None = None) -> scenario.Scenario:
     return scenario_of(text, file.name, seed)
 
 
+def shipped_scenarios() -> list[str]:
+    """Their names."""
+    found = (resources.files(SHIPPED) / "scenarios").iterdir()
+    return sorted(one.name.removesuffix(".yaml") for one in found if one.name.endswith(".yaml"))
+
+
 def scenario_of(text: str, name: str, seed: int | None = None) -> scenario.Scenario:
     """A scenario from YAML text.
 

@@ -64,11 +64,13 @@ class Candidate:
 @dataclass(frozen=True, slots=True)
 class Discovered:
     """Every candidate that is complete, oldest first; ``cursor`` comes back with the next call; ``skipped`` are
-    sentences about what was there and could not be taken."""
+    sentences about what was there and could not be taken; ``withdrawn`` are versions that the vendor has taken back:
+    their rollout halts at once."""
 
     candidates: tuple[Candidate, ...]
     cursor: str = ""
     skipped: tuple[str, ...] = ()
+    withdrawn: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

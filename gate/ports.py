@@ -15,19 +15,28 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from gate.core.calendar import Interval
+from gate.core.evalues import Span
+from gate.core.habits import Habit
 from gate.core.model import (
+    Attribution,
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     Release,
     RingState,
     Rollout,
     RolloutState,
     Site,
+    SiteTime,
     Stratum,
 )
+from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Policy
+from gate.core.spans import Place, SpanRow, Sum
+from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
 
 
@@ -152,6 +161,18 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A site with machines that (may) have a recalled release, and how many of them are not heard of."""
+
+    site: str
+    name: str
+    machines: int
+    unheard: int
+    last_seen_at: datetime | None  # the newest word of those that are not heard of
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +184,35 @@ class Standing:
     make: Budget | None
     fleet: Budget | None
     last_ring_open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Controls:
+    """Machines that a rollout is compared with: of one make, at one kind of site, last heard at about the same time."""
+
+    hours: str
+    land: str
+    always_on: bool
+    times: tuple[SiteTime, ...]
+    make: str
+    heard_at: datetime | None  # the step that their last word is in begins then; None: before the first one
+    down: bool  # that word was: going down as planned
+    machines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """How well a rollout could be seen last: of how many machines without it how many were silent, and our last gap.
+
+    ``unclear_since``: nothing is concluded since then; ``asked_at``: a person was asked.
+    """
+
+    looked_at: datetime | None = None
+    controls: int = 0
+    silent: int = 0
+    unclear_since: datetime | None = None
+    asked_at: datetime | None = None
+    gap_end_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,7 +299,13 @@ class Tx(Protocol):
     def site(self, site_id: str) -> Site | None: ...
     def sites(self, after: str = "", limit: int = 100) -> list[Site]: ...
     def save_site(self, site: Site) -> None:
-        """Insert or replace; keeps its counters."""
+        """Insert or replace; keeps its counters and times."""
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        """A site's duty and closing days, where they still are ``before``."""
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        """How many active machines of a site have ever been heard, and when the last of them was."""
 
     def machine(self, machine_id: str) -> Machine | None: ...
     def machine_by_key(self, keyid: str) -> Machine | None:
@@ -274,6 +330,9 @@ class Tx(Protocol):
     def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        """make -> active machines of it in this ring."""
+
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
@@ -284,7 +343,12 @@ class Tx(Protocol):
     def save_session(self, session: Session, before_seq: int) -> bool:
         """Saved only where the stored seq still is ``before_seq`` (-1: insert)."""
 
-    def seen(self, machine_id: str, at: datetime) -> None: ...
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        """Heard at ``at``; ``down``: it said that it goes down as planned, which holds until its next word."""
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        """What is known of when it is usually on; forgotten when its site's hours change."""
+
     def add_code(self, code: EnrolCode) -> None: ...
     def use_code(self, sha256: str, now: datetime) -> EnrolCode | None:
         """One use less, where there is one and it has not expired; else None."""
@@ -330,6 +394,9 @@ class Tx(Protocol):
     def rollout_of(self, release_id: str) -> Rollout | None:
         """The newest rollout of a release."""
 
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        """Older rollouts of its source that were done and not halted since, newest first."""
+
     def budgets(self, rollout_id: str) -> list[Budget]: ...
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
@@ -337,11 +404,27 @@ class Tx(Protocol):
     def save_strata_times(self, stratum: Stratum) -> None:
         """``met_at`` and ``soak_until`` only."""
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        """make -> (limit, stopped)."""
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        """Limit, stopped and the two of the extension, as given; the counters stay."""
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        """Boot number, 1 to 5 -> its trials and how many of them failed; what people have explained is in neither."""
+
+    def past_trials(self, limit: int) -> Span:
+        """The boots of the newest ``limit`` rollouts that ended without ever being halted, failures that people have
+        explained among them."""
 
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         """Sites of healthy claims of a make, one entry a machine, oldest first."""
+
+    # holds by selector
+    def add_hold(self, hold: Hold) -> None: ...
+    def hold(self, hold_id: str) -> Hold | None: ...
+    def holds(self, now: datetime) -> list[Hold]:
+        """Those that hold now: not lifted, and their end has not come."""
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        """Once."""
 
     # claims
     def claim(self, claim_id: str) -> Claim | None: ...
@@ -350,6 +433,13 @@ class Tx(Protocol):
 
     def claim_in_hand(self, machine_id: str, claim_id: str) -> Claim | None:
         """``claim``, for one that this machine probably has in hand."""
+
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        """All claims of a machine under this rollout, newest first."""
+
+    def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
+        """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with
+        machines that were last seen before ``seen_before`` first."""
 
     def live_claim(self, machine_id: str) -> Claim | None:
         """The claim that the machine has in hand, of any source."""
@@ -366,8 +456,23 @@ class Tx(Protocol):
         """Saves the claim where its version is the one read, and moves every counter that the step touches
         (stratum, budget, ring, site, role, machine) in the same transaction."""
 
+    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
+        """Different sites of failures that nobody has explained; answered from an index by the rollout's rings."""
+
+    def exposed_sites(self, rollout_id: str) -> int:
+        """Sites with an exposed machine, counted up to two."""
+
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""
+
+    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
+        """With ``watch_at`` <= now, oldest first."""
+
+    def count_watched(self, rollout_id: str) -> int:
+        """Machines that were healthy and are still looked at."""
+
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        """Whether a claim of this site is silent and has not been heard of since."""
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
@@ -378,12 +483,53 @@ class Tx(Protocol):
     def explain(self, claim_id: str) -> bool:
         """Takes a failed claim out of k (once)."""
 
+    # machines that a rollout is compared with
+    def controls(self, rollout_id: str, since: datetime, step: timedelta) -> list[Controls]:
+        """Active machines of every make, accepted before ``since`` and heard at some time, without a claim in hand, at
+        sites without a machine that has taken the release; in steps of when they were last heard. One statement."""
+
+    def spans(self, rollout_id: str) -> list[SpanRow]:
+        """Those that are open, and those that have moved since they were folded."""
+
+    def look_due(self, rollout_id: str, before: datetime) -> bool:
+        """Whether an open span has failures that its controls were not looked at for, or only before then."""
+
+    def looked(self, rollout_id: str, row: SpanRow) -> None:
+        """Keeps a span's controls."""
+
+    def fold(self, rollout_id: str, rows: Sequence[SpanRow], more: Mapping[Place, Sum]) -> None:
+        """Closes spans as they were read and adds ``more`` to the sums; Overtaken where another has folded one."""
+
+    def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
+        """A span of which no controls are known: the background judges its trials."""
+
+    def sums(self, rollout_id: str) -> dict[Place, Sum]:
+        """What was folded, by its place."""
+
+    def sight(self, rollout_id: str) -> Sight: ...
+    def save_sight(self, rollout_id: str, sight: Sight) -> None:
+        """All but the gap."""
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        """As ``move``, for a claim whose machine is gone: what was explained about it leaves with it."""
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
+        last of them at its site."""
+
+    def attribute(self, said: Attribution) -> None: ...
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        """Oldest first."""
+
     # decisions, events, policy
     def add_decision(self, decision: StoredDecision) -> int:
         """Appends; returns its id (the given id is ignored)."""
 
     def last_decision(self, rollout_id: str, ring: str) -> StoredDecision | None: ...
     def decisions(self, rollout_id: str, limit: int = 50) -> list[StoredDecision]: ...
+    def decisions_after(self, after: int, limit: int) -> list[StoredDecision]:
+        """Of every rollout, those with a higher number, by number."""
+
     def append(
         self,
         kind: str,
@@ -440,9 +586,47 @@ class Tx(Protocol):
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
 
+    # the fleet's mornings
+    def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
+        """Sites whose next morning is not planned: they are new, have changed, or their planned day is over."""
+
+    def save_days(self, days: Sequence[SiteDay]) -> None: ...
+    def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
+        """The first scheduled boot and the last opening of a local date; None where nobody opens."""
+
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        """Who should be up on this local date at this minute of its clock, and who was heard of, by boot and opening;
+        one grouped statement over the fleet."""
+
+    def morning(self) -> Morning | None:
+        """The newest."""
+
+    def mornings(self, before: str, limit: int) -> list[Morning]:
+        """Those of earlier days, newest first."""
+
+    def save_morning(self, morning: Morning) -> None: ...
+    def add_point(self, day: str, point: Point) -> None: ...
+    def points(self, day: str) -> list[Point]:
+        """The curve of a day, in order."""
+
     # what has been over for long
     def mark(self, name: str) -> Mark: ...
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None: ...
+    def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
+        """Where it still stands at ``before``: one of several workers moves it."""
+
+    def add_gap(self, start: datetime, end: datetime) -> None:
+        """Nobody listened from ``start`` to ``end``."""
+
+    def gaps(self, since: datetime) -> list[Interval]:
+        """Those that end after ``since``, in order."""
+
+    def count_boot(self, make: str, step: int) -> None:
+        """One more healthy boot of a make that took as long as ``step`` says."""
+
+    def boot_times(self, make: str) -> dict[int, int]:
+        """step -> healthy boots of the make."""
+
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         """Whether nobody has taken this turn within ``every``; takes it then. A clock that was set back waits no more
         than that."""
@@ -500,8 +684,8 @@ class PolicyTexts(Protocol):
 class Hours(Protocol):
     """Opening hours as intervals."""
 
-    def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Any]:
-        """Opening intervals (``core.calendar.Interval``) that meet [start, end)."""
+    def intervals(self, hours: str, land: str, start: datetime, end: datetime) -> Sequence[Interval]:
+        """Opening intervals that meet [start, end)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -514,3 +698,5 @@ class Gate:
     hours: Hours
     cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
+    learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)
+    """make -> when its learned deadline was read, and the deadline (none yet)."""

@@ -19,8 +19,21 @@ from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
+from gate.core.mornings import LOOK_EVERY
 from gate.core.policy import SourceRule
-from gate.flows import advance, edits, intake, publication, retention
+from gate.flows import (
+    advance,
+    controls,
+    edits,
+    intake,
+    listening,
+    mornings,
+    protection,
+    publication,
+    recalls,
+    retention,
+    retire,
+)
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -28,9 +41,10 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 BY = "worker"
 TRIES = 5
-MARK = "worker"
+MARK = listening.MARK
 MARK_EVERY = timedelta(seconds=5)
 SHELVE = "retention"
+FORESEE = "plans"
 SHELVE_EVERY = timedelta(hours=1)
 LOOK_EVERY_S = 60.0
 
@@ -69,6 +83,7 @@ class Worker:
             ("worker-tick", self.tick, self._parts.tick_s),
             ("worker-sources", self.look, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
+            ("worker-plans", self.foresee, LOOK_EVERY_S),
         ):
             thread = threading.Thread(target=self._loop, args=(name, act, pause), name=name, daemon=True)
             thread.start()
@@ -88,13 +103,17 @@ class Worker:
         now = self._parts.clock.now()
         self._alone("policy", "", lambda: self._activate(now))
         self._alone("sweep", "", lambda: self._sweep(now))
+        self._alone("morning", "", lambda: self._morning(now))
+        self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
+            self._alone("controls", rollout_id, lambda one=rollout_id: self._controls(one, now))  # type: ignore[misc]
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))
 
     def retain(self) -> None:
-        """Shelves what has been over for long; one worker at a time, once an hour."""
+        """Retires what nobody has any more, shelves what has been over for long; one worker, once an hour."""
         parts, now = self._parts, self._parts.clock.now()
         with parts.store.read() as tx:
             last = tx.mark(SHELVE).at
@@ -104,10 +123,25 @@ class Worker:
             if not tx.take_turn(SHELVE, now, SHELVE_EVERY):
                 return
             tx.drop_expired(now)
+            retire.retire(tx, now)
         while parts.keep and not self._stop.is_set():
             if retention.shelve_some(parts.store, parts.shelf, parts.keep, now) == 0:
                 break
         parts.publisher.tidy(now)
+
+    def foresee(self) -> None:
+        """Will every release be everywhere by its time? One worker, once an hour; it plans, and only alarms."""
+        parts, now = self._parts, self._parts.clock.now()
+        with parts.store.read() as tx:
+            active, last = tx.active_policy(), tx.mark(FORESEE).at
+        if active is None or all(s.must_be_everywhere_by is None for s in parts.gate.policy(active.commit).sources):
+            return
+        if last is not None and abs(now - last) < protection.FORESEE_EVERY:
+            return
+        with parts.store.write() as tx:
+            mine = tx.take_turn(FORESEE, now, protection.FORESEE_EVERY)
+        if mine:
+            protection.foresee(parts.store, parts.gate, now)
 
     def look(self) -> None:
         """Every source of the active policy, one after another."""
@@ -145,7 +179,33 @@ class Worker:
             self._write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
 
     def _sweep(self, now: datetime) -> None:
-        self._write(lambda tx: advance.sweep(tx, self._parts.gate, now))
+        """Our own gap first: silence that nobody could hear is none."""
+
+        def act(tx: Tx) -> None:
+            listening.note_gap(tx, self._parts.gate, now)
+            advance.sweep(tx, self._parts.gate, now)
+
+        self._write(act)
+
+    def _morning(self, now: datetime) -> None:
+        """Who is missing before opening; one worker at a time, once a minute."""
+        parts, every = self._parts, LOOK_EVERY
+        with parts.store.read() as tx:
+            last = tx.mark(mornings.MARK).at
+        if last is not None and abs(now - last) < every:
+            return
+        with parts.store.write() as tx:
+            if not tx.take_turn(mornings.MARK, now, every):
+                return
+        while not self._stop.is_set() and self._write(lambda tx: mornings.plan(tx, parts.gate, now)):
+            pass
+        self._write(lambda tx: mornings.look(tx, parts.gate, now))
+
+    def _recall(self, now: datetime) -> None:
+        with self._parts.store.read() as tx:
+            halted = tx.rollouts(states=(RolloutState.HALTED,), limit=1)
+        if halted:
+            self._write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
 
     def _running(self) -> list[str]:
         try:
@@ -155,8 +215,26 @@ class Worker:
             log.error("decisions: %s", problem)
             return []
 
+    def _controls(self, rollout_id: str, now: datetime) -> None:
+        with self._parts.store.read() as tx:
+            due = controls.due(tx, rollout_id, now)
+        if due:
+            self._write(lambda tx: controls.look(tx, self._parts.gate, rollout_id, now))
+
     def _advance(self, rollout_id: str, now: datetime) -> None:
         self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+
+    def _watch(self, now: datetime) -> None:
+        parts = self._parts
+        with parts.store.read() as tx:
+            due = tx.watched(now, 1)
+        if due:
+            self._write(lambda tx: advance.look_after(tx, parts.gate, now))
+        with parts.store.read() as tx:
+            done = tx.rollouts(states=(RolloutState.DONE,))
+        for one in done:
+            if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
+                self._write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
 
     def _write(self, act: Callable[[Tx], T]) -> T:
         """A transaction, tried again at once where another worker or a machine was faster."""
@@ -189,6 +267,7 @@ class Worker:
             self._failed(rule.name, "candidate_refused", alarm)
         with parts.store.write() as tx:
             intake.recovered(tx, rule.name, parts.clock.now())
+            recalls.withdrawn(tx, rule.name, found.withdrawn, parts.clock.now())
             if found.cursor != cursor:
                 tx.save_cursor(rule.name, found.cursor)
 

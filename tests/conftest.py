@@ -15,6 +15,7 @@ import psycopg
 import pytest
 
 from gate.adapters.store.sql import SqlStore
+from tests.fake_store import FakeStore
 from tests.real_gate import RealGate
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)  # a Monday, 10:00 in Berlin
@@ -59,7 +60,12 @@ def postgres() -> Iterator[str]:
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of its own."""
-    if request.param == "sqlite":
+    yield from url_of(request, request.param, tmp_path)
+
+
+def url_of(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[str]:
+    """An empty database of this kind."""
+    if kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'gate.db'}"
         return
     base: str = request.getfixturevalue("postgres")
@@ -80,6 +86,19 @@ def store(store_url: str) -> Iterator[SqlStore]:
     made.upgrade()
     yield made
     made.close()
+
+
+@pytest.fixture(params=["sqlite", "postgres", "fake"])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore | FakeStore]:
+    """A store on each database, and the fake that is held to them."""
+    if request.param == "fake":
+        yield FakeStore()
+        return
+    for url in url_of(request, request.param, tmp_path):
+        made = SqlStore(url)
+        made.upgrade()
+        yield made
+        made.close()
 
 
 @pytest.fixture

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from gate.core.claims import BROKEN, HOLDS_SLOT
-from gate.core.counters import Counts, counts
+from gate.core import habits
+from gate.core.calendar import Interval
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.counters import Counts, boots_change, counts, last_tried
+from gate.core.evalues import BOOTS, Span
+from gate.core.habits import Habit
 from gate.core.model import (
     FLEET,
+    Attribution,
     Budget,
     Claim,
     ClaimState,
+    Hold,
     Machine,
     MachineStatus,
     Release,
@@ -23,10 +30,14 @@ from gate.core.model import (
     Rollout,
     RolloutState,
     Site,
+    SiteTime,
     Stratum,
 )
-from gate.ports import ActivePolicy, Event, GrantLimits, Session, Standing, StoredDecision
+from gate.core.mornings import Morning, Party, Point, SiteDay
+from gate.core.spans import EVERY_BOOT, Place, SpanRow, Sum, change, hour_of
+from gate.ports import ActivePolicy, Controls, Event, GrantLimits, Session, Sight, Standing, StoredDecision
 
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 EVIDENCE = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
 
 
@@ -44,12 +55,22 @@ class Everything:
     rings: dict[tuple[str, str], RingState] = field(default_factory=dict)
     strata: dict[tuple[str, str, str], Stratum] = field(default_factory=dict)
     budgets: dict[tuple[str, str], Budget] = field(default_factory=dict)
+    boots: dict[tuple[str, int], Span] = field(default_factory=dict)
     claims: dict[str, Claim] = field(default_factory=dict)
+    spans: dict[tuple[str, datetime, str, int], SpanRow] = field(default_factory=dict)
+    sums: dict[tuple[str, str, int], Sum] = field(default_factory=dict)
+    sights: dict[str, Sight] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
+    attributions: list[Attribution] = field(default_factory=list)
     decisions: list[StoredDecision] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     policy: ActivePolicy | None = None
     fleet_version: int = 0
+    gaps: dict[datetime, datetime] = field(default_factory=dict)
+    boot_times: dict[str, dict[int, int]] = field(default_factory=dict)
+    days: dict[str, SiteDay] = field(default_factory=dict)
+    mornings: dict[str, Morning] = field(default_factory=dict)
+    points: dict[tuple[str, datetime], Point] = field(default_factory=dict)
 
 
 class FakeTx:
@@ -64,8 +85,94 @@ class FakeTx:
         return self.a.sites.get(site_id)
 
     def save_site(self, site: Site) -> None:
-        self.a.sites[site.id] = site
+        old = self.a.sites.get(site.id, site)
+        if old.hours != site.hours:
+            mine = [one for one in self.a.machines.values() if one.site == site.id]
+            self.a.machines |= {one.id: replace(one, habit="") for one in mine}
+        self.a.sites[site.id] = replace(site, times=old.times)
         self.a.site_flight.setdefault(site.id, 0)
+        self._plan_again(site.id)
+
+    def _plan_again(self, site_id: str) -> None:
+        self.a.days[site_id] = replace(self.a.days.get(site_id, SiteDay(site_id, "", None, None, NEVER)), until=NEVER)
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        site = self.a.sites[site_id]
+        if site.times != tuple(before):
+            return False
+        self.a.sites[site_id] = replace(site, times=tuple(times))
+        self._plan_again(site_id)
+        return True
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        active = [one for one in self.a.machines.values() if one.site == site_id and one.status is MachineStatus.ACTIVE]
+        heard = [one.last_seen_at for one in active if one.last_seen_at is not None]
+        return len(heard), max(heard, default=None)
+
+    def add_gap(self, start: datetime, end: datetime) -> None:
+        self.a.gaps[start] = end
+
+    def gaps(self, since: datetime) -> list[Interval]:
+        return [Interval(start, end) for start, end in sorted(self.a.gaps.items()) if end > since]
+
+    def count_boot(self, make: str, step: int) -> None:
+        self.a.boot_times.setdefault(make, {}).setdefault(step, 0)
+        self.a.boot_times[make][step] += 1
+
+    def boot_times(self, make: str) -> dict[int, int]:
+        return dict(self.a.boot_times.get(make, {}))
+
+    def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
+        due = sorted((one.until, one.site) for one in self.a.days.values() if one.until <= now)
+        return [self.a.sites[site] for _, site in due][:limit]
+
+    def save_days(self, days: Sequence[SiteDay]) -> None:
+        self.a.days |= {one.site: one for one in days}
+
+    def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
+        of_day = [one for one in self.a.days.values() if one.day == day]
+        boots, opens = (
+            [one.boots_at for one in of_day if one.boots_at],
+            [one.opens_at for one in of_day if one.opens_at],
+        )
+        return (min(boots), max(opens)) if boots else None
+
+    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+        group = habits.group_of(date.fromisoformat(day))
+        found: dict[tuple[datetime, datetime], list[tuple[Machine, bool]]] = {}
+        for machine in self.a.machines.values():
+            plan = self.a.days[machine.site]
+            own = habits.up_from(habits.read(machine.habit))[group]
+            heard = machine.last_seen_at is not None and machine.last_seen_at >= now - timedelta(days=14)
+            counts = heard and (machine.role in ("till", "server") or own is not None)
+            if machine.status is MachineStatus.ACTIVE and counts and plan.day == day:
+                assert plan.boots_at is not None
+                assert plan.opens_at is not None
+                up = plan.boots_at <= now if own is None else own <= minute
+                found.setdefault((plan.opens_at, plan.boots_at), []).append((machine, up))
+        return [self._party(boots, opens, mine) for (opens, boots), mine in sorted(found.items())]
+
+    def _party(self, boots: datetime, opens: datetime, both: list[tuple[Machine, bool]]) -> Party:
+        mine, up = [one for one, _ in both], [one for one, is_up in both if is_up]
+        seen = [one for one in up if one.last_seen_at is not None and one.last_seen_at >= boots]
+        missing = {one.site for one in up if one not in seen}
+        heard = max(one.last_seen_at for one in mine if one.last_seen_at is not None)
+        return Party(boots, opens, len(mine), len(up), len(seen), len({one.site for one in mine}), len(missing), heard)
+
+    def morning(self) -> Morning | None:
+        return self.a.mornings[max(self.a.mornings)] if self.a.mornings else None
+
+    def mornings(self, before: str, limit: int) -> list[Morning]:
+        return [self.a.mornings[day] for day in sorted(self.a.mornings, reverse=True) if day < before][:limit]
+
+    def save_morning(self, morning: Morning) -> None:
+        self.a.mornings[morning.day] = morning
+
+    def add_point(self, day: str, point: Point) -> None:
+        self.a.points[day, point.at] = point
+
+    def points(self, day: str) -> list[Point]:
+        return [point for (of, _), point in sorted(self.a.points.items()) if of == day]
 
     def machine(self, machine_id: str) -> Machine | None:
         return self.a.machines.get(machine_id)
@@ -87,6 +194,10 @@ class FakeTx:
                 plural = self.a.roles[machine.site, machine.role][0] > 1
                 yield machine.id, machine.ring, machine.make, machine.site, plural
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        active = (one for one in self.a.machines.values() if one.status is MachineStatus.ACTIVE)
+        return dict(Counter(one.make for one in active if one.ring == ring))
+
     def fleet_version(self) -> int:
         return self.a.fleet_version
 
@@ -96,13 +207,18 @@ class FakeTx:
 
     def machine_by_key(self, keyid: str) -> Machine | None:
         """Here a machine's key id is its own id."""
-        return self.a.machines.get(keyid)
+        found = self.a.machines.get(keyid)
+        return None if found is None or found.status is MachineStatus.REVOKED else found
 
     def session(self, machine_id: str) -> Session | None:
         return None
 
-    def seen(self, machine_id: str, at: datetime) -> None:
-        self.a.machines[machine_id] = replace(self.a.machines[machine_id], last_seen_at=at)
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        machine = self.a.machines[machine_id]
+        self.a.machines[machine_id] = replace(machine, last_seen_at=at, down_at=at if down else None)
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        self.a.machines[machine_id] = replace(self.a.machines[machine_id], habit=str(habit))
 
     # releases and rollouts
 
@@ -128,6 +244,8 @@ class FakeTx:
             self.a.rings[ring.rollout, ring.ring] = ring
         for budget in budgets:
             self.a.budgets[budget.rollout, budget.make] = budget
+        for number in range(1, BOOTS + 1):
+            self.a.boots[rollout.id, number] = Span(0, 0)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         return self.a.rollouts.get(rollout_id)
@@ -184,10 +302,28 @@ class FakeTx:
         key = (stratum.rollout, stratum.ring, stratum.make)
         self.a.strata[key] = replace(self.a.strata[key], met_at=stratum.met_at, soak_until=stratum.soak_until)
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        for make, (limit, stopped) in limits.items():
-            old = self.a.budgets[rollout_id, make]
-            self.a.budgets[rollout_id, make] = replace(old, limit=limit, stopped=stopped)
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        for new in budgets:
+            old = self.a.budgets[new.rollout, new.make]
+            counted = (old.in_flight, old.healthy, old.failed, old.tried, old.tried_failed)
+            assert counted == (new.in_flight, new.healthy, new.failed, new.tried, new.tried_failed)
+            self.a.budgets[new.rollout, new.make] = new
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        return {number: span for (rollout, number), span in self.a.boots.items() if rollout == rollout_id}
+
+    def past_trials(self, limit: int) -> Span:
+        tried = failed = 0
+        well = [
+            one
+            for one in self.rollouts((RolloutState.DONE, RolloutState.SUPERSEDED, RolloutState.RETIRED))
+            if one.halted_at is None
+        ]
+        for one in well[:limit]:
+            fleet = self.a.budgets[one.id, FLEET]
+            explained = sum(stratum.explained for stratum in self.strata(one.id))
+            tried, failed = tried + fleet.tried + explained, failed + fleet.tried_failed + explained
+        return Span(tried, failed)
 
     def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
         found = [
@@ -266,10 +402,26 @@ class FakeTx:
             return False
         self.a.claims[before.id] = after
         self._count(after, counts(after).minus(counts(before)))
+        for number, (tried, bad) in boots_change(before, after).items():
+            self._try(after.rollout, number, tried, bad)
+        self._span(after, change(before, after))
         lost = after.state is ClaimState.SILENT and not after.recovered
         if after.state not in HOLDS_SLOT and not lost and self.a.in_hand.get(after.machine) == after.id:
             del self.a.in_hand[after.machine]
         return True
+
+    def _try(self, rollout: str, number: int, tried: int, failed: int) -> None:
+        old = self.a.boots[rollout, number]
+        self.a.boots[rollout, number] = Span(old.exposed + tried, old.failed + failed)
+
+    def _span(self, claim: Claim, moved: Mapping[int, tuple[int, int]]) -> None:
+        if claim.tried_at is None:
+            return
+        hour = hour_of(claim.tried_at)
+        for boot, (tried, bad) in moved.items():
+            key = (claim.rollout, hour, claim.make, boot)
+            old = self.a.spans.get(key, SpanRow(claim.make, boot, hour))
+            self.a.spans[key] = replace(old, exposed=old.exposed + tried, failed=old.failed + bad)
 
     def _count(self, claim: Claim, change: Counts) -> None:
         ring = self.a.rings[claim.rollout, claim.ring]
@@ -285,15 +437,41 @@ class FakeTx:
                 in_flight=old.in_flight + change.flight,
                 healthy=old.healthy + change.healthy,
                 failed=old.failed + change.bad,
+                tried=old.tried + change.tried,
+                tried_failed=old.tried_failed + change.bad,
             )
         self.a.site_flight[claim.site] += change.busy
         role = self.a.roles[claim.site, claim.role]
         role[1] += change.busy
         role[2] += change.broken
 
+    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
+        return len(
+            {
+                claim.site
+                for claim in self.a.claims.values()
+                if claim.rollout == rollout_id and claim.ring in rings and claim.state in FAILURE
+                if claim.id not in self.a.explained
+            }
+        )
+
+    def exposed_sites(self, rollout_id: str) -> int:
+        kept = (ClaimState.GRANTED, ClaimState.EXPIRED, ClaimState.GONE)
+        found = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
+        return min(len(found), 2)
+
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
         return sorted(due, key=lambda claim: claim.deadline_at)[:limit]
+
+    def count_watched(self, rollout_id: str) -> int:
+        return sum(one.rollout == rollout_id and one.watch_at is not None for one in self.a.claims.values())
+
+    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+        return any(
+            (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered
+            for one in self.a.claims.values()
+        )
 
     def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
         return sum(
@@ -314,17 +492,147 @@ class FakeTx:
         flying = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.state in HOLDS_SLOT]
         return [claim for claim in flying if claim.ring in rings and quiet(claim)][:limit]
 
+    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
+        found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
+        return sorted(found, key=lambda claim: claim.granted_at, reverse=True)
+
+    def revoke_machine(self, machine_id: str, at: datetime) -> bool:
+        machine = self.a.machines[machine_id]
+        if machine.status is MachineStatus.REVOKED:
+            return False
+        self.a.machines[machine_id] = replace(machine, status=MachineStatus.REVOKED)
+        if machine.status is MachineStatus.ACTIVE:
+            self.a.roles[machine.site, machine.role][0] -= 1
+            self.a.fleet_version += 1
+        return True
+
+    def machines(
+        self, *, after: str = "", limit: int = 100, site: str = "", ring: str = "", make: str = "", status: str = ""
+    ) -> list[Machine]:
+        wanted = {"site": site, "ring": ring, "make": make, "status": status}
+        found = [one for one in self.a.machines.values() if one.id > after]
+        found = [one for one in found if all(getattr(one, name) == said for name, said in wanted.items() if said)]
+        return sorted(found, key=lambda one: one.id)[:limit]
+
+    def leave(self, before: Claim, after: Claim) -> bool:
+        if not self.move(before, after):
+            return False
+        if before.id in self.a.explained:
+            self.a.explained.remove(before.id)
+            self._excuse(before, -1)
+        return True
+
+    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+        old = self.a.strata.get((rollout_id, ring, make))
+        if old is None or old.members == 0:
+            return False
+        self.a.strata[rollout_id, ring, make] = replace(
+            old,
+            members=old.members - 1,
+            share_members=max(old.share_members - share, 0),
+            sites=max(old.sites - site, 0),
+        )
+        whole = self.a.rings[rollout_id, ring]
+        self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
+        return True
+
+    def attribute(self, said: Attribution) -> None:
+        self.a.attributions.append(said)
+
+    def attributions(self, rollout_id: str) -> list[Attribution]:
+        return [one for one in self.a.attributions if one.rollout == rollout_id]
+
     def explain(self, claim_id: str) -> bool:
         claim = self.a.claims.get(claim_id)
         if claim is None or not counts(claim).bad or claim_id in self.a.explained:
             return False
         self.a.explained.add(claim_id)
+        self._excuse(claim, 1)
+        return True
+
+    def _excuse(self, claim: Claim, more: int) -> None:
         key = (claim.rollout, claim.ring, claim.make)
-        self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + 1)
+        self.a.strata[key] = replace(self.a.strata[key], explained=self.a.strata[key].explained + more)
         for make in (claim.make, FLEET):
             old = self.a.budgets[claim.rollout, make]
-            self.a.budgets[claim.rollout, make] = replace(old, failed=old.failed - 1)
-        return True
+            self.a.budgets[claim.rollout, make] = replace(
+                old, failed=old.failed - more, tried=old.tried - more, tried_failed=old.tried_failed - more
+            )
+        away = {EVERY_BOOT: (-more, -more)}
+        if last_tried(claim) <= BOOTS:
+            self._try(claim.rollout, last_tried(claim), -more, -more)
+            away[last_tried(claim)] = (-more, -more)
+        self._span(claim, away)
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return []
+
+    # machines that a rollout is compared with
+
+    def controls(self, rollout_id: str, since: datetime, step: timedelta) -> list[Controls]:
+        kept = (ClaimState.GRANTED, ClaimState.EXPIRED)
+        exposed = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
+        found: Counter[Controls] = Counter()
+        for one in self.a.machines.values():
+            joined = one.accepted_at is not None and one.accepted_at <= since
+            free = one.status is MachineStatus.ACTIVE and one.site not in exposed and one.id not in self.a.in_hand
+            if not joined or not free or one.last_seen_at is None:
+                continue
+            site, ago = self.a.sites[one.site], one.last_seen_at - since
+            heard = None if ago < timedelta() else since + ago // step * step
+            kind = site.hours, site.land, site.always_on, site.times
+            found[Controls(*kind, one.make, heard, one.down_at is not None, 0)] += 1
+        return [replace(one, machines=count) for one, count in found.items()]
+
+    def spans(self, rollout_id: str) -> list[SpanRow]:
+        mine = [(key, row) for key, row in self.a.spans.items() if key[0] == rollout_id]
+        stale = {
+            key[:3]
+            for key, row in mine
+            if row.closed and (row.folded_exposed, row.folded_failed) != (row.exposed, row.failed)
+        }
+        return [row for key, row in mine if not row.closed or key[:3] in stale]
+
+    def look_due(self, rollout_id: str, before: datetime) -> bool:
+        return any(
+            row.boot == EVERY_BOOT
+            and row.failed > row.failed_then
+            and (row.looked_at is None or row.looked_at <= before)
+            for key, row in self.a.spans.items()
+            if key[0] == rollout_id and not row.closed
+        )
+
+    def looked(self, rollout_id: str, row: SpanRow) -> None:
+        key = (rollout_id, row.hour, row.make, row.boot)
+        self.a.spans[key] = replace(
+            self.a.spans[key],
+            controls=row.controls,
+            controls_failed=row.controls_failed,
+            looked_at=row.looked_at,
+            failed_then=row.failed_then,
+        )
+
+    def fold(self, rollout_id: str, rows: Sequence[SpanRow], more: Mapping[Place, Sum]) -> None:
+        for row in rows:
+            key = (rollout_id, row.hour, row.make, row.boot)
+            folded = replace(self.a.spans[key], closed=True, folded_exposed=row.exposed, folded_failed=row.failed)
+            self.a.spans[key] = folded
+        for (make, boot), one in more.items():
+            place = (rollout_id, make, boot)
+            self.a.sums[place] = self.a.sums.get(place, Sum()).plus(one)
+
+    def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
+        for key in [key for key in self.a.spans if key[:3] == (rollout_id, hour, make)]:
+            del self.a.spans[key]
+
+    def sums(self, rollout_id: str) -> dict[Place, Sum]:
+        return {(make, boot): one for (rollout, make, boot), one in self.a.sums.items() if rollout == rollout_id}
+
+    def sight(self, rollout_id: str) -> Sight:
+        return replace(self.a.sights.get(rollout_id, Sight()), gap_end_at=max(self.a.gaps.values(), default=None))
+
+    def save_sight(self, rollout_id: str, sight: Sight) -> None:
+        self.a.sights[rollout_id] = replace(sight, gap_end_at=None)
 
     # decisions, events, policy
 

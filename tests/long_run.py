@@ -67,10 +67,10 @@ def plan(sites: int, days: int, releases_a_day: int) -> scenario.Scenario:
     )
 
 
-def simulation(store: SqlStore, wanted: scenario.Scenario) -> tuple[Simulation, Gate]:
+def simulation(store: SqlStore, wanted: scenario.Scenario, policy_text: str = POLICY) -> tuple[Simulation, Gate]:
     """The run on this store, and its gate."""
-    text = OneText(POLICY)
-    policy = parse_text(POLICY)
+    text = OneText(policy_text)
+    policy = parse_text(policy_text)
     gate = Gate(policy=lambda _: policy, texts=text, hours=OpeningCalendar("Europe/Berlin"))
     return Simulation(wanted, store, gate, text.commit), gate
 

@@ -113,6 +113,12 @@ class RealGate:
         self.opened.commit.close()
         self.opened.close()
 
+    def pass_minutes(self, minutes: int) -> None:
+        """Time passes while the worker listens: a jump would be a gap of our own, and no silence."""
+        for _ in range(minutes):
+            self.clock.forward(minutes=1)
+            self.worker.tick()
+
     def session(self) -> requests.Session:
         session = requests.Session()
         session.mount("http://", self.line)

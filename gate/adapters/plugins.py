@@ -71,7 +71,8 @@ class ChildPlugins:
         found = self._call(plugin, "gate_discover", arguments, self._folder(source.name), 1)
         candidates = tuple(_candidate(one) for one in _list(found, "candidates"))
         skipped = tuple(str(one)[:300] for one in _list(found, "skipped")[:100])
-        return Discovered(candidates, str(found.get("cursor", ""))[:4000], skipped)
+        withdrawn = tuple(str(one)[:300] for one in _list({"withdrawn": [], **found}, "withdrawn")[:1000])
+        return Discovered(candidates, str(found.get("cursor", ""))[:4000], skipped, withdrawn)
 
     def fetch(self, plugin: str, source: Source, candidate: Candidate) -> tuple[Path, tuple[Fetched, ...]]:
         """Brings the bytes into the spool and measures them again; returns the folder and what is in it.

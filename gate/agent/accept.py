@@ -9,7 +9,7 @@
    unexpired override names the same release.
 6. The catalogue's counter is the manifest's, not below the signed minimum, and not below the installed one unless the
    action is ``recall``.
-7. The action is not ``hold``.
+7. The action is not ``hold``; a ``recall`` says which release is to go (the named one itself: it is removed).
 8. My make is in ``makes``.
 9. Nothing has changed since: the whole rule is asked again immediately before applying (and the lease, by the caller).
 
@@ -35,6 +35,7 @@ class Approved:
     sha256: str
     action: str
     makes: tuple[str, ...] | None  # None: all
+    recalls: str = ""  # the release that is to go, where the action is recall
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +103,7 @@ class Yes:
     release: str
     action: str
     below_floor: bool = field(default=False)
+    recalls: str = ""
 
 
 def accept(seen: Seen) -> Yes | No:
@@ -134,9 +136,11 @@ def accept(seen: Seen) -> Yes | No:
         return No(6, "older", "older than what is installed")
     if approved.action not in ("install", "recall"):
         return No(7, "held", "the ring is held")
+    if approved.action == "recall" and not approved.recalls:
+        return No(7, "recalls_nothing", "the recall does not say which release is to go")
     if approved.makes is not None and seen.make not in approved.makes:
         return No(8, "make_not_listed", f"make {seen.make} is not among the approved")
-    return Yes(approved.release, approved.action, young)
+    return Yes(approved.release, approved.action, young, approved.recalls)
 
 
 def _fresh(seen: Seen) -> No | None:

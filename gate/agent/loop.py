@@ -30,6 +30,7 @@ from gate.agent.http import Http
 from gate.agent.metadata import Manifest, ReadPlane, View, moment
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, Installed, State, StateFolder
+from gate.hookspecs import Placing
 
 log = logging.getLogger("gate.agent")
 Clock = Callable[[], datetime]
@@ -78,6 +79,7 @@ class Agent:
             name: install.Plugin(plugin, settings.targets[name]) for name, plugin in settings.plugins.items()
         }
         self._not_before: dict[str, tuple[datetime, int]] = {}
+        self._rebooting = False
         self._spool = folder.path / "spool"
 
     @property
@@ -112,6 +114,17 @@ class Agent:
                 log.error("the machine refuses: %s", problem)
                 wait = UNREACHABLE_S
             stop.wait(wait)
+        self.leave()
+
+    def leave(self) -> None:
+        """Says that it goes down as planned; tried once, and never kept for later. Not before a boot of our own."""
+        if self._rebooting or not self._state.response_key:
+            return
+        this = boot.read(self._settings.boot_id_path, self._settings.uptime_path)
+        try:
+            self._check_in(this, None, {"kind": "going_down", "at": _wire(self._clock()), "detail": ""})
+        except (AgentError, OSError) as problem:
+            log.info("nobody heard that this machine goes down: %s", problem)
 
     # what happened before this round
 
@@ -134,6 +147,8 @@ class Agent:
                 self._folder.save(self._state)
         elif claim.step == "rolling_back":
             self._roll_back(claim)
+        elif claim.step == "recalling":
+            self._go_back(claim, None)
 
     # talking
 
@@ -183,9 +198,9 @@ class Agent:
         )
         return None
 
-    def _check_in(self, this: Boot, view: View | None) -> CheckInAnswer:
+    def _check_in(self, this: Boot, view: View | None, last: Mapping[str, str] | None = None) -> CheckInAnswer:
         state = self._state
-        sent = state.events[:EVENTS_A_CALL]
+        sent = state.events[: EVENTS_A_CALL - 1]
         answer = self._write.check_in(
             state,
             state.response_key,
@@ -195,7 +210,7 @@ class Agent:
                 "installed": {source: f"sha256:{one.release}" for source, one in state.installed.items()},
                 "facts": dict(self._settings.facts),
                 "timestamp_version": view.timestamp_version if view else 0,
-                "events": sent,
+                "events": [*sent, last] if last else sent,
             },
         )
         del state.events[: len(sent)]
@@ -238,10 +253,15 @@ class Agent:
         assert found.answer is not None
         claim = self._state.claim
         if source not in found.answer.sources or (
-            claim is not None and (claim.source, claim.step) != (source, "granted")
+            claim is not None and (claim.source != source or claim.step not in ("granted", "installed", "booted"))
         ):
             return
         verdict, manifest = self._ask(source, found.view)
+        if isinstance(verdict, Yes) and verdict.action == "recall":
+            self._recall(source, verdict, manifest, found)
+            return
+        if claim is not None and claim.step != "granted":
+            return
         if isinstance(verdict, No):
             self._give_up(claim, verdict.detail)
             self._say(f"{source}: {verdict.detail}")
@@ -259,6 +279,67 @@ class Agent:
                 return
             claim = self._claim(source, verdict, manifest, found.boot)
         self._apply(claim, manifest)
+
+    def _recall(self, source: str, verdict: Yes, manifest: Manifest, found: Round) -> None:
+        """Goes back under a claim of its own, or under the one in hand where it is of the recalled release."""
+        bad, claim = _hex(verdict.recalls), self._state.claim
+        back_to = "" if verdict.recalls == verdict.release else _hex(verdict.release)
+        have = self._state.installed.get(source)
+        if have is None or have.release != bad:
+            self._give_up(claim, "recalled")
+            self._say(f"{source}: a recalled release is not in place here")
+            return
+        if back_to in self._state.quarantined:
+            self._say(f"{source}: the release to go back to was bad on this machine")
+            return
+        if claim is not None and claim.step == "granted" and claim.recalls != bad:
+            self._give_up(claim, "recalled")
+            claim = None
+        if claim is None:
+            until, version = self._not_before.get(source, (self._clock(), -1))
+            assert found.view is not None
+            if self._clock() < until and version == found.view.timestamp_version:
+                return
+            claim = self._claim(source, verdict, manifest, found.boot)
+        claim.recalls, claim.back_to, claim.counter = bad, back_to, manifest.counter
+        placing = None
+        if back_to and have.previous != back_to:
+            placing = install.fetch(self._http, manifest, back_to, self._spool)
+            again, _ = self._ask(source, self._refresh())
+            if isinstance(again, No) or again != verdict:
+                self._give_up(claim, "no recall any more")
+                return
+        if claim.step == "granted" and self._clock() >= moment(claim.lease_until):
+            self._give_up(claim, "the lease has ended")
+            return
+        claim.step = "recalling"
+        self._folder.save(self._state)
+        self._go_back(claim, placing)
+
+    def _go_back(self, claim: ClaimInHand, placing: Placing | None) -> None:
+        """Puts the release before in place, or none; what was begun before a crash is done again."""
+        plugin = self._plugins[claim.source]
+        if plugin.probe().release != claim.back_to:
+            placed = plugin.install(placing) if placing else plugin.rollback(claim.recalls, claim.back_to)
+            if (
+                not placed.ok and placing is None and claim.back_to
+            ):  # not here any more: it is fetched in the next round
+                claim.step = "granted"
+                self._state.installed[claim.source].previous = ""
+                self._folder.save(self._state)
+                return
+        probed = plugin.probe()
+        probes = tuple((one.name, one.ok, one.detail) for one in probed.probes)
+        if probed.release == claim.back_to:
+            self._state.installed.pop(claim.source, None)
+            if claim.back_to:
+                self._state.installed[claim.source] = Installed(claim.back_to, claim.counter)
+        good = probed.release == claim.back_to and all(ok for _, ok, _ in probes)
+        self._report(claim, "rolled_back" if good else "failed", probes, probed.release)
+        self._happened("went_back" if good else "not_gone_back", f"{claim.source}: recalled {claim.recalls[:12]}")
+        self._state.claim = None
+        self._folder.save(self._state)
+        install.forget(self._spool)
 
     def _ask(self, source: str, view: View) -> tuple[Yes | No, Manifest]:
         state = self._state
@@ -403,6 +484,7 @@ class Agent:
         """``reboot: after install``, once the gate knows that it is installed."""
         if claim.reboot != "after install" or not self._settings.reboot or self._state.reports:
             return
+        self._rebooting = True
         subprocess.run(shlex.split(self._settings.reboot), check=False, timeout=60)  # the person's own command
 
     def _quarantine(self, claim: ClaimInHand, because: str) -> None:

@@ -94,6 +94,7 @@ class View:
             sha256=target.hashes.get("sha256", ""),
             action=str(custom.get("action")),
             makes=None if makes == "all" else tuple(str(make) for make in makes),
+            recalls=str(custom.get("recalls", "")),
         )
 
     def catalogued(self, source: str, release: str) -> tuple[InCatalogue, Manifest] | None:

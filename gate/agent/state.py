@@ -35,7 +35,9 @@ class Identity:
 
 @dataclass(slots=True)
 class ClaimInHand:
-    """A granted claim. ``step``: granted, installing, installed, booted, rolling_back, or what resolved it."""
+    """A granted claim. ``step``: granted, installing, installed, booted, rolling_back, recalling, or what resolved it.
+
+    ``recalls``: the digest that is to go, where the machine was asked to go back to ``back_to`` (empty: to nothing)."""
 
     claim: str
     source: str
@@ -54,6 +56,8 @@ class ClaimInHand:
     installed_at: str = ""
     boots_good: int = 0
     last_good_boot: str = ""
+    recalls: str = ""
+    back_to: str = ""
 
 
 @dataclass(slots=True)

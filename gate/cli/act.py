@@ -1,4 +1,4 @@
-"""``gate status``, ``why``, ``halt``, ``resume``, ``approve``, ``explain``, ``audit``, ``user``: see and act.
+"""``gate status``, ``why``, ``rollout show``, ``halt``, ``resume``, ``recall`` and the like: see and act.
 
 They work on the database, also when the web process is dead; the shell's login name stands in the audit log.
 """
@@ -14,12 +14,23 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.common import (
+    because_option,
+    gate_of,
+    language_option,
+    machine_named,
+    me,
+    output_option,
+    settings_option,
+    show,
+)
 from gate.core import merkle
-from gate.core.model import RingState, Stratum
-from gate.flows import people
+from gate.core.errors import NotFound
+from gate.core.model import RingState, RolloutState, Stratum
+from gate.flows import expedite as fast_lane
+from gate.flows import people, protection, recalls, sentences
 from gate.flows import why as reasons
-from gate.ports import Proposal, Tx
+from gate.ports import Gate, Proposal, Tx
 
 PAGE = 5000
 RINGS = "rings (healthy of machines)"
@@ -29,10 +40,33 @@ RINGS = "rings (healthy of machines)"
 @settings_option
 @output_option
 def status(settings: Path, output: str) -> None:
-    """Rollouts, newest first, with their rings."""
+    """Rollouts, newest first, with their rings; then how old each ring's content is against the newest release."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx)
+        ages = _ages(tx, opened.gate)
     show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
+    if output == "table" and ages:
+        click.echo()
+        show(ages, ("source", "ring", "it has", "newest", "behind", "behind since"), output)
+
+
+def _ages(tx: Tx, gate: Gate) -> list[dict[str, str]]:
+    """How old each ring's content is against the newest release of its source."""
+    active = tx.active_policy()
+    policy = gate.policy(active.commit) if active else None
+    rings = [ring.name for ring in policy.rings] if policy else []
+    found = [one for rule in policy.sources for one in protection.ages(tx, rule.name, rings)] if policy else []
+    return [
+        {
+            "source": one.source,
+            "ring": one.ring,
+            "it has": one.version or "nothing yet",
+            "newest": one.newest,
+            "behind": str(one.behind),
+            "behind since": f"{one.since:%Y-%m-%d %H:%M} UTC" if one.since else "-",
+        }
+        for one in found
+    ]
 
 
 def _rows(tx: Tx) -> list[dict[str, str]]:
@@ -89,9 +123,10 @@ def _rung(ring: RingState, strata: list[Stratum]) -> str:
 @click.command()
 @click.argument("machine")
 @click.argument("source", required=False)
+@language_option
 @settings_option
 @output_option
-def why(machine: str, source: str | None, settings: Path, output: str) -> None:
+def why(machine: str, source: str | None, language: str, settings: Path, output: str) -> None:
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
@@ -99,7 +134,8 @@ def why(machine: str, source: str | None, settings: Path, output: str) -> None:
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
         machine_id = machine_named(tx, machine).id
-        found = [reasons.why(tx, opened.gate, machine_id, name, opened.clock.now()) for name in names]
+        now = opened.clock.now()
+        found = [reasons.why(tx, opened.gate, machine_id, name, now, language) for name in names]
     if output == "json":
         click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
         return
@@ -140,6 +176,63 @@ def resume(rollout: str, because: str, settings: Path) -> None:
         click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
     else:
         click.echo(f"{rollout} goes on")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def recall(rollout: str, because: str, settings: Path) -> None:
+    """Ask the machines that have a halted ROLLOUT to go back: propose it, or agree to what another has proposed."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found = recalls.recall(tx, rollout, me(), because, opened.clock.now())
+    if isinstance(found, Proposal):
+        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
+    else:
+        click.echo(f"{rollout} is recalled; who still has it: gate rollout show {rollout}")
+
+
+@click.command()
+@click.argument("rollout")
+@because_option
+@settings_option
+def expedite(rollout: str, because: str, settings: Path) -> None:
+    """Agree to the fast lane for ROLLOUT: it skips soak and windows, as the policy's `expedite` says, and expires."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found, needed = fast_lane.expedite(tx, opened.gate, rollout, me(), because, opened.clock.now())
+    if needed:
+        click.echo(f"agreed; {needed} more must agree within 24 hours")
+    else:
+        click.echo(f"{rollout} is expedited until {found.expedited_until:%Y-%m-%d %H:%M} UTC")
+
+
+@click.group("rollout")
+def rollout_group() -> None:
+    """One rollout: show."""
+
+
+@rollout_group.command("show")
+@click.argument("rollout")
+@language_option
+@settings_option
+@output_option
+def rollout_show(rollout: str, language: str, settings: Path, output: str) -> None:
+    """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
+    still have it, and how many machines are not heard of."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        now = opened.clock.now()
+        found = tx.rollout(rollout)
+        if found is None:
+            raise NotFound(f"there is no rollout {rollout}")
+        lines = sentences.of_rollout(tx, opened.gate, found, now, language)
+        lines += sentences.of_rings(tx, opened.gate, found, now, language)
+        sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
+    if output == "table":
+        for line in lines:
+            click.echo(line)
+    rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
+    if rows or output != "table":
+        show(rows, ("site", "name", "machines", "unheard", "last_seen_at"), output)
 
 
 @click.command()

@@ -34,6 +34,7 @@ settings_option = click.option(
     help="The settings file.",
 )
 output_option = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+language_option = click.option("--language", type=click.Choice(["de", "en"]), default="en", show_default=True)
 because_option = click.option("--because", required=True, help="The reason, for the audit log.")
 
 

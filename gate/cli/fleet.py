@@ -14,9 +14,11 @@ import click
 
 from gate.adapters.calendar import check_hours, check_land
 from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.site_times import closed
 from gate.core.errors import NotFound
 from gate.core.model import SLUG, Site
 from gate.flows import machines as flow
+from gate.flows.decommission import decommission
 from gate.ports import Proposal
 
 MOST = 64 * 1024 * 1024
@@ -25,7 +27,7 @@ COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 
 @click.group()
 def sites() -> None:
-    """Sites: import, list."""
+    """Sites: import, list, closing days."""
 
 
 @sites.command("import")
@@ -102,6 +104,9 @@ def sites_list(settings: Path, output: str, after: str) -> None:
     show(rows, ("id", "name", "land", "hours", "labels"), output)
 
 
+sites.add_command(closed)
+
+
 @click.command("enrol-code")
 @click.argument("site")
 @click.option("--uses", default=1, show_default=True, type=click.IntRange(1, 1000))
@@ -120,7 +125,7 @@ def enrol_code(site: str, uses: int, hours: int, settings: Path) -> None:
 
 @click.group()
 def machines() -> None:
-    """Machines: list, accept, revoke."""
+    """Machines: list, accept, revoke, decommission."""
 
 
 @machines.command("list")
@@ -178,3 +183,17 @@ def machines_revoke(machine: str, because: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         flow.revoke(tx, machine_named(tx, machine), me(), because, opened.clock.now())
     click.echo("revoked")
+
+
+@machines.command("decommission")
+@click.argument("machine")
+@because_option
+@settings_option
+def machines_decommission(machine: str, because: str, settings: Path) -> None:
+    """MACHINE is gone: revoke it, free its slots, and take it out of what running rollouts count, visibly for ever."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        now = opened.clock.now()
+        found = decommission(tx, opened.gate, machine_named(tx, machine), me(), because, now)
+    click.echo("decommissioned")
+    for one in found:
+        click.echo(f"it has left {one.rollout}, ring {one.ring}" + (f"; it was {one.was}" if one.was else ""))

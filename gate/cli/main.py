@@ -10,8 +10,11 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, policy_plan, start
+from gate.cli import act, fleet, policy_backtest, site_times, start
 from gate.cli.database import db
+from gate.cli.hold import hold
+from gate.cli.morning import morning
+from gate.cli.replay import replay
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -46,15 +49,22 @@ for command in (
     act.why,
     act.halt,
     act.resume,
+    act.recall,
+    act.expedite,
+    hold,
+    morning,
+    act.rollout_group,
     act.approve,
     act.explain,
     act.audit,
     act.user,
     fleet.sites,
+    site_times.duty,
     fleet.machines,
     fleet.enrol_code,
     db,
-    policy_plan.policy,
+    policy_backtest.policy,
     simulate,
+    replay,
 ):
     main.add_command(command)

@@ -10,7 +10,7 @@ import click
 
 from gate.adapters.policy_format import formatted
 from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
-from gate.cli.common import emit, gate_of, settings_option, show, three_outputs
+from gate.cli.common import emit, gate_of, language_option, settings_option, show, three_outputs
 from gate.core.errors import NotFound
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_diff import Direction, diff, people_needed
@@ -19,7 +19,6 @@ from gate.core.policy_schema import schema
 from gate.core.policy_words import sentence, verdict
 
 file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-language_option = click.option("--language", type=click.Choice(["de", "en"]), default="en", show_default=True)
 
 
 @click.group()

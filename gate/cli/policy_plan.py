@@ -10,17 +10,19 @@ from typing import Any
 import click
 
 from gate.bootstrap import example_fleet, planning_gate
-from gate.cli.common import emit, gate_of, settings_option, three_outputs
-from gate.cli.policy import language_option, read_policy
+from gate.cli.common import emit, gate_of, language_option, settings_option, three_outputs
 from gate.cli.policy import policy as policy
+from gate.cli.policy import read_policy
+from gate.core import boot_times
 from gate.core.errors import NotFound
 from gate.core.model import Machine, Site
 from gate.core.policy import Policy
 from gate.core.policy_texts import LANGUAGES, text
 from gate.core.policy_words import counted, joined
+from gate.core.times import OpenDuration
 from gate.flows.plan import Held, Plan, RingPlan, plan
 
-Fleet = tuple[list[Machine], dict[str, Site]]
+Fleet = tuple[list[Machine], dict[str, Site], dict[str, OpenDuration]]
 EXAMPLE = Path("july-19")
 
 
@@ -53,18 +55,20 @@ def plan_policy(
     """
     ruling = read_policy(name, settings)
     at = _moment(start, ruling)
-    machines, sites = _fleet(fleet, settings)
+    machines, sites, learned = _fleet(fleet, settings)
     gate = planning_gate(ruling)
     sources = [source for source in ruling.sources if wanted in (None, source.name)]
     if not sources:
         raise NotFound(f"the policy has no source {wanted}" if wanted else "the policy has no source")
     rows, late = [], False
     for source in sources:
-        found = plan(gate, ruling, source, machines, sites, at, days)
+        found = plan(gate, ruling, source, machines, sites, at, days, learned)
         slow = None
         if worst:
             begins = [_same_clock(at, ruling, later) for later in range(1, 7)]
-            slow = _slowest([found, *(plan(gate, ruling, source, machines, sites, one, days) for one in begins)])
+            slow = _slowest(
+                [found, *(plan(gate, ruling, source, machines, sites, one, days, learned) for one in begins)]
+            )
         late = late or found.rings[-1].opened_at is None
         if output == "table":
             for line in _lines(found, slow, ruling, days, language):
@@ -93,15 +97,17 @@ def _same_clock(at: datetime, ruling: Policy, later: int) -> datetime:
 
 
 def _fleet(file: Path | None, settings: Path) -> Fleet:
-    """The scenario's machines and sites; else the gate's active ones; else the example's, and it says so."""
+    """The scenario's machines and sites; else the gate's active ones with the deadlines that their makes have shown;
+    else the example's, and it says so."""
     if file is None and settings.is_file():
         with gate_of(settings) as opened, opened.store.read() as tx:
             machines, sites = list(_pages(tx.machines, status="active")), {one.id: one for one in _pages(tx.sites)}
+            shown = {make: boot_times.learned(tx.boot_times(make)) for make in {one.make for one in machines}}
         if machines:
-            return machines, sites
+            return machines, sites, {make: limit for make, limit in shown.items() if limit is not None}
     if file is None:
         click.echo("no gate with machines here: planned for an example of 40 pharmacies (see --fleet)", err=True)
-    return example_fleet(file or EXAMPLE)
+    return *example_fleet(file or EXAMPLE), {}
 
 
 def _pages(read: Any, **only: str) -> Iterator[Any]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core.claims import FAILURE, HOLDS_SLOT
-from gate.core.model import Claim, ClaimState, Machine, Rollout, RolloutState, Stratum
+from gate.core.model import Claim, ClaimState, Hold, Machine, Rollout, RolloutState, Stratum
 from gate.core.verdict import Offer, Refusal
 
 
@@ -49,6 +49,7 @@ class Ask:
     per_site: int
     sole: bool
     people_missing: int = 0
+    hold: Hold | None = None  # of people, that keeps this machine out
 
 
 def answer(ask: Ask) -> Offer | Refusal:
@@ -79,11 +80,23 @@ def _state(ask: Ask) -> Refusal | None:
             return None
         case RolloutState.HALTED:
             detail = f"halted by {ask.rollout.halted_by}: {ask.rollout.halted_because}"
-            return Refusal("halted", detail, 600)
+            said = {"by": ask.rollout.halted_by, "because": ask.rollout.halted_because}
+            return Refusal("halted", detail, 600, numbers=said)
         case RolloutState.HELD | RolloutState.QUEUED:
             return Refusal("held", "the rollout waits", 600)
         case _:
             return Refusal("superseded", "a newer release has taken over", 300)
+
+
+def _hold(ask: Ask) -> Refusal | None:
+    return None if ask.hold is None else held(ask.hold, ask.now)
+
+
+def held(hold: Hold, now: datetime) -> Refusal:
+    """The sentence of a hold by selector."""
+    detail = f"held until {hold.until:%d %B %Y %H:%M} UTC by {hold.owner}: {hold.because}"
+    retry = max(min(int((hold.until - now).total_seconds()) + 1, 3600), 5)
+    return Refusal("held", detail, retry, "", hold.until, {"owner": hold.owner, "because": hold.because})
 
 
 def _own(ask: Ask) -> Refusal | None:
@@ -92,25 +105,28 @@ def _own(ask: Ask) -> Refusal | None:
     if ask.installed or (ask.own is not None and ask.own.state is ClaimState.HEALTHY):
         return Refusal("already_installed", "this machine has the release", 3600)
     if ask.live is not None and ask.live.state in HOLDS_SLOT:
-        return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", 600)
+        said = {"source": ask.live.source}
+        return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", 600, numbers=said)
     return None
 
 
 def _ring(ask: Ask) -> Refusal | None:
     if ask.ring_opened_at is None:
         if ask.people_missing:
-            return Refusal(
-                "needs_people", f"{ask.people_missing} more must approve", 600, f"{ask.ring_path}.needs.people"
-            )
-        return Refusal("ring_not_open", f"ring {ask.machine.ring} has not opened", 300, ask.ring_path)
+            detail, rule = f"{ask.people_missing} more must approve", f"{ask.ring_path}.needs.people"
+            return Refusal("needs_people", detail, 600, rule, numbers={"more": ask.people_missing})
+        said = {"ring": ask.machine.ring}
+        return Refusal("ring_not_open", f"ring {ask.machine.ring} has not opened", 300, ask.ring_path, numbers=said)
     if not ask.in_share and not ask.later_ring_open:
         return Refusal(
             "outside_share", "outside its ring's share; it follows later", 3600, f"{ask.ring_path}.at_most.share"
         )
     if ask.stopped:
-        return Refusal("unexplained_failure", f"a failure of {ask.machine.make} waits for a person", 600)
+        detail, said = f"a failure of {ask.machine.make} waits for a person", {"make": ask.machine.make}
+        return Refusal("unexplained_failure", detail, 600, numbers=said)
     if ask.stratum is None or not ask.stratum.open:
-        return Refusal("make_unproven", f"{ask.machine.make} has not been proven for this ring", 300, ask.ring_path)
+        detail, said = f"{ask.machine.make} has not been proven for this ring", {"make": ask.machine.make}
+        return Refusal("make_unproven", detail, 300, ask.ring_path, numbers=said)
     return None
 
 
@@ -118,7 +134,8 @@ def _times(ask: Ask) -> Refusal | None:
     for wait, kind, word in ((ask.freeze, "frozen", "freeze"), (ask.window, "window_closed", "window")):
         if wait is not None:
             retry = 3600 if wait.until is None else int((wait.until - ask.now).total_seconds()) + 1
-            return Refusal(kind, f"{word} {wait.name}", max(min(retry, 3600), 5), wait.path, wait.until)
+            retry, said = max(min(retry, 3600), 5), {"name": wait.name}
+            return Refusal(kind, f"{word} {wait.name}", retry, wait.path, wait.until, said)
     return None
 
 
@@ -131,4 +148,4 @@ def _budget(ask: Ask) -> Refusal | None:
     return None
 
 
-RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _ring, _times, _budget)
+RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _hold, _ring, _times, _budget)

@@ -177,12 +177,17 @@ def window_until(windows: Sequence[Window], intervals: Intervals, now: datetime)
 
 
 def frozen_until(
-    freeze: Freeze, intervals: Intervals, now: datetime, zone: ZoneInfo, boot_lead: timedelta, on_duty: bool
+    freeze: Freeze,
+    intervals: Intervals,
+    now: datetime,
+    zone: ZoneInfo,
+    boot_lead: timedelta,
+    duty_until: datetime | None,
 ) -> tuple[bool, datetime | None]:
-    """(frozen now, and until when; None: no end is known)."""
+    """(frozen now, and until when; None: no end is known). ``duty_until``: the end of the duty that holds now."""
     local = now.astimezone(zone)
     if freeze.duty:
-        return on_duty, None
+        return duty_until is not None, duty_until
     if freeze.first is not None or freeze.last is not None:
         begun = freeze.first is None or local.date() >= freeze.first
         over = freeze.last is not None and local.date() > freeze.last

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from gate.core.model import ClaimState, RolloutState, Step
+from gate.core.model import Action, ClaimState, RolloutState, Step
 
 C = ClaimState
 R = RolloutState
@@ -41,6 +41,15 @@ STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
     (C.RELAPSED, Step.ROLLED_BACK): C.ROLLED_BACK,
 }
 
+RECALL_STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
+    (C.GRANTED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.GRANTED, Step.FAILED): C.FAILED,
+    (C.SILENT, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.FAILED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.EXPIRED, Step.ROLLED_BACK): C.ROLLED_BACK,
+}
+"""A claim to go back: gone back is what it is for, however late it is said."""
+
 ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
     {
         (R.QUEUED, R.RUNNING),
@@ -52,6 +61,7 @@ ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
         (R.RUNNING, R.SUPERSEDED),
         (R.HELD, R.RUNNING),
         (R.HELD, R.HALTED),
+        (R.HELD, R.SUPERSEDED),
         (R.HALTED, R.RUNNING),
         (R.HALTED, R.RECALLED),
         (R.HALTED, R.SUPERSEDED),
@@ -71,8 +81,11 @@ class Taken(StrEnum):
     KEPT = "kept"  # stored as an event; nothing moved
 
 
-def next_state(state: ClaimState, step: Step) -> tuple[ClaimState, Taken]:
+def next_state(state: ClaimState, step: Step, action: str = Action.INSTALL) -> tuple[ClaimState, Taken]:
     """The state after a report of ``step``; late, repeated and reordered reports change nothing."""
+    if action == Action.RECALL:
+        back = RECALL_STEPS.get((state, step))
+        return (state, Taken.KEPT) if back is None else (back, Taken.STEP)
     after = STEPS.get((state, step))
     if after is not None:
         return after, Taken.STEP

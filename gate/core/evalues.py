@@ -79,6 +79,11 @@ class Running:
         return Running((a + e, b + f, c + g, d + h))
 
 
+def against_background(span: Span, background: float) -> Running:
+    """Of all that was ever shown, from two counters: against one background it does not matter when a failure came."""
+    return Running().against_background(span, background)
+
+
 def guessed_rates(background: float) -> list[float]:
     """The four p for a background, none below it: fewer failures than usual are no evidence."""
     guesses = [*(multiple * background for multiple in MULTIPLES), *RATES]

@@ -58,11 +58,15 @@ def drawn(ranks: Collection[float], share: float | None, at_least: int) -> tuple
     ``ranks``: one of each of the make's machines in the ring; a machine is in the share when its rank is at most
     the cut, which is 1.0 where all are.
     """
-    count = len(ranks)
-    taking = count if share is None else min(count, max(math.ceil(share * count - 1e-9), at_least))
-    if taking == count:
+    count = taking(len(ranks), share, at_least)
+    if count == len(ranks):
         return count, 1.0
-    return taking, sorted(ranks)[taking - 1] if taking else -1.0
+    return count, sorted(ranks)[count - 1] if count else -1.0
+
+
+def taking(count: int, share: float | None, at_least: int) -> int:
+    """How many of ``count`` machines of a make a share takes."""
+    return count if share is None else min(count, max(math.ceil(share * count - 1e-9), at_least))
 
 
 def in_share(salt: str, machine: str, cut: float) -> bool:

@@ -17,6 +17,7 @@ from enum import StrEnum
 SLUG = re.compile(r"[a-z0-9][a-z0-9-]{0,40}\Z")
 ABSENT = "-"
 FLEET = "*"  # the row that stands for all makes together
+DONE = "done"  # the gate of the last ring, as if one more ring came after it
 
 
 class MachineStatus(StrEnum):
@@ -37,7 +38,7 @@ class RolloutState(StrEnum):
     DONE = "done"  # the last ring's gate has passed
     SUPERSEDED = "superseded"  # a newer release of the same source took over
     RECALLED = "recalled"  # machines are asked to go back
-    RETIRED = "retired"  # nobody is offered it any more
+    RETIRED = "retired"  # superseded or recalled, and no machine has it any more
 
 
 class ClaimState(StrEnum):
@@ -53,6 +54,7 @@ class ClaimState(StrEnum):
     SILENT = "silent"  # its deadline passed in expected-on time without a healthy report
     RELAPSED = "relapsed"  # bad after it was healthy
     EXPIRED = "expired"  # never started: a check-in after the lease showed the release absent
+    GONE = "gone"  # a person has decommissioned its machine: it counts as nothing any more
 
 
 class Step(StrEnum):
@@ -82,9 +84,30 @@ class Action(StrEnum):
     RECALL = "recall"
 
 
+class TimeKind(StrEnum):
+    """What a stretch of a site's time is that its opening hours do not say."""
+
+    DUTY = "duty"  # night duty: open, and expected-on
+    CLOSED = "closed"  # a declared closing day: its machines are dark
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class SiteTime:
+    """[start_at, end_at) of one site, in UTC, with who said so and why."""
+
+    start_at: datetime
+    end_at: datetime
+    kind: TimeKind
+    because: str = ""
+    by: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Site:
-    """One pharmacy. ``hours`` is OSM opening_hours text, ``land`` a German Land (``NW``)."""
+    """One pharmacy. ``hours`` is OSM opening_hours text, ``land`` a German Land (``NW``).
+
+    ``times``: its night duty and declared closing days, in order.
+    """
 
     id: str
     name: str
@@ -92,6 +115,7 @@ class Site:
     hours: str = ""
     always_on: bool = False
     labels: frozenset[str] = frozenset()
+    times: tuple[SiteTime, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +133,8 @@ class Machine:
     accepted_at: datetime | None = None
     last_seen_at: datetime | None = None
     public_key: str = ""
+    down_at: datetime | None = None  # its last word: it goes down as planned
+    habit: str = ""  # when it is usually on: see core.habits
 
     @property
     def role(self) -> str:
@@ -164,6 +190,11 @@ class Rollout:
     halted_by: str = ""
     halted_because: str = ""
     halted_at: datetime | None = None
+    background: float = 0.0  # the share of boots that fail anyway; fixed when the rollout is made
+    measured: float = 0.0  # the background as it was measured then, without a cap; 0: stated, or not known
+    done_at: datetime | None = None  # its last ring's gate has passed, then
+    inherited: int = -1  # up to this ring it takes over what the release before had reached
+    expedited_until: datetime | None = None  # two people have opened the fast lane, until then
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +227,14 @@ class Claim:
     installed_at: datetime | None = None
     resolved_at: datetime | None = None
     recovered: bool = False
+    watch_until: datetime | None = None  # after it was healthy it is watched until then
+    watch_at: datetime | None = None  # when it is looked at next; None: not any more
     version: int = 1
+    clock_from: datetime | None = None  # since when its deadline is counted; None: since the grant
+    dark_at: datetime | None = None  # its whole site was found dark then, and has not been heard since
+    days: int = 0  # opening days of the watch that have been decided, the one on which it relapsed among them
+    trial_at: datetime | None = None  # when its machine is first expected on for the trial that it waits for
+    tried_at: datetime | None = None  # the same of the last trial that has been decided
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +290,43 @@ class Stratum:
 
 
 @dataclass(frozen=True, slots=True)
+class Hold:
+    """People keep machines out that meet ``pick``: of one source or of all (empty), until its end or until lifted."""
+
+    id: str
+    source: str
+    pick: Mapping[str, tuple[str, ...]]
+    owner: str
+    until: datetime
+    because: str
+    made_by: str
+    made_at: datetime
+    lifted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attribution:
+    """What has left the count by a person's word: shown with its rollout for ever.
+
+    ``kind``: ``explained`` (its failure has another cause; it leaves k) or ``decommissioned`` (its machine is gone; it
+    leaves n and k). ``was``: the state of its claim then, empty where it had none.
+    """
+
+    rollout: str
+    kind: str
+    claim: str
+    machine: str
+    name: str
+    site: str
+    ring: str
+    make: str
+    was: str
+    by: str
+    because: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Budget:
     """In flight beside its limit for one make of one rollout (``*``: the fleet)."""
 
@@ -262,3 +337,7 @@ class Budget:
     healthy: int
     failed: int
     stopped: bool  # an unexplained failure: no further claim, a person decides
+    tried: int = 0  # boots that have been decided
+    tried_failed: int = 0  # those that failed; what a person has explained is in neither
+    extended: int = 0  # batches since it came into its present ring
+    extend_to: int = 0  # an extension runs until so many have resolved; 0: none runs

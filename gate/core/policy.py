@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 from gate.core import policy_values as read
 from gate.core.policy_values import Node, Problem, Reader, Wanted
-from gate.core.times import Edge, Freeze, OpenDuration, Window
+from gate.core.times import Anchor, Edge, Freeze, OpenDuration, Window
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 KINDS = ("content", "sensor", "os", "rules", "binary", "engine", "price", "any")
@@ -36,7 +36,7 @@ class SourceRule:
     options: Mapping[str, str] = field(default_factory=dict)
     own: Mapping[str, Any] = field(default_factory=dict)
     keep: int = 5
-    must_be_everywhere_by: str = ""
+    must_be_everywhere_by: timedelta | None = None  # after the gate has first seen a release
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +102,7 @@ class RingSettings:
     boots: int
     stay_up: timedelta
     tries: int
-    deadline: OpenDuration
+    deadline: OpenDuration  # what rules until one is learned, where it is ``learned``
     lease: timedelta
     checkin: timedelta
     soak: OpenDuration
@@ -117,6 +117,7 @@ class RingSettings:
     windows: tuple[str, ...]
     needs_people: int
     site_dark_grace: OpenDuration
+    learned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +164,12 @@ class Policy:
     def source(self, name: str) -> SourceRule | None:
         """The rule of a source."""
         return next((source for source in self.sources if source.name == name), None)
+
+    def on_halt(self, source: str) -> str:
+        """What machines do that have a halted release of this source: stay or recall."""
+        origin = self.source(source)
+        own = origin.own if origin else {}
+        return str(own.get("on_halt") or self.defaults.own.get("on_halt", "stay"))
 
     def line_of(self, path: str) -> int:
         """The line of a rule, or of the nearest rule around it; 0 where the policy does not say it."""
@@ -240,6 +247,7 @@ def _settings(policy: Policy, rule: RingRule, layers: Sequence[Mapping[str, Any]
         windows=windows,
         needs_people=rule.people,
         site_dark_grace=own("site_dark_grace"),
+        learned=deadline == "learned",
     )
 
 
@@ -308,7 +316,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         "boot_critical": read.flag,
         "lever": read.one_of("held", "advised", "no lever"),
         "keep": read.whole(1, 1000),
-        "must_be_everywhere_by": read.text,
+        "must_be_everywhere_by": read.span,
         "mirror": read.text,
         "order": read.text,
         **OWN,
@@ -328,7 +336,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         options={key: found[key] for key in ("mirror", "order") if key in found},
         own={key: found[key] for key in OWN if key in found},
         keep=found.get("keep", 5),
-        must_be_everywhere_by=found.get("must_be_everywhere_by", ""),
+        must_be_everywhere_by=found.get("must_be_everywhere_by"),
     )
 
 
@@ -567,15 +575,8 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 
 LATER = {
-    "defaults.false_halt": "false_halt: halts by statistics are not computed yet; the plain brakes halt",
-    "defaults.background_cap": "background_cap: the background counts as 0",
-    "defaults.inconclusive_after": "inconclusive_after: nobody is paged",
-    "defaults.max_lead_rings": "max_lead_rings: a make waits only for its own evidence",
-    "defaults.watch": "watch: late failures are recorded, but halt nothing by statistics",
     "defaults.probes": "probes: each plugin runs its own probes",
-    "defaults.on_halt": "on_halt: machines that have it keep it",
     "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
-    "expedite": "expedite: no fast lane",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }
@@ -584,19 +585,17 @@ LATER = {
 def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
-    if policy.defaults.supersede != "queue":
-        found.append((policy.line_of("defaults.supersede"), f"supersede: {policy.defaults.supersede} acts like queue"))
-    if policy.lines.get("defaults.background"):
-        found.append((policy.line_of("defaults.background"), "background: counts as 0"))
-    if policy.defaults.own.get("deadline") == "learned":
-        found.append((policy.line_of("defaults.deadline"), "deadline: learned acts like 2h open"))
     for index, brake in enumerate(policy.brakes):
-        if brake.what in ("missing", "relapsed"):
-            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' does not act yet"))
+        if brake.what == "missing" and brake.rings:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts all rings, not only 'in'"))
+        if brake.at is not None and brake.at.anchor is Anchor.CLOSING:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts 15m before opening"))
+        if brake.and_:
+            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}': {', '.join(brake.and_)} not yet"))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"(rings|sources)\[\d+\]\.(probes|on_halt|must_be_everywhere_by|site_dark_grace)", path):
+        if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.probes", path):
             found.append((line, f"{path}: not acted on yet"))
-    for index, freeze in enumerate(policy.freezes):
-        if freeze.duty:
-            found.append((policy.line_of(f"freeze[{index}]"), f"freeze {freeze.name}: night duty is not known yet"))
+    beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
+    if beyond:
+        found.append((policy.line_of("expedite.may_skip"), f"expedite: {', '.join(sorted(beyond))} is never skipped"))
     return [f"line {line}: {said}" for line, said in sorted(found)]

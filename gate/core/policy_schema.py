@@ -85,7 +85,7 @@ def schema() -> dict[str, Any]:
         "boot_critical": {"type": "boolean"},
         "lever": _one_of("held", "advised", "no lever"),
         "keep": _whole(1, 1000),
-        "must_be_everywhere_by": TEXT,
+        "must_be_everywhere_by": SPAN,
         "mirror": TEXT,
         "order": TEXT,
         **own,

@@ -39,6 +39,27 @@ def needed_for(bound: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log1p(-bound) - 1e-9)
 
 
+def more_healthy(limit: float, healthy: int, failed: int, pending: int, confidence: float) -> int | None:
+    """The smallest number of further healthy machines that brings the bound to ``limit`` or below it; None where no
+    number does. Those that are pending come first: each that turns out healthy counts twice."""
+    if limit <= 0:
+        return None
+
+    def within(more: int) -> bool:
+        return upper_bound(healthy + more, failed, max(pending - more, 0), confidence) <= limit
+
+    if within(0):
+        return 0
+    high = 1
+    while not within(high):
+        high *= 2
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if within(middle) else (middle, high)
+    return high
+
+
 def binomial_tail(k: int, n: int, rate: float) -> float:
     """P(X >= k) for X binomial with n trials."""
     if k <= 0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 
@@ -17,7 +18,10 @@ class Verdict(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One check's answer: a stable code, a sentence, the rule's path in the policy, the earliest change."""
+    """One check's answer: a stable code, a sentence, the rule's path in the policy, the earliest change.
+
+    ``detail`` is for logs and stays as it is for ever; ``numbers`` is what ``core.explained`` words for people.
+    """
 
     verdict: Verdict
     code: str
@@ -25,6 +29,7 @@ class Reason:
     rule: str = ""
     earliest_at: datetime | None = None
     make: str = ""
+    numbers: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class Refusal:
     retry_after_s: int = 300
     rule: str = ""
     earliest_at: datetime | None = None
+    numbers: Mapping[str, float | str] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

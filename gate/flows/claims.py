@@ -3,7 +3,8 @@
 - ``claim`` answers a machine: the pure rules first, then the store's conditional statements, which decide.
 - ``report`` moves a claim by one legal step; what does not count is kept as an event and changes nothing.
 - A good report of one boot is not healthy yet where the policy asks for more boots.
-- Each report renews the exposure budget of its make and of the fleet, so that a claim compares two columns.
+- Each report renews the exposure budget of its make and of the fleet, so that a claim compares two columns; what a
+  failure that nobody has explained does to it is ``core.exposure``'s to say.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.core import admission, makes, stats
+from gate.core import admission, boot_times, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
-from gate.core.model import FLEET, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
+from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
+from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal
-from gate.flows import when
+from gate.flows import going_back, holds, watch, when
+from gate.flows.expedite import skips
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -32,6 +35,7 @@ RESOLVED = {
     ClaimState.SILENT,
     ClaimState.RELAPSED,
 }
+OFFERED = (RolloutState.RUNNING, RolloutState.DONE)
 FULL_S = 120
 NOWHERE = Standing(None, None, None, None, False)
 
@@ -64,11 +68,16 @@ def claim(
 ) -> tuple[Claim, bool] | Refusal:
     """Grants a claim, gives the live one again, or refuses. The bool says whether it is new."""
     rollout = _rollout_for(tx, source, release)
+    if rollout is None or rollout.state not in OFFERED:
+        back = going_back.claim(tx, gate, machine, source, release, boot_id, now)
+        if back is not None:
+            return back
     own = tx.claim_of(machine.id, rollout.id) if rollout else None
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
         if rollout is not None and rollout.state is RolloutState.HALTED:
             return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
-        return own, False
+        hold = holds.over(tx, machine, source, now)
+        return (own, False) if hold is None else admission.held(hold, now)
     ask, policy = ask_of(tx, gate, machine, source, release, rollout, own, now)
     answer = admission.answer(ask)
     if isinstance(answer, Refusal):
@@ -112,7 +121,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if before is None or before.machine != machine.id:
         raise Conflict("unknown_claim", "this machine has no such claim")
     step, problem = _counts_as(before, said)
-    after, taken = (before, Taken.KEPT) if problem else _after(before, step, said, now, gate, tx)
+    after, taken = (before, Taken.KEPT) if problem else _after(before, step, said, now, gate, tx, machine)
     detail = {"step": said.step.value, "claim": before.id, "state": after.state.value, "boot_id": said.boot_id}
     if problem:
         detail["not_counted"] = problem
@@ -120,8 +129,11 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if bad:
         detail["bad_probes"] = str(bad)[:500]
     if taken is not Taken.KEPT:
+        after = dated(before, after, now)
         if not tx.move(before, replace(after, version=before.version + 1)):
             raise Overtaken
+        if before.action == Action.RECALL and after.state is ClaimState.ROLLED_BACK:
+            going_back.settle(tx, after, now)
         if counts(after) != counts(before):
             rollout, make = before.rollout, before.make
             tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
@@ -129,13 +141,14 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     return after, after.state
 
 
-def lapse(tx: Tx, claim: Claim, now: datetime) -> Claim | None:
+def lapse(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim | None:
     """A check-in after the lease shows the release absent: the claim never started, its slot is free again."""
     if claim.state is not ClaimState.GRANTED or now <= claim.lease_until:
         return None
     after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now, version=claim.version + 1)
     if not tx.move(claim, after):
         raise Overtaken
+    renew_limits(tx, gate, claim.rollout, claim.make)  # an extension waits until nothing is in flight
     tx.append("claim_expired", "gate", claim.rollout, now, {"claim": claim.id, "machine": claim.machine})
     return after
 
@@ -144,6 +157,8 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
     """The step that the report's evidence carries, and why it does not count (empty: it counts)."""
     good = said.step in (Step.INSTALLED, Step.BOOTED, Step.HEALTHY)
     if good and said.release != before.release:
+        return said.step, "it names another release"
+    if before.action == Action.RECALL and said.step is Step.ROLLED_BACK and said.release != before.release:
         return said.step, "it names another release"
     needs_boot = before.evidence == "boot" and said.step in (Step.BOOTED, Step.HEALTHY)
     if needs_boot and said.boot_id == before.boot_id:
@@ -157,28 +172,41 @@ def _counts_as(before: Claim, said: Report) -> tuple[Step, str]:
     return said.step, ""
 
 
-def _after(before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx) -> tuple[Claim, Taken]:
-    state, taken = next_state(before.state, step)
+def _after(
+    before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx, machine: Machine
+) -> tuple[Claim, Taken]:
+    state, taken = next_state(before.state, step, before.action)
     if taken is Taken.RECOVERED:
-        return (before, Taken.KEPT) if before.recovered else (replace(before, recovered=True), taken)
+        if before.recovered:
+            return before, Taken.KEPT
+        _count_boot(tx, gate, before, machine, now)
+        return replace(before, recovered=True), taken
     if taken is Taken.KEPT:
         return before, taken
     after = replace(before, state=state)
     if step is Step.INSTALLED:
-        site = tx.site(before.site)
-        natural = before.evidence == "boot" and before.reboot == "natural"
-        deadline = when.deadline(gate, tx, before, site, now, natural=natural)
-        after = replace(after, installed_at=now, deadline_at=deadline)
+        placed = replace(after, installed_at=now)
+        after = when.clocked(gate, tx, placed, machine, tx.site(before.site), now)
     if state is ClaimState.HEALTHY:
         healthy = before.boots_healthy + 1
+        _count_boot(tx, gate, before, machine, now)
         after = replace(after, boots_healthy=healthy, last_boot_id=said.boot_id)
         if healthy < before.boots:
-            site = tx.site(before.site)
-            deadline = when.deadline(gate, tx, before, site, now, natural=before.reboot == "natural")
-            return replace(after, state=ClaimState.BOOTED, deadline_at=deadline), taken
+            waits = replace(after, state=ClaimState.BOOTED)
+            return when.clocked(gate, tx, waits, machine, tx.site(before.site), now), taken
+        after = watch.begun(tx, gate, after, machine, now)
+    if state is ClaimState.RELAPSED:
+        return replace(after, resolved_at=now, watch_at=None), taken
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken
+
+
+def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:
+    """What the make's deadline is learned from: boots only, also late ones."""
+    if claim.evidence == "boot":
+        took = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
+        tx.count_boot(claim.make, boot_times.step_of(took))
 
 
 def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
@@ -186,22 +214,21 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
     rollout = tx.rollout(rollout_id)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limits = {b.make: (b, limit_of(policy, b)) for b in tx.budgets(rollout_id) if b.make in (make, FLEET)}
-    tx.set_limits(rollout_id, {m: new for m, (old, new) in limits.items() if new != (old.limit, old.stopped)})
+    before = [budget for budget in tx.budgets(rollout_id) if budget.make in (make, FLEET)]
+    after = [renewed(policy, budget, rollout.background) for budget in before]
+    changed = [new for old, new in zip(before, after, strict=True) if new != old]
+    tx.set_limits(changed)
 
 
-def limit_of(policy: Policy, budget: Budget) -> tuple[int, bool]:
-    """How many of a make (or of the fleet) may be in flight, and whether failures stop it."""
+def renewed(policy: Policy, budget: Budget, background: float) -> Budget:
+    """A budget with what of a make (or of the fleet) may be in flight now, and whether failures stop it."""
     confidence = policy.defaults.confidence
     if budget.make == FLEET:
         at_risk = policy.at_risk.fleet
         first = max(at_risk, policy.first_batch)
-        return stats.in_flight_limit(budget.healthy, budget.failed, at_risk, 0.0, confidence, first), False
-    stopped = budget.failed > 0 and stats.unexplained(budget.failed, budget.healthy + budget.failed, 0.0)
-    limit = stats.in_flight_limit(
-        budget.healthy, budget.failed, policy.at_risk.per_make, 0.0, confidence, policy.first_batch
-    )
-    return limit, stopped
+        limit = stats.in_flight_limit(budget.healthy, budget.failed, at_risk, background, confidence, first)
+        return replace(budget, limit=limit)
+    return exposure.renewed(budget, policy.at_risk.per_make, policy.first_batch, background, confidence)
 
 
 def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:
@@ -228,6 +255,7 @@ def ask_of(
     site = tx.site(machine.site)
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
     session = tx.session(machine.id)
+    expedited = policy is not None and rollout is not None and "windows" in skips(policy, rollout, now)
     ask = admission.Ask(
         now=now,
         machine=machine if picked else replace(machine, ring=""),
@@ -246,9 +274,12 @@ def ask_of(
         own=own,
         live=tx.live_claim(machine.id),
         freeze=when.freeze_wait(gate, policy, site, now) if policy and picked else None,
-        window=when.window_wait(gate, policy, settings, known, site, now) if policy and settings else None,
+        window=when.window_wait(gate, policy, settings, known, site, now)
+        if policy and settings and not expedited
+        else None,
         per_site=_per_site(settings),
         sole=tx.is_sole(machine.site, machine.role),
+        hold=holds.over(tx, machine, source, now),
     )
     return ask, policy
 
@@ -292,4 +323,4 @@ def _new_claim(
         tries=settings.tries,
         cohort=offer.cohort,
     )
-    return replace(new, deadline_at=when.deadline(gate, tx, new, tx.site(machine.site), now, natural=False))
+    return when.clocked(gate, tx, new, machine, tx.site(machine.site), now)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown
-from gate.core.verdict import Reason
+from gate.core.verdict import Reason, Verdict
 
 
 def dump(facts: Facts) -> dict[str, Any]:
@@ -29,8 +29,8 @@ def load(stored: Mapping[str, Any]) -> Facts:
     values["gate"] = GateRule(**values["gate"]) if values["gate"] else None
     values["people"] = tuple(values["people"])
     values["floor"] = timedelta(seconds=values["floor"])
-    for name in ("now", "first_seen_at", "freeze_until"):
-        values[name] = _time(values[name])
+    for name in ("now", "first_seen_at", "freeze_until", "gap_until", "morning_until"):
+        values[name] = _time(values.get(name))
     return Facts(**{field.name: values[field.name] for field in fields(Facts) if field.name in values})
 
 
@@ -44,7 +44,15 @@ def reason(one: Reason) -> dict[str, Any]:
         "rule": one.rule,
         "earliest_at": earliest,
         "make": one.make,
+        "numbers": dict(one.numbers),
     }
+
+
+def reason_of(stored: Mapping[str, Any]) -> Reason:
+    """The reason that ``reason`` wrote; one from before numbers were kept has none."""
+    verdict, earliest = Verdict[stored["verdict"]], _time(stored["earliest_at"])
+    said = stored["code"], stored["detail"], stored["rule"]
+    return Reason(verdict, *said, earliest, stored["make"], stored.get("numbers", {}))
 
 
 def _time(text: str | None) -> datetime | None:

@@ -2,7 +2,8 @@
 
 - The same version with other bytes is refused and alarmed; a bad vendor signature is refused.
 - ``first_seen_at`` is the gate's own clock, never the vendor's.
-- One release of a source runs at a time; a newer one waits, and those between are superseded.
+- One release of a source runs at a time. A newer one waits, and those between are superseded (``supersede: queue``);
+  or it takes over at once, at ring 0 (``restart``) or at the ring that the running one has reached (``inherit``).
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
-from gate.core import makes
+from gate.core import background, makes
 from gate.core.errors import Overtaken, SourceError
 from gate.core.model import (
     FLEET,
@@ -32,6 +34,7 @@ from gate.hookspecs import Candidate
 from gate.ports import Gate, Tx
 
 KEPT_COHORTS = 200
+LEARNT_FROM = 50  # rollouts that a background is measured on
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
 ALIVE = (*BUSY, RolloutState.QUEUED, RolloutState.DONE)
 """What a new rollout must look at, however many newer ones have been superseded meanwhile."""
@@ -139,17 +142,28 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     for other in others:
         if other.state is RolloutState.QUEUED:
             _step(tx, other, RolloutState.SUPERSEDED, now)
-    busy = any(other.state in BUSY for other in others)
+    running = [other for other in others if other.state in BUSY]
+    inherited = -1
+    if policy.defaults.supersede != "queue":
+        for other in running:
+            if policy.defaults.supersede == "inherit":
+                inherited = max(inherited, _common(tx, policy, other))
+            _step(tx, other, RolloutState.SUPERSEDED, now)
+        running = []
+    past = tx.past_trials(LEARNT_FROM)
     rollout = Rollout(
         id="r-" + release.hex[:20],
         release=release.id,
         source=release.source,
-        state=RolloutState.QUEUED if busy else RolloutState.RUNNING,
+        state=RolloutState.QUEUED if running else RolloutState.RUNNING,
         reached=-1,
         salt=release.hex,
         policy_version=policy_version,
         version=1,
         started_at=now,
+        background=background.of(policy, past.exposed, past.failed),
+        measured=background.measured(policy, past.exposed, past.failed),
+        inherited=inherited,
     )
     settings = [policy.settings_for(ring.name, release.source) for ring in policy.rings]
     rings = [
@@ -160,10 +174,23 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     fleet = max(policy.at_risk.fleet, policy.first_batch)
     budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
     tx.add_rollout(rollout, rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)])
-    tx.append("rollout_started", "gate", rollout.id, now, {"state": rollout.state.value}, "", policy_version)
+    detail: dict[str, Any] = {"state": rollout.state.value}
+    if inherited >= 0:
+        detail["takes_over_at"] = policy.rings[inherited].name
+    tx.append("rollout_started", "gate", rollout.id, now, detail, "", policy_version)
     if rollout.state is RolloutState.RUNNING:
         _supersede_done(tx, others, now)
     return rollout
+
+
+def _common(tx: Tx, policy: Policy, other: Rollout) -> int:
+    """The last ring that ``other`` has opened, as far as both policies have the same rings in the same order."""
+    opened = [ring.ring for ring in tx.rings(other.id)[: other.reached + 1]]
+    names = [ring.name for ring in policy.rings]
+    same = 0
+    while same < min(len(opened), len(names)) and opened[same] == names[same]:
+        same += 1
+    return same - 1
 
 
 def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:
@@ -219,3 +246,13 @@ def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, l
         taking, cut = makes.drawn(ranks, settings.share, settings.at_least)
         strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
     return total, strata
+
+
+def counted(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+    """The members of a ring by make as ``cohort`` would say, but for the cut of its share: counted, not walked."""
+    settings = policy.settings_for(ring, rollout.source)
+    strata = []
+    for make, count in sorted(tx.ring_makes(ring).items()):
+        taking = makes.taking(count, settings.share, settings.at_least)
+        strata.append(Stratum(rollout.id, ring, make, False, count, taking, 1.0, 0))
+    return sum(one.members for one in strata), strata

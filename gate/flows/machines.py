@@ -7,6 +7,7 @@
   stored answer. Refusals with 409 are stored and consume the ``seq``, all but ``stale_seq``.
 - Role and labels are fixed at acceptance; a check-in that says another role is an event. Other facts change the make.
   A ring never follows from what a machine says about itself: it changes with the policy only.
+- The first check-in after a night teaches when the machine is usually on; no other check-in writes more for it.
 - A machine enters ring 0 or 1 by two people's word, bound to the exact site, role and labels.
 """
 
@@ -18,12 +19,13 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from gate.core import habits
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
-from gate.core.model import Machine, MachineStatus
+from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows.claims import lapse
 from gate.flows.edits import place
-from gate.ports import EnrolCode, Proposal, Session, Tx
+from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
 
 MAX_STEP = 1_000_000
 CHALLENGE_FOR = timedelta(hours=24)
@@ -32,6 +34,7 @@ CODE_FOR = timedelta(hours=72)
 PROPOSAL_FOR = timedelta(hours=24)
 PENDING_AT_A_SITE = 200
 TWO_PEOPLE_RINGS = 2
+GOING_DOWN = "going_down"  # the last event of a check-in: a planned shutdown, dark until the next opening day
 
 Place = Callable[[Machine], tuple[str, str]]
 
@@ -303,7 +306,7 @@ def answer_call(
         after = Session(before.machine, call.seq, before.challenge, before.challenge_at, *spoken, *told)
     if not tx.save_session(after, old.seq if old is not None else -1):
         raise _stale(max(call.seq, before.seq))
-    tx.seen(call.machine.id, now)
+    tx.seen(call.machine.id, now, down=said is not None and bool(said.events) and said.events[-1].kind == GOING_DOWN)
     return answer
 
 
@@ -319,16 +322,26 @@ def _challenge_holds(session: Session | None, kind: str, challenge: str | None, 
     return session.challenge == challenge and now <= session.challenge_at + CHALLENGE_FOR
 
 
-def checkin(tx: Tx, machine: Machine, said: CheckIn, place: Place, now: datetime) -> Machine:
+def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, now: datetime) -> Machine:
     """Takes what a machine says about itself; returns it as it is known from now on."""
     actor = f"machine:{machine.id}"
     for event in said.events:
         detail = {"kind": event.kind, "at": event.at, "detail": event.detail}
         tx.append("machine_said", actor, machine.id, now, detail)
+    if habits.starts(machine.last_seen_at, now):
+        _learn(tx, gate, machine, now)
     live = tx.live_claim(machine.id)
-    if live is not None and said.installed.get(live.source) != live.release:
-        lapse(tx, live, now)
+    if live is not None and said.installed.get(live.source, ABSENT) != live.release:
+        lapse(tx, gate, live, now)
     return _take_facts(tx, machine, said.facts, place, now) if said.facts else machine
+
+
+def _learn(tx: Tx, gate: Gate, machine: Machine, now: datetime) -> None:
+    """A day of this machine starts: what is known of when it is on."""
+    active = tx.active_policy()
+    if active is not None:
+        zone = gate.policy(active.commit).zone
+        tx.learn(machine.id, habits.learned(habits.read(machine.habit), machine.last_seen_at, now, zone))
 
 
 def _take_facts(tx: Tx, machine: Machine, facts: Mapping[str, str], place: Place, now: datetime) -> Machine:

@@ -18,7 +18,8 @@ from datetime import datetime, timedelta
 
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
-from gate.core.model import Rollout, RolloutState
+from gate.core.model import Attribution, Rollout, RolloutState
+from gate.flows.agreement import agreed, reason_given
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
@@ -28,6 +29,7 @@ NEEDS = {
     "halt": "technician",
     "approve": "approver",
     "resume": "approver",
+    "recall": "approver",
     "explain": "approver",
     "enrol": "admin",
     "accept": "admin",
@@ -36,7 +38,6 @@ NEEDS = {
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
 LINK_FOR = timedelta(hours=24)
-PROPOSAL_FOR = timedelta(hours=24)
 LEAST_PASSWORD = 12
 
 
@@ -145,7 +146,7 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
     Raises:
         NotFound: no such rollout. Malformed: no reason. Conflict: it cannot be halted (any more).
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None:
         raise NotFound(f"there is no rollout {rollout_id}")
@@ -171,7 +172,7 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
     Raises:
         Malformed: no reason.
     """
-    _reason(because)
+    reason_given(because)
     states = tuple(before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED)
     moving = [one for one in tx.rollouts(states=states) if one.state is not RolloutState.DONE]
     return [halt(tx, rollout.id, by, because, now) for rollout in moving]
@@ -185,7 +186,7 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     Raises:
         NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None:
         raise NotFound(f"there is no rollout {rollout_id}")
@@ -194,7 +195,7 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     busy = (RolloutState.RUNNING, RolloutState.HELD)
     if any(other.id != rollout.id for other in tx.rollouts(states=busy, source=rollout.source)):
         raise Conflict("other_running", "another release of this source is running; halt it first")
-    proposal = _second(tx, "resume", rollout, because, by, now)
+    proposal = second(tx, "resume", rollout, because, by, now)
     if proposal is not None:
         return proposal
     after = replace(
@@ -217,7 +218,7 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     Raises:
         NotFound: no such rollout or ring. Malformed: no reason. Conflict: not running, not needed, given already.
     """
-    _reason(because)
+    reason_given(because)
     rollout = tx.rollout(rollout_id)
     if rollout is None or ring not in {row.ring for row in tx.rings(rollout_id)}:
         raise NotFound(f"there is no rollout {rollout_id} with a ring {ring}")
@@ -239,41 +240,37 @@ def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, no
     Raises:
         NotFound: no such claim. Malformed: no reason. Conflict: no failure, or explained already.
     """
-    _reason(because)
+    reason_given(because)
     claim = tx.claim(claim_id)
     if claim is None:
         raise NotFound(f"there is no claim {claim_id}")
     if not tx.explain(claim_id):
         raise Conflict("not_a_failure", "this claim is no unexplained failure")
+    machine = tx.machine(claim.machine)
+    tx.attribute(
+        Attribution(
+            rollout=claim.rollout,
+            kind="explained",
+            claim=claim.id,
+            machine=claim.machine,
+            name=machine.name if machine else claim.machine,
+            site=claim.site,
+            ring=claim.ring,
+            make=claim.make,
+            was=claim.state.value,
+            by=by,
+            because=because,
+            at=now,
+        )
+    )
     renew_limits(tx, gate, claim.rollout, claim.make)
     detail = {"claim": claim.id, "machine": claim.machine, "make": claim.make, "state": claim.state.value}
     tx.append("failure_explained", by, claim.rollout, now, detail, because)
 
 
-def _second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
+def second(tx: Tx, kind: str, rollout: Rollout, because: str, by: str, now: datetime) -> Proposal | None:
     """The proposal that waits for another person; None when ``by`` was the second and it is enacted."""
-    exact = bound(kind, rollout)
-    for old in tx.proposals("open", rollout.id):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
-            continue
-        if old.proposed_by == by:
-            raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
-        if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
-            return None
-    proposal = Proposal(
-        id="p-" + digest(f"{exact}/{by}/{now.isoformat()}")[:24],
-        kind=kind,
-        subject=rollout.id,
-        because=because,
-        proposed_by=by,
-        proposed_at=now,
-        expires_at=now + PROPOSAL_FOR,
-        sha256=exact,
-        state="open",
-    )
-    tx.add_proposal(proposal)
-    tx.append(f"{kind}_proposed", by, rollout.id, now, {"sha256": exact}, because)
-    return proposal
+    return agreed(tx, kind, rollout.id, bound(kind, rollout), because, by, now)
 
 
 def bound(kind: str, rollout: Rollout) -> str:
@@ -291,8 +288,3 @@ def demand(user: User, act: str) -> None:
 def digest(text: str) -> str:
     """Hex sha256: what is stored of a secret."""
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _reason(because: str) -> None:
-    if not because.strip() or len(because) > 1000:
-        raise Malformed("bad_field", "a reason of at most 1000 characters is needed")

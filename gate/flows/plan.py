@@ -15,17 +15,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from gate.core import calendar, makes, opening
-from gate.core.model import FLEET, Budget, Machine, Release, Site, Trust
+from gate.core import background, calendar, makes, opening
+from gate.core.model import DONE, FLEET, Budget, Machine, Release, Site, Trust
 from gate.core.opening import Facts, GateRule, Shown
 from gate.core.policy import Policy, RingSettings, SourceRule
+from gate.core.times import OpenDuration
 from gate.core.verdict import Decision, Verdict
 from gate.flows import when
-from gate.flows.claims import limit_of
+from gate.flows.claims import renewed
 from gate.flows.edits import placed
 from gate.ports import Gate
 
-DONE = "done"
 SALT = "plan"
 
 
@@ -99,9 +99,10 @@ def plan(
     sites: Mapping[str, Site],
     at: datetime,
     days: int,
+    learned: Mapping[str, OpenDuration] | None = None,
 ) -> Plan:
-    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days."""
-    return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days)).run()
+    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days; ``learned``: deadlines."""
+    return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days), learned or {}).run()
 
 
 class _Course:
@@ -116,9 +117,11 @@ class _Course:
         sites: Mapping[str, Site],
         at: datetime,
         until: datetime,
+        learned: Mapping[str, OpenDuration],
     ) -> None:
         self.gate, self.policy, self.source = gate, policy, source
-        self.at, self.now, self.until = at, at, until
+        self.at, self.now, self.until, self.learned = at, at, until, learned
+        self.background = background.of(policy, 0, 0)
         self.release = Release("", source.name, "", source.kind, source.boot_critical, 0, (), Trust.VENDOR_SIGNED, at)
         self.per_role = Counter((one.site, one.role) for one in machines)
         self.rings = self._rings(machines, sites)
@@ -231,7 +234,7 @@ class _Course:
             previous_empty=False,
             gate=self._rule(index),
             confidence=self.policy.defaults.confidence,
-            background=0.0,
+            background=self.background,
             brakes=(),
             makes=tuple(self._shown(index)),
             whole=last,
@@ -301,7 +304,7 @@ class _Course:
         self.waiting = left
 
     def _wait(self, one: _Machine) -> datetime | None:
-        key = (one.ring, one.site.hours, one.site.land, one.site.always_on)
+        key = (one.ring, one.site.hours, one.site.land, one.site.always_on, one.site.times)
         if key not in self.waits:
             self.waits[key] = self._wait_of(one)
         return self.waits[key]
@@ -334,7 +337,7 @@ class _Course:
         return sum(one.healthy_at is not None and one.healthy_at <= self.now for one in ring.makes[make])
 
     def _limit(self, make: str, healthy: int) -> int:
-        return limit_of(self.policy, Budget("", make, 0, 0, healthy, 0, False))[0]
+        return renewed(self.policy, Budget("", make, 0, 0, healthy, 0, False), self.background).limit
 
     def _per_site(self, settings: RingSettings, one: _Machine) -> int:
         if settings.per_site == "half":
@@ -354,7 +357,8 @@ class _Course:
         self.aloft.update(_counters(one))
         heapq.heappush(self.landing, (at, one.id, one))
         heapq.heappush(self.times, at)
-        silent = when.silent_at(self.gate, self.policy, settings, one.site, self.now, settings.stay_up, natural=natural)
+        limit = self.learned.get(one.make, settings.deadline) if settings.learned else settings.deadline
+        silent = when.silent_at(self.gate, self.policy, limit, one.site, self.now, settings.stay_up, natural=natural)
         ring.first_at = ring.first_at or self.now
         ring.silent_at = min(ring.silent_at or silent, silent)
 

@@ -1,7 +1,8 @@
 """What the read plane should say, gathered from what has been committed.
 
 - The bundle: floors, the common floor, and the machines that people let in early; they are few, by policy.
-- The catalogue of a source: its newest releases (``keep``), and those that an approval names.
+- The catalogue of a source: its newest releases (``keep``), those that an approval names, and the one that a recall
+  of the running release would go back to.
 - The publisher compares this with what stands; so nothing here remembers what was published.
 """
 
@@ -10,7 +11,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from gate.core.model import Release, Trust
+from gate.core.model import Release, RolloutState, Trust
 from gate.core.policy import Policy
 from gate.flows import approvals
 from gate.ports import Catalogued, Gate, Tx, Wanted
@@ -31,14 +32,19 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | 
     named: dict[str, set[str]] = {source: set() for source in sources}
     for approval in approvals.wanted(tx, sources):
         named[approval.source].add(approval.release)
+        recall = {"recalls": approval.recalls} if approval.recalls else {}
         rings.setdefault(approval.ring, {})[approval.source] = {
             "release": approval.release,
             "decision": approval.decision,
             "decided_at": _wire(approval.decided_at),
             "policy_version": approval.policy_version,
-            "makes": list(approval.makes),
+            "makes": "all" if approval.recalls else list(approval.makes),
             "action": approval.action.value,
+            **recall,
         }
+    for source in sources:
+        for rollout in tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HALTED), source=source, limit=1):
+            named[source].update(one.release for one in tx.done_before(rollout.id, 1))
     catalog = {rule.name: _catalog(tx, rule.name, rule.keep, named[rule.name]) for rule in policy.sources}
     size, root = tx.audit_head()
     bundle = {

@@ -73,6 +73,7 @@ def _whole(tx: Tx, rollout: Rollout) -> Mapping[str, Any]:
         "rings": [asdict(one) for one in tx.rings(rollout.id)],
         "strata": [asdict(one) for one in tx.strata(rollout.id)],
         "budgets": [asdict(one) for one in tx.budgets(rollout.id)],
+        "attributions": [asdict(one) for one in tx.attributions(rollout.id)],
     }
 
 

@@ -7,65 +7,214 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
-from gate.core import calendar
+from gate.core import boot_times, calendar, habits, site_time
 from gate.core.admission import Wait
 from gate.core.calendar import Interval
-from gate.core.model import Claim, ClaimState, Release, Site
+from gate.core.habits import Habit
+from gate.core.model import Claim, ClaimState, Machine, Release, Site
 from gate.core.policy import Policy, RingSettings
 from gate.core.times import OpenDuration
 from gate.ports import Gate, Tx
 
 HORIZON = timedelta(days=21)
+LONGEST = timedelta(days=60)  # a clock that has not come to its end by then never will: the claim is silent
+FRESH = timedelta(minutes=10)
 NEAR = timedelta(days=2)
 BOOT_LEAD = timedelta(minutes=90)  # tills are commonly booted 90 minutes before opening
 
 
 def opened(gate: Gate, site: Site | None, start: datetime, end: datetime) -> Sequence[Interval]:
-    """Opening intervals of a site around [start, end)."""
+    """When a site is open around [start, end): its hours, without its closing days, with its duty."""
     if site is None or site.always_on:
         return (Interval(start - HORIZON, end + HORIZON),)
-    found: Sequence[Interval] = gate.hours.intervals(site.hours, site.land, start, end)
-    return found
+    return site_time.opened(gate.hours.intervals(site.hours, site.land, start, end), site.times, start, end)
 
 
-def deadline(gate: Gate, tx: Tx, claim: Claim, site: Site | None, now: datetime, *, natural: bool) -> datetime:
-    """When silence of a claim counts as failure, under the policy that its rollout keeps."""
+def gaps(tx: Tx, policy: Policy, since: datetime) -> list[Interval]:
+    """When nobody listened, each with the check-in that machines are given afterwards."""
+    return [Interval(one.start_at, one.end_at + policy.checkin) for one in tx.gaps(since - policy.checkin)]
+
+
+def not_counted(
+    gate: Gate, tx: Tx, policy: Policy, claim: Claim, machine: Machine | None, site: Site | None, since: datetime
+) -> list[Interval]:
+    """When a claim's clock stands though its site is open: our gaps, and a planned shutdown until the next opening day.
+    A machine that is to boot at once after the installation has no shutdown to wait for."""
+    gone = gaps(tx, policy, since)
+    down = machine.down_at if machine is not None else None
+    at_once = claim.state is ClaimState.INSTALLED and claim.reboot != "natural"
+    if down is not None and site is not None and not site.always_on and not at_once:
+        days = calendar.opening_days(opened(gate, site, down, down + HORIZON))
+        gone.append(Interval(down, next((day.start_at for day in days if day.start_at > down), down + HORIZON)))
+    return gone
+
+
+def deadline_of(gate: Gate, tx: Tx, settings: RingSettings, make: str, now: datetime) -> OpenDuration:
+    """The policy's own deadline; where it is learned, the make's (read anew every ten minutes), or ``2h open`` before
+    there is one."""
+    if not settings.learned:
+        return settings.deadline
+    read_at, found = gate.learned.get(make, (now - 2 * FRESH, None))
+    if abs(now - read_at) > FRESH:
+        found = boot_times.learned(tx.boot_times(make))
+        gate.learned[make] = (now, found)
+    return found or settings.deadline
+
+
+def clocked(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> Claim:
+    """The claim with a clock that begins now, under the policy that its rollout keeps."""
+    begun = replace(claim, clock_from=now, dark_at=None)
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
+    return _timed(gate, tx, policy, begun, machine, site, now, [])
+
+
+def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> datetime:
+    """When a machine that is watched must have been heard of on its next opening day."""
+    rollout = tx.rollout(claim.rollout)
+    assert rollout is not None
+    policy = gate.policy(rollout.policy_version)
+    limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
+    return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit_of(machine))
+
+
+def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:
+    """The claim with its deadline by the calendar as it is now, without what does not count."""
+    machine = tx.machine(claim.machine)
+    gone = not_counted(gate, tx, policy, claim, machine, site, _since(claim))
+    return _timed(gate, tx, policy, claim, machine, site, now, gone)
+
+
+def took(gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime) -> timedelta:
+    """The expected-on time that a machine took to come back, without the time that it had to stay up."""
+    rollout = tx.rollout(claim.rollout)
+    assert rollout is not None
+    since, policy = _since(claim), gate.policy(rollout.policy_version)
+    intervals, habit = opened(gate, site, since, now), habit_of(machine)
+    start = begins(intervals, site, since, habit, policy, natural=_natural(claim))
+    gone = not_counted(gate, tx, policy, claim, machine, site, since)
+    on = site_time.without(expected_on(intervals, site, habit, policy), gone)
+    return calendar.open_time(on, start, now - claim.stay_up)
+
+
+def habit_of(machine: Machine | None) -> Habit:
+    """What is known of when a machine is usually on."""
+    return habits.read(machine.habit) if machine is not None else Habit()
+
+
+def expected_on(hours: Sequence[Interval], site: Site | None, habit: Habit, policy: Policy) -> Sequence[Interval]:
+    """A site's hours as one of its machines keeps them."""
+    return hours if site is None or site.always_on else habits.expected_on(hours, habit, policy.zone)
+
+
+def _since(claim: Claim) -> datetime:
+    return claim.clock_from or claim.installed_at or claim.granted_at
+
+
+def _natural(claim: Claim) -> bool:
+    """Does the machine boot by itself, on its next opening day, and has its clock to wait for that?"""
+    begun = claim.state is not ClaimState.GRANTED and (claim.evidence == "boot" or claim.boots_healthy > 0)
+    return begun and claim.reboot == "natural"
+
+
+def _timed(
+    gate: Gate,
+    tx: Tx,
+    policy: Policy,
+    claim: Claim,
+    machine: Machine | None,
+    site: Site | None,
+    now: datetime,
+    gone: Sequence[Interval],
+) -> Claim:
     settings = policy.settings_for(claim.ring, claim.source)
-    return silent_at(gate, policy, settings, site, now, claim.stay_up, natural=natural)
+    limit = deadline_of(gate, tx, settings, claim.make, now)
+    since, stay_up, natural, habit = _since(claim), claim.stay_up, _natural(claim), habit_of(machine)
+    until = silent_at(gate, policy, limit, site, since, stay_up, natural=natural, now=now, gone=gone, habit=habit)
+    start = expected_from(gate, policy, site, since, until, habit, natural=natural, gone=gone)
+    return replace(claim, deadline_at=until, trial_at=start)
+
+
+def expected_from(
+    gate: Gate,
+    policy: Policy,
+    site: Site | None,
+    since: datetime,
+    until: datetime,
+    habit: Habit,
+    *,
+    natural: bool,
+    gone: Sequence[Interval] = (),
+) -> datetime:
+    """When a machine whose clock is counted from ``since`` is expected on first."""
+    intervals = opened(gate, site, since, until)
+    start = begins(intervals, site, since, habit, policy, natural=natural)
+    left = site_time.without(expected_on(intervals, site, habit, policy), gone)
+    return start if calendar.is_open(left, start) else calendar.next_opening(left, start) or start
 
 
 def silent_at(
     gate: Gate,
     policy: Policy,
-    settings: RingSettings,
+    limit: OpenDuration,
     site: Site | None,
-    now: datetime,
+    since: datetime,
     stay_up: timedelta,
     *,
     natural: bool,
+    now: datetime | None = None,
+    gone: Sequence[Interval] = (),
+    habit: Habit | None = None,
 ) -> datetime:
-    """When silence counts as failure: the policy's deadline of open time from now, or from the next opening day where
-    the machine reboots by itself only then. The time that it must stay up comes on top, once a boot."""
-    intervals = opened(gate, site, now, now + HORIZON)
-    start = now
-    if natural and site is not None and not site.always_on:
-        today = calendar.opening_day(intervals, now)
-        start = today.end_at if today and today.start_at <= now else now
-    limit = calendar.add(intervals, start, settings.deadline, policy.zone)
-    return (limit or now + HORIZON) + stay_up
+    """When silence counts as failure: ``limit`` of open time after ``since``, or after the next opening day begins
+    where the machine reboots by itself only then. The time that it must stay up comes on top, once a boot; the clock
+    stands in ``gone``, and while this machine is usually off. No answer within the horizon of ``now``: the horizon,
+    until ``LONGEST`` has passed."""
+    far = min(max(now or since, since) + HORIZON, since + LONGEST)
+    habit = habit or Habit()
+    intervals = opened(gate, site, since, far)
+    start = begins(intervals, site, since, habit, policy, natural=natural)
+    if limit.open:
+        on = site_time.without(expected_on(intervals, site, habit, policy), gone)
+        found = calendar.add(on, start, limit, policy.zone)
+    else:
+        plain = limit.amount + limit.days * calendar.DAY
+        found = calendar.add_open_time(site_time.without([Interval(start, far + plain)], gone), start, plain)
+    return (found or far) + stay_up
 
 
-def soak_end(gate: Gate, site: Site | None, soak: OpenDuration, now: datetime, policy: Policy) -> datetime:
-    """When a soak that starts now is over on this site's clock."""
+def begins(
+    intervals: Sequence[Interval], site: Site | None, since: datetime, habit: Habit, policy: Policy, *, natural: bool
+) -> datetime:
+    """When a clock begins: at once, or after the opening day where the machine reboots by itself on the next one.
+    Who speaks before opening has had that day's boot: the day begins with its first scheduled boot, or its own."""
+    if not natural or site is None or site.always_on:
+        return since
+    today = calendar.opening_day(intervals, since)
+    if today is None:
+        return since
+    own = habits.own_day(habit, today, policy.zone)
+    first = min(today.start_at - BOOT_LEAD, own.start_at if own else today.start_at)
+    return today.end_at if first <= since else since
+
+
+def soak_end(
+    gate: Gate,
+    site: Site | None,
+    soak: OpenDuration,
+    now: datetime,
+    policy: Policy,
+    gone: Sequence[Interval] = (),
+) -> datetime:
+    """When a soak that starts now is over on this site's clock, which stands in ``gone``."""
     always = site is None or site.always_on
     if soak.days and always:
-        return now + timedelta(days=soak.days)
-    intervals = opened(gate, site, now, now + HORIZON)
+        return now + timedelta(days=soak.days) + sum((one.end_at - one.start_at for one in gone), timedelta())
+    intervals = site_time.without(opened(gate, site, now, now + HORIZON), gone)
     return calendar.add(intervals, now, soak, policy.zone) or now + HORIZON
 
 
@@ -95,7 +244,8 @@ def freeze_wait(gate: Gate, policy: Policy, site: Site | None, now: datetime) ->
         if always and (freeze.start is not None or freeze.duty):
             continue
         intervals = opened(gate, site, now - NEAR, now + NEAR) if freeze.start else ()
-        frozen, until = calendar.frozen_until(freeze, intervals, now, policy.zone, BOOT_LEAD, False)
+        duty = site_time.duty_until(site.times, now) if site is not None and freeze.duty else None
+        frozen, until = calendar.frozen_until(freeze, intervals, now, policy.zone, BOOT_LEAD, duty)
         if frozen:
             return Wait(freeze.name, f"freeze[{index}]", until)
     return None
@@ -106,7 +256,7 @@ def dated_freeze(policy: Policy, now: datetime) -> Wait | None:
     for index, freeze in enumerate(policy.freezes):
         if freeze.start is not None or freeze.duty:
             continue
-        frozen, until = calendar.frozen_until(freeze, (), now, policy.zone, BOOT_LEAD, False)
+        frozen, until = calendar.frozen_until(freeze, (), now, policy.zone, BOOT_LEAD, None)
         if frozen:
             return Wait(freeze.name, f"freeze[{index}]", until)
     return None
@@ -115,16 +265,3 @@ def dated_freeze(policy: Policy, now: datetime) -> Wait | None:
 def freeze_why(policy: Policy, name: str) -> str:
     """The reason beside a freeze."""
     return next((freeze.why for freeze in policy.freezes if freeze.name == name), "")
-
-
-def count_silent(gate: Gate, tx: Tx, rollout: str, rings: list[str], within: timedelta, now: datetime) -> int:
-    """Machines with a claim in flight and no sign of life for ``within`` of expected-on time, and those already silent.
-
-    Counted from the grant or the last word, whichever is later."""
-    count = 0
-    for claim in tx.quiet_since(rollout, rings, now - within, 200):
-        machine = tx.machine(claim.machine)
-        last = max(claim.granted_at, machine.last_seen_at or claim.granted_at) if machine else claim.granted_at
-        intervals = opened(gate, tx.site(claim.site), last, now)
-        count += calendar.open_time(intervals, last, now) >= within
-    return count + tx.count_bad(rollout, rings, (ClaimState.SILENT,), now - within)

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gate.core.calendar import Interval
 from gate.ports import Hours
-from gate.sim.scenario import OnTime, Row, Scenario, SimMachine, draw, duration
+from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration
 
 DAY = timedelta(days=1)
 
@@ -28,9 +29,10 @@ class World:
         self._zone = ZoneInfo(zone)
         self._start = scenario.start - 2 * DAY
         self._end = scenario.start + scenario.run + 8 * DAY
-        self._on: dict[tuple[str, str, Row], list[tuple[datetime, datetime]]] = {}
+        self._on: dict[tuple[object, ...], list[tuple[datetime, datetime]]] = {}
+        self._changes = [event for event in scenario.events if "hours" in event]
         self._outages = [
-            (event["at"], event["at"] + _span(event), event.get("outage", {}).get("land"))
+            (event["at"], event["at"] + _span(event), *_place(event))
             for event in scenario.events
             if "outage" in event or "gate_down" in event
         ]
@@ -39,11 +41,23 @@ class World:
         """When the machine is on, in order, not touching."""
         if machine.row is None:
             return ((self._start, self._end),)
-        key = (machine.site.hours, machine.site.land, machine.row)
+        site = machine.site
+        changes = tuple(
+            (event["at"], str(event["hours"]["to"]))
+            for event in self._changes
+            if event["hours"].get("site") in (None, site.id)
+        )
+        key = (site.hours, site.land, machine.row, changes)
         if key not in self._on:
-            opened = self._hours.intervals(machine.site.hours, machine.site.land, self._start, self._end)
+            opened = self._opened(site.hours, site.land)
+            for at, hours in changes:
+                later = [one for one in self._opened(hours, site.land) if one.start_at >= at]
+                opened = [one for one in opened if one.start_at < at] + later
             self._on[key] = _merge([(_at(machine.row.on, i), _at(machine.row.off, i)) for i in opened])
         return self._on[key]
+
+    def _opened(self, hours: str, land: str) -> list[Interval]:
+        return list(self._hours.intervals(hours, land, self._start, self._end))
 
     def next_on(self, machine: SimMachine, now: datetime) -> datetime | None:
         """``now`` when it is on, else the start of its next on-time."""
@@ -63,7 +77,10 @@ class World:
         """On, not silent today, and nothing between it and the gate is down."""
         if self.next_on(machine, now) != now or self.silent_today(machine, now):
             return False
-        return not any(a <= now < b and land in (None, machine.site.land) for a, b, land in self._outages)
+        site = machine.site
+        return not any(
+            a <= now < b and land in (None, site.land) and name in (None, site.id) for a, b, land, name in self._outages
+        )
 
     def silent_today(self, machine: SimMachine, now: datetime) -> bool:
         """Does a reason of its own keep it silent this local day?"""
@@ -78,6 +95,12 @@ class World:
 
 def _span(event: Any) -> timedelta:
     return duration((event.get("outage") or event.get("gate_down"))["for"])
+
+
+def _place(event: Any) -> tuple[Any, Any]:
+    """The Land and the site that cannot reach the gate; None: every one."""
+    outage = event.get("outage", {})
+    return outage.get("land"), outage.get("site")
 
 
 def _at(edge: OnTime, opened: Any) -> datetime:

@@ -22,6 +22,7 @@ MOST = 200_000
 MOST_MAKES = 10_000
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EDGE = re.compile(r"(\d+[smhd])\s+(before|after)\s+(opening|closing)\Z")
+EXPECTED = "exposed bricked healthy silent opened sites_without_till halted done held"
 EFFECTS = ("brick", "crash_loop", "slow", "unhealthy", "relapse")
 
 
@@ -183,18 +184,20 @@ def _parsed(node: Any) -> Scenario:
         releases=tuple(_release(entry, i) for i, entry in enumerate(top["releases"])),
         events=tuple(_event(entry, i) for i, entry in enumerate(top.get("events") or ())),
         drop_rings=tuple(str(name) for name in policy.get("drop_rings", ())),
-        expect=keys(top.get("expect") or {}, "expect", "", "exposed bricked sites_without_till halted"),
+        expect=keys(top.get("expect") or {}, "expect", "", EXPECTED),
     )
 
 
 def _event(entry: Any, index: int) -> Mapping[str, Any]:
-    event = keys(entry, f"events[{index}]", "at", "vendor_reverts outage gate_down act")
+    event = keys(entry, f"events[{index}]", "at", "vendor_reverts outage gate_down act hours")
     if len(event) != 2:
         raise Malformed("bad_field", f"events[{index}] needs exactly one thing that happens")
     if "outage" in event:
-        keys(event["outage"], f"events[{index}].outage", "for", "land")
+        keys(event["outage"], f"events[{index}].outage", "for", "land site")
     if "gate_down" in event:
         keys(event["gate_down"], f"events[{index}].gate_down", "for")
+    if "hours" in event:
+        keys(event["hours"], f"events[{index}].hours", "to", "site")
     if "act" in event:
         act = keys(event["act"], f"events[{index}].act", "by do because")
         if act["do"] != "halt":

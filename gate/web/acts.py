@@ -10,8 +10,9 @@ from werkzeug.wrappers import Response
 
 from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
+from gate.flows import decommission as gone
 from gate.flows import machines as fleet
-from gate.flows import people
+from gate.flows import mornings, people, recalls
 from gate.ports import Proposal
 from gate.web import auth
 
@@ -90,11 +91,25 @@ def resume(rollout_id: str) -> Response:
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
+def recall(rollout_id: str) -> Response:
+    """Propose to recall what is halted, or agree."""
+    with g.parts.store.write() as tx:
+        recalls.recall(tx, rollout_id, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
 def approve(rollout_id: str) -> Response:
     """A person's word for a ring."""
     with g.parts.store.write() as tx:
         people.approve_ring(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def end_alarm() -> Response:
+    """A silent morning has a cause that is not a release: openings go on."""
+    with g.parts.store.write() as tx:
+        mornings.end(tx, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("morning"), 303)
 
 
 def explain(rollout_id: str) -> Response:
@@ -132,6 +147,16 @@ def revoke(machine_id: str) -> Response:
         if found is None:
             raise NotFound(f"there is no machine {machine_id}")
         fleet.revoke(tx, found, _me(), _text("because", 1000), g.now)
+    return redirect(url_for("machine", machine_id=machine_id), 303)
+
+
+def decommission(machine_id: str) -> Response:
+    """A machine is gone: it is revoked and leaves what running rollouts count."""
+    with g.parts.store.write() as tx:
+        found = tx.machine(machine_id)
+        if found is None:
+            raise NotFound(f"there is no machine {machine_id}")
+        gone.decommission(tx, g.parts.gate, found, _me(), _text("because", 1000), g.now)
     return redirect(url_for("machine", machine_id=machine_id), 303)
 
 
@@ -194,11 +219,14 @@ VIEWS = (
     ("/link/<secret>", link, "public", ["GET", "POST"]),
     ("/logout", log_out, "view", POST),
     ("/halt", halt, "halt", POST),
+    ("/morning/end", end_alarm, "approve", POST),
     ("/rollouts/<rollout_id>/resume", resume, "resume", POST),
+    ("/rollouts/<rollout_id>/recall", recall, "recall", POST),
     ("/rollouts/<rollout_id>/approve", approve, "approve", POST),
     ("/rollouts/<rollout_id>/explain", explain, "explain", POST),
     ("/machines/<machine_id>/accept", accept, "accept", POST),
     ("/machines/<machine_id>/revoke", revoke, "accept", POST),
+    ("/machines/<machine_id>/decommission", decommission, "accept", POST),
     ("/sites", save_site, "sites", POST),
     ("/sites/<site_id>/code", new_code, "enrol", POST),
 )

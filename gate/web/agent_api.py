@@ -197,7 +197,7 @@ class AgentApi:
     def _checkin(self, tx: Tx, call: Call, said: wire.CheckInCall, now: datetime) -> Answer:
         parts = self._parts
         core = wire.checkin_of(said)
-        machine = machines.checkin(tx, call.machine, core, lambda other: parts.place(tx, other), now)
+        machine = machines.checkin(tx, parts.gate, call.machine, core, lambda other: parts.place(tx, other), now)
         challenge = parts.fresh()
         body = wire.write(
             wire.CheckInAnswer(

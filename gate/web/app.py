@@ -18,6 +18,7 @@ from flask import Flask, Response, g, redirect, render_template, request, url_fo
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from gate.core import words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
@@ -139,7 +140,7 @@ def create_app(parts: PagesParts) -> Flask:
         return _error_page(500, "That did not work", "")
 
     @app.context_processor
-    def words() -> dict[str, Any]:
+    def said() -> dict[str, Any]:
         def t(text: str) -> str:
             return translate(text, g.language)
 
@@ -150,6 +151,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["local"] = _local
     app.jinja_env.filters["make"] = _make
     app.jinja_env.filters["age"] = _age
+    app.jinja_env.filters["share"] = _share
     for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
@@ -209,8 +211,12 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
 
 
 def _make(make: str) -> str:
-    """``role=till|os_build=19045`` -> ``till · 19045``."""
-    return " · ".join(part.partition("=")[2] or part for part in make.split("|")) if make else ""
+    """``role=till|os_build=19045`` -> ``tills with 19045``."""
+    return words.make(make, g.language) if make else ""
+
+
+def _share(rate: float) -> str:
+    return words.share(rate, g.language)
 
 
 def _age(at: datetime | None) -> str:

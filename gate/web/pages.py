@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import stats
+from gate.core import background, explained, stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import ClaimState, RingState, Rollout, RolloutState
+from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
 from gate.core.policy import Policy
-from gate.flows import people
+from gate.flows import explain, facts_json, holds, people, protection, recalls, sentences, silence
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
+from gate.web import morning as mornings
 from gate.web.ladder import Rung, draw, rungs
+from gate.web.texts import translate
 
 PAGE = 50
-MOVING = (RolloutState.HALTED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
+GAPS_FOR = timedelta(days=7)
+MOVING = (RolloutState.HALTED, RolloutState.RECALLED, RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +82,13 @@ def overview() -> str:
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
+        shown = mornings.shown(tx, lambda text: translate(text, g.language))
+        ages = _ages(tx)
+        holding = tx.holds(g.now)
+        gaps = tx.gaps(g.now - GAPS_FOR)
+    if shown is not None and shown.morning.stands:
+        what = f"{shown.missing} / {shown.due}"
+        waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
     sentence = "Nothing moves and nothing is wrong."
     if any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
@@ -97,6 +108,10 @@ def overview() -> str:
         steps=steps,
         story=story,
         troubles=troubles,
+        shown=shown,
+        ages=ages,
+        holding=[(one, holds.words(one)) for one in holding],
+        gaps=gaps,
     )
 
 
@@ -129,11 +144,22 @@ def rollout(rollout_id: str) -> str:
             release=tx.release(found.release),
             evidence=evidence,
             budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
-            failures=[(claim, names[claim.machine]) for claim in failures if claim.state is not ClaimState.EXPIRED],
+            failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
+            ages=_ages(tx, found.source),
+            origin=background.origin(policy, found.background),
+            watched=tx.count_watched(found.id),
+            attributions=(left := tx.attributions(found.id)),
+            explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
             events=tx.events(subject=found.id, limit=40),
             proposal=_open_proposal(tx, found),
+            recall=_open_proposal(tx, found, "recall"),
             needing=needing,
+            said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
+            waiting=explain.waiting(tx, g.parts.gate, found, g.now),
+            zone=policy.zone,
+            said_of=_reason,
+            holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
 
@@ -145,7 +171,7 @@ def why() -> str:
         found = tx.machine(machine)
         if found is None:
             raise NotFound(f"there is no machine {machine}")
-        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources(source)]
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources(source)]
     return render_template("why.html", machine=found, answers=answers)
 
 
@@ -176,7 +202,7 @@ def machine(machine_id: str) -> str:
         session = tx.session(machine_id)
         answers = []
         if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now) for name in _sources("")]
+            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources("")]
         return render_template(
             "machine.html",
             machine=found,
@@ -205,7 +231,19 @@ def site(site_id: str) -> str:
         if found is None:
             raise NotFound(f"there is no site {site_id}")
         mine = tx.machines(site=site_id, limit=200)
-    return render_template("site.html", site=found, machines=mine, code="", address="")
+        active = [one for one in mine if one.status is MachineStatus.ACTIVE]
+        told = {"dark": _dark(tx, found), "holding": holds.at_site(tx, active, g.now)}
+    times = [one for one in found.times if one.end_at > g.now]
+    return render_template("site.html", site=found, machines=mine, code="", address="", times=times, **told)
+
+
+def _dark(tx: Tx, found: Site) -> silence.Dark | None:
+    """Since when no machine of this site is heard though it should be, and until when that counts as nothing."""
+    policy = g.parts.policy()
+    if policy is None or not policy.rings or not policy.sources:
+        return None
+    settings = policy.settings_for(policy.rings[0].name, policy.sources[0].name)
+    return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
 
 
 def audit() -> str:
@@ -251,7 +289,7 @@ def _version(tx: Tx, rollout: Rollout) -> str:
 
 def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
     """One sentence: the newest reasons that hold it."""
-    if rollout.state is RolloutState.HALTED:
+    if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
         return rollout.halted_because
     if rollout.state is not RolloutState.RUNNING:
         return ""
@@ -261,7 +299,13 @@ def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
 
 
 def _sentence(decision: StoredDecision) -> str:
-    return "; ".join(str(reason["detail"]) for reason in decision.reasons[:3])
+    return "; ".join(_reason(reason, decision.policy_version) for reason in decision.reasons[:3])
+
+
+def _reason(stored: Mapping[str, Any], policy_version: str) -> str:
+    """A stored reason in the visitor's language."""
+    zone = g.parts.gate.policy(policy_version).zone
+    return explained.sentence(facts_json.reason_of(stored), g.language, zone)
 
 
 def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
@@ -276,6 +320,10 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             proposed = _open_proposal(tx, rollout) is not None
             text = "may be resumed: another person must agree" if proposed else "is halted: look why"
             found.append(Waiting(text, f"{rollout.source} {version}", where))
+        late = protection.alarmed(tx, rollout)
+        if late:
+            text = "is late: it is not everywhere yet" if late == protection.IS_LATE else "cannot be everywhere in time"
+            found.append(Waiting(text, f"{rollout.source} {version}", where))
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             what = f"{rollout.source} {version}:"
             found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
@@ -287,6 +335,13 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
                 if decision and any(reason["code"] == "needs_people" for reason in decision.reasons):
                     found.append(Waiting("needs people before it opens", f"{version}: {ring}", where))
     return found
+
+
+def _ages(tx: Tx, source: str = "") -> list[protection.Protection]:
+    """How old each ring's content is against the newest release; without the sources that have brought nothing."""
+    policy = g.parts.policy()
+    rings = [ring.name for ring in policy.rings] if policy else []
+    return [one for name in _sources(source) for one in protection.ages(tx, name, rings)]
 
 
 def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
@@ -310,9 +365,9 @@ def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
     return found
 
 
-def _open_proposal(tx: Tx, rollout: Rollout) -> Proposal | None:
-    found = [one for one in tx.proposals("open", rollout.id) if one.kind == "resume" and one.expires_at > g.now]
-    bound = people.bound("resume", rollout)
+def _open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | None:
+    found = [one for one in tx.proposals("open", rollout.id) if one.kind == kind and one.expires_at > g.now]
+    bound = people.bound(kind, rollout)
     return next((one for one in found if one.sha256 == bound), None)
 
 
@@ -335,6 +390,7 @@ def _sources(only: str) -> list[str]:
 GET = ["GET"]
 VIEWS = (
     ("/", overview, "view", GET),
+    ("/morning", mornings.morning, "view", GET),
     ("/rollouts", rollouts, "view", GET),
     ("/rollouts/<rollout_id>", rollout, "view", GET),
     ("/why", why, "view", GET),

@@ -3,6 +3,7 @@
 - A drop is one folder: its files, ``manifest.json``, and ``READY``, created last and atomically. Without ``READY`` it
   is half-written and left alone.
 - ``manifest.json`` is ``{"version": "...", "files": [{"name", "length", "sha256"}]}``; no other keys.
+- A drop that also holds ``WITHDRAWN`` has been taken back by its vendor; its files need not be there any more.
 - A name is one plain file name: no path, no leading dot, no control characters. Links are refused everywhere.
 - The size cap counts announced and real bytes.
 
@@ -45,7 +46,7 @@ def gate_describe() -> SourceInfo:
 def gate_discover(source: Source, cursor: str) -> Discovered:
     """Every drop with READY, oldest READY first; a bad one is skipped with its reason."""
     folder = Path(source.options["folder"])
-    found, skipped = [], []
+    found, skipped, withdrawn = [], [], []
     for entry in sorted(folder.iterdir()):
         if entry.name.startswith("."):
             continue
@@ -55,11 +56,14 @@ def gate_discover(source: Source, cursor: str) -> Discovered:
                 raise BadDrop("is a link")
             if not entry.is_dir() or not ready.exists():
                 continue
+            if (entry / "WITHDRAWN").exists():
+                withdrawn.append(_manifest(source, entry).version)
+                continue
             found.append((ready.lstat().st_mtime_ns, entry.name, _candidate(source, entry)))
         except (BadDrop, OSError) as problem:
             skipped.append(f"{entry.name[:100]!r}: {problem}")
     found.sort(key=lambda one: one[:2])
-    return Discovered(tuple(candidate for _, _, candidate in found), "", tuple(skipped[:100]))
+    return Discovered(tuple(candidate for _, _, candidate in found), "", tuple(skipped[:100]), tuple(withdrawn))
 
 
 @hookimpl
@@ -90,9 +94,13 @@ def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched]
     return Verification("digest_pinned", True)
 
 
-def _candidate(source: Source, drop: Path) -> Candidate:
+def _manifest(source: Source, drop: Path) -> Candidate:
     with os.fdopen(_plain(drop / "manifest.json", keep=True), "rb") as file:
-        candidate = read_manifest(file.read(MAX_MANIFEST + 1), drop.name, source.max_bytes)
+        return read_manifest(file.read(MAX_MANIFEST + 1), drop.name, source.max_bytes)
+
+
+def _candidate(source: Source, drop: Path) -> Candidate:
+    candidate = _manifest(source, drop)
     for artifact in candidate.artifacts:
         _plain(drop / artifact.name)
     return candidate
@@ -141,7 +149,7 @@ def _announced(file: Any) -> Announced:
         not isinstance(name, str)
         or not NAME.match(name)
         or UNSTORABLE.search(name)
-        or name in ("READY", "manifest.json")
+        or name in ("READY", "WITHDRAWN", "manifest.json")
     ):
         raise BadDrop(f"{str(name)[:80]!r} is not a plain file name")
     if not isinstance(length, int) or isinstance(length, bool) or length < 0:

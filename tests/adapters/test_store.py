@@ -25,6 +25,7 @@ from gate.core import merkle
 from gate.core.claims import HOLDS_SLOT
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Unavailable
+from gate.core.evalues import Span
 from gate.core.model import (
     FLEET,
     Artifact,
@@ -104,6 +105,30 @@ def claim_for(rollout: Rollout, machine: str, name: str = "") -> Claim:
 def to(claim: Claim, state: ClaimState, **change: object) -> Claim:
     """The claim after a step."""
     return replace(claim, state=state, version=claim.version + 1, **change)  # type: ignore[arg-type]
+
+
+def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) -> None:
+    F, H, R = ClaimState.FAILED, ClaimState.HEALTHY, ClaimState.RELAPSED
+    with store.write() as tx:
+        rollout = fleet(tx, sites=5)
+        for number, (state, well) in enumerate([(H, 2), (F, 0), (F, 1), (R, 2), (F, 1)]):
+            claim = replace(claim_for(rollout, f"s{number}-0", f"c{number}"), boots=2)
+            assert tx.grant(claim, LIMITS) is None
+            assert tx.move(claim, replace(claim, state=state, boots_healthy=well, version=2))
+        assert tx.explain("c4")
+    with store.read() as tx:
+        before = tx.boots(rollout.id), sorted(tx.budgets(rollout.id), key=lambda one: one.make)
+    assert before[0] == {1: Span(5, 1), 2: Span(3, 2), **{number: Span(0, 0) for number in (3, 4, 5)}}
+    assert [(one.tried, one.tried_failed) for one in before[1]] == [(8, 3), (8, 3)]
+    with store.connection() as connection:
+        command.downgrade(alembic_config(connection), "0002")
+        connection.commit()
+    store.upgrade()
+    with store.read() as tx:
+        assert (tx.boots(rollout.id), sorted(tx.budgets(rollout.id), key=lambda one: one.make)) == before
+        found = tx.rollout(rollout.id)
+    assert found is not None
+    assert found.background == 0.0075
 
 
 def test_the_migrations_make_exactly_the_tables(store: SqlStore) -> None:
@@ -196,7 +221,8 @@ def test_nothing_is_granted_after_a_halt_and_an_unopened_make_is_unproven(store:
     with store.write() as tx:
         rollout = fleet(tx)
         assert tx.grant(replace(claim_for(rollout, "s0-0"), make="vm"), LIMITS) == "make_unproven"
-        tx.set_limits(rollout.id, {"till": (9, True)})
+        till = next(one for one in tx.budgets(rollout.id) if one.make == "till")
+        tx.set_limits([replace(till, limit=9, stopped=True)])
         assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "unexplained_failure"
         assert tx.save_rollout(replace(rollout, state=RolloutState.HALTED, version=2))
         assert tx.grant(claim_for(rollout, "s0-0"), LIMITS) == "halted"

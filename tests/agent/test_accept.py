@@ -92,10 +92,11 @@ TABLE = [
     ("minimum of another source", seen(bundle=replace(BUNDLE, min_counter={"other": 8})), None),
     ("what is installed again", seen(installed_counter=7), None),
     ("older than what is installed", seen(installed_counter=8), (6, "older")),
-    ("a recall may go back", replace(approved(action="recall"), installed_counter=8), None),
+    ("a recall may go back", replace(approved(action="recall", recalls="sha256:bad"), installed_counter=8), None),
     ("a recall below the signed minimum", replace(approved(action="recall"), bundle=MINIMUM), (6, "below_minimum")),
     # 7 action
     ("hold", approved(action="hold"), (7, "held")),
+    ("a recall of nothing", approved(action="recall"), (7, "recalls_nothing")),
     ("an action that nobody knows", approved(action="dance"), (7, "held")),
     # 8 makes
     ("all makes", approved(makes=None), None),

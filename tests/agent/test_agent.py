@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from gate.agent.loop import Agent
 from gate.agent.settings import AgentSettings, load
 from gate.agent.state import Identity, State, StateFolder
 from gate.core.model import ClaimState
-from tests.real_gate import RealAgent, RealGate
+from tests.real_gate import RealAgent, RealGate, WsgiAdapter
 
 PROBE = "python3 -m json.tool {current}/prices.json"
 
@@ -451,3 +452,42 @@ def test_settings_are_written_as_they_are_read(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text(text)
     found: AgentSettings = load(tmp_path / "agent.toml")
     assert (found.facts["role"], found.reboot, found.targets["shop"].options["probe"]) == (nasty, nasty, nasty)
+
+
+def down_at(gate: RealGate, agent: RealAgent) -> object:
+    with gate.opened.store.read() as tx:
+        machine = tx.machine(agent.identity.machine)
+        assert machine is not None
+        return machine.down_at
+
+
+def test_an_agent_that_is_stopped_says_that_its_machine_goes_down_and_takes_it_back_by_speaking(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    agent = one.once()
+    stopped = threading.Event()
+    stopped.set()
+    agent.run(stopped)
+    assert down_at(sqlite_gate, one) is not None
+    one.once()
+    assert down_at(sqlite_gate, one) is None
+
+
+def test_nobody_is_told_later_that_a_machine_went_down(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    one.once()
+    session = sqlite_gate.session()
+    agent = Agent(one.state_folder, one.settings, clock=sqlite_gate.clock.now, session=session)
+
+    def cut(_: requests.PreparedRequest) -> None:
+        raise requests.ConnectionError("no line")
+
+    adapter = session.get_adapter("http://127.0.0.1:8400")
+    assert isinstance(adapter, WsgiAdapter)
+    adapter.before = cut
+    agent.leave()
+    assert agent.state.events == []
+    adapter.before = lambda _: None
+    one.once()
+    assert down_at(sqlite_gate, one) is None

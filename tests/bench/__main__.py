@@ -36,6 +36,7 @@ from gate.adapters.store import prepared
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
 from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
 from gate.core.model import Artifact, RolloutState, Trust
+from gate.core.opening import Facts, GateRule, Shown, judge
 from gate.flows import advance, intake
 from gate.ports import WebSession
 from gate.web.auth import cookie_name
@@ -367,6 +368,28 @@ def opening_hours() -> None:
     say("opening hours of 400 sites for three weeks", f"{time.process_time() - began:.2f} s of CPU")
 
 
+def judging() -> None:
+    """One look at a whole ladder: 200 makes in each of 8 rings, none of them like another; first and after that."""
+    makes = tuple(
+        Shown(f"make-{n}", True, False, 900, 300, 400 + n, 300, n % 3, n % 5, 0, False, None, True) for n in range(200)
+    )
+    rule = GateRule("rings[0]", 3, None, 0.12, 0.05, "1d open")
+    now = datetime.now(UTC)
+    facts = [
+        Facts(now, f"ring-{n}", f"rings[{n}]", n, 9000, False, True, now, timedelta(), "", "", "", None, 0, (), True,
+              False, rule, 0.95, 0.0075, (), tuple(replace(one, healthy=one.healthy + n) for one in makes))
+        for n in range(8)
+    ]  # fmt: skip
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        for one in facts:
+            judge(one)
+        times.append(1000 * (time.perf_counter() - began))
+    again = sorted(times[1:])[2]
+    say("judge, 200 makes x 8 rings", f"{times[0]:.1f} ms at first, {again:.1f} ms again", "", "< 5 ms", again < 5)
+
+
 def simulating() -> None:
     """Machine-days a minute through the real flows."""
     plan = replace(read_scenario(Path("healthy-week")), run=timedelta(days=1))
@@ -435,6 +458,7 @@ def main() -> None:
                     ticking(f"SQLite, {size:,} machines", opened, 49)
         ratio = min(rates) / max(rates)
         say(f"claims at {small:,} and {large:,} machines", f"ratio {ratio:.2f}", "", "within 10 %", ratio >= 0.9)
+        judging()
         simulating()
         opening_hours()
     table = Table("what", "measured", "goal", "met", title=machine_words())

@@ -249,13 +249,14 @@ PRICES = Freeze("price-data", days=(1, 15), until_minute=12 * 60)
 )
 def test_a_freeze_holds_exactly_as_long_as_it_says(freeze: Freeze, now: str, frozen: bool, until: str | None) -> None:
     want = (frozen, at(until) if until else None)
-    assert calendar.frozen_until(freeze, WEEK, at(now), BERLIN, LEAD, False) == want
+    assert calendar.frozen_until(freeze, WEEK, at(now), BERLIN, LEAD, None) == want
 
 
-@pytest.mark.parametrize("on_duty", [True, False])
-def test_a_duty_freeze_holds_while_the_site_is_on_duty(on_duty: bool) -> None:
+@pytest.mark.parametrize("until", [at("2026-11-24 09:00"), None])
+def test_a_duty_freeze_holds_until_the_duty_of_the_site_ends(until: datetime | None) -> None:
     freeze = Freeze("night-duty", duty=True)
-    assert calendar.frozen_until(freeze, WEEK, at("2026-11-23 23:00"), BERLIN, LEAD, on_duty) == (on_duty, None)
+    said = calendar.frozen_until(freeze, WEEK, at("2026-11-23 23:00"), BERLIN, LEAD, until)
+    assert said == (until is not None, until)
 
 
 def test_a_till_is_expected_on_around_opening_and_off_at_night() -> None:

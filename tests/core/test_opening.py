@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.opening import BrakeCount, Facts, GateRule, Shown, judge
+from gate.core.opening import BrakeCount, Facts, GateRule, Shown, judge, unclear
 from gate.core.verdict import Verdict
 from gate.flows import facts_json
 from tests.conftest import NOW
 
 HOUR = timedelta(hours=1)
+LATER = ("gap_until", "controls", "controls_silent", "measured", "background_cap")
 RULE = GateRule("rings[0]", 3, None, None, None, "4h open")
 TILL = Shown("till", True, False, 10, 10, 3, 3, 0, 0, 0, False, NOW, True)
 TWO_SITES = {"failed_machines": 2, "failed_sites": 2, "exposed_sites": 9}
@@ -68,6 +69,7 @@ def test_a_ring_opens_when_everything_is_just_met() -> None:
         ({"members": 0}, Verdict.HOLD, "ring_empty"),
         ({"floor": 6 * HOUR + timedelta(microseconds=1)}, Verdict.HOLD, "floor"),
         ({"freeze": "new-year"}, Verdict.HOLD, "frozen"),
+        ({"morning": "17 of 40 are missing"}, Verdict.HOLD, "silent_morning"),
         ({"people": ()}, Verdict.HOLD, "needs_people"),
         ({"people_needed": 2, "people": ("a", "a")}, Verdict.HOLD, "needs_people"),
         (_till(healthy=2), Verdict.HOLD, "at_least"),
@@ -109,8 +111,8 @@ def test_an_unproven_make_waits_until_the_ring_before_has_passed() -> None:
     slow = replace(TILL, healthy=2)
     assert judge(replace(GOOD, makes=(slow, new))).makes == ()
     assert judge(replace(GOOD, makes=(TILL, new))).makes == ("till", "vm")
-    stopped = replace(slow, stopped=True)
-    assert judge(replace(GOOD, makes=(stopped, new))).makes == ("vm",)
+    stopped = replace(TILL, stopped=True)
+    assert judge(replace(GOOD, makes=(stopped, new))).makes == ()
 
 
 def test_makes_open_one_by_one_but_the_end_waits_for_all() -> None:
@@ -141,9 +143,40 @@ def test_a_make_with_failures_holds_the_others_once_they_are_more_than_one_ring_
     assert ("make_behind" in {reason.code for reason in decision.reasons}) is held
 
 
+CAP = {"background_cap": 0.03}
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        ({"gap_until": NOW + timedelta(microseconds=1)}, "gap"),
+        ({"gap_until": NOW}, None),
+        ({"controls": 199, "controls_silent": 199, **CAP}, None),  # too few to say anything
+        ({"controls": 200, "controls_silent": 30, **CAP}, None),
+        ({"controls": 200, "controls_silent": 31, **CAP}, "controls_silent"),
+        ({"controls": 200, "controls_silent": 200, **CAP}, "controls_silent"),
+        ({"controls": 20_000, "controls_silent": 3000, **CAP}, None),
+        ({"controls": 20_000, "controls_silent": 3001, **CAP}, "controls_silent"),
+        ({"controls": 200, "controls_silent": 31, "background_cap": 0.035}, None),
+        ({"measured": 0.03, **CAP}, None),
+        ({"measured": 0.0301, **CAP}, "background_high"),
+        ({"measured": 0.9}, None),  # facts from before it was looked at
+    ],
+)
+def test_nothing_is_concluded_outside_of_these_limits(change: dict[str, object], code: str | None) -> None:
+    decision = judge(replace(GOOD, **change))  # type: ignore[arg-type]
+    assert unclear(decision) == ([] if code is None else [code])
+    assert (decision.verdict, decision.makes) == ((Verdict.OPEN, ("till",)) if code is None else (Verdict.HOLD, ()))
+
+
+def test_what_is_not_chance_halts_though_nothing_else_can_be_concluded() -> None:
+    lost = replace(GOOD, log_e=10.0, **TWO_SITES, controls=200, controls_silent=60, **CAP)  # type: ignore[arg-type]
+    assert judge(lost).verdict is Verdict.HALT
+
+
 def test_a_decision_stored_before_the_statistics_is_replayed_without_them() -> None:
     stored = json.loads(json.dumps(facts_json.dump(GOOD)))
-    for name in ("log_e", "false_halt", "failed_machines", "failed_sites", "exposed_sites", "max_lead"):
+    for name in ("log_e", "false_halt", "failed_machines", "failed_sites", "exposed_sites", "max_lead", *LATER):
         del stored[name]
     del stored["makes"][0]["reached"]
     assert facts_json.load(stored) == GOOD

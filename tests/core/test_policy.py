@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -174,6 +175,23 @@ def test_what_is_not_enforced_yet_is_listed_with_its_line() -> None:
         value = STATED[key]
         text = f"{LEAST}{section}: {{{key}: {value}}}\n"
         assert any(key in sentence for sentence in not_enforced(parse_text(text))), path
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("at: 15m before opening", ""),
+        ("at: 15m before opening, in: [all]", "counts all rings, not only 'in'"),
+        ("at: 15m before closing", "counts 15m before opening"),
+        ("and: [page]", "page not yet"),
+    ],
+)
+def test_a_brake_on_missing_machines_acts_and_says_what_of_it_does_not(more: str, said: str) -> None:
+    ring = re.search(r"name: ([a-z0-9-]+), pick", LEAST) or re.search(r"rings:.*?name: ([a-z0-9-]+)", LEAST, re.S)
+    assert ring is not None
+    brake = f"brakes:\n  - {{if: missing >= 5%, {more.replace('[all]', f'[{ring[1]}]')}, then: halt}}\n"
+    found = not_enforced(parse_text(LEAST + brake))
+    assert [said in sentence for sentence in found] == ([True] if said else [])
 
 
 @given(st.text(max_size=300))

@@ -98,7 +98,7 @@ LIMITS = [
     ("source", "", "keep: 5", "keep: 4"),
     ("source", "", "", "mirror: https://a.example"),
     ("source", "", "order: numbers", "order: dates"),
-    ("source", "", "", "must_be_everywhere_by: monday"),
+    ("source", "", "", "must_be_everywhere_by: 5d"),
     ("top", "at_risk: {per_make: 9}", "at_risk: {per_make: 10}", "at_risk: {per_make: 11}"),
     ("top", "at_risk: {fleet: 19}", "", "at_risk: {fleet: 21}"),
     ("top", "first_batch: 2", "", "first_batch: 4"),
@@ -375,6 +375,8 @@ def test_the_table_has_a_row_for_every_key_of_the_language_and_for_every_setting
     extra = {"freeze[]", "brakes[]", "rings[].at_most.share (drawn)", "rings[].at_most.share (proof)"}
     assert set(ROWS) == {key for key in wanted if not key.startswith("windows.*")} | extra
     for one in fields(RingSettings):
+        if one.name == "learned":  # how ``deadline`` was written
+            continue
         row = one.name if one.name in language.OWN else policy_cells.SETTINGS.get(one.name, f"rings[].{one.name}")
         assert row in ROWS, one.name
 

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gate.bootstrap import read_scenario, seed_policy, simulation
+from gate.bootstrap import read_scenario, scenario_of, seed_policy, simulation
 from gate.cli.main import main
 from gate.core.errors import Malformed
 from gate.sim import run, scenario
+from tests.conftest import REPOSITORY
 
 
 def test_the_19th_of_july_ends_in_the_lab(tmp_path: Path) -> None:
@@ -94,7 +95,9 @@ def test_simulate_and_lint_speak_and_exit_as_they_should(tmp_path: Path) -> None
 
 @pytest.mark.slow
 def test_two_weeks_of_healthy_releases_are_never_halted(tmp_path: Path) -> None:
-    plan = read_scenario(Path("healthy-week"))
+    text = (REPOSITORY / "gate" / "sim" / "scenarios" / "healthy-week.yaml").read_text(encoding="utf-8")
+    plan = scenario_of(text.replace("sites: 400", "sites: 60"), "healthy-week")  # at its full size: tests/soak
+    assert len(plan.sites) == 61
     result = simulation(plan, seed_policy(), tmp_path).run()
     assert run.unmet(plan, result) == []
     assert result["promises_broken"] == []

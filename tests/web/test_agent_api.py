@@ -324,8 +324,7 @@ def test_a_revoked_machine_is_unauthenticated_and_its_reports_do_not_count(real_
         held = tx.claim(claim)
         assert held is not None
         assert held.state is ClaimState.GRANTED, "revoking frees no slot before the deadline"
-    real_gate.clock.forward(minutes=11)
-    real_gate.worker.tick()
+    real_gate.pass_minutes(12)
     with real_gate.opened.store.read() as tx:
         held = tx.claim(claim)
         assert held is not None
@@ -411,8 +410,7 @@ def test_a_silent_machine_that_reports_later_is_recovered_and_stays_a_failure(sq
     wanted = release(sqlite_gate)
     claim = machine.claim(wanted)[1]["claim"]
     machine.report(claim, "installed", wanted)
-    sqlite_gate.clock.forward(minutes=15)
-    sqlite_gate.worker.tick()
+    sqlite_gate.pass_minutes(15)
     assert machine.report(claim, "healthy", wanted)[1]["state"] == "silent"
     with sqlite_gate.opened.store.read() as tx:
         found = tx.claim(claim)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Iterator
 from datetime import timedelta
@@ -13,8 +14,8 @@ from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
 from gate.bootstrap import pages
-from gate.core.model import RolloutState, Site
-from gate.flows import people
+from gate.core.model import RolloutState, Site, SiteTime, TimeKind
+from gate.flows import holds, people
 from gate.web import acts
 from gate.web import pages as views
 from gate.web.texts import GERMAN
@@ -390,6 +391,73 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert "Was auf Sie wartet" in german.text
     assert "What waits for you" in anna.client.get("/?lang=en").text
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
+
+
+def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    other = PlayedMachine(sqlite_gate, "other")
+    other.enrol()
+    sqlite_gate.accept(other.machine, "till")
+    for language, said in (
+        ("en", "Ring rest: needs 1 more till healthy: 0 of 1 so far."),
+        ("de", "Ring rest: noch nötig: 1 Kasse, gesund (bisher 0 von 1)."),
+    ):
+        page = html.unescape(anna.client.get(f"/rollouts/{rollout}?lang={language}").text)
+        why = html.unescape(anna.client.get(f"/why?machine={other.machine}&lang={language}").text)
+        assert said in page
+        assert said in why
+    assert "If ring rest opened now, at most 1 till could be lost." in html.unescape(
+        anna.client.get(f"/rollouts/{rollout}?lang=en").text
+    )
+    with sqlite_gate.opened.store.read() as tx:
+        before = tx.strata(rollout)
+    anna.client.get(f"/rollouts/{rollout}")
+    with sqlite_gate.opened.store.read() as tx:
+        assert tx.strata(rollout) == before, "looking stores nothing"
+
+
+def test_a_decommissioned_machine_stays_on_the_rollouts_page_with_who_and_why(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, machine = filled(sqlite_gate)
+    assert anna.post(f"/machines/{machine}/decommission", because="").status_code == 400, "it takes a reason"
+    assert anna.post(f"/machines/{machine}/decommission", because="sold to a museum").status_code == 303
+    page = anna.client.get(f"/rollouts/{rollout}?lang=de").text
+    row = page[page.index('id="attributions"') :]
+    for said in ("played", "ausgemustert", "anna", "sold to a museum"):
+        assert said in row[: row.index("</table>")]
+    assert "revoked" in anna.client.get(f"/machines/{machine}").text
+
+
+def test_pages_say_duty_closing_days_darkness_holds_gaps_and_the_background(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, machine = filled(sqlite_gate)
+    second = PlayedMachine(sqlite_gate, "second")
+    second.enrol()
+    sqlite_gate.accept(second.machine, "till")
+    now, hour = sqlite_gate.clock.now(), timedelta(hours=1)
+    closed = SiteTime(now + 30 * hour, now + 54 * hour, TimeKind.CLOSED, "stocktaking", "ada")
+    with sqlite_gate.opened.store.write() as tx:
+        site = tx.site("nord")
+        assert site is not None
+        assert tx.save_times("nord", [SiteTime(now - hour, now + hour, TimeKind.DUTY), closed], site.times)
+        holds.place(tx, sqlite_gate.opened.gate, "role=till", "", "k.lehmann", now + hour, "it trips", "anna", now)
+        tx.add_gap(now - 2 * hour, now - hour)
+    assert "no machine is heard since" not in anna.client.get("/sites/nord?lang=en").text
+    for one in (machine, second.machine):
+        with sqlite_gate.opened.store.write() as tx:
+            tx.seen(one, now - timedelta(minutes=10))
+    page = anna.client.get("/sites/nord?lang=en").text
+    for said in ("night duty", "stocktaking", "ada", "k.lehmann", "it trips", "no machine is heard since"):
+        assert said in page, said
+    overview = anna.client.get("/?lang=de").text
+    for said in ("k.lehmann", "role=till", "Wann gate selbst nicht zuhörte"):
+        assert said in overview, said
+    assert "0,75 %, angenommen, bis 200 Starts bekannt sind" in anna.client.get(f"/rollouts/{rollout}").text
+    sqlite_gate.clock.forward(minutes=61)
+    anna.log_in("anna")
+    assert "k.lehmann" not in anna.client.get("/?lang=en").text, "its end has come"
 
 
 def test_every_word_of_the_pages_has_its_german() -> None:

@@ -35,7 +35,7 @@ def pack(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
 
 
-ASIDE = frozenset({"machine_sessions", "machines.last_seen_at", "events", "audit_head"})
+ASIDE = frozenset({"machine_sessions", "machines.last_seen_at", "machines.habit", "events", "audit_head"})
 """What a statement inside a savepoint neither reads nor changes: it may stay gathered there."""
 
 

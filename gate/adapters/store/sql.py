@@ -22,8 +22,10 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
+from gate.adapters.store.tx_mornings import MorningsTx
 from gate.adapters.store.tx_people import PeopleTx
 from gate.adapters.store.tx_retention import RetentionTx
+from gate.adapters.store.tx_spans import SpansTx
 from gate.adapters.store.tx_speakers import SpeakersTx
 from gate.core.errors import OperatorError, Overtaken, Unavailable
 
@@ -38,7 +40,7 @@ LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "
 """How soon a server that says nothing is given up, in seconds and milliseconds; the URL may say otherwise."""
 
 
-class SqlTx(SpeakersTx, FactsTx, PeopleTx, RetentionTx):
+class SqlTx(SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx):
     """One transaction on a connection."""
 
 

@@ -55,6 +55,7 @@ class SiteRow(SQLModel, table=True):
     hours: str = long_text()
     always_on: bool = False
     labels: str = long_text("[]")
+    times: str = long_text("[]")
     in_flight: int = 0
 
 
@@ -92,6 +93,11 @@ class MachineRow(SQLModel, table=True):
     public_key: str = ""
     keyid: str = Field(default="", index=True)
     claim: str | None = None
+    down_at: datetime | None = moment(default=None, nullable=True)
+    habit: str = long_text()
+    up_weekday: int | None = None
+    up_saturday: int | None = None
+    up_sunday: int | None = None
 
 
 class SessionRow(SQLModel, table=True):
@@ -182,7 +188,12 @@ class RolloutRow(SQLModel, table=True):
     halted_by: str = ""
     halted_because: str = long_text()
     halted_at: datetime | None = moment(default=None, nullable=True)
+    done_at: datetime | None = moment(default=None, nullable=True)
+    inherited: int = -1
+    expedited_until: datetime | None = moment(default=None, nullable=True)
     claims: int = 0
+    background: float = 0.0
+    measured: float = 0.0
 
 
 class RingRow(SQLModel, table=True):
@@ -234,6 +245,66 @@ class BudgetRow(SQLModel, table=True):
     healthy: int = 0
     failed: int = 0
     stopped: bool = False
+    tried: int = 0
+    tried_failed: int = 0
+    extended: int = 0
+    extend_to: int = 0
+
+
+class BootRow(SQLModel, table=True):
+    """What the boots of one number, 1 to 5, have shown in one rollout."""
+
+    __tablename__ = "boots"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    boot: int = Field(primary_key=True)
+    tried: int = 0
+    failed: int = 0
+
+
+class SpanRow(SQLModel, table=True):
+    """Trials that began in one hour, of one make and boot number (0: of every boot, with the controls)."""
+
+    __tablename__ = "spans"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    hour: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    make: str = Field(sa_type=Text, primary_key=True)
+    boot: int = Field(primary_key=True)
+    exposed: int = 0
+    failed: int = 0
+    controls: int = 0
+    controls_failed: int = 0
+    looked_at: datetime | None = moment(default=None, nullable=True)
+    failed_then: int = 0
+    closed: bool = False
+    folded_exposed: int = 0
+    folded_failed: int = 0
+
+
+class SumRow(SQLModel, table=True):
+    """What closed spans have shown against controls: of a make (boot 0) or of a boot number (make ``*``)."""
+
+    __tablename__ = "sums"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    make: str = Field(sa_type=Text, primary_key=True)
+    boot: int = Field(primary_key=True)
+    log_1: float = 0.0
+    log_2: float = 0.0
+    log_3: float = 0.0
+    log_4: float = 0.0
+    exposed: int = 0
+    failed: int = 0
+
+
+class SightRow(SQLModel, table=True):
+    """How well a rollout could be seen: the last look at machines without it, and since when nothing is concluded."""
+
+    __tablename__ = "sights"
+    rollout: str = Field(primary_key=True, foreign_key="rollouts.id")
+    looked_at: datetime | None = moment(default=None, nullable=True)
+    controls: int = 0
+    silent: int = 0
+    unclear_since: datetime | None = moment(default=None, nullable=True)
+    asked_at: datetime | None = moment(default=None, nullable=True)
 
 
 class ClaimRow(SQLModel, table=True):
@@ -246,6 +317,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
         Index("claims_make", "rollout", "make", "state"),
         Index("claims_site", "rollout", "site"),
+        Index("claims_watched", "watch_at"),
     )
     id: str = Field(primary_key=True)
     rollout: str = Field(foreign_key="rollouts.id")
@@ -273,8 +345,50 @@ class ClaimRow(SQLModel, table=True):
     installed_at: datetime | None = moment(default=None, nullable=True)
     resolved_at: datetime | None = moment(default=None, nullable=True)
     recovered: bool = False
+    watch_until: datetime | None = moment(default=None, nullable=True)
+    watch_at: datetime | None = moment(default=None, nullable=True)
     explained: bool = False
     version: int = 1
+    clock_from: datetime | None = moment(default=None, nullable=True)
+    dark_at: datetime | None = moment(default=None, nullable=True)
+    days: int = 0
+    trial_at: datetime | None = moment(default=None, nullable=True)
+    tried_at: datetime | None = moment(default=None, nullable=True)
+
+
+class HoldRow(SQLModel, table=True):
+    """A hold by selector; ``pick`` is JSON, ``source`` empty for all."""
+
+    __tablename__ = "holds"
+    id: str = Field(primary_key=True)
+    source: str = ""
+    pick: str = long_text()
+    owner: str
+    until: datetime = moment()
+    because: str = long_text()
+    made_by: str
+    made_at: datetime = moment()
+    lifted_at: datetime | None = moment(default=None, nullable=True)
+
+
+class AttributionRow(SQLModel, table=True):
+    """What has left the count by a person's word."""
+
+    __tablename__ = "attributions"
+    __table_args__ = (Index("attributions_rollout", "rollout", "id"),)
+    id: int | None = Field(default=None, primary_key=True)
+    rollout: str = Field(foreign_key="rollouts.id")
+    kind: str
+    claim: str = ""
+    machine: str
+    name: str
+    site: str
+    ring: str
+    make: str = long_text()
+    was: str = ""
+    by: str
+    because: str = long_text()
+    at: datetime = moment()
 
 
 class DecisionRow(SQLModel, table=True):
@@ -325,6 +439,58 @@ class MarkRow(SQLModel, table=True):
     name: str = Field(primary_key=True)
     at: datetime | None = moment(default=None, nullable=True)
     number: int = Field(default=0, sa_type=BigInteger)
+
+
+class GapRow(SQLModel, table=True):
+    """A stretch in which nobody listened."""
+
+    __tablename__ = "gaps"
+    start_at: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    end_at: datetime = moment(index=True)
+
+
+class BootTimeRow(SQLModel, table=True):
+    """How many healthy boots of a make took how long, in expected-on time; ``step`` as ``gate.core.boot_times``."""
+
+    __tablename__ = "boot_times"
+    make: str = Field(sa_type=Text, primary_key=True)
+    step: int = Field(primary_key=True)
+    boots: int = Field(default=0, sa_type=BigInteger)
+
+
+class SiteDayRow(SQLModel, table=True):
+    """When a site's morning begins; planned anew at ``until``."""
+
+    __tablename__ = "site_days"
+    site: str = Field(primary_key=True)
+    day: str = Field(default="", index=True)
+    boots_at: datetime | None = moment(default=None, nullable=True)
+    opens_at: datetime | None = moment(default=None, nullable=True)
+    until: datetime = moment(index=True)
+
+
+class MorningRow(SQLModel, table=True):
+    """One day's morning; ``parties`` and ``alarm`` are JSON."""
+
+    __tablename__ = "mornings"
+    day: str = Field(primary_key=True)
+    looked_at: datetime = moment()
+    judged_at: datetime | None = moment(default=None, nullable=True)
+    usual: float
+    expected: int
+    missing: int
+    parties: str = long_text("[]")
+    alarm: str = long_text()
+
+
+class MorningPointRow(SQLModel, table=True):
+    """A point of a morning's curve."""
+
+    __tablename__ = "morning_points"
+    day: str = Field(primary_key=True)
+    at: datetime = moment(primary_key=True, sa_column_kwargs={"autoincrement": False})
+    expected: int
+    seen: int
 
 
 class FleetRow(SQLModel, table=True):

@@ -75,6 +75,10 @@ class FactsTx(Rows):
         found = select(DECISIONS).where(DECISIONS.c.rollout == rollout_id).order_by(DECISIONS.c.id.desc()).limit(limit)
         return [to_decision(row) for row in self._all(found)]
 
+    def decisions_after(self, after: int, limit: int) -> list[StoredDecision]:
+        found = select(DECISIONS).where(DECISIONS.c.id > after).order_by(DECISIONS.c.id).limit(limit)
+        return [to_decision(row) for row in self._all(found)]
+
     def append(
         self,
         kind: str,

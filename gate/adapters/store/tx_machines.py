@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import exists, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
-from gate.core.model import Machine, MachineStatus, Site
+from gate.adapters.store.tables import EPOCH, MICRO
+from gate.core import habits
+from gate.core.habits import Habit
+from gate.core.model import Machine, MachineStatus, Site, SiteTime, TimeKind
 from gate.ports import EnrolCode, Session
 
 SITES = table(tables.SiteRow)
@@ -23,6 +26,7 @@ CODES = table(tables.CodeRow)
 NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
 FLEET_VERSION = table(tables.FleetRow)
+DAYS = table(tables.SiteDayRow)
 
 SITE = get(SITES, "id")
 MACHINE = get(MACHINES, "id")
@@ -34,13 +38,39 @@ SAVE_SESSION = change(
     SESSIONS, [*equal(SESSIONS, "machine"), SESSIONS.c.seq == given(SESSIONS.c.seq, "before")], *SESSION_VALUES
 )
 PLACE = change(MACHINES, equal(MACHINES, "id"), "ring", "make")
-SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", touches=["machines.last_seen_at"])
+SEEN = change(MACHINES, equal(MACHINES, "id"), "last_seen_at", "down_at", touches=["machines.last_seen_at"])
+UP = ("up_weekday", "up_saturday", "up_sunday")
+LEARN = change(MACHINES, equal(MACHINES, "id"), "habit", *UP, touches=["machines.habit"])
+_ACTIVE = [*equal(MACHINES, "site"), MACHINES.c.status == MachineStatus.ACTIVE.value]
+_HEARD: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("at")
+LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
 
 
 def to_site(row: Any) -> Site:
     """Row -> core."""
     labels = frozenset(json.loads(row["labels"]))
-    return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels)
+    times = times_of(row["times"])
+    return Site(row["id"], row["name"], row["land"], row["hours"], bool(row["always_on"]), labels, times)
+
+
+def times_of(text: str) -> tuple[SiteTime, ...]:
+    """A site's duty and closing days, as they are packed."""
+    if text == "[]":
+        return ()
+    found = json.loads(text)
+    return tuple(
+        SiteTime(EPOCH + start * MICRO, EPOCH + end * MICRO, TimeKind(kind), because, by)
+        for start, end, kind, because, by in found
+    )
+
+
+def _packed_times(times: Iterable[SiteTime]) -> str:
+    return pack(
+        [
+            [(one.start_at - EPOCH) // MICRO, (one.end_at - EPOCH) // MICRO, one.kind.value, one.because, one.by]
+            for one in times
+        ]
+    )
 
 
 def to_machine(row: Any) -> Machine:
@@ -57,6 +87,8 @@ def to_machine(row: Any) -> Machine:
         accepted_at=row["accepted_at"],
         last_seen_at=row["last_seen_at"],
         public_key=row["public_key"],
+        down_at=row["down_at"],
+        habit=row["habit"],
     )
 
 
@@ -72,6 +104,8 @@ class MachinesTx(Rows):
         return [to_site(row) for row in found]
 
     def save_site(self, site: Site) -> None:
+        changed = exists().where(SITES.c.id == site.id, SITES.c.hours != site.hours)
+        self._update(MACHINES, [MACHINES.c.site == site.id, changed], habit="", **dict.fromkeys(UP))
         self._upsert(
             SITES,
             {"id": site.id},
@@ -81,6 +115,19 @@ class MachinesTx(Rows):
             always_on=site.always_on,
             labels=pack(site.labels),
         )
+        self._upsert(DAYS, {"site": site.id}, until=EPOCH)
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        unchanged = [SITES.c.id == site_id, SITES.c.times == _packed_times(before)]
+        if self._update(SITES, unchanged, times=_packed_times(times)) != 1:
+            return False
+        self._update(DAYS, [DAYS.c.site == site_id], until=EPOCH)
+        return True
+
+    def last_word(self, site_id: str) -> tuple[int, datetime | None]:
+        row = self._first(LAST_WORD, site=site_id)
+        assert row is not None
+        return int(row["machines"]), row["at"]
 
     def machine(self, machine_id: str) -> Machine | None:
         row = self._first(MACHINE, id=machine_id)
@@ -181,6 +228,11 @@ class MachinesTx(Rows):
         for machine, ring, make, site, plural in self._connection.execute(found):
             yield machine, ring, make, site, bool(plural)
 
+    def ring_makes(self, ring: str) -> dict[str, int]:
+        active = [MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring == ring]
+        found = select(MACHINES.c.make, func.count().label("machines")).where(*active).group_by(MACHINES.c.make)
+        return {row["make"]: int(row["machines"]) for row in self._all(found)}
+
     def is_sole(self, site: str, role: str) -> bool:
         row = self._first(ROLE, site=site, role=role)
         return row is not None and row["total"] <= 1
@@ -200,8 +252,12 @@ class MachinesTx(Rows):
         wanted = {f"to_{name}": value for name, value in values.items()}
         return self._later(SAVE_SESSION, exact=True, machine=session.machine, before=before_seq, **wanted)
 
-    def seen(self, machine_id: str, at: datetime) -> None:
-        self._later(SEEN, id=machine_id, to_last_seen_at=at)
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        self._later(SEEN, id=machine_id, to_last_seen_at=at, to_down_at=at if down else None)
+
+    def learn(self, machine_id: str, habit: Habit) -> None:
+        up: dict[str, Any] = {f"to_{name}": minute for name, minute in zip(UP, habits.up_from(habit), strict=True)}
+        self._later(LEARN, id=machine_id, to_habit=str(habit), **up)
 
     def add_code(self, code: EnrolCode) -> None:
         self._insert(CODES, **{name: getattr(code, name) for name in EnrolCode.__slots__})

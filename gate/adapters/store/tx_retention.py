@@ -6,20 +6,42 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy.dialects import postgresql
 
 from gate.adapters.store import tables
+from gate.adapters.store.prepared import Prepared, get, given
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_claims import CLAIMS, to_claim
+from gate.adapters.store.tx_claims import ATTRIBUTIONS, CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
+from gate.adapters.store.tx_mornings import MORNINGS
+from gate.adapters.store.tx_mornings import POINTS as MORNING_POINTS
 from gate.adapters.store.tx_people import LINKS, WEB
-from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
+from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
+from gate.adapters.store.tx_spans import SIGHTS, SPANS, SUMS
+from gate.core.calendar import Interval
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState
 from gate.ports import Leaf, Mark, StoredDecision
 
 MARKS = table(tables.MarkRow)
-OVER = (RolloutState.SUPERSEDED.value,)
-SETTLED = (ClaimState.HEALTHY.value, ClaimState.EXPIRED.value, ClaimState.ROLLED_BACK.value)
+GAPS = table(tables.GapRow)
+GAPS_SINCE = Prepared(select(GAPS).where(GAPS.c.end_at > given(GAPS.c.end_at, "since")).order_by(GAPS.c.start_at))
+BOOT_STEPS = table(tables.BootTimeRow)
+BOOT_TIMES = get(BOOT_STEPS, "make")
+_BOOT = postgresql.insert(BOOT_STEPS).values(
+    make=given(BOOT_STEPS.c.make), step=given(BOOT_STEPS.c.step), boots=given(BOOT_STEPS.c.boots, "more")
+)
+COUNT_BOOT = Prepared(
+    _BOOT.on_conflict_do_update(
+        index_elements=["make", "step"], set_={"boots": BOOT_STEPS.c.boots + _BOOT.excluded.boots}
+    ),
+    touches=["boot_times"],
+)
+"""Both databases read this form of an insertion alike."""
+OVER = (RolloutState.SUPERSEDED.value, RolloutState.RETIRED.value)
+SETTLED = tuple(
+    state.value for state in (ClaimState.HEALTHY, ClaimState.EXPIRED, ClaimState.ROLLED_BACK, ClaimState.GONE)
+)
 _NEWER = ROLLOUTS.alias("newer")
 SILENT_SINCE = and_(
     ROLLOUTS.c.state.in_(OVER),
@@ -34,7 +56,11 @@ SILENT_SINCE = and_(
     ),
 )
 """Superseded, and speaks for no ring: it never opened one, or a newer one has opened all of its own."""
+BESIDE = (STRATA, RINGS, BUDGETS, BOOTS, SPANS, SUMS, SIGHTS, ATTRIBUTIONS)
 SESSION_FOR = timedelta(days=31)
+GAP_FOR = timedelta(days=92)
+MORNING_FOR = timedelta(days=92)
+CURVE_FOR = timedelta(days=31)
 ENROLMENT_FOR = timedelta(days=1)
 
 
@@ -47,6 +73,21 @@ class RetentionTx(Rows):
 
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None:
         self._upsert(MARKS, {"name": name}, at=at, number=number)
+
+    def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
+        return self._update(MARKS, [MARKS.c.name == name, MARKS.c.at == before], at=at) == 1
+
+    def add_gap(self, start: datetime, end: datetime) -> None:
+        self._upsert(GAPS, {"start_at": start}, end_at=end)
+
+    def gaps(self, since: datetime) -> list[Interval]:
+        return [Interval(row["start_at"], row["end_at"]) for row in self._rows(GAPS_SINCE, since=since)]
+
+    def count_boot(self, make: str, step: int) -> None:
+        self._sum(COUNT_BOOT, {"make": make, "step": step}, {"more": 1})
+
+    def boot_times(self, make: str) -> dict[int, int]:
+        return {row["step"]: row["boots"] for row in self._rows(BOOT_TIMES, make=make)}
 
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         due = [MARKS.c.name == name, or_(MARKS.c.at <= now - every, MARKS.c.at > now + every)]
@@ -100,7 +141,7 @@ class RetentionTx(Rows):
         return [to_rollout(row) for row in self._all(found)]
 
     def drop_rollouts(self, ids: Sequence[str]) -> int:
-        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in (STRATA, RINGS, BUDGETS))
+        parts = sum(self._delete(of, of.c.rollout.in_(ids)) for of in BESIDE)
         return parts + self._delete(ROLLOUTS, ROLLOUTS.c.id.in_(ids))
 
     def old_events(self, start: int, before: datetime, limit: int) -> list[Leaf]:
@@ -132,6 +173,9 @@ class RetentionTx(Rows):
             (
                 self._delete(NONCES, NONCES.c.expires_at <= now),
                 self._delete(CODES, CODES.c.expires_at <= now - SESSION_FOR),
+                self._delete(GAPS, GAPS.c.end_at <= now - GAP_FOR),
+                self._delete(MORNINGS, MORNINGS.c.looked_at <= now - MORNING_FOR),
+                self._delete(MORNING_POINTS, MORNING_POINTS.c.at <= now - CURVE_FOR),
                 self._delete(LINKS, LINKS.c.expires_at <= now),
                 self._delete(WEB, WEB.c.seen_at <= now - SESSION_FOR),
                 self._delete(ENROLMENTS, ENROLMENTS.c.at <= now - ENROLMENT_FOR),

@@ -6,15 +6,18 @@ import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import and_, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
-from gate.core.model import FLEET, Artifact, Budget, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core import evalues
+from gate.core.evalues import Span
+from gate.core.model import FLEET, Artifact, Budget, Hold, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Ladder, Standing
 
 RELEASES = table(tables.ReleaseRow)
@@ -23,6 +26,12 @@ ROLLOUTS = table(tables.RolloutRow)
 RINGS = table(tables.RingRow)
 STRATA = table(tables.StratumRow)
 BUDGETS = table(tables.BudgetRow)
+BOOTS = table(tables.BootRow)
+
+HOLDS = table(tables.HoldRow)
+HOLDING = Prepared(select(HOLDS).where(HOLDS.c.lifted_at.is_(None), HOLDS.c.until > given(HOLDS.c.until, "now")))
+_NOT_RECALLED = or_(ROLLOUTS.c.state != RolloutState.RETIRED.value, ROLLOUTS.c.halted_at.is_(None))
+GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value, RolloutState.RETIRED.value)
 
 RELEASE = get(RELEASES, "id")
 ROLLOUT = get(ROLLOUTS, "id")
@@ -31,6 +40,7 @@ RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS
 STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
 STRATUM = get(STRATA, "rollout", "ring", "make")
 BUDGETS_OF = get(BUDGETS, "rollout")
+BOOTS_OF = get(BOOTS, "rollout")
 _OF_MAKE, _OF_FLEET, _LAST = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet"), RINGS.alias("last")
 _STANDING = (("ring", RINGS), ("stratum", STRATA), ("make", _OF_MAKE), ("fleet", _OF_FLEET))
 STANDING = Prepared(
@@ -52,13 +62,24 @@ STANDING = Prepared(
     .where(*equal(ROLLOUTS, "id")),
     touches=["rollout_rings", "strata", "budgets"],
 )
-SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped")
+SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped", "extended", "extend_to")
+
+
+_EXPLAINED = (
+    select(func.coalesce(func.sum(STRATA.c.explained), 0)).where(STRATA.c.rollout == ROLLOUTS.c.id).scalar_subquery()
+)
 
 
 def to_rollout(row: Any) -> Rollout:
     """Row -> core."""
     values = {name: row[name] for name in Rollout.__slots__}
     return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+def to_hold(row: Any) -> Hold:
+    """Row -> core."""
+    values = {name: row[name] for name in Hold.__slots__}
+    return Hold(**{**values, "pick": {key: tuple(any_of) for key, any_of in json.loads(row["pick"]).items()}})
 
 
 def to_budget(row: Any) -> Budget:
@@ -71,6 +92,10 @@ def to_budget(row: Any) -> Budget:
         row["healthy"],
         row["failed"],
         bool(row["stopped"]),
+        row["tried"],
+        row["tried_failed"],
+        row["extended"],
+        row["extend_to"],
     )
 
 
@@ -145,6 +170,8 @@ class RolloutsTx(Rows):
         for budget in budgets:
             values = asdict(budget)
             self._insert(BUDGETS, allowed=values.pop("limit"), **values)
+        for number in range(1, evalues.BOOTS + 1):
+            self._insert(BOOTS, rollout=rollout.id, boot=number)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         row = self._first(ROLLOUT, id=rollout_id)
@@ -209,6 +236,31 @@ class RolloutsTx(Rows):
         row = self._first(ROLLOUT_OF, release=release_id)
         return to_rollout(row) if row else None
 
+    def done_before(self, rollout_id: str, limit: int = 20) -> list[Rollout]:
+        own = ROLLOUTS.alias("own")
+        found = (
+            select(ROLLOUTS)
+            .join(own, and_(own.c.source == ROLLOUTS.c.source, own.c.number > ROLLOUTS.c.number))
+            .where(own.c.id == rollout_id, ROLLOUTS.c.done_at.is_not(None), ROLLOUTS.c.state.in_(GOOD), _NOT_RECALLED)
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(limit)
+        )
+        return [to_rollout(row) for row in self._all(found)]
+
+    def add_hold(self, hold: Hold) -> None:
+        pick = pack({key: list(values) for key, values in hold.pick.items()})
+        self._insert(HOLDS, **{**{name: getattr(hold, name) for name in Hold.__slots__}, "pick": pick})
+
+    def hold(self, hold_id: str) -> Hold | None:
+        row = self._one(HOLDS, HOLDS.c.id == hold_id)
+        return to_hold(row) if row else None
+
+    def holds(self, now: datetime) -> list[Hold]:
+        return [to_hold(row) for row in self._rows(HOLDING, now=now)]
+
+    def lift_hold(self, hold_id: str, at: datetime) -> bool:
+        return self._update(HOLDS, [HOLDS.c.id == hold_id, HOLDS.c.lifted_at.is_(None)], lifted_at=at) == 1
+
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
 
@@ -234,6 +286,29 @@ class RolloutsTx(Rows):
     def save_strata_times(self, stratum: Stratum) -> None:
         self._update(STRATA, self._key(stratum), met_at=stratum.met_at, soak_until=stratum.soak_until)
 
-    def set_limits(self, rollout_id: str, limits: Mapping[str, tuple[int, bool]]) -> None:
-        for make, (allowed, stopped) in limits.items():
-            self._run(SET_LIMIT, rollout=rollout_id, make=make, to_allowed=allowed, to_stopped=stopped)
+    def set_limits(self, budgets: Sequence[Budget]) -> None:
+        for one in budgets:
+            self._run(
+                SET_LIMIT,
+                rollout=one.rollout,
+                make=one.make,
+                to_allowed=one.limit,
+                to_stopped=one.stopped,
+                to_extended=one.extended,
+                to_extend_to=one.extend_to,
+            )
+
+    def boots(self, rollout_id: str) -> dict[int, Span]:
+        return {row["boot"]: Span(row["tried"], row["failed"]) for row in self._rows(BOOTS_OF, rollout=rollout_id)}
+
+    def past_trials(self, limit: int) -> Span:
+        found = (
+            select(BUDGETS.c.tried, BUDGETS.c.tried_failed, _EXPLAINED.label("explained"))
+            .join(ROLLOUTS, ROLLOUTS.c.id == BUDGETS.c.rollout)
+            .where(BUDGETS.c.make == FLEET, ROLLOUTS.c.state.in_(GOOD), ROLLOUTS.c.halted_at.is_(None))
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(limit)
+        )
+        rows = self._all(found)
+        explained = sum(int(row["explained"]) for row in rows)
+        return Span(sum(row["tried"] for row in rows) + explained, sum(row["tried_failed"] for row in rows) + explained)

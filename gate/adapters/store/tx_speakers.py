@@ -18,7 +18,7 @@ from sqlalchemy import Connection, bindparam, select
 from gate.adapters.store.tx_claims import CLAIMS, ClaimsTx, to_claim
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES, MachinesTx, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RolloutsTx
-from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site
+from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site, SiteTime
 from gate.ports import GrantLimits, Session
 
 _PARTS = (MACHINES, SESSIONS, CLAIMS, SITES)
@@ -111,6 +111,10 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
     def save_site(self, site: Site) -> None:
         self._known_sites.pop(site.id, None)
         super().save_site(site)
+
+    def save_times(self, site_id: str, times: Sequence[SiteTime], before: Sequence[SiteTime]) -> bool:
+        self._known_sites.pop(site_id, None)
+        return super().save_times(site_id, times, before)
 
     def is_sole(self, site: str, role: str) -> bool:
         return self._sole[site, role] if (site, role) in self._sole else super().is_sole(site, role)

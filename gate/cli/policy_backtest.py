@@ -1,0 +1,152 @@
+"""``gate policy backtest``: what each scenario would have cost under a policy, beside another one."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from gate.bootstrap import read_scenario, seed_policy, shipped_scenarios, simulation
+from gate.cli.common import emit, gate_of, settings_option, show, three_outputs
+from gate.cli.policy import parsed, read_policy, read_text
+from gate.cli.policy_plan import policy as policy
+from gate.core.errors import NotFound
+from gate.sim.scenario import Scenario
+
+NOT_RECORDED = "scenarios only: days of this installation are not recorded yet"
+COLUMNS = ("scenario", "policy", "exposed", "bricked", "sites without a till", "hours to full", "falsely halted")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a scenario came to. ``hours``: until the last release had passed every ring, None where one has not."""
+
+    exposed: int
+    bricked: int
+    sites_without_till: int
+    hours: float | None
+    falsely_halted: bool
+
+
+@policy.command()
+@click.argument("name", metavar="FILE|COMMIT")
+@click.option("--against", default="", help="Compare with this one; else the active, else the seed.")
+@click.option(
+    "--scenario", "wanted", multiple=True, metavar="NAME|FILE", help="May be given again; else the shipped ones."
+)
+@three_outputs
+@settings_option
+def backtest(name: str, against: str, wanted: Sequence[str], output: str, settings: Path) -> None:
+    """Run scenarios under a policy and under the active one, through the real flows; exit code 1 when it is worse.
+
+    Worse: more machines exposed or bricked, more sites without a till, a healthy release halted. Slower is not worse.
+    """
+    plans = [read_scenario(Path(one)) for one in wanted or shipped_scenarios()]
+    texts = {"this": _text(name, settings), "other": _other(against, settings)}
+    names = {"this": name, "other": against or ("active" if settings.is_file() else "seed")}
+    rows, worse = [], False
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for plan in plans:
+            found = {}
+            for side in texts:
+                task = progress.add_task(f"{plan.name}, {names[side]}", total=1.0)
+                found[side] = _lived(plan, texts[side], partial(_shown, progress, task))
+            worse = worse or _worse(found["this"], found["other"])
+            rows += [_row(plan, names[side], found[side]) for side in texts]
+    if output == "table":
+        show([{key.replace("_", " "): _cell(value) for key, value in row.items()} for row in rows], COLUMNS, output)
+        click.echo(NOT_RECORDED)
+    else:
+        emit({"worse": worse, "recorded_days": [], "note": NOT_RECORDED, "runs": rows}, output)
+    if worse:
+        raise SystemExit(1)
+
+
+def _shown(progress: Progress, task: Any, done: float) -> None:
+    progress.update(task, completed=done)
+
+
+def _text(name: str, settings: Path) -> str:
+    """The text of a policy that parses; all of its problems and exit code 1 where it does not."""
+    if Path(name).is_file():
+        text = read_text(Path(name))
+        parsed(text, name)
+        return text
+    read_policy(name, settings)
+    with gate_of(settings) as opened:
+        if name != "active":
+            return opened.policies.read(opened.policies.resolve(name))
+        with opened.store.read() as tx:
+            active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        return opened.policies.read(active.commit)
+
+
+def _other(against: str, settings: Path) -> str:
+    if against:
+        return _text(against, settings)
+    return _text("active", settings) if settings.is_file() else seed_policy()
+
+
+def _lived(plan: Scenario, text: str, progress: Any) -> Outcome:
+    with tempfile.TemporaryDirectory(prefix="gate-backtest-") as folder:
+        return outcome(plan, simulation(plan, text, Path(folder)).run(progress))
+
+
+def outcome(plan: Scenario, result: dict[str, Any]) -> Outcome:
+    """The figures of a run. A halt is false where no release had a fault and no person or vendor halted."""
+    releases = result["releases"]
+    ends = [one["full_at"] and datetime.fromisoformat(one["full_at"]) for one in releases]
+    spans = [end - release.at for end, release in zip(ends, plan.releases, strict=False) if end]
+    full = len(spans) == len(plan.releases) and bool(spans)
+    harmed = any(release.fault for release in plan.releases)
+    meant = any("act" in event or "vendor_reverts" in event for event in plan.events)
+    halted = any(one["halted_at"] for one in releases)
+    return Outcome(
+        exposed=sum(one["exposed"] for one in releases),
+        bricked=sum(one["bricked"] for one in releases),
+        sites_without_till=result["sites_without_till"],
+        hours=round(max(spans) / timedelta(hours=1), 1) if full else None,
+        falsely_halted=halted and not harmed and not meant,
+    )
+
+
+def _worse(this: Outcome, other: Outcome) -> bool:
+    """Exposure of a healthy release is no harm; where nothing died on either side, it is not compared."""
+    died = this.bricked or other.bricked
+    return (
+        (bool(died) and this.exposed > other.exposed)
+        or this.bricked > other.bricked
+        or this.sites_without_till > other.sites_without_till
+        or this.falsely_halted > other.falsely_halted
+    )
+
+
+def _row(plan: Scenario, name: str, found: Outcome) -> dict[str, Any]:
+    return {
+        "scenario": plan.name,
+        "policy": name,
+        "exposed": found.exposed,
+        "bricked": found.bricked,
+        "sites_without_a_till": found.sites_without_till,
+        "hours_to_full": found.hours,
+        "falsely_halted": found.falsely_halted,
+    }
+
+
+def _cell(value: Any) -> Any:
+    match value:
+        case None:
+            return "not within the run"
+        case bool():
+            return "yes" if value else "no"
+    return value

@@ -1,0 +1,76 @@
+"""Makes, shares, spans and moments in words of German or English: what every page and command says alike."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+from gate.core.model import ABSENT, FLEET
+from gate.core.reason_texts import LANGUAGES, chosen, text
+
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+KINDS = ("till", "server", "workstation")
+
+
+def make(written: str, language: str, number: float = 2) -> str:
+    """``role=till|platform=hyperv|os_build=19045`` -> ``tills on hyperv with 19045``; ``number``: one or several.
+    What a machine has not said is left out."""
+    if written == FLEET:
+        return text("fleet", language)
+    facts = dict(_fact(part) for part in written.split("|") if part)
+    role, platform = facts.pop("role", ABSENT), facts.pop("platform", ABSENT)
+    known = role in KINDS or role == ABSENT
+    said = chosen(f"kind.{'machine' if role == ABSENT else role}", language, number) if known else role
+    if platform != ABSENT:
+        said = text("make.on", language, kind=said, platform=platform)
+    more = [value for value in facts.values() if value != ABSENT]
+    return text("make.with", language, kind=said, facts=joined(more, language)) if more else said
+
+
+def _fact(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name, value.replace("%7C", "|").replace("%25", "%")
+
+
+def joined(parts: Sequence[str], language: str) -> str:
+    """``a, b and c``."""
+    return ", ".join(parts[:-1]) + (f" {text('and', language)} " if len(parts) > 1 else "") + "".join(parts[-1:])
+
+
+def share(rate: float, language: str) -> str:
+    """``12.3%``; what is not nothing is never shown as 0."""
+    percent = rate * 100
+    digits = 1 if percent >= 1 else next((digits for digits in (2, 3) if round(percent, digits) > 0), 4)
+    said = f"{percent:.{digits}f}".rstrip("0").rstrip(".")
+    return said.replace(".", ",") + " %" if language == "de" else said + "%"
+
+
+def span(value: timedelta, language: str) -> str:
+    """A duration in its largest whole unit."""
+    seconds = int(value.total_seconds())
+    for unit in ("d", "h", "m"):
+        if seconds >= UNITS[unit] and seconds % UNITS[unit] == 0:
+            return counted(seconds // UNITS[unit], f"unit.{unit}", language)
+    return counted(seconds, "unit.s", language)
+
+
+def open_span(written: str, language: str) -> str:
+    """``4h open`` as a policy writes it -> ``4 opening hours``."""
+    found = re.fullmatch(r"(\d+)([smhd])( open)?", written)
+    if found is None:
+        return written
+    return counted(int(found[1]), f"unit.{'open.' if found[3] else ''}{found[2]}", language)
+
+
+def counted(number: int, key: str, language: str) -> str:
+    """A number with its noun."""
+    return f"{number} {chosen(key, language, number)}"
+
+
+def moment(at: datetime, language: str, zone: ZoneInfo) -> str:
+    """``Tue 10 Mar 10:40``, local."""
+    here = at.astimezone(zone)
+    day = LANGUAGES[language]["days"].split()[here.weekday()]
+    return f"{day} {here:%d.%m. %H:%M}" if language == "de" else f"{day} {here:%d %b %H:%M}"

@@ -1,0 +1,50 @@
+"""What needs two different people: the first proposes, the same call by another enacts.
+
+- A proposal is bound to the sha256 of the exact thing; where that changes, the proposal is void.
+- Who proposed does not count as the second. A proposal expires in 24 hours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+from gate.core.errors import Conflict, Malformed
+from gate.ports import Proposal, Tx
+
+PROPOSAL_FOR = timedelta(hours=24)
+
+
+def reason_given(because: str) -> None:
+    """Raises Malformed where there is none."""
+    if not because.strip() or len(because) > 1000:
+        raise Malformed("bad_field", "a reason of at most 1000 characters is needed")
+
+
+def agreed(tx: Tx, kind: str, subject: str, exact: str, because: str, by: str, now: datetime) -> Proposal | None:
+    """The proposal that waits for another person; None when ``by`` was the second and it is enacted.
+
+    Raises:
+        Conflict: needs_people, when the proposer asks again.
+    """
+    for old in tx.proposals("open", subject):
+        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
+            continue
+        if old.proposed_by == by:
+            raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
+        if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
+            return None
+    proposal = Proposal(
+        id="p-" + hashlib.sha256(f"{exact}/{by}/{now.isoformat()}".encode()).hexdigest()[:24],
+        kind=kind,
+        subject=subject,
+        because=because,
+        proposed_by=by,
+        proposed_at=now,
+        expires_at=now + PROPOSAL_FOR,
+        sha256=exact,
+        state="open",
+    )
+    tx.add_proposal(proposal)
+    tx.append(f"{kind}_proposed", by, subject, now, {"sha256": exact}, because)
+    return proposal

@@ -1,0 +1,89 @@
+"""A machine is gone, a person says: it is revoked, and leaves what its rollouts count.
+
+- Of a rollout that is not over, what it showed leaves n and k, and it is no member of its ring any more.
+- It frees its slots at once, in every rollout: nobody waits for a machine that stands in the cellar.
+- Who, when, why and what it had shown stays with each rollout for ever, and is an event.
+- The same transaction moves every counter, revokes the machine and writes it down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from gate.core import makes
+from gate.core.counters import Counts, counts
+from gate.core.errors import Overtaken
+from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState
+from gate.flows import machines
+from gate.flows.agreement import reason_given
+from gate.flows.claims import renew_limits
+from gate.ports import Gate, Tx
+
+OPEN = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED)
+OVER = (RolloutState.DONE, RolloutState.RECALLED, RolloutState.SUPERSEDED)
+
+
+def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, now: datetime) -> list[Attribution]:
+    """Revokes a machine as gone; returns what has left, a line a rollout.
+
+    Raises:
+        Malformed: no reason. Conflict: revoked already.
+    """
+    reason_given(because)
+    machines.revoke(tx, machine, by, because, now)
+    found = []
+    for rollout in tx.rollouts(states=(*OPEN, *OVER)):
+        claims = [one for one in tx.claims_of(machine.id, rollout.id) if counts(one) != Counts()]
+        if rollout.state in OVER:
+            claims = [one for one in claims if counts(one).busy]
+        for claim in claims:
+            _leave(tx, gate, claim, now)
+        member = rollout.state in OPEN and _leave_ring(tx, rollout, machine, claims)
+        if claims or member:
+            said = _said(rollout, machine, claims, by, because, now)
+            tx.attribute(said)
+            detail = {"machine": machine.id, "name": machine.name, "claim": said.claim, "was": said.was}
+            tx.append("machine_left", by, rollout.id, now, detail, because)
+            found.append(said)
+    tx.append("machine_decommissioned", by, machine.id, now, {"rollouts": [one.rollout for one in found]}, because)
+    return found
+
+
+def _leave(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> None:
+    after = replace(claim, state=ClaimState.GONE, resolved_at=claim.resolved_at or now, watch_at=None)
+    if not tx.leave(claim, replace(after, version=claim.version + 1)):
+        raise Overtaken
+    renew_limits(tx, gate, claim.rollout, claim.make)
+
+
+def _leave_ring(tx: Tx, rollout: Rollout, machine: Machine, claims: list[Claim]) -> bool:
+    """It is no member of its opened ring any more, where it was one when the ring opened."""
+    if machine.status is not MachineStatus.ACTIVE or (claims and not claims[0].cohort):
+        return False
+    ring, make = (claims[0].ring, claims[0].make) if claims else (machine.ring, machine.make)
+    opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
+    if opened is None or machine.accepted_at is None or machine.accepted_at > opened:
+        return False
+    stratum = tx.standing(rollout.id, ring, make).stratum
+    share = stratum is None or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
+    alone = not tx.machines(site=machine.site, ring=ring, make=make, status="active", limit=1)
+    return tx.leave_ring(rollout.id, ring, make, share=share, site=alone)
+
+
+def _said(rollout: Rollout, machine: Machine, claims: list[Claim], by: str, because: str, now: datetime) -> Attribution:
+    newest = claims[0] if claims else None
+    return Attribution(
+        rollout=rollout.id,
+        kind="decommissioned",
+        claim=newest.id if newest else "",
+        machine=machine.id,
+        name=machine.name,
+        site=newest.site if newest else machine.site,
+        ring=newest.ring if newest else machine.ring,
+        make=newest.make if newest else machine.make,
+        was=newest.state.value if newest else "",
+        by=by,
+        because=because,
+        at=now,
+    )

@@ -1,0 +1,64 @@
+"""The fast lane of one rollout: as many people as the policy says, for as long as it says.
+
+- It skips soak and windows, as far as ``may_skip`` names them and ``never_skip`` does not. Nothing else is skipped:
+  rings, numbers, floors, freezes, ``per_site``, budget and brakes rule as ever.
+- Each person's word counts once and for 24 hours; the last one that is needed opens the lane.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gate.core.errors import Conflict, NotFound
+from gate.core.model import Rollout, RolloutState
+from gate.core.policy import Policy
+from gate.flows.agreement import reason_given
+from gate.ports import Gate, Tx
+
+WORD_FOR = timedelta(hours=24)
+DAY = timedelta(hours=24)
+CAN_SKIP = frozenset({"soak", "windows"})
+
+
+def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: datetime) -> tuple[Rollout, int]:
+    """A person's word for the fast lane; the rollout and how many more must agree (0: the lane is open).
+
+    Raises:
+        NotFound, Malformed. Conflict: not_running, no_lane, given (this person has agreed already).
+    """
+    reason_given(because)
+    rollout = tx.rollout(rollout_id)
+    if rollout is None:
+        raise NotFound(f"there is no rollout {rollout_id}")
+    if rollout.state is not RolloutState.RUNNING:
+        raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+    rule = gate.policy(rollout.policy_version).expedite
+    if not rule:
+        raise Conflict("no_lane", "the policy has no fast lane (expedite)")
+    given: set[str] = set()
+    for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
+        if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
+            break
+        given.add(event.actor)
+    if by in given:
+        raise Conflict("given", f"{by} has agreed already; another person must")
+    needed = int(rule.get("people", 2)) - len(given) - 1
+    tx.append("expedite_agreed", by, f"{rollout.id}/expedite", now, {}, because, rollout.policy_version)
+    if needed > 0:
+        return rollout, needed
+    after = replace(rollout, expedited_until=now + rule.get("expires", DAY), version=rollout.version + 1)
+    if not tx.save_rollout(after):
+        raise Conflict("changed", "the rollout has changed a moment ago; look again")
+    assert after.expedited_until is not None
+    detail = {"until": after.expedited_until.isoformat(), "by": sorted({*given, by})}
+    for subject in (f"{rollout.id}/expedite", rollout.id):
+        tx.append("rollout_expedited", by, subject, now, detail, because, rollout.policy_version)
+    return after, 0
+
+
+def skips(policy: Policy, rollout: Rollout, now: datetime) -> frozenset[str]:
+    """What the fast lane skips now; nothing once it has expired."""
+    if rollout.expedited_until is None or now >= rollout.expedited_until:
+        return frozenset()
+    return CAN_SKIP & frozenset(policy.expedite.get("may_skip", ())) - frozenset(policy.expedite.get("never_skip", ()))

@@ -1,0 +1,98 @@
+"""Holds by selector: people keep machines out that meet a pick, of one source or of all, with an owner and an end.
+
+- One person holds, at once. Lifting a hold before its end takes two; one whose end has come holds nobody any more.
+- It refuses new claims only: what is granted goes on, and a recall is never held.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from gate.core import makes
+from gate.core.errors import Conflict, Malformed, NotFound
+from gate.core.model import Hold, Machine
+from gate.flows.agreement import agreed, reason_given
+from gate.ports import Gate, Proposal, Tx
+
+MOST = timedelta(days=366)
+PAIR = re.compile(r"([a-z][a-z0-9_]{0,40})=([^=,\x00-\x1f]{1,128})\Z")
+
+
+def place(
+    tx: Tx, gate: Gate, pick: str, source: str, owner: str, until: datetime, because: str, by: str, now: datetime
+) -> Hold:
+    """A new hold; ``pick`` is ``role=till,os_build=19045``, a key that is there twice means any of its values.
+
+    Raises:
+        Malformed: no reason, pick, owner, or end within a year. NotFound: no such source in the active policy.
+    """
+    reason_given(because)
+    if not owner.strip() or len(owner) > 100:
+        raise Malformed("bad_field", "a hold needs an owner")
+    if not now < until <= now + MOST:
+        raise Malformed("bad_field", "a hold ends in the future, within a year")
+    active = tx.active_policy()
+    if source and (active is None or gate.policy(active.commit).source(source) is None):
+        raise NotFound(f"there is no source {source}")
+    picked: dict[str, tuple[str, ...]] = {}
+    for pair in pick.split(","):
+        found = PAIR.match(pair.strip())
+        if found is None:
+            raise Malformed("bad_field", "a pick is role=till,os_build=19045: keys are site, label or a fact")
+        picked[found[1]] = (*picked.get(found[1], ()), found[2])
+    hold_id = "h-" + hashlib.sha256(f"{pick}/{source}/{by}/{now.isoformat()}".encode()).hexdigest()[:12]
+    hold = Hold(hold_id, source, picked, owner, until, because, by, now)
+    tx.add_hold(hold)
+    detail = {"pick": pick, "source": source, "owner": owner, "until": until.isoformat()}
+    tx.append("hold_placed", by, hold.id, now, detail, because)
+    return hold
+
+
+def lift(tx: Tx, hold_id: str, by: str, because: str, now: datetime) -> Hold | Proposal:
+    """Lifts a hold: by one person once its end has come, by two before.
+
+    Raises:
+        NotFound, Malformed. Conflict: lifted already, needs_people (the proposer asks again).
+    """
+    reason_given(because)
+    hold = tx.hold(hold_id)
+    if hold is None:
+        raise NotFound(f"there is no hold {hold_id}")
+    if hold.lifted_at is not None:
+        raise Conflict("lifted", "this hold has been lifted already")
+    if now < hold.until:
+        exact = hashlib.sha256(f"lift_hold/{hold.id}/{hold.until.isoformat()}".encode()).hexdigest()
+        proposal = agreed(tx, "lift_hold", hold.id, exact, because, by, now)
+        if proposal is not None:
+            return proposal
+    if not tx.lift_hold(hold.id, now):
+        raise Conflict("lifted", "this hold has been lifted a moment ago")
+    tx.append("hold_lifted", by, hold.id, now, {}, because)
+    return hold
+
+
+def over(tx: Tx, machine: Machine, source: str, now: datetime) -> Hold | None:
+    """The hold that keeps this machine from this source now; of several the one that ends last."""
+    found = [
+        hold
+        for hold in tx.holds(now)
+        if hold.source in ("", source) and makes.meets(hold.pick, machine.site, machine.labels, machine.facts)
+    ]
+    return max(found, key=lambda hold: hold.until, default=None)
+
+
+def at_site(tx: Tx, machines: Sequence[Machine], now: datetime) -> list[tuple[Hold, int]]:
+    """The holds that keep some of these machines out, and how many."""
+    counted = [
+        (hold, sum(makes.meets(hold.pick, one.site, one.labels, one.facts) for one in machines))
+        for hold in tx.holds(now)
+    ]
+    return [(hold, count) for hold, count in counted if count]
+
+
+def words(hold: Hold) -> str:
+    """Its pick as a person writes it."""
+    return ",".join(f"{key}={value}" for key, values in hold.pick.items() for value in values)

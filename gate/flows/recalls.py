@@ -1,0 +1,82 @@
+"""A release is taken back: by two people, by the policy's ``on_halt: recall``, or at its vendor's word.
+
+- Two people recall what is halted. A recall is not undone: the source's next release goes through the rings again.
+- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker.
+- A vendor that withdraws a release halts its rollout at once; what is superseded already is noted as an event.
+- Machines that have it and are not heard of are counted, site by site.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+
+from gate.core.claims import may_step
+from gate.core.errors import Conflict, NotFound
+from gate.core.model import Rollout, RolloutState
+from gate.flows import people
+from gate.flows.agreement import reason_given
+from gate.flows.approvals import former
+from gate.flows.intake import promote_queued
+from gate.ports import Gate, Holder, Proposal, Tx
+
+UNHEARD_CHECKINS = 4
+
+
+def recall(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
+    """Asks the machines that have a halted release to go back: one person proposes, the same call by another enacts.
+
+    Raises:
+        NotFound, Malformed, Conflict: not_halted, nothing_opened, needs_people (the proposer asks again).
+    """
+    reason_given(because)
+    rollout = tx.rollout(rollout_id)
+    if rollout is None:
+        raise NotFound(f"there is no rollout {rollout_id}")
+    if rollout.state is not RolloutState.HALTED:
+        raise Conflict("not_halted", f"the rollout is {rollout.state.value}; halt it first, then recall it")
+    if rollout.reached < 0:
+        raise Conflict("nothing_opened", "no ring has opened: no machine has it")
+    proposal = people.second(tx, "recall", rollout, because, by, now)
+    return proposal if proposal is not None else _recalled(tx, rollout, by, because, now)
+
+
+def by_policy(tx: Tx, gate: Gate, now: datetime) -> list[Rollout]:
+    """Recalls what is halted where the policy says ``on_halt: recall``."""
+    found = []
+    for rollout in tx.rollouts(states=(RolloutState.HALTED,)):
+        if rollout.reached >= 0 and gate.policy(rollout.policy_version).on_halt(rollout.source) == "recall":
+            found.append(_recalled(tx, rollout, "policy", "on_halt: recall", now))
+    return found
+
+
+def _recalled(tx: Tx, rollout: Rollout, by: str, because: str, now: datetime) -> Rollout:
+    after = replace(rollout, state=RolloutState.RECALLED, version=rollout.version + 1)
+    if not tx.save_rollout(after):
+        raise Conflict("changed", "the rollout has changed a moment ago; look again")
+    back_to = {ring.ring: former(tx, after, ring.ring) for ring in tx.rings(after.id) if ring.opened_at is not None}
+    tx.append("rollout_recalled", by, after.id, now, {"because": because, "back_to": back_to}, because)
+    promote_queued(tx, after.source, now)
+    return after
+
+
+def withdrawn(tx: Tx, source: str, versions: Iterable[str], now: datetime) -> list[Rollout]:
+    """A vendor has taken versions back: what runs of them halts, each once."""
+    halted = []
+    for version in versions:
+        release = tx.release_by_version(source, version)
+        if release is None or any(event.kind == "release_withdrawn" for event in tx.events(subject=release.id)):
+            continue
+        because = f"the vendor has withdrawn {version}"
+        tx.append("release_withdrawn", f"source:{source}", release.id, now, {"version": version}, because)
+        rollout = tx.rollout_of(release.id)
+        if rollout is not None and may_step(rollout.state, RolloutState.HALTED):
+            halted.append(people.halt(tx, rollout.id, f"source:{source}", because, now))
+    return halted
+
+
+def holders(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[Holder]:
+    """Where machines still have a recalled release; not heard of: for several check-ins."""
+    policy = gate.policy(rollout.policy_version)
+    return tx.holders(rollout.id, now - UNHEARD_CHECKINS * policy.checkin)

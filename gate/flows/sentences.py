@@ -1,0 +1,60 @@
+"""Where a rollout stands, in sentences: for the page and for ``gate rollout show``."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from gate.core import words
+from gate.core.model import Rollout, RolloutState
+from gate.core.reason_texts import text
+from gate.flows import explain, holds, recalls
+from gate.flows.expedite import skips
+from gate.ports import Gate, Tx
+
+
+def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
+    """Its state first, then all that people should know beside it."""
+    policy, release = gate.policy(rollout.policy_version), tx.release(rollout.release)
+    version = release.version if release else rollout.release
+    named = f"{rollout.source} {version}"
+    found = [text("rollout.is", language, release=named, state=text(f"state.{rollout.state}", language))]
+    if rollout.halted_because:
+        said = {"said": found[0], "by": rollout.halted_by, "because": rollout.halted_because}
+        found[0] = text("rollout.halted_by", language, **said)
+    if rollout.expedited_until is not None and now < rollout.expedited_until:
+        skipped = [text(f"rollout.{one}", language) for one in sorted(skips(policy, rollout, now))]
+        until = words.moment(rollout.expedited_until, language, policy.zone)
+        what = words.joined(skipped or [text("rollout.nothing", language)], language)
+        found.append(text("rollout.expedited", language, until=until, skips=what))
+    for hold in tx.holds(now):
+        if hold.source in ("", rollout.source):
+            until = words.moment(hold.until, language, policy.zone)
+            about = {"pick": holds.words(hold), "owner": hold.owner, "because": hold.because, "id": hold.id}
+            found.append(text("rollout.hold", language, until=until, **about))
+    if rollout.state is RolloutState.RECALLED:
+        found.append(_recalled(tx, gate, rollout, now, language))
+    return found
+
+
+def of_rings(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
+    """Why the rings that wait are not open, when they could be, and what that would put at risk."""
+    zone = gate.policy(rollout.policy_version).zone
+    found = []
+    for one in explain.waiting(tx, gate, rollout, now):
+        found += [*one.sentences(language, zone), *filter(None, [one.risk(language)])]
+    return found
+
+
+def _recalled(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str) -> str:
+    sites = recalls.holders(tx, gate, rollout, now)
+    machines, unheard = sum(one.machines for one in sites), sum(one.unheard for one in sites)
+    if not machines:
+        return text("rollout.nobody", language)
+    said = text("rollout.have", language, machines=machines, sites=len(sites))
+    away = [one for one in sites if one.unheard]
+    if not away:
+        return text("rollout.heard", language, said=said)
+    names = ", ".join(f"{one.name} ({one.unheard})" for one in away[:5])
+    if len(away) > 5:
+        names = text("rollout.more_sites", language, names=names, more=len(away) - 5)
+    return text("rollout.unheard", language, said=said, unheard=unheard, names=names)

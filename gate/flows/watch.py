@@ -1,0 +1,119 @@
+"""Every machine that was healthy is watched for ``watch``: what breaks at a later boot is seen as well.
+
+- It is looked at once an opening day, when its deadline of that day has passed: not heard of since the day's first
+  boot, it has *relapsed*: a failure that counts for the brakes in all rings. It keeps its site's slot meanwhile.
+- Heard of again, it is recovered and stays a failure, as one that was silent.
+- Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then it counts once.
+- Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day
+  every twenty hours; what is looked at in between is no trial of its own.
+- The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gate.core import calendar
+from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Site
+from gate.flows import when
+from gate.ports import Gate, Tx
+
+LOOK_AGAIN = timedelta(minutes=10)
+PEERS = 1000
+A_DAY = timedelta(hours=20)
+
+
+def begun(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
+    """The claim of a machine that is healthy since now, watched from now on."""
+    rollout = tx.rollout(claim.rollout)
+    assert rollout is not None
+    until = now + gate.policy(rollout.policy_version).defaults.watch
+    return _renewed(tx, gate, replace(claim, watch_until=until), machine, now)
+
+
+def look(tx: Tx, gate: Gate, now: datetime) -> Iterator[tuple[str, str]]:
+    """Looks at all whose time has come; yields rollout and make of each that has relapsed."""
+    dark: set[tuple[str, str]] = set()
+    for claim in tx.watched(now):
+        after = _looked_at(tx, gate, claim, now, dark)
+        if not tx.move(claim, replace(after, version=claim.version + 1)):
+            continue
+        if after.state is not claim.state:
+            detail = {"claim": claim.id, "machine": claim.machine, "site": claim.site, "ring": claim.ring}
+            tx.append("claim_relapsed", "gate", claim.rollout, now, detail)
+            yield claim.rollout, claim.make
+
+
+def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[str, str]]) -> Claim:
+    machine = tx.machine(claim.machine)
+    if machine is None or machine.status is not MachineStatus.ACTIVE or claim.watch_until is None:
+        return replace(claim, watch_at=None)
+    if claim.state is ClaimState.RELAPSED:
+        heard = machine.last_seen_at is not None and machine.last_seen_at > (claim.resolved_at or now)
+        return replace(claim, recovered=True, watch_at=None) if heard else replace(claim, watch_at=now + LOOK_AGAIN)
+    session = tx.session(machine.id)
+    moved_on = session is not None and session.installed.get(claim.source) != claim.release
+    if claim.state is not ClaimState.HEALTHY or moved_on:
+        return replace(claim, watch_at=None)
+    since = _day_began(tx, gate, claim, now)
+    if since is None:
+        return _renewed(tx, gate, claim, machine, now)
+    day = _a_day_more(tx, claim, since)
+    if _heard(machine, since):
+        return _renewed(tx, gate, day, machine, now)
+    if not any(_heard(one, since) for one in tx.machines(site=claim.site, status="active", limit=PEERS)):
+        patience = _grace_ends(tx, gate, claim, since)
+        if now < patience:
+            return replace(claim, watch_at=patience)
+        if (claim.rollout, claim.site) in dark:
+            return _renewed(tx, gate, claim, machine, now)
+        dark.add((claim.rollout, claim.site))
+    return replace(day, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + LOOK_AGAIN)
+
+
+def _a_day_more(tx: Tx, claim: Claim, since: datetime) -> Claim:
+    """The claim once the day that began then is decided, whichever way."""
+    site = tx.site(claim.site)
+    began = since if _always(site) else since + when.BOOT_LEAD
+    last = claim.tried_at or claim.resolved_at or claim.granted_at
+    counts = not _always(site) or began - last >= A_DAY
+    return replace(claim, days=claim.days + 1, tried_at=began) if counts else claim
+
+
+def _always(site: Site | None) -> bool:
+    return site is None or site.always_on
+
+
+def _heard(machine: Machine, since: datetime) -> bool:
+    return machine.last_seen_at is not None and machine.last_seen_at >= since
+
+
+def _renewed(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
+    """The next look: at the deadline of the next opening day."""
+    assert claim.watch_until is not None
+    following = when.next_day(gate, tx, claim, machine, tx.site(claim.site), now)
+    return replace(claim, watch_at=following if following <= claim.watch_until else None)
+
+
+def _day_began(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> datetime | None:
+    """When this site's machines should have been up today; an ``always_on`` site's: a deadline ago."""
+    site = tx.site(claim.site)
+    if site is None or site.always_on:
+        rollout = tx.rollout(claim.rollout)
+        assert rollout is not None
+        policy = gate.policy(rollout.policy_version)
+        return now - policy.settings_for(claim.ring, claim.source).deadline.amount
+    day = calendar.opening_day(when.opened(gate, site, now - when.NEAR, now + when.NEAR), now)
+    return None if day is None or day.start_at > now else day.start_at - when.BOOT_LEAD
+
+
+def _grace_ends(tx: Tx, gate: Gate, claim: Claim, since: datetime) -> datetime:
+    rollout = tx.rollout(claim.rollout)
+    assert rollout is not None
+    policy = gate.policy(rollout.policy_version)
+    grace = policy.settings_for(claim.ring, claim.source).site_dark_grace
+    site = tx.site(claim.site)
+    intervals = when.opened(gate, site, since, since + when.HORIZON)
+    return calendar.add(intervals, since, grace, policy.zone) or since + when.HORIZON

@@ -1,0 +1,147 @@
+"""A machine is gone by a person's word: it leaves n and k, its slots are free, and all of it stays to be seen."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.counters import counts
+from gate.core.errors import Conflict, Malformed
+from gate.core.model import FLEET, Budget, Claim, ClaimState, Rollout, Stratum
+from gate.flows import advance, people
+from gate.flows.decommission import decommission
+from gate.ports import Gate, Tx
+from gate.sim.run import Simulation
+from tests import long_run
+
+MORNING = long_run.START + timedelta(hours=2, minutes=12)
+EARLY = MORNING - timedelta(minutes=8)
+Ready = tuple[Simulation, Gate]
+
+
+@pytest.fixture
+def ready(store: SqlStore) -> Ready:
+    """A release that is on its way: some of its pilots have it in hand."""
+    sim, gate = long_run.simulation(store, long_run.plan(sites=30, days=1, releases_a_day=1))
+    sim.start()
+    sim.advance_to(MORNING)
+    return sim, gate
+
+
+def now_failed(tx: Tx, gate: Gate, count: int) -> list[Claim]:
+    """Those whose deadline we let pass at once."""
+    rollout = tx.rollouts()[0]
+    found = [one for one in tx.claims(rollout.id) if one.state is ClaimState.HEALTHY]
+    assert len(found) >= count
+    for one in found[:count]:
+        assert tx.move(one, replace(one, state=ClaimState.RELAPSED, resolved_at=MORNING, version=one.version + 1))
+    return [claim for one in found[:count] if (claim := tx.claim(one.id)) is not None]
+
+
+def seen(tx: Tx, claim: Claim) -> tuple[Rollout, Stratum, dict[str, Budget], int]:
+    rollout = tx.rollout(claim.rollout)
+    assert rollout is not None
+    stratum = next(one for one in tx.strata(rollout.id) if (one.ring, one.make) == (claim.ring, claim.make))
+    members = next(one.members for one in tx.rings(rollout.id) if one.ring == claim.ring)
+    return rollout, stratum, {one.make: one for one in tx.budgets(rollout.id)}, members
+
+
+def gone(tx: Tx, gate: Gate, claim: Claim, because: str = "in the cellar") -> None:
+    machine = tx.machine(claim.machine)
+    assert machine is not None
+    decommission(tx, gate, machine, "anna", because, MORNING)
+
+
+def test_what_it_showed_leaves_n_and_k_and_it_is_no_member_any_more(store: SqlStore, ready: Ready) -> None:
+    _, gate = ready
+    with store.write() as tx:
+        failed, well = now_failed(tx, gate, 2)[0], next(
+            one for one in tx.claims(tx.rollouts()[0].id) if one.state is ClaimState.HEALTHY
+        )  # fmt: skip
+        for claim, healthy, bad in ((failed, 0, 1), (well, 1, 0)):
+            _, before, budgets, members = seen(tx, claim)
+            gone(tx, gate, claim)
+            _, after, later, members_later = seen(tx, claim)
+            assert (before.healthy - after.healthy, before.bad - after.bad) == (healthy, bad)
+            assert (before.exposed - after.exposed, before.members - after.members) == (1, 1)
+            assert before.share_members - after.share_members == 1
+            assert members - members_later == 1
+            for make in (claim.make, FLEET):
+                assert budgets[make].healthy - later[make].healthy == healthy
+                assert budgets[make].failed - later[make].failed == bad
+                assert budgets[make].tried - later[make].tried == counts(claim).tried
+
+
+def test_a_failure_that_was_explained_leaves_once_only(store: SqlStore, ready: Ready) -> None:
+    _, gate = ready
+    with store.write() as tx:
+        claim = now_failed(tx, gate, 1)[0]
+        _, first, _, _ = seen(tx, claim)
+        people.explain_failure(tx, gate, claim.id, "bert", "a cable", MORNING)
+        _, explained, budgets, _ = seen(tx, claim)
+        gone(tx, gate, claim)
+        _, after, later, _ = seen(tx, claim)
+        assert (first.bad, first.explained) == (1, 0)
+        assert (explained.bad, explained.explained) == (1, 1)
+        assert (after.bad, after.explained) == (0, 0)
+        assert [budgets[make].failed for make in (claim.make, FLEET)] == [later[m].failed for m in (claim.make, FLEET)]
+        said = [(one.kind, one.by, one.because, one.was) for one in tx.attributions(claim.rollout)]
+    assert said == [
+        ("explained", "bert", "a cable", "relapsed"),
+        ("decommissioned", "anna", "in the cellar", "relapsed"),
+    ]
+
+
+def test_its_slots_are_free_and_it_never_becomes_silent(store: SqlStore) -> None:
+    sim, gate = long_run.simulation(store, long_run.plan(sites=30, days=1, releases_a_day=1))
+    sim.start()
+    flying: list[Claim] = []
+    for seconds in range(0, 900, 15):
+        sim.advance_to(EARLY + timedelta(seconds=seconds))
+        with store.read() as tx:
+            flying = [one for rollout in tx.rollouts() for one in tx.claims(rollout.id) if counts(one).flight]
+        if flying:
+            break
+    with store.write() as tx:
+        claim = flying[0]
+        _, _, budgets, _ = seen(tx, claim)
+        gone(tx, gate, claim)
+        _, _, later, _ = seen(tx, claim)
+        assert budgets[FLEET].in_flight - later[FLEET].in_flight == 1
+        assert tx.live_claim(claim.machine) is None
+        advance.sweep(tx, gate, MORNING + timedelta(days=30))
+        found = tx.claim(claim.id)
+    assert found is not None
+    assert found.state is ClaimState.GONE
+
+
+def test_the_last_machine_of_a_make_that_is_gone_is_waited_for_no_longer(store: SqlStore, ready: Ready) -> None:
+    _, gate = ready
+    with store.write() as tx:
+        rollout = tx.rollouts()[0]
+        pilot = tx.machines(limit=1000, ring="pilot", status="active")
+        make = min((one.make for one in pilot), key=lambda make: sum(one.make == make for one in pilot))
+        for machine in pilot:
+            if machine.make == make:
+                decommission(tx, gate, machine, "anna", "sold", MORNING)
+        stratum = next(one for one in tx.strata(rollout.id) if (one.ring, one.make) == ("pilot", make))
+    assert (stratum.members, stratum.share_members, stratum.sites) == (0, 0, 0)
+    assert stratum.healthy == stratum.exposed == 0
+
+
+def test_it_takes_a_reason_and_happens_once_and_is_in_the_audit_log(store: SqlStore, ready: Ready) -> None:
+    _, gate = ready
+    with store.write() as tx:
+        claim = tx.claims(tx.rollouts()[0].id)[0]
+        with pytest.raises(Malformed):
+            gone(tx, gate, claim, " ")
+        gone(tx, gate, claim)
+        with pytest.raises(Conflict, match="revoked already"):
+            gone(tx, gate, claim)
+        kinds = [event.kind for event in tx.events(subject=claim.machine)]
+        assert kinds[:2] == ["machine_decommissioned", "machine_revoked"]
+        left = next(event for event in tx.events(subject=claim.rollout) if event.kind == "machine_left")
+    assert (left.actor, left.because) == ("anna", "in the cellar")

@@ -1,0 +1,273 @@
+"""Failures in the real flows: the background, extensions, halts by statistics, a make that lags behind."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gate.adapters.policy_yaml import parse_text
+from gate.bootstrap import OneText
+from gate.core import background, exposure
+from gate.core.evalues import LEAST_BACKGROUND
+from gate.core.model import (
+    FLEET,
+    Artifact,
+    Budget,
+    Claim,
+    Machine,
+    MachineStatus,
+    RingState,
+    Rollout,
+    RolloutState,
+    Site,
+    Step,
+    Stratum,
+    Trust,
+)
+from gate.core.opening import judge
+from gate.core.verdict import Refusal
+from gate.flows import advance, claims, facts_json, intake, people
+from gate.flows.why import why
+from gate.ports import ActivePolicy
+from tests.fake_store import FakeStore
+from tests.flows.test_stateful import gate_for
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+POLICY = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources: [{name: one, plugin: directory, evidence: alive}]
+rings:
+  - {name: first, why: w, pick: {label: first}, gate: {soak: 1m, at_least: 1, sites: 1}}
+  - {name: rest, why: w, pick: {role: [till, server]}, gate: {soak: 1m, at_least: 1, sites: 1}}
+first_batch: 3
+defaults: {stay_up: 1m, lease: 5m, deadline: 20m, background: 0.75%, max_lead_rings: 1}
+"""
+
+
+class World:
+    """Forty sites with a till each and one to spare, the first twenty in the first ring; one rollout."""
+
+    def __init__(self, text: str = POLICY) -> None:
+        self.store, self.gate, self.now = FakeStore(), gate_for(text), NOW
+        self.version = OneText(text).commit
+        with self.store.write() as tx:
+            tx.activate_policy(ActivePolicy(self.version, NOW, "test"), "")
+            for number in range(40):
+                site = f"s{number:02}"
+                tx.save_site(Site(site, site, "NW", "", True))
+                for name in (f"{site}-a", f"{site}-b"):
+                    ring = "first" if number < 20 else "rest"
+                    one = Machine(name, site, MachineStatus.PENDING, name, {"role": "till"})
+                    tx.add_machine(one, name)
+                    labels = frozenset({"first"}) if number < 20 else frozenset()
+                    active = replace(one, status=MachineStatus.ACTIVE, ring=ring, make="role=till", labels=labels)
+                    assert tx.accept_machine(active, NOW - timedelta(days=1))
+        self.rollout = self.appears("1")
+
+    def appears(self, version: str) -> str:
+        with self.store.write() as tx:
+            made = intake.candidate_seen(
+                tx,
+                self.gate,
+                source="one",
+                version=version,
+                kind="content",
+                boot_critical=False,
+                artifacts=(Artifact("a", 1, "0" * 64),),
+                trust=Trust.DIGEST_PINNED,
+                now=self.now,
+                policy_version=self.version,
+            )
+            assert made is not None
+        self.tick()
+        return made.id
+
+    def tick(self) -> None:
+        with self.store.write() as tx:
+            for one in tx.rollouts(states=(RolloutState.RUNNING,)):
+                advance.advance_rollout(tx, self.gate, one.id, self.now)
+
+    def asks(self, name: str) -> Claim | Refusal:
+        self.now += timedelta(seconds=1)
+        with self.store.write() as tx:
+            found = tx.rollout(self.rollout)
+            answer = claims.claim(tx, self.gate, tx.machine(name), "one", found.release, "b0", self.now)
+        return answer if isinstance(answer, Refusal) else answer[0]
+
+    def ends(self, claim: Claim, step: Step) -> None:
+        with self.store.write() as tx:
+            for one in (Step.INSTALLED, step):
+                said = claims.Report(claim.id, one, "b1", timedelta(minutes=2), claim.release)
+                claims.report(tx, self.gate, tx.machine(claim.machine), said, self.now)
+
+    def takes(self, number: int, step: Step = Step.HEALTHY) -> Claim:
+        claim = self.asks(f"s{number:02}-a")
+        assert isinstance(claim, Claim), claim
+        self.ends(claim, step)
+        return claim
+
+    def resumed(self) -> None:
+        """As by two people's word."""
+        with self.store.write() as tx:
+            assert tx.save_rollout(replace(self.state, state=RolloutState.RUNNING, version=self.state.version + 1))
+        self.tick()
+
+    @property
+    def budget(self) -> Budget:
+        with self.store.read() as tx:
+            return next(one for one in tx.budgets(self.rollout) if one.make == "role=till")
+
+    @property
+    def state(self) -> Rollout:
+        with self.store.read() as tx:
+            found = tx.rollout(self.rollout)
+        assert found is not None
+        return found
+
+
+@pytest.mark.parametrize(
+    ("tried", "failed", "expected"),
+    [(0, 0, background.UNTIL_KNOWN), (199, 9, background.UNTIL_KNOWN), (200, 1, 0.005), (200, 0, LEAST_BACKGROUND),
+     (1000, 30, 0.03), (1000, 31, 0.03), (1000, 29, 0.029)],
+)  # fmt: skip
+def test_the_background_is_measured_from_200_boots_on_and_capped(tried: int, failed: int, expected: float) -> None:
+    assert background.of(parse_text(POLICY.replace("0.75%", "measured")), tried, failed) == expected
+    assert background.of(parse_text(POLICY), tried, failed) == 0.0075
+
+
+def budget(healthy: int, failed: int, *, flight: int = 0, extended: int = 0, extend_to: int = 0) -> Budget:
+    return Budget("r", "till", flight, 9, healthy, failed, False, extended=extended, extend_to=extend_to)
+
+
+@pytest.mark.parametrize(
+    ("before", "limit", "stopped", "extended", "extend_to"),
+    [
+        (budget(6, 1), 20, False, 0, 0),  # 1 of 7 at 0.75 % is chance: it grows
+        (budget(5, 1), 3, False, 1, 9),  # 1 of 6 is not: a batch more
+        (budget(5, 1, flight=1), 0, False, 0, 0),  # not before all that is in flight has resolved
+        (budget(6, 2, flight=2, extended=1, extend_to=10), 2, False, 1, 10),  # the batch runs
+        (budget(7, 2, flight=1, extended=1, extend_to=10), 1, False, 1, 10),
+        (budget(8, 2, flight=1, extended=1, extend_to=10), 0, False, 1, 10),
+        (budget(8, 2, extended=1, extend_to=10), 3, False, 2, 13),  # a second one
+        (budget(11, 2, extended=2, extend_to=13), 0, True, 2, 13),  # then a person
+        (budget(13, 1, extended=2, extend_to=13), 0, False, 2, 0),  # explained, or chance after all
+        (budget(58, 4), 6, False, 1, 68),  # a tenth of what has resolved
+    ],
+)  # fmt: skip
+def test_an_unexplained_failure_extends_twice_before_a_person_is_asked(
+    before: Budget, limit: int, stopped: bool, extended: int, extend_to: int
+) -> None:
+    after = exposure.renewed(before, 10, 3, 0.0075, 0.95)
+    if extend_to or stopped or before.in_flight:
+        assert after.limit == limit
+    else:
+        assert after.limit > 3
+    assert (after.stopped, after.extended, after.extend_to) == (stopped, extended, extend_to)
+
+
+def test_a_chance_failure_costs_a_batch_and_then_it_goes_on() -> None:
+    world = World()
+    for number in range(3):
+        world.takes(number)
+    world.takes(3, Step.FAILED)
+    assert (world.budget.extended, world.budget.limit, world.budget.extend_to) == (1, 3, 7)
+    flying = [world.asks(f"s{number:02}-a") for number in range(4, 7)]
+    refused = world.asks("s07-a")
+    assert isinstance(refused, Refusal) and refused.kind == "budget_reached"
+    for claim in flying:
+        assert isinstance(claim, Claim)
+        world.ends(claim, Step.HEALTHY)
+    assert (world.budget.stopped, world.budget.extend_to) == (False, 0)
+    assert world.budget.limit > 3
+    world.now += timedelta(hours=1)
+    world.tick()
+    world.now += timedelta(hours=1)
+    world.tick()
+    assert world.state.reached == 1
+    assert world.budget.extended == 0, "counted anew in the next ring"
+
+
+def test_a_batch_that_never_started_makes_room_again() -> None:
+    world = World()
+    first = world.asks("s00-a")
+    second = world.asks("s01-a")
+    assert isinstance(first, Claim) and isinstance(second, Claim)
+    world.ends(first, Step.FAILED)
+    assert world.budget.limit == 0
+    with world.store.write() as tx:
+        assert claims.lapse(tx, world.gate, second, second.lease_until + timedelta(seconds=1)) is not None
+    assert (world.budget.extended, world.budget.limit) == (1, 3)
+
+
+def failing(world: World, first: str, second: str) -> list[Claim]:
+    made = []
+    for name in (first, second):
+        claim = world.asks(name)
+        assert isinstance(claim, Claim), claim
+        made.append(claim)
+    for claim in made:
+        world.ends(claim, Step.FAILED)
+    world.tick()
+    return made
+
+
+def test_two_of_two_at_two_sites_are_not_chance_and_the_decision_can_be_replayed() -> None:
+    world = World()
+    made = failing(world, "s00-a", "s01-a")
+    assert (world.state.state, world.state.halted_by) == (RolloutState.HALTED, "defaults.false_halt")
+    stored = next(one for one in world.store.everything.decisions if one.verdict == "HALT")
+    facts = facts_json.load(stored.facts)
+    assert judge(facts).reasons[0].code == "not_chance"
+    assert (facts.failed_machines, facts.failed_sites, facts.exposed_sites) == (2, 2, 2)
+    assert (facts.background, facts.false_halt) == (0.0075, 0.01)
+    refused = world.asks("s02-a")
+    assert isinstance(refused, Refusal) and refused.kind == "halted"
+    with world.store.read() as tx:
+        said = why(tx, world.gate, "s02-a", "one", world.now)
+    assert "2 machines at 2 sites have failed" in said.sentence
+    assert (said.rule, said.line) == ("defaults.false_halt", parse_text(POLICY).line_of("defaults"))
+    with world.store.write() as tx:
+        for claim in made:
+            people.explain_failure(tx, world.gate, claim.id, "anna", "a power cut", world.now)
+    world.resumed()
+    assert world.state.state is RolloutState.RUNNING, "what has been explained does not halt it again"
+
+
+def test_resumed_without_an_explanation_it_halts_again() -> None:
+    world = World()
+    failing(world, "s00-a", "s01-a")
+    world.resumed()
+    assert world.state.state is RolloutState.HALTED
+
+
+@pytest.mark.parametrize(("share", "halted"), [("1%", True), ("0.001%", False)])
+def test_false_halt_of_the_policy_rules(share: str, halted: bool) -> None:
+    world = World(POLICY.replace("max_lead_rings: 1", f"false_halt: {share}"))
+    failing(world, "s00-a", "s01-a")
+    assert (world.state.state is RolloutState.HALTED) is halted
+
+
+def test_a_background_is_fixed_when_the_rollout_begins() -> None:
+    world = World(POLICY.replace("0.75%", "measured"))
+    assert world.state.background == background.UNTIL_KNOWN
+    with world.store.write() as tx:
+        fleet = tx.a.budgets[world.rollout, FLEET]
+        tx.a.budgets[world.rollout, FLEET] = replace(fleet, tried=400, tried_failed=4)
+        tx.a.rollouts[world.rollout] = replace(world.state, state=RolloutState.DONE)
+    assert world.state.background == background.UNTIL_KNOWN
+    world.rollout = world.appears("2")
+    assert world.state.background == 0.01
+
+
+@pytest.mark.parametrize(("closed_in", "reached"), [(None, None), (0, -1), (1, 0), (2, 1)])
+def test_a_make_has_reached_the_ring_before_the_first_that_opened_without_it(
+    closed_in: int | None, reached: int | None
+) -> None:
+    rings = [RingState("r", f"ring{n}", n, NOW, 0, 0, 9) for n in range(3)]
+    rows = [Stratum("r", f"ring{n}", "till", n != closed_in, 9, 9, 1.0, 9) for n in range(3)]
+    assert advance._reached(rings, rows).get("till") == reached

@@ -1,0 +1,109 @@
+"""The age of each ring's protection, and the alarm of a release that must be everywhere by some time."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.model import RingState, Rollout
+from gate.flows import people, protection
+from gate.flows.protection import IS_LATE, WILL_BE_LATE
+from gate.ports import Gate
+from gate.sim.run import Simulation
+from tests import long_run
+
+SEEN = long_run.START + timedelta(hours=2)
+RINGS = ["pilot", "all"]
+
+
+def begun(store: SqlStore, within: str = "", releases: int = 1, at: datetime = SEEN) -> tuple[Simulation, Gate]:
+    text = long_run.POLICY
+    if within:
+        text = text.replace("keep: 5}", f"keep: 5, must_be_everywhere_by: {within}}}")
+    wanted = long_run.plan(sites=20, days=1, releases_a_day=releases)
+    sim, gate = long_run.simulation(store, wanted, text)
+    sim.start()
+    sim.advance_to(at + timedelta(minutes=2))
+    return sim, gate
+
+
+def first(store: SqlStore) -> tuple[Rollout, list[RingState], datetime]:
+    with store.read() as tx:
+        rollout = tx.rollouts()[-1]
+        release = tx.release(rollout.release)
+        assert release is not None
+        return rollout, tx.rings(rollout.id), release.first_seen_at
+
+
+ALARMS = [
+    # must be everywhere within, seconds after it was first seen, what was raised before, what is raised now
+    ("11m", 120, [], [WILL_BE_LATE]),  # two minutes are gone and ten of soak to come
+    ("12m", 120, [], []),  # it could just be
+    ("3h", 120, [], []),
+    ("11m", 660, [], [WILL_BE_LATE]),  # at its time it is not late yet
+    ("11m", 661, [], [IS_LATE]),
+    ("11m", 661, [120], [IS_LATE]),
+    ("11m", 180, [120], []),  # each alarm once
+    ("11m", 900, [661], []),
+]
+
+
+@pytest.mark.parametrize(("within", "seconds", "before", "raised"), ALARMS)
+def test_it_alarms_when_it_cannot_arrive_in_time_and_again_when_the_time_has_passed(
+    store: SqlStore, within: str, seconds: int, before: list[int], raised: list[str]
+) -> None:
+    _, gate = begun(store, within)
+    rollout, rings, seen = first(store)
+    with store.write() as tx:
+        people.halt(tx, rollout.id, "anna", "we look at it", seen + timedelta(minutes=1))
+    for earlier in before:
+        assert protection.foresee(store, gate, seen + timedelta(seconds=earlier))
+    assert protection.foresee(store, gate, seen + timedelta(seconds=seconds)) == raised
+    after, later, _ = first(store)
+    assert later == rings, "an alarm opens nothing"
+    assert after.state.value == "halted"
+    with store.read() as tx:
+        said = [event.kind for event in tx.events(subject=protection.late_subject(rollout))]
+        assert protection.alarmed(tx, rollout) == (said[0] if said else "")
+
+
+def test_a_source_without_such_a_time_is_never_late(store: SqlStore) -> None:
+    _, gate = begun(store)
+    assert protection.foresee(store, gate, SEEN + timedelta(days=30)) == []
+
+
+def test_what_has_reached_its_last_ring_is_late_no_longer(store: SqlStore) -> None:
+    sim, gate = begun(store, "11m")
+    rollout, _, seen = first(store)
+    assert protection.foresee(store, gate, seen + timedelta(minutes=3)) == [WILL_BE_LATE]
+    sim.advance_to(SEEN + timedelta(hours=5))
+    _, rings, _ = first(store)
+    assert rings[-1].opened_at is not None
+    assert protection.foresee(store, gate, SEEN + timedelta(hours=5)) == []
+    with store.read() as tx:
+        assert protection.alarmed(tx, rollout) == ""
+
+
+def test_a_ring_is_behind_since_the_first_release_that_it_lacks(store: SqlStore) -> None:
+    begun(store, releases=3, at=SEEN + timedelta(hours=3))
+    with store.write() as tx:
+        newest = tx.rollouts()[0]
+        found = protection.ages(tx, "shop", RINGS)
+        releases = {one.version: one for one in tx.releases("shop", 10)}
+    assert [(one.ring, one.version, one.behind) for one in found] == [("pilot", "0.1", 0), ("all", "0.0", 1)]
+    assert found[0].since is None
+    assert found[1].since == releases["0.1"].first_seen_at
+    with store.write() as tx:
+        people.halt(tx, newest.id, "anna", "smells", SEEN + timedelta(hours=4))
+        pilot = protection.ages(tx, "shop", RINGS)[0]
+        assert protection.ages(tx, "nobody", RINGS) == []
+    assert (pilot.version, pilot.behind) == ("0.0", 1), "what is halted protects nobody"
+
+
+def test_a_ring_that_nothing_has_reached_has_nothing_yet(store: SqlStore) -> None:
+    begun(store)
+    with store.read() as tx:
+        last = protection.ages(tx, "shop", RINGS)[-1]
+    assert (last.version, last.behind, last.newest) == ("", 1, "0.0")

@@ -1,0 +1,92 @@
+"""A newer release while one runs: it waits, takes over at ring 0, or takes over where the running one stands."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.model import FLEET, ClaimState, Rollout, RolloutState, Step
+from gate.flows import advance
+from gate.flows.claims import Report, report
+from gate.ports import Gate
+from gate.sim.run import Simulation
+from tests import long_run
+from tests.flows.test_many_releases import seen
+
+SECOND = "name: all, why: everybody,"
+
+
+def running(store: SqlStore, defaults: str, floor: str = "") -> tuple[Simulation, Gate, Rollout]:
+    """A release that has just opened the second ring."""
+    text = long_run.POLICY.replace("defaults: {", f"defaults: {{{defaults}, ")
+    text = text.replace(SECOND, f"{SECOND} floor: {floor},") if floor else text
+    plan = long_run.plan(sites=6, days=1, releases_a_day=1)
+    sim, gate = long_run.simulation(store, plan, text)
+    sim.start()
+    for minutes in range(120, 720, 5):
+        sim.advance_to(plan.start + timedelta(minutes=minutes))
+        with store.read() as tx:
+            found = tx.rollouts()
+        if found and found[0].reached == 1:
+            return sim, gate, found[0]
+    raise AssertionError("the second ring has not opened")
+
+
+def after(store: SqlStore, sim: Simulation, gate: Gate, later: timedelta = timedelta()) -> tuple[Rollout, Rollout]:
+    """A newer release is seen and judged: the older and the newer rollout."""
+    seen(sim, store, gate, "newer")
+    with store.write() as tx:
+        for one in tx.rollouts(states=(RolloutState.RUNNING,)):
+            advance.advance_rollout(tx, gate, one.id, sim.now + later)
+        newer, older = tx.rollouts()
+    return older, newer
+
+
+@pytest.mark.parametrize(
+    ("defaults", "older", "newer", "reached"),
+    [
+        ("supersede: queue", RolloutState.RUNNING, RolloutState.QUEUED, -1),
+        ("supersede: restart", RolloutState.SUPERSEDED, RolloutState.RUNNING, 0),
+        ("supersede: inherit", RolloutState.SUPERSEDED, RolloutState.RUNNING, 1),
+    ],
+)
+def test_what_a_newer_release_does_is_what_the_policy_says(
+    store: SqlStore, defaults: str, older: RolloutState, newer: RolloutState, reached: int
+) -> None:
+    sim, gate, before = running(store, defaults)
+    first, second = after(store, sim, gate)
+    assert first.id == before.id
+    assert (first.state, second.state, second.reached) == (older, newer, reached)
+    if newer is RolloutState.RUNNING:
+        with store.read() as tx:
+            assert {b.limit for b in tx.budgets(second.id) if b.make != FLEET} == {10}, "a first batch of each make"
+            assert all(b.in_flight == b.healthy == 0 for b in tx.budgets(second.id))
+    with store.write() as tx:
+        one = tx.claims(first.id, states=(ClaimState.HEALTHY,))[0]
+        machine = tx.machine(one.machine)
+        assert machine is not None
+        said = Report(one.id, Step.UNHEALTHY, "another", timedelta(hours=1), one.release)
+        assert report(tx, gate, machine, said, sim.now)[1] is ClaimState.RELAPSED, "those that have it still count"
+
+
+@pytest.mark.parametrize(("hours", "reached"), [(0, 0), (1, 0), (2, 1)])
+def test_what_takes_over_waits_for_the_floor_of_each_ring(store: SqlStore, hours: int, reached: int) -> None:
+    sim, gate, before = running(store, "supersede: inherit", floor="2h")
+    assert before.reached == 1
+    _, second = after(store, sim, gate, timedelta(hours=hours))
+    assert second.reached == reached
+
+
+def test_a_make_that_was_stopped_is_not_taken_over(store: SqlStore) -> None:
+    sim, gate, before = running(store, "supersede: inherit")
+    with store.write() as tx:
+        opened = {one.make for one in tx.strata(before.id) if one.ring == "all" and one.open}
+        stopped = min(opened)
+        tx.set_limits([replace(b, stopped=True) for b in tx.budgets(before.id) if b.make == stopped])
+    _, second = after(store, sim, gate)
+    with store.read() as tx:
+        taken = {one.make for one in tx.strata(second.id) if one.ring == "all" and one.open}
+    assert taken == opened - {stopped}

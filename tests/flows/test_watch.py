@@ -1,0 +1,99 @@
+"""What was healthy is watched: who is missing at a later boot has relapsed, and that counts everywhere."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.core.model import ClaimState, RolloutState
+from gate.flows import advance
+from gate.ports import Gate
+from tests import long_run
+
+BRAKE = "brakes:\n  - {if: relapsed >= 2, then: halt, why: late failures are failures}\n"
+OPENING = long_run.START + timedelta(days=1, hours=2)  # the next day, eight o'clock
+
+
+@pytest.fixture
+def done(store: SqlStore) -> Gate:
+    """A release that every machine of six sites took on the first day."""
+    plan = long_run.plan(sites=6, days=1, releases_a_day=1)
+    sim, gate = long_run.simulation(store, plan, long_run.POLICY + BRAKE)
+    sim.start()
+    sim.advance_to(plan.start + timedelta(hours=12))
+    with store.read() as tx:
+        assert tx.rollouts()[0].state is RolloutState.DONE
+    return gate
+
+
+def seen(tx: SqlTx, at: datetime, but: frozenset[str] = frozenset()) -> None:
+    """Every machine is heard of, but for these."""
+    for machine in tx.machines(limit=1000):
+        if machine.id not in but:
+            tx.seen(machine.id, at)
+
+
+def relapsed(tx: SqlTx) -> set[str]:
+    return {claim.machine for claim in tx.claims(tx.rollouts()[0].id, states=(ClaimState.RELAPSED,))}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "count"),
+    [(119, 0), (120, 0), (121, 2), (180, 2)],
+    ids=["before", "at two hours", "stay up too", "after"],
+)
+def test_a_machine_that_does_not_come_back_the_next_day_has_relapsed(
+    store: SqlStore, done: Gate, minutes: int, count: int
+) -> None:
+    with store.write() as tx:
+        claims = tx.claims(tx.rollouts()[0].id)
+        gone = frozenset(sorted(claim.machine for claim in claims)[:2])
+        seen(tx, OPENING + timedelta(minutes=30), but=gone)
+        healthy = sum(one.healthy for one in tx.strata(claims[0].rollout))
+        advance.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        assert len(relapsed(tx)) == count
+        assert relapsed(tx) <= gone
+        assert sum(one.healthy for one in tx.strata(claims[0].rollout)) == healthy - count
+        assert sum(one.failed for one in tx.strata(claims[0].rollout)) == count
+        halted = advance.watch_rollout(tx, done, claims[0].rollout, OPENING + timedelta(minutes=minutes))
+        assert (halted is not None and halted.state is RolloutState.HALTED) == (count >= 2)
+        kinds = [event.kind for event in tx.events(subject=claims[0].rollout)]
+        assert kinds.count("claim_relapsed") == count
+
+
+def test_one_that_comes_back_is_recovered_gives_its_slot_back_and_stays_a_failure(store: SqlStore, done: Gate) -> None:
+    at = OPENING + timedelta(hours=3)
+    with store.write() as tx:
+        [rollout] = tx.rollouts()
+        late = min(claim.machine for claim in tx.claims(rollout.id))
+        seen(tx, OPENING, but=frozenset({late}))
+        assert advance.look_after(tx, done, at) == 1
+        tx.seen(late, at + timedelta(minutes=1))
+        assert advance.look_after(tx, done, at + timedelta(minutes=11)) == 0
+        claim = tx.claim_of(late, rollout.id)
+        assert claim is not None
+        assert (claim.state, claim.recovered, claim.watch_at) == (ClaimState.RELAPSED, True, None)
+        assert advance.watch_rollout(tx, done, rollout.id, at) is None, "one is below the brake"
+
+
+@pytest.mark.parametrize(("hours", "sites"), [(3, 0), (4, 1), (5, 1)])
+def test_a_site_of_which_nobody_is_heard_is_dark_first_and_then_counts_once(
+    store: SqlStore, done: Gate, hours: int, sites: int
+) -> None:
+    with store.write() as tx:
+        dark = tx.sites()[0].id
+        seen(tx, OPENING, but=frozenset(one.id for one in tx.machines(site=dark, limit=100)))
+        for minutes in range(130, hours * 60 + 1, 5):
+            advance.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        assert len(relapsed(tx)) == sites
+
+
+def test_the_watch_ends_after_seven_days(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        for day in range(8):
+            seen(tx, OPENING + timedelta(days=day, minutes=5))
+            assert advance.look_after(tx, done, OPENING + timedelta(days=day, hours=3)) == 0
+        assert tx.watched(OPENING + timedelta(days=30)) == []
+        assert advance.look_after(tx, done, OPENING + timedelta(days=20)) == 0
