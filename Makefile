@@ -1,4 +1,4 @@
-# make demo | make test | make check | make soak | make bench | make fuzz | make evidence : each sets up all it needs.
+# make demo | make test | make check | make soak | make month | make bench | make fuzz | make evidence : each sets up all it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
