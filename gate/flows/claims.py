@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -22,9 +21,10 @@ from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.spans import dated
-from gate.core.verdict import Offer, Refusal
+from gate.core.verdict import Refusal
 from gate.flows import going_back, holds, watch, when
 from gate.flows.expedite import skips
+from gate.flows.new_claim import new_claim
 from gate.ports import Gate, GrantLimits, Standing, Tx
 
 RESOLVED = {
@@ -84,7 +84,7 @@ def claim(
         return answer
     assert rollout is not None
     assert policy is not None
-    new = _new_claim(tx, gate, policy, machine, rollout, answer, boot_id, now)
+    new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=rollout.release, cohort=answer.cohort)
     settings = policy.settings_for(machine.ring, source)
     at_least = settings.at_least
     stratum = ask.stratum
@@ -294,33 +294,3 @@ def _per_site(settings: Any) -> int:
     if settings is None:
         return 1
     return 0 if settings.per_site == "half" else int(settings.per_site)
-
-
-def _new_claim(
-    tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, offer: Offer, boot_id: str, now: datetime
-) -> Claim:
-    settings = policy.settings_for(machine.ring, rollout.source)
-    seed = f"{rollout.id}/{machine.id}/{now.isoformat()}"
-    new = Claim(
-        id="c-" + hashlib.sha256(seed.encode()).hexdigest()[:24],
-        rollout=rollout.id,
-        release=rollout.release,
-        source=rollout.source,
-        machine=machine.id,
-        site=machine.site,
-        role=machine.role,
-        ring=machine.ring,
-        make=machine.make,
-        state=ClaimState.GRANTED,
-        granted_at=now,
-        lease_until=now + settings.lease,
-        deadline_at=now,
-        boot_id=boot_id,
-        evidence=settings.evidence,
-        boots=settings.boots,
-        stay_up=settings.stay_up,
-        reboot=settings.reboot,
-        tries=settings.tries,
-        cohort=offer.cohort,
-    )
-    return when.clocked(gate, tx, new, machine, tx.site(machine.site), now)

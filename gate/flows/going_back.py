@@ -8,16 +8,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from datetime import datetime
 
 from gate.core.claims import BROKEN, HOLDS_SLOT
-from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, Rollout, RolloutState
-from gate.core.policy import Policy
+from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, RolloutState
 from gate.core.verdict import Refusal
-from gate.flows import when
 from gate.flows.approvals import former, speaker
+from gate.flows.new_claim import new_claim
 from gate.ports import Gate, GrantLimits, Tx
 
 REFUSALS = {
@@ -53,7 +51,7 @@ def claim(
         if one.state is ClaimState.SILENT and not one.recovered:  # it asks: it is heard of
             tx.move(one, replace(one, recovered=True, version=one.version + 1))
     again = any(one.state in BROKEN and one.state is not ClaimState.SILENT and not one.recovered for one in own)
-    new = _new(tx, gate, policy, machine, rollout, back_to or ABSENT, boot_id, now)
+    new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=back_to or ABSENT, action=Action.RECALL)
     per_site = policy.settings_for(machine.ring, source).per_site
     limits = GrantLimits(0 if per_site == "half" else int(per_site), False, False, 0, again)
     kind = tx.grant(new, limits)
@@ -73,34 +71,3 @@ def settle(tx: Tx, done: Claim, now: datetime) -> None:
         else:
             after = replace(one, state=ClaimState.ROLLED_BACK)
         tx.move(one, replace(after, version=one.version + 1))
-
-
-def _new(
-    tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, back_to: str, boot_id: str, now: datetime
-) -> Claim:
-    settings = policy.settings_for(machine.ring, rollout.source)
-    seed = f"{rollout.id}/{machine.id}/back/{now.isoformat()}"
-    new = Claim(
-        id="c-" + hashlib.sha256(seed.encode()).hexdigest()[:24],
-        rollout=rollout.id,
-        release=back_to,
-        source=rollout.source,
-        machine=machine.id,
-        site=machine.site,
-        role=machine.role,
-        ring=machine.ring,
-        make=machine.make,
-        state=ClaimState.GRANTED,
-        granted_at=now,
-        lease_until=now + settings.lease,
-        deadline_at=now,
-        boot_id=boot_id,
-        evidence=settings.evidence,
-        boots=settings.boots,
-        stay_up=settings.stay_up,
-        reboot=settings.reboot,
-        tries=settings.tries,
-        cohort=False,
-        action=Action.RECALL.value,
-    )
-    return when.clocked(gate, tx, new, machine, tx.site(machine.site), now)
