@@ -21,6 +21,7 @@ from gate.cli.common import (
     machine_named,
     me,
     output_option,
+    say_agreed,
     settings_option,
     show,
 )
@@ -30,7 +31,7 @@ from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
 from gate.flows import people, protection, recalls, sentences
 from gate.flows import why as reasons
-from gate.ports import Gate, Proposal, Tx
+from gate.ports import Gate, Tx
 
 PAGE = 5000
 RINGS = "rings (healthy of machines)"
@@ -172,10 +173,7 @@ def resume(rollout: str, because: str, settings: Path) -> None:
     """Lift a halt: propose it, or agree to what another person has proposed."""
     with gate_of(settings) as opened, opened.store.write() as tx:
         found = people.resume(tx, rollout, me(), because, opened.clock.now())
-    if isinstance(found, Proposal):
-        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
-    else:
-        click.echo(f"{rollout} goes on")
+    say_agreed(found, f"{rollout} goes on")
 
 
 @click.command()
@@ -186,10 +184,7 @@ def recall(rollout: str, because: str, settings: Path) -> None:
     """Ask the machines that have a halted ROLLOUT to go back: propose it, or agree to what another has proposed."""
     with gate_of(settings) as opened, opened.store.write() as tx:
         found = recalls.recall(tx, rollout, me(), because, opened.clock.now())
-    if isinstance(found, Proposal):
-        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
-    else:
-        click.echo(f"{rollout} is recalled; who still has it: gate rollout show {rollout}")
+    say_agreed(found, f"{rollout} is recalled; who still has it: gate rollout show {rollout}")
 
 
 @click.command()

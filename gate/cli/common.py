@@ -19,7 +19,7 @@ from ruamel.yaml import YAML
 from gate.bootstrap import Opened, open_gate
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Machine, MachineStatus
-from gate.ports import Tx
+from gate.ports import Proposal, Tx
 
 REVOKED = MachineStatus.REVOKED
 
@@ -82,6 +82,13 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str)
     for row in rows:
         table.add_row(*(str(row.get(column, "")) for column in columns))
     Console(width=None if os.isatty(1) else 200).print(table)
+
+
+def say_agreed(found: object, done: str) -> None:
+    """After an act of two people: ``done`` where this was the second, else until when another must agree."""
+    if isinstance(found, Proposal):
+        done = f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC"
+    click.echo(done)
 
 
 def machine_named(tx: Tx, wanted: str) -> Machine:

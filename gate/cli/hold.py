@@ -7,9 +7,8 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.cli.common import because_option, gate_of, me, output_option, say_agreed, settings_option, show
 from gate.flows import holds
-from gate.ports import Proposal
 
 
 @click.group("hold", invoke_without_command=True)
@@ -63,7 +62,4 @@ def hold_lift(hold_id: str, because: str, settings: Path) -> None:
     """Lift HOLD before its end: propose it, or agree to what another person has proposed."""
     with gate_of(settings) as opened, opened.store.write() as tx:
         found = holds.lift(tx, hold_id, me(), because, opened.clock.now())
-    if isinstance(found, Proposal):
-        click.echo(f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC")
-    else:
-        click.echo(f"{hold_id} holds nobody any more")
+    say_agreed(found, f"{hold_id} holds nobody any more")
