@@ -19,8 +19,6 @@ from gate.core.model import (
     Artifact,
     Claim,
     ClaimState,
-    Machine,
-    MachineStatus,
     Rollout,
     RolloutState,
     Site,
@@ -33,6 +31,7 @@ from gate.core.opening import judge
 from gate.core.spans import EVERY_BOOT, Sum
 from gate.flows import advance, claims, controls, facts_json, intake, people, replay, site_times, unclear, watch
 from gate.ports import ActivePolicy, Gate, Sight
+from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 
@@ -70,17 +69,9 @@ class Country:
                 tx.save_site(Site(site, site, "NW", "Mo-Fr 08:00-18:00"))
             for name in self.machines:
                 ring = "first" if name[0] == "e" else "rest"
-                one = Machine(name, name[:4], MachineStatus.PENDING, name, {"role": "till"}, public_key=name)
-                tx.add_machine(one, name)
-                active = replace(one, status=MachineStatus.ACTIVE, ring=ring, make=MAKE)
-                assert tx.accept_machine(active, NINE - timedelta(days=9))
+                joins(tx, name, name[:4], ring, NINE - timedelta(days=9))
                 tx.seen(name, NINE)
-            made = intake.candidate_seen(
-                tx, self.gate, source="one", version="1", kind="content", boot_critical=True,
-                artifacts=(Artifact("a", 1, "0" * 64),), trust=Trust.DIGEST_PINNED, now=NINE, policy_version="v",
-            )  # fmt: skip
-            assert made is not None
-            self.rollout = made.id
+            self.rollout = appears(tx, self.gate, NINE)
         self.tick(NINE)
 
     def tick(self, now: datetime) -> None:
@@ -107,17 +98,11 @@ class Country:
         found = []
         for name in names:
             with self.store.write() as tx:
-                rollout, machine = tx.rollout(self.rollout), tx.machine(name)
-                answer = claims.claim(tx, self.gate, machine, "one", rollout.release, "b0", self.now)
-                assert isinstance(answer, tuple), answer
-                found.append(self.report(tx, answer[0], Step.INSTALLED, "b0"))
+                found.append(takes(tx, self.gate, self.rollout, name, self.now))
         return found
 
     def report(self, tx: SqlTx, claim: Claim, step: Step, boot: str) -> Claim:
-        machine = tx.machine(claim.machine)
-        assert machine is not None
-        said = claims.Report(claim.id, step, boot, 2 * MINUTE, claim.release)
-        return claims.report(tx, self.gate, machine, said, self.now)[0]
+        return says(tx, self.gate, claim, step, boot, self.now)
 
     def ends(self, claim: Claim, step: Step) -> None:
         with self.store.write() as tx:
@@ -410,9 +395,7 @@ def test_a_control_is_active_free_and_at_a_site_without_an_exposed_machine(store
         assert tx.revoke_machine("o000-a", country.now)
     assert now() == (9, 0)
     with store.write() as tx:
-        one = Machine("new", "o001", MachineStatus.PENDING, "new", {"role": "till"}, public_key="new")
-        tx.add_machine(one, "new")
-        assert tx.accept_machine(replace(one, status=MachineStatus.ACTIVE, ring="rest", make=MAKE), country.now)
+        joins(tx, "new", "o001", "rest", country.now)
     assert now() == (9, 0), "accepted today, and never heard"
 
 

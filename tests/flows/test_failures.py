@@ -13,25 +13,22 @@ from gate.core import background, exposure
 from gate.core.evalues import LEAST_BACKGROUND
 from gate.core.model import (
     FLEET,
-    Artifact,
     Budget,
     Claim,
-    Machine,
-    MachineStatus,
     RingState,
     Rollout,
     RolloutState,
     Site,
     Step,
     Stratum,
-    Trust,
 )
 from gate.core.opening import judge
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, facts_json, intake, people
+from gate.flows import advance, claims, facts_json, people
 from gate.flows.why import why
 from gate.ports import ActivePolicy
 from tests.fake_store import FakeStore
+from tests.flows.small_fleet import appears, joins, says
 from tests.flows.test_stateful import gate_for
 
 NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -62,30 +59,14 @@ class World:
                 tx.save_site(Site(site, site, "NW", "", True))
                 for name in (f"{site}-a", f"{site}-b"):
                     ring = "first" if number < 20 else "rest"
-                    one = Machine(name, site, MachineStatus.PENDING, name, {"role": "till"})
-                    tx.add_machine(one, name)
-                    labels = frozenset({"first"}) if number < 20 else frozenset()
-                    active = replace(one, status=MachineStatus.ACTIVE, ring=ring, make="role=till", labels=labels)
-                    assert tx.accept_machine(active, NOW - timedelta(days=1))
+                    joins(tx, name, site, ring, NOW - timedelta(days=1), labels={"first"} if number < 20 else ())
         self.rollout = self.appears("1")
 
     def appears(self, version: str) -> str:
         with self.store.write() as tx:
-            made = intake.candidate_seen(
-                tx,
-                self.gate,
-                source="one",
-                version=version,
-                kind="content",
-                boot_critical=False,
-                artifacts=(Artifact("a", 1, "0" * 64),),
-                trust=Trust.DIGEST_PINNED,
-                now=self.now,
-                policy_version=self.version,
-            )
-            assert made is not None
+            made = appears(tx, self.gate, self.now, version, self.version, critical=False)
         self.tick()
-        return made.id
+        return made
 
     def tick(self) -> None:
         with self.store.write() as tx:
@@ -102,8 +83,7 @@ class World:
     def ends(self, claim: Claim, step: Step) -> None:
         with self.store.write() as tx:
             for one in (Step.INSTALLED, step):
-                said = claims.Report(claim.id, one, "b1", timedelta(minutes=2), claim.release)
-                claims.report(tx, self.gate, tx.machine(claim.machine), said, self.now)
+                says(tx, self.gate, claim, one, "b1", self.now)
 
     def takes(self, number: int, step: Step = Step.HEALTHY) -> Claim:
         claim = self.asks(f"s{number:02}-a")

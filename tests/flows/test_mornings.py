@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -10,10 +9,11 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict, Malformed
-from gate.core.model import Artifact, Machine, MachineStatus, RolloutState, Site, Trust
+from gate.core.model import Artifact, RolloutState, Site, Trust
 from gate.core.mornings import Morning
 from gate.flows import advance, intake, mornings, replay, site_times
 from gate.ports import ActivePolicy
+from tests.flows.small_fleet import joins
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 from tests.real_gate import RealGate
@@ -45,11 +45,7 @@ class Shop:
                 site = f"s{number}"
                 tx.save_site(Site(site, site, "NW", "Mo-Sa 09:00-18:00" if number > 7 else "Mo-Sa 08:00-18:00"))
                 for role, name in (("server", "v"), ("till", "t"), ("till", "u"), ("screen", "x")):
-                    one = Machine(f"{site}{name}", site, MachineStatus.PENDING, name, {"role": role})
-                    one = replace(one, public_key=one.id)
-                    tx.add_machine(one, one.id)
-                    active = replace(one, status=MachineStatus.ACTIVE, ring="all", make=f"role={role}")
-                    assert tx.accept_machine(active, self.now)
+                    one = joins(tx, f"{site}{name}", site, "all", self.now, role)
                     tx.seen(one.id, self.now - timedelta(hours=11))
         self.look()
 
@@ -160,10 +156,7 @@ def test_the_limit_at_a_small_fleet(shop: Shop, missing: int, stands: bool) -> N
 def test_a_whole_pharmacy_without_power_raises_none(shop: Shop) -> None:
     with shop.store.write() as tx:
         for number in range(20):
-            one = Machine(f"m{number}", "s0", MachineStatus.PENDING, "m", {"role": "till"}, public_key=f"m{number}")
-            tx.add_machine(one, one.id)
-            assert tx.accept_machine(replace(one, status=MachineStatus.ACTIVE), shop.now)
-            tx.seen(one.id, shop.now)
+            tx.seen(joins(tx, f"m{number}", "s0", "all", shop.now).id, shop.now)
     shop.usual_mornings()
     found = shop.tick("07:45", *EARLY[1:])
     assert (found.missing, found.alarm) == (23, None)

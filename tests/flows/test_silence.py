@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
 import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
-from gate.core.model import Artifact, Claim, Machine, MachineStatus, Site, Step, Trust
-from gate.flows import advance, claims, intake, listening, machines, silence, site_times
+from gate.core.model import Claim, Site, Step
+from gate.flows import advance, listening, machines, silence, site_times
 from gate.ports import ActivePolicy
+from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 
@@ -46,18 +46,10 @@ class Shop:
                 tx.save_site(Site(site, site, "NW", "Mo-Fr 08:00-18:00"))
                 for number in range(tills):
                     name = f"{site}{number}"
-                    one = Machine(name, site, MachineStatus.PENDING, name, {"role": "till"}, public_key=name)
-                    tx.add_machine(one, name)
-                    active = replace(one, status=MachineStatus.ACTIVE, ring="all", make="role=till")
-                    assert tx.accept_machine(active, self.now)
+                    joins(tx, name, site, "all", self.now)
                     if name != "c1":
                         tx.seen(name, self.now)
-            taken = intake.candidate_seen(
-                tx, self.gate, source="one", version="1", kind="content", boot_critical=True,
-                artifacts=(Artifact("a", 1, "0" * 64),), trust=Trust.DIGEST_PINNED, now=self.now, policy_version="v",
-            )  # fmt: skip
-            assert taken is not None
-            self.rollout = tx.rollouts()[0].id
+            self.rollout = appears(tx, self.gate, self.now)
             advance.advance_rollout(tx, self.gate, self.rollout, self.now)
 
     def write(self) -> Any:
@@ -68,17 +60,12 @@ class Shop:
         found = []
         for name in names:
             with self.write() as tx:
-                rollout, machine = tx.rollout(self.rollout), tx.machine(name)
-                answer = claims.claim(tx, self.gate, machine, "one", rollout.release, "boot-0", self.now)
-                assert isinstance(answer, tuple), answer
-                found.append(self.report(tx, answer[0], Step.INSTALLED, "boot-0"))
+                found.append(takes(tx, self.gate, self.rollout, name, self.now, "boot-0"))
+                tx.seen(name, self.now)
         return found
 
     def report(self, tx: SqlTx, claim: Claim, step: Step, boot: str) -> Claim:
-        machine = tx.machine(claim.machine)
-        assert machine is not None
-        said = claims.Report(claim.id, step, boot, 2 * MINUTE, claim.release)
-        after = claims.report(tx, self.gate, machine, said, self.now)[0]
+        after = says(tx, self.gate, claim, step, boot, self.now)
         tx.seen(claim.machine, self.now)
         return after
 
