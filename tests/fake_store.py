@@ -61,6 +61,7 @@ class Everything:
     sums: dict[tuple[str, str, int], Sum] = field(default_factory=dict)
     sights: dict[str, Sight] = field(default_factory=dict)
     explained: set[str] = field(default_factory=set)
+    turns: dict[str, datetime] = field(default_factory=dict)
     attributions: list[Attribution] = field(default_factory=list)
     decisions: list[StoredDecision] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -534,6 +535,13 @@ class FakeTx:
         )
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
+        return True
+
+    def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
+        last = self.a.turns.get(name)
+        if last is not None and abs(now - last) < every:
+            return False
+        self.a.turns[name] = now
         return True
 
     def attribute(self, said: Attribution) -> None:

@@ -1,6 +1,7 @@
 """A machine is gone, a person says: it is revoked, and leaves what its rollouts count.
 
 - Of a rollout that is not over, what it showed leaves n and k, and it is no member of its ring any more.
+- One that was revoked before can be decommissioned as well: revoking frees no slot of what the release broke.
 - It frees its slots at once, in every rollout: nobody waits for a machine that stands in the cellar.
 - Who, when, why and what it had shown stays with each rollout for ever, and is an event.
 - The same transaction moves every counter, revokes the machine and writes it down.
@@ -9,29 +10,33 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from gate.core import makes
 from gate.core.counters import Counts, counts
-from gate.core.errors import Overtaken
+from gate.core.errors import Conflict, Overtaken
 from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState
 from gate.flows import machines
 from gate.flows.agreement import reason_given
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Tx
 
+EVER = timedelta(days=36500)
 OPEN = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED)
 OVER = (RolloutState.DONE, RolloutState.RECALLED, RolloutState.SUPERSEDED)
 
 
 def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, now: datetime) -> list[Attribution]:
-    """Revokes a machine as gone; returns what has left, a line a rollout.
+    """Revokes a machine as gone, where it was not revoked before; returns what has left, a line a rollout.
 
     Raises:
-        Malformed: no reason. Conflict: revoked already.
+        Malformed: no reason. Conflict: decommissioned already.
     """
     reason_given(because)
-    machines.revoke(tx, machine, by, because, now)
+    if not tx.take_turn(_mark(machine.id), now, EVER):
+        raise Conflict("decommissioned", f"machine {machine.id} is decommissioned already")
+    if machine.status is not MachineStatus.REVOKED:
+        machines.revoke(tx, machine, by, because, now)
     found = []
     for rollout in tx.rollouts(states=(*OPEN, *OVER)):
         claims = [one for one in tx.claims_of(machine.id, rollout.id) if counts(one) != Counts()]
@@ -50,6 +55,15 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
     return found
 
 
+def is_gone(tx: Tx, machine_id: str) -> bool:
+    """Has a person said so?"""
+    return tx.mark(_mark(machine_id)).at is not None
+
+
+def _mark(machine_id: str) -> str:
+    return f"decommissioned {machine_id}"
+
+
 def _leave(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> None:
     after = replace(claim, state=ClaimState.GONE, resolved_at=claim.resolved_at or now, watch_at=None)
     if not tx.leave(claim, replace(after, version=claim.version + 1)):
@@ -59,7 +73,7 @@ def _leave(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> None:
 
 def _leave_ring(tx: Tx, rollout: Rollout, machine: Machine, claims: list[Claim]) -> bool:
     """It is no member of its opened ring any more, where it was one when the ring opened."""
-    if machine.status is not MachineStatus.ACTIVE or (claims and not claims[0].cohort):
+    if machine.status is MachineStatus.PENDING or (claims and not claims[0].cohort):
         return False
     ring, make = (claims[0].ring, claims[0].make) if claims else (machine.ring, machine.make)
     opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)

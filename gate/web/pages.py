@@ -19,6 +19,7 @@ from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutSt
 from gate.core.policy import Policy
 from gate.flows import explain, facts_json, holds, people, protection, recalls, sentences, silence
 from gate.flows import why as reasons
+from gate.flows.decommission import is_gone
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web.ladder import Rung, draw, rungs
@@ -212,6 +213,7 @@ def machine(machine_id: str) -> str:
             events=tx.events(subject=machine_id, limit=40),
             fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
             proposals=tx.proposals("open", machine_id),
+            decommissioned=is_gone(tx, machine_id),
         )
 
 

@@ -6,12 +6,14 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
-from gate.adapters.store.sql import SqlStore
+from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.adapters.store.tx_machines import ROLES
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Malformed
 from gate.core.model import FLEET, Budget, Claim, ClaimState, Rollout, Stratum
-from gate.flows import advance, people
+from gate.flows import advance, machines, people
 from gate.flows.decommission import decommission
 from gate.ports import Gate, Tx
 from gate.sim.run import Simulation
@@ -139,9 +141,37 @@ def test_it_takes_a_reason_and_happens_once_and_is_in_the_audit_log(store: SqlSt
         with pytest.raises(Malformed):
             gone(tx, gate, claim, " ")
         gone(tx, gate, claim)
-        with pytest.raises(Conflict, match="revoked already"):
+        with pytest.raises(Conflict, match="decommissioned already"):
             gone(tx, gate, claim)
         kinds = [event.kind for event in tx.events(subject=claim.machine)]
         assert kinds[:2] == ["machine_decommissioned", "machine_revoked"]
         left = next(event for event in tx.events(subject=claim.rollout) if event.kind == "machine_left")
     assert (left.actor, left.because) == ("anna", "in the cellar")
+
+
+def test_one_that_was_revoked_before_leaves_as_well_and_the_other_till_of_its_site_goes_on(
+    store: SqlStore, ready: Ready
+) -> None:
+    _, gate = ready
+
+    def busy(tx: SqlTx, claim: Claim) -> tuple[int, int]:
+        where = ROLES.c.site == claim.site, ROLES.c.role == claim.role
+        total, taken = tx.connection.execute(select(ROLES.c.total, ROLES.c.busy).where(*where)).one()
+        return total, taken
+
+    with store.write() as tx:
+        claim = now_failed(tx, gate, 1)[0]
+        _, before, _, members = seen(tx, claim)
+        total, taken = busy(tx, claim)
+        machine = tx.machine(claim.machine)
+        assert machine is not None
+        machines.revoke(tx, machine, "anna", "stolen", MORNING)
+        assert busy(tx, claim) == (total - 1, taken), "what is broken holds its slot"
+        gone(tx, gate, claim)
+        assert busy(tx, claim) == (total - 1, taken - 1)
+        _, after, _, members_later = seen(tx, claim)
+        assert (before.bad - after.bad, members - members_later) == (1, 1)
+        kinds = [event.kind for event in tx.events(subject=claim.machine)]
+        assert kinds.count("machine_revoked") == 1
+        with pytest.raises(Conflict, match="decommissioned already"):
+            gone(tx, gate, claim)
