@@ -199,7 +199,10 @@ class Worker:
                 return
         while not self._stop.is_set() and self._write(lambda tx: mornings.plan(tx, parts.gate, now)):
             pass
-        self._write(lambda tx: mornings.look(tx, parts.gate, now))
+        with parts.store.read() as tx:
+            parties = mornings.count(tx, parts.gate, now)
+        if parties is not None:
+            self._write(lambda tx: mornings.look(tx, parts.gate, parties, now))
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:
@@ -217,9 +220,11 @@ class Worker:
 
     def _controls(self, rollout_id: str, now: datetime) -> None:
         with self._parts.store.read() as tx:
-            due = controls.due(tx, rollout_id, now)
-        if due:
-            self._write(lambda tx: controls.look(tx, self._parts.gate, rollout_id, now))
+            counted = (
+                controls.count(tx, self._parts.gate, rollout_id, now) if controls.due(tx, rollout_id, now) else None
+            )
+        if counted is not None:
+            self._write(lambda tx: controls.look(tx, self._parts.gate, rollout_id, counted, now))
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
         self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))

@@ -40,14 +40,26 @@ def due(tx: Tx, rollout_id: str, now: datetime) -> bool:
     return sight.looked_at is None or now - sight.looked_at >= wait or tx.look_due(rollout_id, now - AGAIN)
 
 
-def look(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> None:
+def count(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Tally | None:
+    """Counts the machines without the release; None where the rollout does not run. Reads only: nobody waits for it
+    to write."""
+    rollout = tx.rollout(rollout_id)
+    if rollout is None or rollout.state is not RolloutState.RUNNING:
+        return None
+    policy = gate.policy(rollout.policy_version)
+    groups = tx.controls(rollout_id, now - BACK, STEP)
+    counted = Tally(gate, policy, groups, when.gaps(tx, policy, now - BACK - HOUR), now)
+    for hour in {now - 2 * HOUR, *(row.hour for row in tx.spans(rollout_id) if not row.closed)}:
+        counted.of(hour)
+    return counted
+
+
+def look(tx: Tx, gate: Gate, rollout_id: str, counted: Tally, now: datetime) -> None:
     """Looks at the controls of the spans that want it, closes what is over, and keeps how well the rollout is seen."""
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return
     policy = gate.policy(rollout.policy_version)
-    groups = tx.controls(rollout_id, now - BACK, STEP)
-    counted = _Tally(gate, policy, groups, when.gaps(tx, policy, now - BACK - HOUR), now)
     machines, silent = _sum(counted.of(now - 2 * HOUR).values())
     tx.save_sight(rollout_id, replace(tx.sight(rollout_id), looked_at=now, controls=machines, silent=silent))
     fold: list[SpanRow] = []
@@ -98,7 +110,7 @@ def _sum(counted: Iterable[tuple[int, int]]) -> tuple[int, int]:
     return sum(machines for machines, _ in both), sum(silent for _, silent in both)
 
 
-class _Tally:
+class Tally:
     """Controls by make for one hour after another, from one statement's groups."""
 
     def __init__(

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 from gate.core import calendar, mornings
 from gate.core.errors import Conflict
 from gate.core.model import Site
-from gate.core.mornings import Morning, Point, SiteDay
+from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.opening import BrakeCount
 from gate.core.policy import Brake, Policy
 from gate.core.times import Anchor
@@ -61,8 +61,8 @@ def _midnight(day: date, zone: ZoneInfo) -> datetime:
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def look(tx: Tx, gate: Gate, now: datetime) -> Morning | None:
-    """Counts the fleet, where there is something to count, and judges; the morning as it is now."""
+def count(tx: Tx, gate: Gate, now: datetime) -> tuple[Party, ...] | None:
+    """Counts the fleet, where there is something to count: reads only, so that nobody waits for it to write."""
     active = tx.active_policy()
     if active is None:
         return None
@@ -72,9 +72,17 @@ def look(tx: Tx, gate: Gate, now: datetime) -> Morning | None:
     within = span is not None and span[0] <= now < span[1] + mornings.AFTER
     if not within and not (last is not None and last.stands):
         return None
-    before = last if last is not None and last.day == day else _begun(tx, day, last, now)
     local = now.astimezone(policy.zone)
-    parties = tuple(tx.parties(day, local.hour * 60 + local.minute, now))
+    return tuple(tx.parties(day, local.hour * 60 + local.minute, now))
+
+
+def look(tx: Tx, gate: Gate, parties: tuple[Party, ...], now: datetime) -> Morning:
+    """Judges what was counted, and keeps it; the morning as it is now."""
+    active = tx.active_policy()
+    assert active is not None
+    policy = gate.policy(active.commit)
+    day, last = today(policy, now), tx.morning()
+    before = last if last is not None and last.day == day else _begun(tx, day, last, now)
     after = replace(before, looked_at=now, parties=parties)
     if not tx.gaps(now - policy.checkin - mornings.LOOK_EVERY):
         expected, missing = mornings.newly_due(parties, before.judged_at, now)

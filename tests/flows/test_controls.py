@@ -82,11 +82,17 @@ class Country:
         if self.compares:
             with self.store.read() as tx:
                 due = controls.due(tx, self.rollout, now)
-            if due:
+                counted = controls.count(tx, self.gate, self.rollout, now) if due else None
+            if counted is not None:
                 with self.store.write() as tx:
-                    controls.look(tx, self.gate, self.rollout, now)
+                    controls.look(tx, self.gate, self.rollout, counted, now)
         with self.store.write() as tx:
             advance.advance_rollout(tx, self.gate, self.rollout, now)
+
+    def looks(self, tx: SqlTx, now: datetime) -> None:
+        counted = controls.count(tx, self.gate, self.rollout, now)
+        assert counted is not None
+        controls.look(tx, self.gate, self.rollout, counted, now)
 
     def heard(self, silent: frozenset[str] = frozenset()) -> None:
         with self.store.write() as tx:
@@ -372,7 +378,7 @@ def tally(country: Country, hour: str, now: str) -> tuple[int, int]:
     moment = at(now)
     with country.store.read() as tx:
         groups = tx.controls(country.rollout, moment - controls.BACK, controls.STEP)
-        found = controls._Tally(country.gate, country.gate.policy("v"), groups, [], moment).of(at(hour))
+        found = controls.Tally(country.gate, country.gate.policy("v"), groups, [], moment).of(at(hour))
     return found.get(MAKE, (0, 0))
 
 
@@ -465,7 +471,7 @@ def test_nothing_is_known_of_hours_in_a_gap_of_our_own(store: SqlStore) -> None:
     country = Country(store, exposed=1, others=3)
     with store.write() as tx:
         tx.add_gap(at("2026-11-23 09:10"), at("2026-11-23 09:40"))
-        controls.look(tx, country.gate, country.rollout, at("2026-11-23 11:00"))
+        country.looks(tx, at("2026-11-23 11:00"))
         assert tx.sight(country.rollout).controls == 0
 
 
@@ -499,7 +505,7 @@ def test_an_hour_that_was_over_for_two_hours_is_not_looked_at_any_more(
     country.now = at(f"2026-11-23 {now}")  # nine to ten, two hours, a minute to stay up, ten to be sure: 12:11
     country.heard()
     with store.write() as tx:
-        controls.look(tx, country.gate, country.rollout, country.now)
+        country.looks(tx, country.now)
         assert bool(tx.sums(country.rollout)) is compared
         assert tx.spans(country.rollout) == []
 

@@ -292,7 +292,9 @@ class Stores(RuleBasedStateMachine):
             swept = advance.sweep(tx, gate, self.now)
             due = [one.id for one in tx.rollouts() if controls.due(tx, one.id, self.now)]
             for one in due:
-                controls.look(tx, gate, one, self.now)
+                counted = controls.count(tx, gate, one, self.now)
+                if counted is not None:
+                    controls.look(tx, gate, one, counted, self.now)
             decided = [advance.advance_rollout(tx, gate, one.id, self.now) for one in tx.rollouts()]
             return swept, due, decided
 
