@@ -120,6 +120,30 @@ def create_app(parts: PagesParts) -> Flask:
             response.set_cookie("lang", request.args["lang"], samesite="Lax", max_age=31536000)
         return response
 
+    @app.context_processor
+    def said() -> dict[str, Any]:
+        def t(text: str) -> str:
+            return translate(text, g.language)
+
+        banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
+        who, guest = g.get("visitor"), parts.guest is not None
+        return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
+
+    _say_what_failed(app)
+    app.jinja_env.filters["local"] = _local
+    app.jinja_env.filters["make"] = _make
+    app.jinja_env.filters["age"] = _age
+    app.jinja_env.filters["share"] = _share
+    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
+        view_name = view.__name__
+        app.add_url_rule(rule, view_name, view, methods=methods)
+        app.extensions.setdefault("gate.needs", {})[view_name] = needed
+    return app
+
+
+def _say_what_failed(app: Flask) -> None:
+    """Every failure is a page with a sentence; what nobody expected is logged and says nothing of itself."""
+
     @app.errorhandler(GateError)
     def refused(problem: GateError) -> tuple[str, int]:
         if isinstance(problem, Unavailable):
@@ -138,25 +162,6 @@ def create_app(parts: PagesParts) -> Flask:
     def failed(problem: Exception) -> tuple[str, int]:
         app.logger.exception("a page failed")
         return _error_page(500, "That did not work", "")
-
-    @app.context_processor
-    def said() -> dict[str, Any]:
-        def t(text: str) -> str:
-            return translate(text, g.language)
-
-        banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
-        who, guest = g.get("visitor"), parts.guest is not None
-        return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
-
-    app.jinja_env.filters["local"] = _local
-    app.jinja_env.filters["make"] = _make
-    app.jinja_env.filters["age"] = _age
-    app.jinja_env.filters["share"] = _share
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
-        view_name = view.__name__
-        app.add_url_rule(rule, view_name, view, methods=methods)
-        app.extensions.setdefault("gate.needs", {})[view_name] = needed
-    return app
 
 
 def _need(app: Flask) -> str:
