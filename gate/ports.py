@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gate.core.calendar import Interval
+from gate.core.correlation import Pairs
 from gate.core.evalues import Span
 from gate.core.habits import Habit
 from gate.core.model import (
@@ -401,6 +402,12 @@ class Tx(Protocol):
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
 
+    def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
+        """The gate itself would open it; False where that has been noted before."""
+
+    def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
+        """Two people have set its gate aside; False where they have before, or it is open for all of its makes."""
+
     def save_strata_times(self, stratum: Stratum) -> None:
         """``met_at`` and ``soak_until`` only."""
 
@@ -428,6 +435,21 @@ class Tx(Protocol):
 
     # claims
     def claim(self, claim_id: str) -> Claim | None: ...
+    def site_outcomes(self, rollout_id: str) -> list[tuple[int, int]]:
+        """(machines, failures among them) of each site, of the claims that are resolved."""
+
+    def uncorrelated(self, done_before: datetime, limit: int) -> list[str]:
+        """Rollouts that ended well, and before then where they are done, and whose sites have not been compared."""
+
+    def correlate(self, rollout_id: str, shown: Pairs, at: datetime) -> bool:
+        """Keeps what its sites have shown; False where it is kept already."""
+
+    def correlations(self, limit: int) -> list[Pairs]:
+        """What sites have shown, the newest rollout first."""
+
+    def boot_counts(self) -> dict[str, int]:
+        """make -> healthy boots whose length is known."""
+
     def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
         """The machine's newest claim under this rollout."""
 

@@ -33,6 +33,7 @@ from gate.flows import (
     recalls,
     retention,
     retire,
+    shadow,
 )
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
@@ -113,7 +114,8 @@ class Worker:
         self._alone("mark", "", lambda: self._mark(now))
 
     def retain(self) -> None:
-        """Retires what nobody has any more, shelves what has been over for long; one worker, once an hour."""
+        """Retires what nobody has any more, compares the machines of each site, shelves what has been over for long;
+        one worker, once an hour."""
         parts, now = self._parts, self._parts.clock.now()
         with parts.store.read() as tx:
             last = tx.mark(SHELVE).at
@@ -124,6 +126,7 @@ class Worker:
                 return
             tx.drop_expired(now)
             retire.retire(tx, now)
+        shadow.compare_sites(parts.store, parts.gate, now)
         while parts.keep and not self._stop.is_set():
             if retention.shelve_some(parts.store, parts.shelf, parts.keep, now) == 0:
                 break

@@ -30,6 +30,7 @@ from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
 from gate.flows import people, protection, recalls, sentences
+from gate.flows import shadow as shadows
 from gate.flows import why as reasons
 from gate.ports import Gate, Tx
 
@@ -236,10 +237,23 @@ def rollout_show(rollout: str, language: str, settings: Path, output: str) -> No
 @because_option
 @settings_option
 def approve(rollout: str, ring: str, because: str, settings: Path) -> None:
-    """Give the word that `needs: {people: n}` of RING asks for."""
+    """Give the word that `needs: {people: n}` or `decides: people` of RING asks for."""
     with gate_of(settings) as opened, opened.store.write() as tx:
         people.approve_ring(tx, opened.gate, rollout, ring, me(), because, opened.clock.now())
     click.echo(f"approved ring {ring}")
+
+
+@click.command()
+@click.argument("rollout")
+@click.argument("ring")
+@because_option
+@settings_option
+def waive(rollout: str, ring: str, because: str, settings: Path) -> None:
+    """Set aside what RING still waits to be shown: propose it, or agree to what another person has proposed. Failures,
+    floors, freezes and brakes hold on."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        found = shadows.waive(tx, opened.gate, rollout, ring, me(), because, opened.clock.now())
+    say_agreed(found, f"the gate of ring {ring} is set aside")
 
 
 @click.command()

@@ -15,6 +15,7 @@ from gate.cli.database import db
 from gate.cli.hold import hold
 from gate.cli.morning import morning
 from gate.cli.replay import replay
+from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
 from gate.core.errors import CallerError, GateError, Unavailable
 
@@ -55,6 +56,8 @@ for command in (
     morning,
     act.rollout_group,
     act.approve,
+    act.waive,
+    shadow,
     act.explain,
     act.audit,
     act.user,

@@ -62,7 +62,8 @@ class Explanation:
     def reasons(self, make: str = "") -> list[Reason]:
         """What holds it: all of it, or what matters to one make, the gravest first."""
         known = make in {one.make for one in self.makes}
-        found = [one for one in self.decision.reasons if not known or one.make in ("", make)]
+        holding = [one for one in self.decision.reasons if one.verdict is not Verdict.OPEN]
+        found = [one for one in holding if not known or one.make in ("", make)]
         return sorted(found, key=lambda one: -one.verdict)
 
     def sentences(self, language: str, zone: ZoneInfo, make: str = "") -> list[str]:
@@ -90,8 +91,9 @@ class Explanation:
 def explained(facts: Facts, lost: Mapping[str, int] | None = None) -> Explanation:
     """``lost``: make (and ``*``) -> machines that could be lost at worst, of the makes that the ring would open for."""
     decision, gate = opening.judge(facts), facts.gate
-    held = {reason.make for reason in decision.reasons if reason.make}
-    shut = any(not reason.make for reason in decision.reasons)
+    holding = [reason for reason in decision.reasons if reason.verdict is not Verdict.OPEN]
+    held = {reason.make for reason in holding if reason.make and reason.code != opening.APPROVAL}
+    shut = any(not reason.make for reason in holding)
     rows = []
     for one in facts.makes:
         if not one.wanted or one.opened:

@@ -248,6 +248,8 @@ class RingState:
     in_flight: int
     cap: int
     members: int
+    ready_at: datetime | None = None  # people decide here, and since then the gate itself would have opened it
+    waived_at: datetime | None = None  # two people have set its gate aside
 
 
 @dataclass(frozen=True, slots=True)

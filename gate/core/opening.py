@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gate.core import evalues, stats
@@ -109,19 +109,42 @@ class Facts:
     background_cap: float | None = None  # None: facts from before it was looked at
     morning: str = ""  # why openings wait after a silent morning
     morning_until: datetime | None = None
+    people_decide: str = ""  # the rule by which people open this ring; empty: the gate does
+    waived: bool = False  # two people have set what the rings before must show aside
 
 
 def judge(facts: Facts) -> Decision:
     """OPEN for the makes that passed, HOLD or HALT; with every reason that spoke against."""
     reasons = [reason for check in CHECKS for reason in check(facts)]
-    worst = max((reason.verdict for reason in reasons if not reason.make), default=Verdict.OPEN)
-    blocked = {reason.make for reason in reasons if reason.make}
+    if facts.waived:
+        reasons = [replace(one, verdict=Verdict.OPEN) if one.code in WAIVABLE else one for one in reasons]
+    holding = [reason for reason in reasons if reason.verdict is not Verdict.OPEN]
+    worst = max((reason.verdict for reason in holding if not reason.make), default=Verdict.OPEN)
+    blocked = {reason.make for reason in holding if reason.make}
     passed = tuple(m.make for m in facts.makes if m.wanted and not m.opened and m.make not in blocked)
     if facts.whole and len(passed) < sum(m.wanted for m in facts.makes):
         passed = ()
     if worst is not Verdict.OPEN:
         return Decision(worst, facts.ring, (), tuple(reasons))
+    if facts.people_decide and not facts.people and not facts.waived:
+        return Decision(Verdict.HOLD, facts.ring, (), (*reasons, *_wanted(facts, passed)))
     return Decision(Verdict.OPEN if passed else Verdict.HOLD, facts.ring, passed, tuple(reasons))
+
+
+WAIVABLE = frozenset({"at_least", "sites", "rule_out", "soak", "make_unproven"})
+"""What two people may set aside: that too little has been shown. Failures, floors, freezes and brakes hold on."""
+APPROVAL = "approval_wanted"
+
+
+def _wanted(facts: Facts, makes: Sequence[str]) -> list[Reason]:
+    """The gate would open for these makes, and people decide."""
+    detail = "the gate would open it; a person decides"
+    return [Reason(Verdict.HOLD, APPROVAL, detail, facts.people_decide, make=make) for make in makes]
+
+
+def ready(decision: Decision) -> tuple[str, ...]:
+    """The makes that the gate itself would open for, where people decide."""
+    return tuple(reason.make for reason in decision.reasons if reason.code == APPROVAL)
 
 
 def _halted(facts: Facts) -> list[Reason]:

@@ -118,6 +118,12 @@ class RingSettings:
     needs_people: int
     site_dark_grace: OpenDuration
     learned: bool = False
+    decides: str = "gate"  # who opens the ring: gate, or people while the gate only says what it would do
+
+    @property
+    def wants_people(self) -> bool:
+        """Does it wait for somebody's word before it opens?"""
+        return self.needs_people > 0 or self.decides == "people"
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +185,14 @@ class Policy:
             path = path[: max(path.rfind("."), 0)]
         return 0
 
+    def stated_at(self, key: str, ring: str, source: str) -> str:
+        """The path of the word that rules in this ring for this source; empty where the policy does not say it."""
+        places = [f"rings[{self.index(ring)}]", "defaults"]
+        names = [one.name for one in self.sources]
+        if source in names:
+            places.insert(1, f"sources[{names.index(source)}]")
+        return next((path for path in (f"{place}.{key}" for place in places) if path in self.stated), "")
+
     def settings_for(self, ring: str, source: str) -> RingSettings:
         """What rules in this ring for this source."""
         known = self._settings.get((ring, source))
@@ -203,6 +217,7 @@ OWN = {
     "checkin": read.span,
     "site_dark_grace": read.open_span,
     "on_halt": read.one_of("stay", "recall"),
+    "decides": read.one_of("gate", "people"),
 }
 DEFAULT: Mapping[str, Any] = {
     "evidence": "boot",
@@ -214,6 +229,7 @@ DEFAULT: Mapping[str, Any] = {
     "lease": 30 * MINUTE,
     "checkin": 5 * MINUTE,
     "site_dark_grace": OpenDuration(4 * HOUR, 0, True),
+    "decides": "gate",
 }
 UNTIL_LEARNED = OpenDuration(2 * HOUR, 0, True)
 
@@ -248,6 +264,7 @@ def _settings(policy: Policy, rule: RingRule, layers: Sequence[Mapping[str, Any]
         needs_people=rule.people,
         site_dark_grace=own("site_dark_grace"),
         learned=deadline == "learned",
+        decides=own("decides"),
     )
 
 

@@ -120,4 +120,5 @@ ROWS: Mapping[str, Row] = {
     "checkin": Row(order.shorter, "longer", "notices"),
     "site_dark_grace": Row(order.shorter, "longer", "notices"),
     "on_halt": Row(order.ranked("stay", "recall"), "stay", "halts"),
+    "decides": Row(order.ranked("gate", "people"), "gate", "people"),
 }

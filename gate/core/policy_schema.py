@@ -56,6 +56,7 @@ def schema() -> dict[str, Any]:
         "checkin": SPAN,
         "site_dark_grace": OPEN_SPAN,
         "on_halt": _one_of("stay", "recall"),
+        "decides": _one_of("gate", "people"),
     }
     probes = _many(TEXT)
     ring = {

@@ -159,7 +159,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         freeze_path=freeze.path if freeze else "",
         freeze_until=freeze.until if freeze else None,
         people_needed=settings.needs_people if settings else 0,
-        people=_approvers(tx, rollout, ring) if settings and settings.needs_people else (),
+        people=_approvers(tx, rollout, ring) if settings and settings.wants_people else (),
         previous_open=before is None or before.opened_at is not None,
         previous_empty=before is not None and before.opened_at is not None and before.members == 0,
         gate=gate_rule,
@@ -170,6 +170,10 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         whole=last,
         false_halt=policy.defaults.false_halt,
         max_lead=int(policy.defaults.later.get("max_lead_rings", 1)),
+        people_decide=policy.stated_at("decides", ring, rollout.source)
+        if settings and settings.decides == "people"
+        else "",
+        waived=not last and rings[position].waived_at is not None,
     )
 
 
@@ -364,6 +368,8 @@ def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, now: date
         before = [_gist(reason) for reason in last.reasons]
         if before == [_gist(reason) for reason in reasons] and not decision.makes:
             return
+    if opening.ready(decision):
+        tx.ring_ready(rollout.id, decision.ring, now)
     tx.add_decision(
         StoredDecision(
             0,

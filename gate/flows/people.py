@@ -30,6 +30,7 @@ NEEDS = {
     "approve": "approver",
     "resume": "approver",
     "recall": "approver",
+    "waive": "approver",
     "explain": "approver",
     "enrol": "admin",
     "accept": "admin",
@@ -213,7 +214,7 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
 
 
 def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, because: str, now: datetime) -> None:
-    """A person's word that ``needs: {people: n}`` of a ring asks for; one word a person.
+    """A person's word for a ring: ``needs: {people: n}`` asks for it, or ``decides: people``; one word a person.
 
     Raises:
         NotFound: no such rollout or ring. Malformed: no reason. Conflict: not running, not needed, given already.
@@ -225,7 +226,7 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     if rollout.state is not RolloutState.RUNNING:
         raise Conflict("not_running", f"the rollout is {rollout.state.value}")
     policy = gate.policy(rollout.policy_version)
-    if policy.settings_for(ring, rollout.source).needs_people == 0:
+    if not policy.settings_for(ring, rollout.source).wants_people:
         raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
     subject = f"{rollout.id}/{ring}"
     given = {event.actor for event in tx.events(subject=subject, limit=100) if event.kind == "ring_approved"}

@@ -12,7 +12,7 @@ from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
 from gate.flows import decommission as gone
 from gate.flows import machines as fleet
-from gate.flows import mornings, people, recalls
+from gate.flows import mornings, people, recalls, shadow
 from gate.ports import Proposal
 from gate.web import auth
 
@@ -102,6 +102,13 @@ def approve(rollout_id: str) -> Response:
     """A person's word for a ring."""
     with g.parts.store.write() as tx:
         people.approve_ring(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
+    return redirect(url_for("rollout", rollout_id=rollout_id), 303)
+
+
+def waive(rollout_id: str) -> Response:
+    """Propose to set aside what a ring still waits to be shown, or agree."""
+    with g.parts.store.write() as tx:
+        shadow.waive(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
@@ -223,6 +230,7 @@ VIEWS = (
     ("/rollouts/<rollout_id>/resume", resume, "resume", POST),
     ("/rollouts/<rollout_id>/recall", recall, "recall", POST),
     ("/rollouts/<rollout_id>/approve", approve, "approve", POST),
+    ("/rollouts/<rollout_id>/waive", waive, "waive", POST),
     ("/rollouts/<rollout_id>/explain", explain, "explain", POST),
     ("/machines/<machine_id>/accept", accept, "accept", POST),
     ("/machines/<machine_id>/revoke", revoke, "accept", POST),

@@ -134,6 +134,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["make"] = _make
     app.jinja_env.filters["age"] = _age
     app.jinja_env.filters["share"] = _share
+    app.jinja_env.filters["rough"] = _rough
     for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
@@ -226,9 +227,11 @@ def _share(rate: float) -> str:
 
 def _age(at: datetime | None) -> str:
     """``5 s``, ``3 min``, ``2 h``, ``4 d`` ago."""
-    if at is None:
-        return "–"
-    gone = max(g.now - at, timedelta())
+    return "–" if at is None else _rough(max(g.now - at, timedelta()))
+
+
+def _rough(gone: timedelta) -> str:
+    """``5 s``, ``3 min``, ``2 h``, ``4 d``."""
     for unit, seconds in (("d", 86400), ("h", 3600), ("min", 60)):
         if gone.total_seconds() >= seconds:
             return f"{int(gone.total_seconds() // seconds)} {unit}"

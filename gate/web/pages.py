@@ -12,12 +12,24 @@ from typing import Any
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import background, explained, stats
+from gate.core import background, explained, opening, stats
+from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
 from gate.core.policy import Policy
-from gate.flows import explain, facts_json, holds, people, protection, recalls, sentences, silence
+from gate.flows import (
+    explain,
+    facts_json,
+    holds,
+    people,
+    protection,
+    recalls,
+    sentences,
+    shadow,
+    shadow_words,
+    silence,
+)
 from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
 from gate.ports import Proposal, StoredDecision, Tx
@@ -136,7 +148,7 @@ def rollout(rollout_id: str) -> str:
         failures = tx.claims(found.id, states=tuple(FAILURE), limit=PAGE)
         names = {claim.machine: _name(tx, claim.machine) for claim in failures}
         needing = [
-            step for step in line.steps if policy.settings_for(step.ring, found.source).needs_people and not step.open
+            step for step in line.steps if policy.settings_for(step.ring, found.source).wants_people and not step.open
         ]
         return render_template(
             "rollout.html",
@@ -156,6 +168,7 @@ def rollout(rollout_id: str) -> str:
             proposal=_open_proposal(tx, found),
             recall=_open_proposal(tx, found, "recall"),
             needing=needing,
+            waivers=_waivers(tx, found),
             said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
             waiting=explain.waiting(tx, g.parts.gate, found, g.now),
             zone=policy.zone,
@@ -248,6 +261,15 @@ def _dark(tx: Tx, found: Site) -> silence.Dark | None:
     return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
 
 
+def shadowed() -> str:
+    """Where people open the rings: the gate's word beside theirs, how it ended, what has been learned."""
+    with g.parts.store.read() as tx:
+        found = shadow.look(tx, g.parts.gate)
+    said = [*shadow_words.summary(found, g.language), *shadow_words.learned_sentences(found.learned, g.language)]
+    halts = [(one, shadow_words.halt_sentence(one, g.language)) for one in found.halts]
+    return render_template("shadow.html", found=found, said=said, halts=halts, needed=NEEDED)
+
+
 def audit() -> str:
     """Everything that was done, newest first, with the tree's head."""
     before = request.args.get("before", "")
@@ -334,8 +356,11 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
             if rollout.reached + 1 < len(rings):
                 ring = rings[rollout.reached + 1].ring
                 decision = tx.last_decision(rollout.id, ring)
-                if decision and any(reason["code"] == "needs_people" for reason in decision.reasons):
+                codes = {reason["code"] for reason in decision.reasons} if decision else set()
+                if "needs_people" in codes:
                     found.append(Waiting("needs people before it opens", f"{version}: {ring}", where))
+                if opening.APPROVAL in codes:
+                    found.append(Waiting("would be opened by the gate; you decide", f"{version}: {ring}", where))
     return found
 
 
@@ -373,6 +398,16 @@ def _open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal |
     return next((one for one in found if one.sha256 == bound), None)
 
 
+def _waivers(tx: Tx, rollout: Rollout) -> dict[str, Proposal | None]:
+    """The rings whose gate two people may set aside, each with the proposal that stands."""
+    if rollout.state is not RolloutState.RUNNING:
+        return {}
+    rings = [one for one in tx.rings(rollout.id) if 0 < one.position <= rollout.reached + 1 and one.waived_at is None]
+    found = [one for one in tx.proposals("open", rollout.id) if one.kind == "waive" and one.expires_at > g.now]
+    exact = {one.ring: shadow.bound(tx, rollout, one.ring) for one in rings}
+    return {ring: next((one for one in found if one.sha256 == text), None) for ring, text in exact.items()}
+
+
 def _bound(healthy: int, bad: int, pending: int, policy: Policy) -> float:
     """The upper bound on the failure rate, at the policy's confidence."""
     return stats.upper_bound(healthy, bad, pending, policy.defaults.confidence)
@@ -400,6 +435,7 @@ VIEWS = (
     ("/machines/<machine_id>", machine, "view", GET),
     ("/sites", sites, "view", GET),
     ("/sites/<site_id>", site, "view", GET),
+    ("/shadow", shadowed, "view", GET),
     ("/audit", audit, "view", GET),
     ("/people", users, "view", GET),
     ("/brake", brake, "view", GET),

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.core import opening
 from gate.core.opening import BrakeCount, Facts, GateRule, Shown, judge, unclear
 from gate.core.verdict import Verdict
 from gate.flows import facts_json
@@ -220,3 +221,65 @@ def test_a_decision_is_replayed_from_its_stored_facts(
 def test_silence_never_opens_a_make_that_could_have_been_proven(makes: list[Shown]) -> None:
     decision = judge(replace(GOOD, makes=tuple(replace(m, healthy=0, healthy_sites=0) for m in makes)))
     assert not set(decision.makes) & {m.make for m in makes if m.available}
+
+
+PEOPLE = {"people_decide": "defaults.decides", "people_needed": 0, "people": ()}
+
+
+@pytest.mark.parametrize(
+    ("change", "verdict", "ready", "makes"),
+    [
+        ({}, Verdict.HOLD, ("till",), ()),
+        ({"people": ("a",)}, Verdict.OPEN, (), ("till",)),
+        ({"waived": True}, Verdict.OPEN, (), ("till",)),
+        ({"people_decide": ""}, Verdict.OPEN, (), ("till",)),
+        (_till(healthy=2), Verdict.HOLD, (), ()),  # the gate would not open it
+        ({**_till(healthy=2), "people": ("a",)}, Verdict.HOLD, (), ()),
+        ({"floor": 7 * HOUR}, Verdict.HOLD, (), ()),
+        ({"halted": True}, Verdict.HALT, (), ()),
+        ({"log_e": 1e6, **TWO_SITES}, Verdict.HALT, (), ()),  # it halts all the same
+    ],
+)
+def test_where_people_decide_it_says_what_it_would_open_and_waits(
+    change: dict[str, object], verdict: Verdict, ready: tuple[str, ...], makes: tuple[str, ...]
+) -> None:
+    decision = judge(replace(GOOD, **{**PEOPLE, **change}))  # type: ignore[arg-type]
+    assert (decision.verdict, opening.ready(decision), decision.makes) == (verdict, ready, makes)
+
+
+def test_the_end_of_a_rollout_waits_for_nobody() -> None:
+    assert judge(replace(GOOD, people_needed=0, people=(), whole=True)).verdict is Verdict.OPEN
+
+
+@pytest.mark.parametrize(
+    ("change", "opens"),
+    [
+        (_till(healthy=0), True),
+        (_till(healthy_sites=0), True),
+        (_till(soak_until=None), True),
+        (_till(available=0, stopped=False), True),
+        ({"gate": replace(RULE, rule_out_make=0.01)}, True),
+        ({"gate": replace(RULE, rule_out_fleet=0.01)}, True),
+        (_till(stopped=True, bad=1), False),
+        ({"floor": 7 * HOUR}, False),
+        ({"freeze": "new-year"}, False),
+        ({"morning": "17 of 40 are missing"}, False),
+        ({"verified": False}, False),
+        ({"members": 0}, False),
+        ({"previous_open": False}, False),
+        ({"people": ()}, False),
+        ({"gap_until": NOW + HOUR, "background_cap": 0.03}, False),
+        ({"measured": 0.04, "background_cap": 0.03}, False),
+        (_till(bad=1, reached=-1), False),
+        ({"brakes": (BrakeCount("brakes[0]", "silent >= 3", "", 3, 3),)}, False),
+        ({"log_e": 1e6, **TWO_SITES}, False),
+        ({"halted": True}, False),
+    ],
+)
+def test_two_people_set_aside_what_is_still_to_be_shown_and_nothing_else(
+    change: dict[str, object], opens: bool
+) -> None:
+    facts = replace(GOOD, **change)  # type: ignore[arg-type]
+    before, after = judge(facts), judge(replace(facts, waived=True))
+    assert (after.verdict is Verdict.OPEN) == opens
+    assert [one.code for one in after.reasons] == [one.code for one in before.reasons], "what it was opened against"

@@ -91,6 +91,7 @@ LIMITS = [
     ("b", "checkin: 4m", "", "checkin: 6m"),
     ("b", "site_dark_grace: 3h open", "", "site_dark_grace: 5h open"),
     ("b", "", "on_halt: recall", "on_halt: stay"),
+    ("b", "", "decides: people", "decides: gate"),
     ("source", "stay_up: 16m", "", "stay_up: 14m"),
     ("source", "", "boot_critical: true", "boot_critical: false"),
     ("source", "boot_critical: true", "boot_critical: false", "lever: advised"),

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gate.core.opening import CHECKS, UNCLEAR, BrakeCount, Facts, GateRule, Shown, judge
+from gate.core.opening import APPROVAL, CHECKS, UNCLEAR, BrakeCount, Facts, GateRule, Shown, judge
 from gate.core.verdict import Decision, Verdict
 from tests.conftest import NOW
 from tests.core.test_opening import GOOD, RULE, TILL
@@ -72,6 +72,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
     makes = tuple(draw(shown(name, rule)) for name in "abcd"[: draw(st.integers(0, 4))])
     rarely = st.sampled_from([False] * 9 + [True])
     bad = sum(one.bad for one in makes)
+    decided = draw(st.sampled_from(["", "defaults.decides"]))
     return replace(
         GOOD,
         position=draw(st.sampled_from([1, 1, 2, 3])),
@@ -81,7 +82,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
         floor=draw(st.sampled_from([timedelta(), 6 * HOUR, 6 * HOUR, 7 * HOUR])),
         freeze="new-year" if draw(rarely) else "",
         morning="17 of 40 are missing" if draw(rarely) else "",
-        people_needed=draw(st.integers(0, 1)),
+        people_needed=0 if decided else draw(st.integers(0, 1)),
         people=tuple(draw(st.sampled_from([["a"], ["a", "b"], []]))),
         previous_open=not draw(rarely),
         previous_empty=draw(rarely),
@@ -98,6 +99,8 @@ def some_facts(draw: st.DrawFn) -> Facts:
         controls_silent=31 if draw(rarely) else 30,
         measured=0.04 if draw(rarely) else 0.0,
         background_cap=0.03,
+        people_decide=decided,
+        waived=draw(rarely),
     )
 
 
@@ -310,7 +313,8 @@ def test_no_verdict_depends_on_the_order_of_makes_brakes_people_or_checks(facts:
     assert one.earliest_at == other.earliest_at
     checks = list(CHECKS)
     shuffle.shuffle(checks)
-    assert {reason for check in checks for reason in check(facts)} == set(one.reasons)
+    said = {(reason.code, reason.make, reason.detail) for check in checks for reason in check(facts)}
+    assert said == {(reason.code, reason.make, reason.detail) for reason in one.reasons if reason.code != APPROVAL}
 
 
 # the random facts themselves
@@ -323,7 +327,7 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     drawn: dict[str, set[object]] = {one.name: set() for one in fields(Facts)}
     opened, with_failure, codes = set(), 0, set()
 
-    @settings(max_examples=600, database=None, derandomize=True, deadline=None)
+    @settings(max_examples=900, database=None, derandomize=True, deadline=None)
     @given(some_facts())
     def look(facts: Facts) -> None:
         nonlocal with_failure
@@ -341,4 +345,4 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     every = {"halted", "not_chance", "brake", "not_verified", "ring_empty", "ring_before", "make_behind", "floor"}
     every |= {"frozen", "needs_people", "rule_out", "unexplained_failure", "make_unproven", "at_least", "sites", "soak"}
     every.add("silent_morning")
-    assert codes == every | UNCLEAR
+    assert codes - {APPROVAL} == every | UNCLEAR

@@ -207,6 +207,8 @@ class RingRow(SQLModel, table=True):
     in_flight: int = 0
     cap: int = 0
     members: int = 0
+    ready_at: datetime | None = moment(default=None, nullable=True)
+    waived_at: datetime | None = moment(default=None, nullable=True)
 
 
 class StratumRow(SQLModel, table=True):
@@ -389,6 +391,18 @@ class AttributionRow(SQLModel, table=True):
     by: str
     because: str = long_text()
     at: datetime = moment()
+
+
+class CorrelationRow(SQLModel, table=True):
+    """How the machines of one site failed together under one rollout; kept when the rollout has gone."""
+
+    __tablename__ = "correlations"
+    rollout: str = Field(primary_key=True)
+    machines: int
+    failed: int
+    pairs: int = Field(sa_type=BigInteger)
+    both: int = Field(sa_type=BigInteger)
+    at: datetime = moment(index=True)
 
 
 class DecisionRow(SQLModel, table=True):

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import and_, exists, func, or_, select
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
@@ -278,6 +278,19 @@ class RolloutsTx(Rows):
                 first = self._one(BUDGETS, BUDGETS.c.rollout == ring.rollout, BUDGETS.c.make != "*")
                 allowed = first["allowed"] if first and first["healthy"] + first["failed"] == 0 else 1
                 self._insert(BUDGETS, rollout=ring.rollout, make=stratum.make, in_flight=0, allowed=allowed)
+
+    def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
+        mine = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.ready_at.is_(None)]
+        return self._update(RINGS, mine, ready_at=at) == 1
+
+    def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
+        mine = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.waived_at.is_(None)]
+        shut = or_(RINGS.c.opened_at.is_(None), exists().where(*self._same_ring(rollout_id, ring), ~STRATA.c.open))
+        return self._update(RINGS, [*mine, shut], waived_at=at) == 1
+
+    @staticmethod
+    def _same_ring(rollout_id: str, ring: str) -> list[Any]:
+        return [STRATA.c.rollout == rollout_id, STRATA.c.ring == ring]
 
     @staticmethod
     def _key(stratum: Stratum) -> list[Any]:
