@@ -33,6 +33,7 @@ from gate.flows import (
     recalls,
     retention,
     retire,
+    sweep,
 )
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
@@ -183,7 +184,7 @@ class Worker:
 
         def act(tx: Tx) -> None:
             listening.note_gap(tx, self._parts.gate, now)
-            advance.sweep(tx, self._parts.gate, now)
+            sweep.sweep(tx, self._parts.gate, now)
 
         self._write(act)
 
@@ -234,7 +235,7 @@ class Worker:
         with parts.store.read() as tx:
             due = tx.watched(now, 1)
         if due:
-            self._write(lambda tx: advance.look_after(tx, parts.gate, now))
+            self._write(lambda tx: sweep.look_after(tx, parts.gate, now))
         with parts.store.read() as tx:
             done = tx.rollouts(states=(RolloutState.DONE,))
         for one in done:
