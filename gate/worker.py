@@ -34,6 +34,7 @@ from gate.flows import (
     retention,
     retire,
     shadow,
+    sweep,
 )
 from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
@@ -186,7 +187,7 @@ class Worker:
 
         def act(tx: Tx) -> None:
             listening.note_gap(tx, self._parts.gate, now)
-            advance.sweep(tx, self._parts.gate, now)
+            sweep.sweep(tx, self._parts.gate, now)
 
         self._write(act)
 
@@ -237,7 +238,7 @@ class Worker:
         with parts.store.read() as tx:
             due = tx.watched(now, 1)
         if due:
-            self._write(lambda tx: advance.look_after(tx, parts.gate, now))
+            self._write(lambda tx: sweep.look_after(tx, parts.gate, now))
         with parts.store.read() as tx:
             done = tx.rollouts(states=(RolloutState.DONE,))
         for one in done:

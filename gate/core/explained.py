@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gate.core import opening, stats, words
+from gate.core import evidence, opening, stats, words
+from gate.core.evidence import Rate
+from gate.core.facts import Facts
 from gate.core.model import DONE, FLEET
-from gate.core.opening import Facts, Rate
 from gate.core.reason_texts import LANGUAGES, text
 from gate.core.verdict import Decision, Reason, Refusal, Verdict
 
@@ -99,7 +100,7 @@ def explained(facts: Facts, lost: Mapping[str, int] | None = None) -> Explanatio
         if not one.wanted or one.opened:
             continue
         bound = stats.upper_bound(one.healthy, one.bad, one.pending, facts.confidence)
-        wanted = opening.required(gate.at_least, one) if gate else 0
+        wanted = evidence.required(gate.at_least, one) if gate else 0
         rated = gate is not None and gate.rule_out_make is not None and one.available > 0
         rows.append(
             MakeNeeds(
@@ -111,16 +112,16 @@ def explained(facts: Facts, lost: Mapping[str, int] | None = None) -> Explanatio
                 explained=one.explained,
                 pending=one.pending,
                 more_healthy=max(wanted - one.healthy, 0),
-                more_sites=max(opening.sites_required(gate, one) - one.healthy_sites, 0) if gate else 0,
+                more_sites=max(evidence.sites_required(gate, one) - one.healthy_sites, 0) if gate else 0,
                 bound=bound,
-                rate=opening.rate_of([one], gate.rule_out_make, facts)
+                rate=evidence.rate_of([one], gate.rule_out_make, facts)
                 if rated and gate and gate.rule_out_make
                 else None,
                 soak_until=one.soak_until,
                 lost=None if lost is None else lost.get(one.make, 0),
             )
         )
-    fleet = opening.rate_of(facts.makes, gate.rule_out_fleet, facts) if gate and gate.rule_out_fleet else None
+    fleet = evidence.rate_of(facts.makes, gate.rule_out_fleet, facts) if gate and gate.rule_out_fleet else None
     return Explanation(facts, decision, tuple(rows), fleet, None if lost is None else lost.get(FLEET, 0))
 
 

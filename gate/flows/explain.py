@@ -8,9 +8,9 @@ from datetime import datetime
 
 from gate.core import exposure
 from gate.core.explained import Explanation, explained
+from gate.core.facts import Facts
 from gate.core.model import FLEET, Budget, Rollout, RolloutState
-from gate.core.opening import Facts
-from gate.flows import advance, intake
+from gate.flows import gathering, intake
 from gate.ports import Gate, Tx
 
 
@@ -20,16 +20,16 @@ def waiting(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[Explana
 
 
 def _waiting(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Iterator[Explanation]:
-    read = advance.read_of(tx, gate, rollout, now)
-    seen = advance.seen_of(tx, read, now)
+    read = gathering.read_of(tx, gate, rollout, now)
+    seen = gathering.seen_of(tx, read, now)
     for position in range(min(rollout.reached + 2, len(read.rings) + 1)):
-        facts = advance.gather(tx, gate, read, position, now, looks=True)
+        facts = gathering.gather(tx, gate, read, position, now, looks=True)
         if facts is not None:
             facts = replace(facts, **seen)
             yield explained(facts, _lost(tx, gate, read, facts))
 
 
-def _lost(tx: Tx, gate: Gate, read: advance.Read, facts: Facts) -> dict[str, int] | None:
+def _lost(tx: Tx, gate: Gate, read: gathering.Read, facts: Facts) -> dict[str, int] | None:
     """make -> machines that could be lost at worst if the ring opened for it now; of the fleet no more than its own."""
     policy, rollout, rings, budgets = read.policy, read.rollout, read.rings, read.budgets
     if facts.position == len(rings):

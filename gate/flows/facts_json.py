@@ -10,7 +10,7 @@ from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.core.opening import BrakeCount, Facts, GateRule, Shown
+from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.verdict import Reason, Verdict
 
 

@@ -19,9 +19,9 @@ from zoneinfo import ZoneInfo
 
 from gate.core import calendar, mornings
 from gate.core.errors import Conflict
+from gate.core.facts import BrakeCount
 from gate.core.model import Site
 from gate.core.mornings import Morning, Party, Point, SiteDay
-from gate.core.opening import BrakeCount
 from gate.core.policy import Brake, Policy
 from gate.core.times import Anchor
 from gate.flows import when

@@ -15,9 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from gate.core import background, calendar, makes, opening
+from gate.core import background, calendar, evidence, makes, opening
+from gate.core.facts import Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, Machine, Release, Site, Trust
-from gate.core.opening import Facts, GateRule, Shown
 from gate.core.policy import Policy, RingSettings, SourceRule
 from gate.core.times import OpenDuration
 from gate.core.verdict import Decision, Verdict
@@ -280,7 +280,7 @@ class _Course:
     def _soak(self, index: int, rule: GateRule, shown: Shown, sites: list[Site]) -> datetime | None:
         """The end of the soak, which begins when the numbers are first met."""
         ring, settings = self.rings[index], self.rings[index - 1].settings
-        needed = opening.required(rule.at_least, shown)
+        needed = evidence.required(rule.at_least, shown)
         if settings is None or needed == 0 or len(sites) < needed:
             return None
         if shown.make not in ring.met:

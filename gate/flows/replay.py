@@ -16,8 +16,8 @@ from typing import Any
 
 from gate.core import background, opening
 from gate.core.errors import GateError
+from gate.core.facts import Facts
 from gate.core.model import DONE
-from gate.core.opening import Facts
 from gate.core.policy import Policy
 from gate.flows import facts_json
 from gate.ports import Gate, Store, StoredDecision

@@ -2,7 +2,7 @@
 
 - A person's word opens a ring as soon as the gate would; before that two people set aside what is still to be shown.
 - A halt acts all the same: who disagrees resumes, with a second person. Floors, freezes and budgets rule as ever.
-- ``look`` compares: when the gate would have opened, when people did, and how it ended; what has been learned beside it.
+- ``look`` compares: when the gate would have opened, when people did, how it ended; and what has been learned.
 - Sites are compared once a rollout, when it has ended well and its watch is over: see ``core.correlation``.
 """
 

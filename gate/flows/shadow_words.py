@@ -55,7 +55,7 @@ GERMAN: Mapping[str, str] = {
     "resumed": "gate hielt {release} an: {because}. Menschen ließen es weiterlaufen.",
     "background": "{share} von {tried} Starts früherer Freigaben schlugen ohnehin fehl: der Grundwert ist bekannt.",
     "background.unknown": "{tried} von {needed} Starts sind bekannt, nach denen der Grundwert gemessen wird.",
-    "report_times": "{known} von {makes} Bauarten haben die {needed} gesunden Starts, aus denen eine Frist gelernt wird.",
+    "report_times": "{known} von {makes} Bauarten haben die {needed} gesunden Starts für eine gelernte Frist.",
     "sites.unknown": "Ob Rechner einer Apotheke zusammen ausfallen, ist offen: {failed} von {needed} Ausfällen.",
     "sites": "Rechner einer Apotheke fallen zu {rho} zusammen aus: 100 zu je 5 sagen so viel wie {like} einzelne.",
     "wanting": "Noch ist zu wenig bekannt, um Vertrauen zu verlangen.",

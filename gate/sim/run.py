@@ -22,7 +22,7 @@ from gate.core import makes
 from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, intake
+from gate.flows import advance, approvals, claims, intake, sweep
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.scenario import Fault, Scenario, SimMachine, SimRelease, draw
@@ -225,7 +225,7 @@ class Simulation:
             elif not fresh and self.world.reaches_gate(body.machine, self.now):
                 tx.seen(body.machine.id, self.now)
                 body.seen_at = self.now
-        advance.sweep(tx, self._gate, self.now)
+        sweep.sweep(tx, self._gate, self.now)
         for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
             advance.advance_rollout(tx, self._gate, rollout.id, self.now)
         sources = sorted({record.release.source for record in self.records})

@@ -43,7 +43,7 @@ GERMAN = {
     ),
     "Propose to set its gate aside": "Vorschlagen, die Bedingung beiseite zu setzen",
     "Agree to set its gate aside": "Zustimmen, die Bedingung beiseite zu setzen",
-    "The gate's word and people's: shadow": "Was gate sagte und was Menschen taten",
+    "What the gate would have done, beside what people did": "Was gate getan hätte, und was Menschen taten",
     "People": "Personen",
     "Why?": "Warum?",
     "Brake": "Bremse",

@@ -35,8 +35,9 @@ from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.store import prepared
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
 from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
+from gate.core.facts import Facts, GateRule, Shown
 from gate.core.model import Artifact, RolloutState, Trust
-from gate.core.opening import Facts, GateRule, Shown, judge
+from gate.core.opening import judge
 from gate.flows import advance, intake
 from gate.ports import WebSession
 from gate.web.auth import cookie_name

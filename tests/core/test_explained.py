@@ -13,9 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core import explained, reason_texts, stats, words
+from gate.core.evidence import rate_of, required
 from gate.core.exposure import lost
+from gate.core.facts import BrakeCount
 from gate.core.model import FLEET, Budget
-from gate.core.opening import BrakeCount, judge, rate_of, required
+from gate.core.opening import judge
 from gate.core.verdict import Refusal, Verdict
 from gate.flows import facts_json
 from tests.conftest import NOW

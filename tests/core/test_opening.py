@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.core import opening
-from gate.core.opening import BrakeCount, Facts, GateRule, Shown, judge, unclear
+from gate.core.facts import BrakeCount, Facts, GateRule, Shown
+from gate.core.opening import judge, unclear
 from gate.core.verdict import Verdict
 from gate.flows import facts_json
 from tests.conftest import NOW

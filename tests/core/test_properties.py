@@ -16,7 +16,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from gate.core.opening import APPROVAL, CHECKS, UNCLEAR, BrakeCount, Facts, GateRule, Shown, judge
+from gate.core.facts import BrakeCount, Facts, GateRule, Shown
+from gate.core.opening import APPROVAL, CHECKS, UNCLEAR, judge
 from gate.core.verdict import Decision, Verdict
 from tests.conftest import NOW
 from tests.core.test_opening import GOOD, RULE, TILL

@@ -17,7 +17,8 @@ import numpy as np
 from gate.core import evalues, stats
 from gate.core.evalues import Running, Span
 from gate.core.exposure import EXTENSIONS, Pace, batch, pace
-from gate.core.opening import Facts, GateRule, Shown, judge
+from gate.core.facts import Facts, GateRule, Shown
+from gate.core.opening import judge
 from gate.core.verdict import Decision
 from tests.evidence.fleet import BOOTS, MACHINES, MAKES, PER_SITE, SILENT, SIZES, Content, Ladder, Outcome
 

@@ -29,7 +29,7 @@ from gate.core.model import (
 )
 from gate.core.opening import judge
 from gate.core.spans import EVERY_BOOT, Sum
-from gate.flows import advance, claims, controls, facts_json, intake, people, replay, site_times, unclear, watch
+from gate.flows import advance, claims, controls, facts_json, intake, people, replay, site_times, sweep, unclear, watch
 from gate.ports import ActivePolicy, Gate, Sight
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
@@ -78,7 +78,7 @@ class Country:
         """As the worker does."""
         self.now = now
         with self.store.write() as tx:
-            advance.sweep(tx, self.gate, now)
+            sweep.sweep(tx, self.gate, now)
         if self.compares:
             with self.store.read() as tx:
                 due = controls.due(tx, self.rollout, now)
@@ -541,7 +541,7 @@ def test_silence_counts_in_the_hour_in_which_the_trial_began(store: SqlStore) ->
     country.now = at("2026-11-24 10:01")
     with store.write() as tx:
         tx.seen("e000-b", country.now)
-        assert advance.sweep(tx, country.gate, country.now) == 1
+        assert sweep.sweep(tx, country.gate, country.now) == 1
         assert {row.hour for row in tx.spans(country.rollout)} == {at("2026-11-24 08:00")}
 
 

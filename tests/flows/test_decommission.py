@@ -13,7 +13,7 @@ from gate.adapters.store.tx_machines import ROLES
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Malformed
 from gate.core.model import FLEET, Budget, Claim, ClaimState, Rollout, Stratum
-from gate.flows import advance, machines, people
+from gate.flows import machines, people, sweep
 from gate.flows.decommission import decommission
 from gate.ports import Gate, Tx
 from gate.sim.run import Simulation
@@ -114,7 +114,7 @@ def test_its_slots_are_free_and_it_never_becomes_silent(store: SqlStore) -> None
         _, _, later, _ = seen(tx, claim)
         assert budgets[FLEET].in_flight - later[FLEET].in_flight == 1
         assert tx.live_claim(claim.machine) is None
-        advance.sweep(tx, gate, MORNING + timedelta(days=30))
+        sweep.sweep(tx, gate, MORNING + timedelta(days=30))
         found = tx.claim(claim.id)
     assert found is not None
     assert found.state is ClaimState.GONE

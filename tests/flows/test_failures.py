@@ -24,7 +24,7 @@ from gate.core.model import (
 )
 from gate.core.opening import judge
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, facts_json, people
+from gate.flows import advance, claims, facts_json, gathering, people
 from gate.flows.why import why
 from gate.ports import ActivePolicy
 from tests.fake_store import FakeStore
@@ -250,4 +250,4 @@ def test_a_make_has_reached_the_ring_before_the_first_that_opened_without_it(
 ) -> None:
     rings = [RingState("r", f"ring{n}", n, NOW, 0, 0, 9) for n in range(3)]
     rows = [Stratum("r", f"ring{n}", "till", n != closed_in, 9, 9, 1.0, 9) for n in range(3)]
-    assert advance._reached(rings, rows).get("till") == reached
+    assert gathering._reached(rings, rows).get("till") == reached

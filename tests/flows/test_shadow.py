@@ -53,7 +53,7 @@ def test_no_ring_opens_before_a_person_says_so_and_the_gate_says_when_it_would(s
         [waits] = shadow.look(tx, gate).rows
         assert (waits.ring, waits.match, waits.waited) == ("pilot", Match.WAITS, None)
         people.approve_ring(tx, gate, rollout.id, "pilot", "anna", "we look at it", at(6))
-        assert [one.verdict for one in advance.advance_rollout(tx, gate, rollout.id, at(6))][0] is Verdict.OPEN
+        assert next(one.verdict for one in advance.advance_rollout(tx, gate, rollout.id, at(6))) is Verdict.OPEN
         [agreed] = shadow.look(tx, gate).rows
         assert (agreed.match, agreed.outcome, agreed.waited) == (Match.AGREED, Outcome.OPEN, 4 * HOURS)
 

@@ -9,7 +9,7 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.core.model import Claim, Site, Step
-from gate.flows import advance, listening, machines, silence, site_times
+from gate.flows import advance, listening, machines, silence, site_times, sweep
 from gate.ports import ActivePolicy
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
@@ -78,7 +78,7 @@ class Shop:
         """How many claims this moment makes silent; a worker that was at work all the time."""
         self.now = at(now)
         with self.write() as tx:
-            return advance.sweep(tx, self.gate, self.now)
+            return sweep.sweep(tx, self.gate, self.now)
 
     def claim(self, name: str) -> Claim:
         with self.store.read() as tx:

@@ -33,7 +33,7 @@ from gate.core.evalues import Span
 from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
 from gate.core.spans import by_hour, unfolded
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, controls, intake, people
+from gate.flows import advance, claims, controls, intake, people, sweep
 from gate.flows.decommission import decommission
 from gate.ports import ActivePolicy, Gate, GrantLimits
 from tests.fake_store import FakeStore
@@ -289,7 +289,7 @@ class Stores(RuleBasedStateMachine):
 
     def the_worker_ticks(self) -> None:
         def tick(tx: Any, gate: Gate) -> Any:
-            swept = advance.sweep(tx, gate, self.now)
+            swept = sweep.sweep(tx, gate, self.now)
             due = [one.id for one in tx.rollouts() if controls.due(tx, one.id, self.now)]
             for one in due:
                 counted = controls.count(tx, gate, one, self.now)

@@ -8,7 +8,7 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.core.model import ClaimState, RolloutState
-from gate.flows import advance
+from gate.flows import advance, sweep
 from gate.ports import Gate
 from tests import long_run
 
@@ -52,7 +52,7 @@ def test_a_machine_that_does_not_come_back_the_next_day_has_relapsed(
         gone = frozenset(sorted(claim.machine for claim in claims)[:2])
         seen(tx, OPENING + timedelta(minutes=30), but=gone)
         healthy = sum(one.healthy for one in tx.strata(claims[0].rollout))
-        advance.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
         assert len(relapsed(tx)) == count
         assert relapsed(tx) <= gone
         assert sum(one.healthy for one in tx.strata(claims[0].rollout)) == healthy - count
@@ -69,9 +69,9 @@ def test_one_that_comes_back_is_recovered_gives_its_slot_back_and_stays_a_failur
         [rollout] = tx.rollouts()
         late = min(claim.machine for claim in tx.claims(rollout.id))
         seen(tx, OPENING, but=frozenset({late}))
-        assert advance.look_after(tx, done, at) == 1
+        assert sweep.look_after(tx, done, at) == 1
         tx.seen(late, at + timedelta(minutes=1))
-        assert advance.look_after(tx, done, at + timedelta(minutes=11)) == 0
+        assert sweep.look_after(tx, done, at + timedelta(minutes=11)) == 0
         claim = tx.claim_of(late, rollout.id)
         assert claim is not None
         assert (claim.state, claim.recovered, claim.watch_at) == (ClaimState.RELAPSED, True, None)
@@ -86,7 +86,7 @@ def test_a_site_of_which_nobody_is_heard_is_dark_first_and_then_counts_once(
         dark = tx.sites()[0].id
         seen(tx, OPENING, but=frozenset(one.id for one in tx.machines(site=dark, limit=100)))
         for minutes in range(130, hours * 60 + 1, 5):
-            advance.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+            sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
         assert len(relapsed(tx)) == sites
 
 
@@ -94,6 +94,6 @@ def test_the_watch_ends_after_seven_days(store: SqlStore, done: Gate) -> None:
     with store.write() as tx:
         for day in range(8):
             seen(tx, OPENING + timedelta(days=day, minutes=5))
-            assert advance.look_after(tx, done, OPENING + timedelta(days=day, hours=3)) == 0
+            assert sweep.look_after(tx, done, OPENING + timedelta(days=day, hours=3)) == 0
         assert tx.watched(OPENING + timedelta(days=30)) == []
-        assert advance.look_after(tx, done, OPENING + timedelta(days=20)) == 0
+        assert sweep.look_after(tx, done, OPENING + timedelta(days=20)) == 0

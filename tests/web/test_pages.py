@@ -498,3 +498,29 @@ def test_lists_are_paged_by_key(sqlite_gate: RealGate, anna: Person) -> None:
         page = anna.client.get(found[1].replace("&amp;", "&")).text
     assert seen == 2
     assert len(page) < 150_000
+
+
+def test_two_people_open_a_ring_before_enough_has_been_shown(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    another = PlayedMachine(sqlite_gate, "another")
+    another.enrol()
+    sqlite_gate.accept(another.machine, "till")
+    rollout, _ = filled(sqlite_gate)
+    with sqlite_gate.opened.store.read() as tx:
+        found = tx.rollout(rollout)
+        assert found is not None
+        ring = next(row.ring for row in tx.rings(rollout) if row.position == found.reached + 1)
+    assert "Propose to set its gate aside" in anna.client.get(f"/rollouts/{rollout}").text
+    assert anna.post(f"/rollouts/{rollout}/waive", ring=ring, because="").status_code == 400
+    assert anna.post(f"/rollouts/{rollout}/waive", ring=ring, because="a hole in use").status_code == 303
+    assert anna.post(f"/rollouts/{rollout}/waive", ring=ring, because="now").status_code == 409
+    berta = person(app, "berta")
+    assert "Agree to set its gate aside" in berta.client.get(f"/rollouts/{rollout}").text
+    assert berta.post(f"/rollouts/{rollout}/waive", ring=ring, because="agreed").status_code == 303
+    with sqlite_gate.opened.store.read() as tx:
+        assert next(row.waived_at for row in tx.rings(rollout) if row.ring == ring) is not None
+    sqlite_gate.pass_minutes(1)
+    with sqlite_gate.opened.store.read() as tx:
+        assert next(row.opened_at for row in tx.rings(rollout) if row.ring == ring) is not None
+    compared = anna.client.get("/shadow?lang=de").text
+    assert "Menschen früher" in compared
+    assert "1 Ring: Menschen öffneten, bevor gate es getan hätte, und es läuft noch." in compared

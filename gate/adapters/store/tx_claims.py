@@ -8,51 +8,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, distinct, exists, func, or_, select, union_all
+from sqlalchemy import and_, case, or_, select
 
-from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
-from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES
+from gate.adapters.store.tx_claim_reads import ATTRIBUTIONS, CLAIMS, LIVE, ClaimReadsTx
+from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
 from gate.adapters.store.tx_spans import COUNT_SPAN
-from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.claims import BROKEN, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS as LAST_BOOT
-from gate.core.model import FLEET, Action, Attribution, Claim, ClaimState, MachineStatus, RolloutState
+from gate.core.model import FLEET, Attribution, Claim, ClaimState, MachineStatus, RolloutState
 from gate.core.spans import EVERY_BOOT, hour_of
 from gate.core.spans import change as span_change
-from gate.ports import GrantLimits, Holder
+from gate.ports import GrantLimits
 
-CLAIMS = table(tables.ClaimRow)
-ATTRIBUTIONS = table(tables.AttributionRow)
-MAY_HAVE = [state.value for state in (ClaimState.INSTALLED, ClaimState.BOOTED, ClaimState.SILENT)]
-_LATER = CLAIMS.alias("later")
-_BACK = and_(_LATER.c.action == Action.RECALL.value, _LATER.c.state == ClaimState.ROLLED_BACK.value)
-_NEWER_STATES = [*MAY_HAVE[:2], ClaimState.HEALTHY.value, ClaimState.UNHEALTHY.value]
-_NEWER = and_(_LATER.c.rollout != CLAIMS.c.rollout, _LATER.c.state.in_(_NEWER_STATES))
-_GONE_ON = exists().where(
-    _LATER.c.machine == CLAIMS.c.machine,
-    _LATER.c.source == CLAIMS.c.source,
-    _LATER.c.granted_at > CLAIMS.c.granted_at,
-    or_(_BACK, _NEWER),
-)
-"""The machine has gone back, or has taken a newer release of the same source since."""
-LIVE = [state.value for state in HOLDS_SLOT]
-UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value, ClaimState.GONE.value]
 TAKEN = [*LIVE, *(state.value for state in BROKEN)]
 
-CLAIM = get(CLAIMS, "id")
-CLAIM_OF = Prepared(
-    select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
-)
-CLAIMS_OF = Prepared(select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()))
-IN_HAND = Prepared(
-    select(CLAIMS).join(MACHINES, MACHINES.c.claim == CLAIMS.c.id).where(MACHINES.c.id == given(MACHINES.c.id))
-)
 _NAMES = [column.name for column in CLAIMS.columns if column.name not in ("id", "explained")]
 ADD_CLAIM = add(CLAIMS, "id", *_NAMES)
 MOVE_CLAIM = change(
@@ -153,12 +127,6 @@ class _Refused(Exception):
     """Rolls the savepoint back; carries the kind."""
 
 
-def to_claim(row: Any) -> Claim:
-    """Row -> core."""
-    values = {name: row[name] for name in Claim.__slots__ if name not in ("stay_up", "state")}
-    return Claim(**values, stay_up=timedelta(seconds=row["stay_up_s"]), state=ClaimState(row["state"]))
-
-
 def _values(claim: Claim) -> dict[str, Any]:
     values = {name: getattr(claim, name) for name in Claim.__slots__}
     values["stay_up_s"] = int(values.pop("stay_up").total_seconds())
@@ -166,29 +134,8 @@ def _values(claim: Claim) -> dict[str, Any]:
     return values
 
 
-class ClaimsTx(Rows):
+class ClaimsTx(ClaimReadsTx):
     """See ``gate.ports.Tx``."""
-
-    def claim(self, claim_id: str) -> Claim | None:
-        row = self._first(CLAIM, id=claim_id)
-        return to_claim(row) if row else None
-
-    def claim_of(self, machine_id: str, rollout_id: str) -> Claim | None:
-        row = self._first(CLAIM_OF, machine=machine_id, rollout=rollout_id)
-        return to_claim(row) if row else None
-
-    def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
-        return [to_claim(row) for row in self._rows(CLAIMS_OF, machine=machine_id, rollout=rollout_id)]
-
-    def live_claim(self, machine_id: str) -> Claim | None:
-        row = self._first(IN_HAND, id=machine_id)
-        return to_claim(row) if row else None
-
-    def claims(self, rollout_id: str, *, states: Sequence[ClaimState] = (), limit: int = 500) -> list[Claim]:
-        found = select(CLAIMS).where(CLAIMS.c.rollout == rollout_id).order_by(CLAIMS.c.granted_at.desc()).limit(limit)
-        if states:
-            found = found.where(CLAIMS.c.state.in_([state.value for state in states]))
-        return [to_claim(row) for row in self._all(found)]
 
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
         try:
@@ -309,113 +256,6 @@ class ClaimsTx(Rows):
             key = {"rollout": claim.rollout, "hour": hour_of(claim.tried_at), "make": claim.make, "boot": boot}
             self._sum(COUNT_SPAN, key, {"more_tried": tried, "more_failed": failed})
 
-    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
-        found = select(func.count(CLAIMS.c.site.distinct()).label("sites")).where(
-            CLAIMS.c.rollout == rollout_id,
-            CLAIMS.c.ring.in_(rings),
-            CLAIMS.c.state.in_([state.value for state in FAILURE]),
-            CLAIMS.c.explained.is_(False),
-            CLAIMS.c.action != "recall",
-        )
-        return int(self._all(found)[0]["sites"])
-
-    def exposed_sites(self, rollout_id: str) -> int:
-        exposed = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.state.not_in(UNEXPOSED), CLAIMS.c.action != "recall"]
-        first = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site).limit(1).subquery()
-        last = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site.desc()).limit(1).subquery()
-        return len({row["site"] for row in self._all(union_all(select(first.c.site), select(last.c.site)))})
-
-    def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
-        due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)
-        return [to_claim(row) for row in self._all(due.order_by(CLAIMS.c.deadline_at).limit(limit))]
-
-    def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
-        due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
-        return [to_claim(row) for row in self._all(due)]
-
-    def count_watched(self, rollout_id: str) -> int:
-        watched = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.watch_at.is_not(None)]
-        return int(self._all(select(func.count().label("claims")).select_from(CLAIMS).where(*watched))[0]["claims"])
-
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
-        lost = CLAIMS.c.state == ClaimState.SILENT.value, CLAIMS.c.recovered.is_(False)
-        found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)
-        return bool(self._all(found))
-
-    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
-        found = (
-            select(CLAIMS.c.id)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.ring.in_(rings),
-                CLAIMS.c.state.in_([kind.value for kind in kinds]),
-                CLAIMS.c.resolved_at >= since,
-                CLAIMS.c.explained.is_(False),
-            )
-            .limit(1000)
-        )
-        return len(self._all(found))
-
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
-        quiet = (
-            select(CLAIMS)
-            .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.ring.in_(rings),
-                CLAIMS.c.state.in_(LIVE),
-                CLAIMS.c.granted_at <= seen_before,
-                or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
-            )
-            .limit(limit)
-        )
-        return [to_claim(row) for row in self._all(quiet)]
-
-    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
-        found = (
-            select(CLAIMS.c.site)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.make == make,
-                CLAIMS.c.state == ClaimState.HEALTHY.value,
-                CLAIMS.c.ring.in_(rings),
-                CLAIMS.c.cohort.is_(True),
-            )
-            .order_by(CLAIMS.c.resolved_at)
-            .limit(limit)
-        )
-        return [str(row["site"]) for row in self._all(found)]
-
-    def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
-        unheard = or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before)
-        count = func.count(distinct(MACHINES.c.id))
-        missing = func.count(distinct(case((unheard, MACHINES.c.id))))
-        found = (
-            select(
-                SITES.c.id.label("site"),
-                SITES.c.name,
-                count.label("machines"),
-                missing.label("unheard"),
-                func.max(case((unheard, MACHINES.c.last_seen_at))).label("last_seen_at"),
-            )
-            .select_from(CLAIMS)
-            .join(ROLLOUTS, ROLLOUTS.c.id == CLAIMS.c.rollout)
-            .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
-            .join(SITES, SITES.c.id == MACHINES.c.site)
-            .outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.action == Action.INSTALL.value,
-                MACHINES.c.status == MachineStatus.ACTIVE.value,
-                or_(SESSIONS.c.installed.contains(CLAIMS.c.release, autoescape=False), CLAIMS.c.state.in_(MAY_HAVE)),
-                ~_GONE_ON,
-            )
-            .group_by(SITES.c.id, SITES.c.name)
-            .order_by(missing.desc(), SITES.c.id)
-            .limit(limit)
-        )
-        return [Holder(**row) for row in self._all(found)]
-
     def explain(self, claim_id: str) -> bool:
         claim = self.claim(claim_id)
         if claim is None or not counts(claim).bad:
@@ -464,7 +304,3 @@ class ClaimsTx(Rows):
 
     def attribute(self, said: Attribution) -> None:
         self._insert(ATTRIBUTIONS, **{name: getattr(said, name) for name in Attribution.__slots__})
-
-    def attributions(self, rollout_id: str) -> list[Attribution]:
-        found = select(ATTRIBUTIONS).where(ATTRIBUTIONS.c.rollout == rollout_id).order_by(ATTRIBUTIONS.c.id)
-        return [Attribution(**{name: row[name] for name in Attribution.__slots__}) for row in self._all(found)]

@@ -8,7 +8,7 @@ from sqlalchemy import case, exists, func, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_claims import CLAIMS
+from gate.adapters.store.tx_claim_reads import CLAIMS
 from gate.adapters.store.tx_retention import BOOT_STEPS
 from gate.adapters.store.tx_rollouts import GOOD, ROLLOUTS
 from gate.core.claims import FAILURE

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import postgresql
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, get, given
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_claims import ATTRIBUTIONS, CLAIMS, to_claim
+from gate.adapters.store.tx_claim_reads import ATTRIBUTIONS, CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_mornings import MORNINGS

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, select
 
-from gate.adapters.store.tx_claims import CLAIMS, ClaimsTx, to_claim
+from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
+from gate.adapters.store.tx_claims import ClaimsTx
 from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES, MachinesTx, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RolloutsTx
 from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site, SiteTime
