@@ -41,7 +41,7 @@ from gate.config import Settings, load
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, not_enforced
-from gate.flows import claims, edits, people
+from gate.flows import claims, edits, people, placing
 from gate.ports import Clock, Gate, Tx, User
 from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
@@ -90,6 +90,22 @@ class OneText:
     def descends(self, commit: str, ancestor: str) -> bool:
         """There is one version only."""
         return commit == ancestor
+
+    def parse(self, text: str) -> Policy:
+        """The policy that a text says."""
+        return parse_text(text)
+
+    def parents(self, commit: str) -> list[str]:
+        """There is one version only."""
+        return []
+
+    def propose(self, name: str, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """Nobody edits the policy of a simulation."""
+        raise OperatorError("policy_repository", "the policy of a simulation is not edited")
+
+    def write(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """Nobody edits the policy of a simulation."""
+        raise OperatorError("policy_repository", "the policy of a simulation is not edited")
 
 
 def policy_reader(read: Callable[[str], str]) -> Callable[[str], Policy]:
@@ -219,7 +235,7 @@ def init(folder: Path, wishes: Wishes, now: datetime) -> Created:
     data = folder / "data"
     data.mkdir(mode=0o700)
     keys.create(data / "keys")
-    commit = GitPolicies.create(data / "policy.git").commit(text, "", wishes.admin, "The first policy", now)
+    commit = GitPolicies.create(data / "policy.git").write(text, "", wishes.admin, "The first policy", now)
     file.write_text(_settings_text(wishes), encoding="utf-8")
     opened = open_gate(file, SystemClock())
     opened.store.upgrade()
@@ -353,7 +369,7 @@ class Opened:
 
     def _place(self, tx: Tx, machine: Machine) -> tuple[str, str]:
         active = tx.active_policy()
-        return edits.place(tx, self.gate.policy(active.commit), machine) if active else ("", "")
+        return placing.place(tx, self.gate.policy(active.commit), machine) if active else ("", "")
 
     def audit_leaves(self, size: int) -> Iterator[bytes]:
         """The first ``size`` leaves of the audit tree in their order: from the shelf, then from the database."""

@@ -133,7 +133,7 @@ class Proposal:
     """Something that needs two people: ``sha256`` binds the signatures to the exact text."""
 
     id: str
-    kind: str  # resume | approve | accept_machine
+    kind: str  # resume | recall | waive | accept | policy
     subject: str
     because: str
     proposed_by: str
@@ -601,6 +601,9 @@ class Tx(Protocol):
     def sign_proposal(self, proposal_id: str, user: str, sha256: str, now: datetime) -> bool:
         """A signature of one person, once, while open and unexpired and of the same hash."""
 
+    def withdraw_proposal(self, proposal_id: str) -> bool:
+        """False where it is not open."""
+
     def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
         """open -> enacted, once."""
 
@@ -692,7 +695,7 @@ class Clock(Protocol):
 
 
 class PolicyTexts(Protocol):
-    """The policy repository, read side."""
+    """The policy repository."""
 
     def head(self) -> str: ...
     def read(self, commit: str) -> str: ...
@@ -701,6 +704,16 @@ class PolicyTexts(Protocol):
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """Is ``ancestor`` in the history of ``commit``?"""
+
+    def parse(self, text: str) -> Policy:
+        """Raises Malformed with every problem."""
+
+    def parents(self, commit: str) -> list[str]: ...
+    def propose(self, name: str, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """A commit on a branch of its own; the head stays."""
+
+    def write(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """A commit on the head, which must be ``parent``; Conflict (moved) where it is not."""
 
 
 class Hours(Protocol):

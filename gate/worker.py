@@ -179,8 +179,14 @@ class Worker:
         parts = self._parts
         with parts.store.read() as tx:
             active = tx.active_policy()
+            signed = edits.signed(tx, now)
+        for proposal in signed:  # a process died over it
+            self._alone("proposal", proposal, lambda one=proposal: self._finish(one, now))  # type: ignore[misc]
         if active is None or active.problem or parts.gate.texts.head() != active.commit:
             self._write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
+
+    def _finish(self, proposal: str, now: datetime) -> None:
+        self._write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now))
 
     def _sweep(self, now: datetime) -> None:
         """Our own gap first: silence that nobody could hear is none."""

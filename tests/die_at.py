@@ -198,7 +198,7 @@ def commit_policy(opened: Opened) -> None:
     text = (opened.settings.data.parent / POLICY).read_text()
     head = opened.policies.head()
     if opened.policies.read(head) != text:
-        opened.policies.commit(text, head, "anna", "another policy", datetime.now(UTC))
+        opened.policies.write(text, head, "anna", "another policy", datetime.now(UTC))
 
 
 def batch(opened: Opened, step: Steps) -> None:

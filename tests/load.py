@@ -33,8 +33,9 @@ from gate.bootstrap import Opened, Wishes, init, open_gate
 from gate.core.claims import HOLDS_SLOT
 from gate.core.counters import counts
 from gate.core.model import FLEET, Machine, MachineStatus, RolloutState, Site
-from gate.flows import edits, machines
+from gate.flows import machines
 from tests.read_plane import updater
+from tests.real_gate import agreed
 from tests.real_gate import opened as payload_of
 
 MACHINES = 50
@@ -366,7 +367,7 @@ def prepare(folder: Path, url: str, clients: list[Client], port: int, policy: st
     )
     now = datetime.now(UTC)
     opened = open_gate(init(folder / "gate", wishes, now).settings)
-    opened.policies.commit(policy, opened.policies.head(), "anna", "two rings", now)
+    opened.policies.write(policy, opened.policies.head(), "anna", "two rings", now)
     with opened.store.write() as tx:
         for site in range(MACHINES // 2):
             tx.save_site(Site(f"s{site}", f"Site {site}", "NW", "Mo-Su 00:00-24:00", True))
@@ -375,7 +376,7 @@ def prepare(folder: Path, url: str, clients: list[Client], port: int, policy: st
             tx.add_machine(Machine(row.id, row.site, MachineStatus.PENDING, row.name, row.facts,
                                    public_key=row.public_key), client.keyid)  # fmt: skip
             assert tx.accept_machine(row, now)
-        edits.activate_head(tx, opened.gate, "test", now)
+    agreed(opened, now)
     return opened
 
 

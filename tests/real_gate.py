@@ -25,7 +25,7 @@ from gate.agent.state import StateFolder
 from gate.bootstrap import Opened, Wishes, init, pages
 from gate.config import load
 from gate.core.model import Machine, Site
-from gate.flows import machines
+from gate.flows import edits, machines
 
 ADDRESS = "http://127.0.0.1:8400"
 Wsgi = Callable[..., Any]
@@ -119,6 +119,14 @@ class RealGate:
             self.clock.forward(minutes=1)
             self.worker.tick()
 
+    def policy_says(self, text: str, because: str = "a change") -> str:
+        """Pushed into the branch, agreed to by two people, active; its commit."""
+        policies = self.opened.policies
+        commit = policies.write(text, policies.head(), "anna", because, self.clock.now())
+        self.worker.tick()
+        agreed(self.opened, self.clock.now())
+        return commit
+
     def session(self) -> requests.Session:
         session = requests.Session()
         session.mount("http://", self.line)
@@ -154,6 +162,23 @@ class RealGate:
         self.drop(version, text)
         self.worker.look()
         self.worker.tick()
+
+
+def agreed(opened: Opened, now: datetime) -> None:
+    """Two people sign whatever policy waits for them."""
+    with opened.store.write() as tx:
+        edits.activate_head(tx, opened.gate, "test", now)
+        waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND]
+    for one in waiting:
+        for who in ("anna", "berta"):
+            if who != one.proposed_by:
+                with opened.store.write() as tx:
+                    edits.sign(tx, opened.gate, one.id, who, now)
+        with opened.store.write() as tx:
+            assert edits.finish(tx, opened.gate, one.id, now) is not None
+    if waiting:
+        with opened.store.write() as tx:
+            edits.activate_head(tx, opened.gate, "test", now)
 
 
 class RealAgent:

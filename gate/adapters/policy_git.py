@@ -25,9 +25,12 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from gate.adapters.policy_yaml import parse_text
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError
+from gate.core.policy import Policy
 
 BRANCH = Ref(b"refs/heads/main")
+PROPOSALS = b"refs/heads/proposals/"
 FILE = b"policy.yaml"
 MOST = 1024 * 1024
 LOCKED_S = 2.0
@@ -126,13 +129,59 @@ class GitPolicies:
             walker = repo.get_walker(include=[_commit(commit)])
             return any(entry.commit.id == ancestor.encode() for entry in walker)
 
-    def commit(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+    def parse(self, text: str) -> Policy:
+        """The policy that a text says.
+
+        Raises:
+            PolicyProblems: every problem that was found.
+        """
+        return parse_text(text, FILE.decode())
+
+    def parents(self, commit: str) -> list[str]:
+        """The commits that this one was made on.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        with self._open() as repo:
+            found = repo[_commit(commit)]
+            if not isinstance(found, Commit):
+                raise OperatorError("policy_repository", f"{commit[:12]} is not a commit")
+            return [parent.decode() for parent in found.parents]
+
+    def version(self, commit: str) -> Version:
+        """Author, time and message of a commit.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        with self._open() as repo:
+            found = repo[_commit(commit)]
+            if not isinstance(found, Commit):
+                raise OperatorError("policy_repository", f"{commit[:12]} is not a commit")
+            return _version(found)
+
+    def propose(self, name: str, text: str, parent: str, author: str, message: str, now: datetime) -> str:
+        """A commit on ``parent`` on a branch of its own, ``proposals/<name>``; the head stays; returns its id.
+
+        Raises:
+            Conflict: there is such a branch. OperatorError: the repository cannot be written.
+        """
+        if not re.fullmatch(r"[a-z0-9-]{1,60}", name):
+            raise OperatorError("policy_repository", f"{name[:60]!r} is no name of a proposal")
+        return self._write(Ref(PROPOSALS + name.encode()), text, parent, "", author, message, now)
+
+    def write(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
         """A new commit on ``parent`` (empty: the first), which must still be the head; returns its id.
 
         Raises:
             Conflict: ``moved``, when the branch has another head by now.
             OperatorError: the repository cannot be written.
         """
+        return self._write(BRANCH, text, parent, parent, author, message, now)
+
+    def _write(self, ref: Ref, text: str, parent: str, head: str, author: str, message: str, now: datetime) -> str:
+        """A commit on ``parent`` at the tip of ``ref``, which must be at ``head`` (empty: not there)."""
         with self._open() as repo:
             blob = Blob.from_string(text.encode())
             tree = self._tree(repo, parent)
@@ -148,10 +197,10 @@ class GitPolicies:
             made.message = message.encode()
             for one in (blob, tree, made):
                 _unlocked(lambda one=one: repo.object_store.add_object(one))  # type: ignore[misc]
-            if parent:
-                swapped = _unlocked(lambda: repo.refs.set_if_equals(BRANCH, _commit(parent), made.id))
+            if head:
+                swapped = _unlocked(lambda: repo.refs.set_if_equals(ref, _commit(head), made.id))
             else:
-                swapped = _unlocked(lambda: repo.refs.add_if_new(BRANCH, made.id))
+                swapped = _unlocked(lambda: repo.refs.add_if_new(ref, made.id))
             if not swapped:
                 raise Conflict("moved", "somebody else has changed the policy in the meantime")
             return str(made.id.decode())

@@ -74,7 +74,7 @@ def find(found: Said, steps: Sequence[str | int]) -> Said | None:
 
 def wanted(before: Said, steps: Sequence[str | int], value: Value | None) -> Said:
     """What the text should say afterwards."""
-    chain: list[tuple[dict[str, Said] | list[Said], str | int]] = []
+    chain: list[tuple[Said, str | int]] = []
     here = before
     for number, step in enumerate(steps[:-1]):
         if isinstance(step, int):

@@ -1,25 +1,151 @@
-"""A commit is a proposal; the row is the act: the branch head becomes the active policy when it parses.
+"""A commit is a proposal; the row is the act. Who tightens acts alone and at once; what loosens waits for another.
 
-- A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head
-  that does not descend from the active commit: a rewound branch never rules.
-- Memberships (ring and make of every machine) are computed once, here, when a policy becomes active.
+- An edit names the head that it was made on. Where the branch has moved, nothing is written and nothing is lost.
+- ``core.policy_diff`` decides on the parsed policies, against the active one: what it cannot classify loosens.
+- A loosening stands on a branch of its own until it is signed; then it becomes a commit on the head that names both
+  people. Its signatures are bound to that very commit, the proposer's own does not count, and it expires in 24 hours.
+- What was pushed into the branch is judged alike: tightening acts, loosening waits for as many people as it takes, and
+  who pushed is nobody the gate knows.
+- A process may die between the commit and the row: the worker finishes what is signed and what the head says.
+- A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
+  does not descend from the active commit: a rewound branch never rules.
+- Halts and the brake need none of this.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
 
-from gate.core import makes
-from gate.core.errors import Conflict, GateError, Overtaken
-from gate.core.model import Machine, Site
+from gate.core.errors import Conflict, GateError, NotFound, Overtaken
 from gate.core.policy import Policy
-from gate.ports import ActivePolicy, Gate, Tx
+from gate.core.policy_diff import Change, Direction, diff, people_needed
+from gate.flows.agreement import PROPOSAL_FOR, reason_given
+from gate.flows.placing import place_all
+from gate.ports import ActivePolicy, Gate, Proposal, Tx
 
-PAGE = 1000
+KIND = "policy"
+SUBJECT = "policy"
+PUSHED = "git"  # who proposes what was pushed: nobody the gate knows
+PEOPLE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A text beside the active policy: what it changes, and how many people that needs."""
+
+    policy: Policy
+    changes: Sequence[Change]
+
+    @property
+    def people(self) -> int:
+        """Different people that must agree."""
+        return people_needed(self.changes)
+
+
+def judged(tx: Tx, gate: Gate, text: str, today: date) -> Judged:
+    """What a text would change. Raises Malformed with every problem, NotFound where no policy is active."""
+    active = tx.active_policy()
+    if active is None:
+        raise NotFound("no policy is active")
+    policy = gate.texts.parse(text)
+    return Judged(policy, diff(gate.policy(active.commit), policy, today))
+
+
+def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: datetime) -> ActivePolicy | Proposal:
+    """Commits an edit that was made on ``base``: active at once, or a proposal.
+
+    Raises:
+        Malformed: no reason, or every problem of the text. Conflict: moved (the branch has another head), unchanged.
+    """
+    reason_given(because)
+    head = gate.texts.head()
+    if base != head:
+        raise Conflict("moved", "somebody else has changed the policy in the meantime; nothing of yours is lost")
+    active = tx.active_policy()
+    _not_rewound(gate, head, active)
+    found = judged(tx, gate, text, today(gate, tx, now))
+    assert active is not None
+    if text == gate.texts.read(head) and (active.commit == head or found.people > 1):
+        raise Conflict("unchanged", "this is what the policy says already")
+    if found.people < PEOPLE:
+        commit = gate.texts.write(text, head, by, because, now)
+        return _activate(tx, found.policy, commit, active, by, because, now, [by])
+    name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
+    commit = gate.texts.propose(name, text, head, by, because, now)
+    return _proposed(tx, name, commit, by, because, found.changes, now)
+
+
+def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Proposal:
+    """One person's word for a proposal; ``finish`` enacts it when there are enough.
+
+    Raises:
+        NotFound. Conflict: closed, expired, needs_people (the proposer asks), given.
+    """
+    proposal = _open(tx, proposal_id, now)
+    if proposal.proposed_by == by:
+        raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
+    if by in proposal.signatures:
+        raise Conflict("given", f"{by} has signed already")
+    if not tx.sign_proposal(proposal.id, by, proposal.sha256, now):
+        raise Conflict("closed", "the proposal is not open any more")
+    tx.append("policy_signed", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject})
+    return _open(tx, proposal_id, now)
+
+
+def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy | None:
+    """Enacts a proposal that enough people have signed; None while it waits.
+
+    Raises:
+        NotFound. Conflict: closed, expired, moved (the branch has another head: the proposal is void).
+    """
+    proposal = _open(tx, proposal_id, now)
+    people = _people(proposal)
+    if len(people) < PEOPLE:
+        return None
+    active = tx.active_policy()
+    assert active is not None
+    head, text = gate.texts.head(), gate.texts.read(proposal.subject)
+    _not_rewound(gate, head, active)
+    pushed = proposal.proposed_by == PUSHED
+    if pushed and head != proposal.subject:
+        raise Conflict("moved", "the branch has another head by now; this proposal is void")
+    if not pushed:
+        parent = gate.texts.parents(proposal.subject)[0]
+        if head == parent:
+            head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal), now)
+        elif parent not in gate.texts.parents(head) or gate.texts.read(head) != text:  # a process died after it
+            raise Conflict("moved", "the policy has changed since; propose it anew")
+    if not tx.enact_proposal(proposal.id, now):
+        raise Overtaken
+    return _activate(tx, gate.policy(head), head, active, proposal.proposed_by, proposal.because, now, people)
+
+
+def signed(tx: Tx, now: datetime) -> list[str]:
+    """Proposals that enough people have signed and nobody has enacted."""
+    found = [one for one in tx.proposals("open") if one.kind == KIND and one.expires_at > now]
+    return [one.id for one in found if len(_people(one)) >= PEOPLE]
+
+
+def withdraw(tx: Tx, proposal_id: str, by: str, because: str, now: datetime) -> None:
+    """A proposal is taken back or refused; its branch stays, for whoever looks.
+
+    Raises:
+        NotFound, Malformed. Conflict: closed.
+    """
+    reason_given(because)
+    proposal = tx.proposal(proposal_id)
+    if proposal is None or proposal.kind != KIND:
+        raise NotFound(f"there is no proposal {proposal_id}")
+    if not tx.withdraw_proposal(proposal.id):
+        raise Conflict("closed", "the proposal is not open any more")
+    tx.append("policy_withdrawn", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject}, because)
 
 
 def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | None:
-    """Makes the branch head active if it is new and parses; returns the row that rules now.
+    """Takes up the branch's head: active where one person may, else a proposal; returns the row that rules now.
 
     Raises:
         Overtaken: another process has activated a commit meanwhile.
@@ -31,8 +157,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
             tx.policy_problem("")
         return active
     try:
-        if active is not None and not gate.texts.descends(head, active.commit):
-            raise Conflict("rewound", f"it does not descend from the active {active.commit[:12]}")
+        _not_rewound(gate, head, active)
         policy = gate.policy(head)
     except GateError as problem:
         said = f"commit {head[:12]} is refused: {problem.detail}"
@@ -40,33 +165,92 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
             tx.policy_problem(said)
             tx.append("policy_refused", by, head, now, {"problem": problem.detail[:2000]})
         return active
-    row = ActivePolicy(head, now, by)
-    if not tx.activate_policy(row, active.commit if active else ""):
+    if active is None:
+        row = ActivePolicy(head, now, by)
+        if not tx.activate_policy(row, ""):
+            raise Overtaken
+        tx.append("policy_activated", by, head, now, {"before": "", "people": [by]}, "", head)
+        place_all(tx, policy)
+        return row
+    _take(tx, gate, head, active, by, now)
+    return tx.active_policy()
+
+
+def _not_rewound(gate: Gate, head: str, active: ActivePolicy | None) -> None:
+    if active is not None and not gate.texts.descends(head, active.commit):
+        raise Conflict("rewound", f"it does not descend from the active {active.commit[:12]}")
+
+
+def _take(tx: Tx, gate: Gate, head: str, active: ActivePolicy, by: str, now: datetime) -> None:
+    """A head that parses: finishes what is signed; a tightening acts, a loosening becomes a proposal."""
+    found = diff(gate.policy(active.commit), gate.policy(head), today(gate, tx, now))
+    if people_needed(found) < PEOPLE:
+        _activate(tx, gate.policy(head), head, active, by, "", now, [])
+        return
+    if tx.proposal(_pushed_name(head)) is None:  # else it waits, has expired or was withdrawn
+        _proposed(tx, _pushed_name(head), head, PUSHED, f"pushed as {head[:12]}", found, now)
+    said = f"commit {head[:12]} loosens: two people must agree"
+    if active.problem != said:
+        tx.policy_problem(said)
+
+
+def _pushed_name(head: str) -> str:
+    return f"p-{head[:24]}"
+
+
+def today(gate: Gate, tx: Tx, now: datetime) -> date:
+    """The policy's local day: a freeze that is over may be dropped by one person."""
+    active = tx.active_policy()
+    return now.astimezone(gate.policy(active.commit).zone).date() if active else now.date()
+
+
+def _people(proposal: Proposal) -> list[str]:
+    proposer = [] if proposal.proposed_by == PUSHED else [proposal.proposed_by]
+    return list(dict.fromkeys([*proposer, *proposal.signatures]))
+
+
+def _open(tx: Tx, proposal_id: str, now: datetime) -> Proposal:
+    proposal = tx.proposal(proposal_id)
+    if proposal is None or proposal.kind != KIND:
+        raise NotFound(f"there is no proposal {proposal_id}")
+    if proposal.state != "open":
+        raise Conflict("closed", f"the proposal is {proposal.state}")
+    if proposal.expires_at <= now:
+        raise Conflict("expired", "the proposal has expired; propose it anew")
+    return proposal
+
+
+def _proposed(
+    tx: Tx, name: str, commit: str, by: str, because: str, changes: Sequence[Change], now: datetime
+) -> Proposal:
+    exact = hashlib.sha256(f"{KIND}/{commit}".encode()).hexdigest()
+    made = Proposal(name, KIND, commit, because, by, now, now + PROPOSAL_FOR, exact, "open")
+    tx.add_proposal(made)
+    looser = sum(one.direction is Direction.LOOSENS for one in changes)
+    detail = {"proposal": name, "commit": commit, "loosens": looser, "changes": len(changes)}
+    tx.append("policy_proposed", by, SUBJECT, now, detail, because)
+    return made
+
+
+def _message(proposal: Proposal) -> str:
+    signed = "".join(f"Signed-off-by: {name}\n" for name in proposal.signatures)
+    return f"{proposal.because}\n\nProposed-by: {proposal.proposed_by}\n{signed}"
+
+
+def _activate(
+    tx: Tx,
+    policy: Policy,
+    commit: str,
+    active: ActivePolicy,
+    by: str,
+    because: str,
+    now: datetime,
+    people: Sequence[str],
+) -> ActivePolicy:
+    row = ActivePolicy(commit, now, by)
+    if not tx.activate_policy(row, active.commit):
         raise Overtaken
-    tx.append("policy_activated", by, head, now, {"before": active.commit if active else ""}, "", head)
+    detail = {"before": active.commit, "people": list(people)}
+    tx.append("policy_activated", by, commit, now, detail, because, commit)
     place_all(tx, policy)
     return row
-
-
-def place_all(tx: Tx, policy: Policy) -> None:
-    """Ring and make of every machine under this policy."""
-    after = ""
-    while True:
-        page = tx.machines(after=after, limit=PAGE)
-        if not page:
-            return
-        tx.memberships([(machine.id, *place(tx, policy, machine)) for machine in page])
-        after = page[-1].id
-
-
-def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
-    """(ring, make) of one machine; the ring is empty where no ring picks it."""
-    return placed(policy, machine, tx.site(machine.site))
-
-
-def placed(policy: Policy, machine: Machine, site: Site | None) -> tuple[str, str]:
-    """(ring, make) of a machine of this site."""
-    labels = machine.labels | (site.labels if site else frozenset())
-    picks = [(ring.name, ring.pick) for ring in policy.rings]
-    ring = makes.ring_of(picks, machine.site, labels, machine.facts)
-    return ring or "", makes.make_of(machine.facts, policy.makes)

@@ -24,7 +24,7 @@ from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthe
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows.claims import lapse
-from gate.flows.edits import place
+from gate.flows.placing import place
 from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
 
 MAX_STEP = 1_000_000

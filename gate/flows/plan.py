@@ -23,7 +23,7 @@ from gate.core.times import OpenDuration
 from gate.core.verdict import Decision, Verdict
 from gate.flows import when
 from gate.flows.claims import renewed
-from gate.flows.edits import placed
+from gate.flows.placing import placed
 from gate.ports import Gate
 
 SALT = "plan"

@@ -27,7 +27,7 @@ def git(where: Path, *words: str, stdin: str = "") -> str:
 @pytest.fixture
 def policies(tmp_path: Path) -> GitPolicies:
     made = GitPolicies.create(tmp_path / "policy.git")
-    made.commit("a: 1\nb: 2\n", "", "anna", "The first policy", NOW)
+    made.write("a: 1\nb: 2\n", "", "anna", "The first policy", NOW)
     return made
 
 
@@ -48,7 +48,7 @@ def test_stock_git_reads_what_is_written_and_pushes_what_is_read(policies: GitPo
     author, at, message = policies.blame(head, 2)
     assert (author, message) == ("Klara Lehmann", "longer after the trial")
     assert at.tzinfo is not None
-    after = policies.commit("a: 9\nb: 3\n", head, "berta", "a", NOW)
+    after = policies.write("a: 9\nb: 3\n", head, "berta", "a", NOW)
     git(work, "pull", "-q", "origin", "main")
     assert (work / "README.md").read_text() == "hello\n", "what else lies in the repository stays"
     assert git(work, "show", "--stat", "--format=%an", after).splitlines()[-1].strip().startswith("1 file changed")
@@ -67,24 +67,24 @@ def test_a_lock_that_a_killed_process_left_is_in_the_way_for_seconds_only(
     lock = repository / (f"objects/{blob[:2]}/{blob[2:]}.lock" if name == "object" else name)
     lock.parent.mkdir(exist_ok=True)
     lock.write_bytes(b"half")
-    made = policies.commit(text, head, "anna", "again", NOW)
+    made = policies.write(text, head, "anna", "again", NOW)
     assert (policies.head(), policies.read(made)) == (made, text)
     assert not lock.exists()
 
 
 def test_a_commit_on_a_head_that_moved_is_refused_and_nothing_is_lost(policies: GitPolicies) -> None:
     head = policies.head()
-    first = policies.commit("a: 2\n", head, "anna", "mine", NOW)
+    first = policies.write("a: 2\n", head, "anna", "mine", NOW)
     with pytest.raises(Conflict, match="somebody else"):
-        policies.commit("a: 3\n", head, "berta", "hers", NOW)
+        policies.write("a: 3\n", head, "berta", "hers", NOW)
     assert policies.head() == first
     with pytest.raises(Conflict):
-        policies.commit("a: 3\n", "", "berta", "a first one", NOW)
+        policies.write("a: 3\n", "", "berta", "a first one", NOW)
 
 
 def test_descent(policies: GitPolicies) -> None:
     first = policies.head()
-    second = policies.commit("a: 2\n", first, "anna", "m", NOW)
+    second = policies.write("a: 2\n", first, "anna", "m", NOW)
     assert policies.descends(second, first)
     assert policies.descends(first, first)
     assert not policies.descends(first, second)
@@ -135,6 +135,6 @@ def test_a_repository_that_is_gone_or_broken_is_a_clear_error(policies: GitPolic
 
 
 def test_an_author_cannot_smuggle_another_identity(policies: GitPolicies, tmp_path: Path) -> None:
-    head = policies.commit("a: 2\n", policies.head(), "eve <anna@gate>\nparent x", "m", NOW)
+    head = policies.write("a: 2\n", policies.head(), "eve <anna@gate>\nparent x", "m", NOW)
     shown = git(tmp_path / "policy.git", "log", "-1", "--format=%an|%ae", head)
     assert shown == "eve anna@gateparent x|eve anna@gateparent x@gate"

@@ -187,5 +187,4 @@ def policy_says(gate: RealGate, old: str, new: str) -> None:
     policies = gate.opened.policies
     before = policies.read(policies.head())
     assert old in before
-    policies.commit(before.replace(old, new, 1), policies.head(), "anna", "a trial", gate.clock.now())
-    gate.worker.tick()
+    gate.policy_says(before.replace(old, new, 1), "a trial")

@@ -16,7 +16,8 @@ from gate.adapters.store.tx_machines import FLEET_VERSION, MACHINES, ROLES, SESS
 from gate.adapters.store.tx_rollouts import BUDGETS
 from gate.bootstrap import Opened
 from gate.core.model import Artifact, Release, RolloutState, Trust
-from gate.flows import advance, edits, intake
+from gate.flows import advance, intake
+from tests.real_gate import agreed
 
 SITE_SIZE = 6
 CHALLENGE = "c" * 32
@@ -114,10 +115,9 @@ def fill(opened: Opened, size: int, speaking: int, sources: int = 1) -> None:
     """``size`` machines at ``size / 6`` sites under a policy with one ring; the first ``speaking`` have real keys."""
     now = datetime.now(UTC)
     text = policy_text(opened.settings.fleet, sources)
-    opened.policies.commit(text, opened.policies.head(), "bench", "one ring", now)
+    opened.policies.write(text, opened.policies.head(), "bench", "one ring", now)
     sites = -(-size // SITE_SIZE)
-    with opened.store.write() as tx:
-        edits.activate_head(tx, opened.gate, "bench", now)
+    agreed(opened, now)
     with opened.store.connection() as connection, connection.begin():
         rows: list[dict[str, Any]] = []
         for number in range(sites):

@@ -58,7 +58,7 @@ def test_diff_says_what_loosens_and_how_many_people_it_needs(
 def test_diff_knows_the_commits_of_the_gates_own_repository(made: Path, tmp_path: Path) -> None:  # noqa: F811
     policies = GitPolicies(made.parent / "data" / "policy.git")
     first = policies.head()
-    second = policies.commit(policies.read(first).replace("soak: 5s", "soak: 9s"), first, "anna", "longer", NOW)
+    second = policies.write(policies.read(first).replace("soak: 5s", "soak: 9s"), first, "anna", "longer", NOW)
     assert gate("policy", "diff", first, second, settings=made).exit_code == 0
     back = gate("policy", "diff", "head", first[:10], settings=made)
     assert (back.exit_code, "soak: 5 seconds instead of 9 seconds (loosens)" in back.output) == (1, True)

@@ -74,8 +74,7 @@ def no_plugin(gate: RealGate) -> None:
     policies = gate.opened.policies
     head = policies.head()
     text = policies.read(head).replace("plugin: directory", "plugin: nowhere")
-    policies.commit(text, head, "Anna", "A plugin that is not here", gate.clock.now())
-    gate.worker.tick()
+    gate.policy_says(text, "A plugin that is not here")
 
 
 def old_tick(gate: RealGate) -> None:

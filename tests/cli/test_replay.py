@@ -31,7 +31,7 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     settings = init(folder, Wishes("f", "", "", "anna", "NW"), now).settings
     policies = GitPolicies(folder / "data" / "policy.git")
-    commit = policies.commit(long_run.POLICY, policies.head(), "anna", "for long", now)
+    commit = policies.write(long_run.POLICY, policies.head(), "anna", "for long", now)
     opened = open_gate(settings)
     sim = Simulation(long_run.plan(sites=3, days=2, releases_a_day=3), opened.store, opened.gate, commit)
     sim.run()

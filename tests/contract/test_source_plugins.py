@@ -327,8 +327,7 @@ def test_one_bad_source_harms_no_other(sqlite_gate: RealGate) -> None:
     text = policies.read(policies.head())
     extra = "  - {name: a-broken-one, plugin: nowhere, kind: content, boot_critical: false, lever: held}\n"
     text = text.replace("sources:\n", "sources:\n" + extra)
-    policies.commit(text, policies.head(), "anna", "one more", sqlite_gate.clock.now())
-    sqlite_gate.worker.tick()
+    sqlite_gate.policy_says(text, "one more")
     sqlite_gate.bring("1")
     assert kinds(sqlite_gate, "source:a-broken-one") == ["source_failed"]
     with sqlite_gate.opened.store.read() as tx:

@@ -26,7 +26,7 @@ def push(gate: RealGate, before: str, after: str) -> str:
     head = policies.head()
     text = policies.read(head)
     assert before in text
-    return policies.commit(text.replace(before, after, 1), head, "Anna", "A change", gate.clock.now())
+    return policies.write(text.replace(before, after, 1), head, "Anna", "A change", gate.clock.now())
 
 
 def rewind(gate: RealGate, commit: str) -> None:

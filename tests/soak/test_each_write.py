@@ -25,7 +25,7 @@ import pytest
 from gate.bootstrap import Opened, open_gate
 from gate.core import merkle
 from gate.core.model import Site
-from gate.flows import edits
+from gate.flows import placing
 from tests import die_at
 from tests.conftest import REPOSITORY
 from tests.load import recount
@@ -269,7 +269,7 @@ def made_of(opened: Opened) -> None:
         assert active is not None
         policy = opened.gate.policy(active.commit)
         for one in tx.machines(limit=100):
-            assert (one.ring, one.make) == edits.place(tx, policy, one)
+            assert (one.ring, one.make) == placing.place(tx, policy, one)
 
 
 def test_each_call_of_a_batch_is_answered_and_done_once_wherever_it_is_killed(prepared: Prepared) -> None:

@@ -66,7 +66,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
             if kills % 5 == 0:
                 head = opened.policies.head()
                 text = opened.policies.read(head)
-                opened.policies.commit(f"{text}# {kills}\n", head, "anna", "a comment", datetime.now(UTC))
+                opened.policies.write(f"{text}# {kills}\n", head, "anna", "a comment", datetime.now(UTC))
             WANTED["release"] = newest(opened)
             time.sleep(dice.uniform(0.3, 4.0))
             WANTED["release"] = newest(opened)

@@ -375,7 +375,7 @@ def test_an_enrolment_code_is_shown_once_and_works(sqlite_gate: RealGate, anna: 
 def test_a_broken_policy_head_is_a_banner_and_the_old_one_stays(sqlite_gate: RealGate, anna: Person) -> None:
     policies = sqlite_gate.opened.policies
     head = policies.head()
-    policies.commit("version: 1\nfleeet: x\n", head, "mallory", "oops", sqlite_gate.clock.now())
+    policies.write("version: 1\nfleeet: x\n", head, "mallory", "oops", sqlite_gate.clock.now())
     sqlite_gate.worker.tick()
     page = anna.client.get("/").text
     assert "unknown key" in page

@@ -92,6 +92,10 @@ class PeopleTx(Rows):
             return False
         return True
 
+    def withdraw_proposal(self, proposal_id: str) -> bool:
+        good = [PROPOSALS.c.id == proposal_id, PROPOSALS.c.state == "open"]
+        return self._update(PROPOSALS, good, state="withdrawn") == 1
+
     def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
         good = [PROPOSALS.c.id == proposal_id, PROPOSALS.c.state == "open", PROPOSALS.c.expires_at > now]
         return self._update(PROPOSALS, good, state="enacted") == 1

@@ -1,0 +1,232 @@
+"""One truth, two ways to edit it: tightening acts with one person, loosening waits for two, and nothing is lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from gate.core.errors import Conflict, Malformed, NotFound
+from gate.flows import edits, people
+from gate.ports import ActivePolicy, Proposal
+from tests.flows.test_policy_versions import active, rewind
+from tests.real_gate import RealGate
+
+DAY = timedelta(hours=24)
+TIGHTER = ("gate: {soak: 5s, at_least: 1}", "gate: {soak: 6s, at_least: 1}")
+LOOSER = ("gate: {soak: 5s, at_least: 1}", "gate: {soak: 4s, at_least: 1}")
+
+
+def said(gate: RealGate, change: tuple[str, str]) -> str:
+    text = gate.opened.policies.read(gate.opened.policies.head())
+    assert change[0] in text
+    return text.replace(*change, 1)
+
+
+def saved(
+    gate: RealGate, text: str, by: str = "anna", because: str = "longer after the trial", base: str = ""
+) -> ActivePolicy | Proposal:
+    with gate.opened.store.write() as tx:
+        head = base or gate.opened.policies.head()
+        return edits.save(tx, gate.opened.gate, text, head, by, because, gate.clock.now())
+
+
+def proposed(gate: RealGate, change: tuple[str, str] = LOOSER, by: str = "anna") -> Proposal:
+    found = saved(gate, said(gate, change), by)
+    assert isinstance(found, Proposal)
+    return found
+
+
+def signed(gate: RealGate, proposal: Proposal, by: str) -> ActivePolicy | None:
+    with gate.opened.store.write() as tx:
+        edits.sign(tx, gate.opened.gate, proposal.id, by, gate.clock.now())
+    with gate.opened.store.write() as tx:
+        return edits.finish(tx, gate.opened.gate, proposal.id, gate.clock.now())
+
+
+def test_one_person_tightens_and_it_acts_at_once(real_gate: RealGate) -> None:
+    before = active(real_gate)
+    row = saved(real_gate, said(real_gate, TIGHTER))
+    assert isinstance(row, ActivePolicy)
+    assert active(real_gate).commit == row.commit == real_gate.opened.policies.head() != before.commit
+    [version, _] = real_gate.opened.policies.history()
+    assert (version.author, version.message) == ("anna", "longer after the trial")
+    with real_gate.opened.store.read() as tx:
+        event = next(one for one in tx.events(subject=row.commit, limit=5) if one.kind == "policy_activated")
+    assert (event.actor, event.because, event.detail["people"]) == ("anna", "longer after the trial", ["anna"])
+
+
+def test_what_loosens_waits_for_another_person_and_both_stand_in_the_commit(real_gate: RealGate) -> None:
+    before, head = active(real_gate).commit, real_gate.opened.policies.head()
+    proposal = proposed(real_gate)
+    assert active(real_gate).commit == before
+    assert real_gate.opened.policies.head() == head, "a proposal moves no head"
+    with real_gate.opened.store.write() as tx, pytest.raises(Conflict, match="another person"):
+        edits.sign(tx, real_gate.opened.gate, proposal.id, "anna", real_gate.clock.now())
+    row = signed(real_gate, proposal, "berta")
+    assert row is not None
+    assert active(real_gate).commit == row.commit == real_gate.opened.policies.head()
+    message = real_gate.opened.policies.history()[0].message
+    assert message == "longer after the trial\n\nProposed-by: anna\nSigned-off-by: berta"
+    assert "soak: 4s" in real_gate.opened.policies.read(row.commit)
+    with real_gate.opened.store.write() as tx, pytest.raises(Conflict, match="enacted"):
+        edits.sign(tx, real_gate.opened.gate, proposal.id, "carl", real_gate.clock.now())
+
+
+@pytest.mark.parametrize(("later", "good"), [(DAY - timedelta(microseconds=1), True), (DAY, False)])
+def test_a_proposal_expires_after_a_day(real_gate: RealGate, later: timedelta, good: bool) -> None:
+    proposal = proposed(real_gate)
+    at = proposal.proposed_at + later
+    with real_gate.opened.store.write() as tx:
+        if good:
+            edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", at)
+            assert edits.finish(tx, real_gate.opened.gate, proposal.id, at)
+        else:
+            with pytest.raises(Conflict, match="expired"):
+                edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", at)
+
+
+def test_two_edits_at_once_lose_nothing_and_the_second_is_told(real_gate: RealGate) -> None:
+    base, mine = real_gate.opened.policies.head(), said(real_gate, TIGHTER)
+    saved(real_gate, said(real_gate, ("first_batch: 3", "first_batch: 2")), "berta", "smaller")
+    now = active(real_gate).commit
+    with pytest.raises(Conflict, match="in the meantime"):
+        saved(real_gate, mine, base=base)
+    assert active(real_gate).commit == now
+
+
+def test_a_change_in_between_voids_a_proposal_that_waits(real_gate: RealGate) -> None:
+    proposal = proposed(real_gate)
+    saved(real_gate, said(real_gate, ("first_batch: 3", "first_batch: 2")), "berta", "smaller")
+    with pytest.raises(Conflict, match="propose it anew"):
+        signed(real_gate, proposal, "berta")
+    assert "soak: 5s" in real_gate.opened.policies.read(active(real_gate).commit)
+
+
+def test_what_it_says_already_and_what_does_not_parse_is_refused(real_gate: RealGate) -> None:
+    text = real_gate.opened.policies.read(real_gate.opened.policies.head())
+    with pytest.raises(Conflict, match="already"):
+        saved(real_gate, text)
+    with pytest.raises(Malformed, match="fleeet"):
+        saved(real_gate, text.replace("fleet:", "fleeet:"))
+    with pytest.raises(Malformed, match="reason"):
+        saved(real_gate, said(real_gate, TIGHTER), because=" ")
+    assert len(real_gate.opened.policies.history()) == 1
+
+
+def push(gate: RealGate, change: tuple[str, str]) -> str:
+    policies = gate.opened.policies
+    return policies.write(said(gate, change), policies.head(), "mallory", "from outside", gate.clock.now())
+
+
+def waiting(gate: RealGate) -> list[Proposal]:
+    with gate.opened.store.read() as tx:
+        return [one for one in tx.proposals("open") if one.kind == edits.KIND]
+
+
+def test_a_push_that_tightens_rules_from_the_next_tick(real_gate: RealGate) -> None:
+    commit = push(real_gate, TIGHTER)
+    real_gate.worker.tick()
+    assert active(real_gate).commit == commit
+
+
+def test_a_push_that_loosens_waits_for_two_people_that_the_gate_knows(real_gate: RealGate) -> None:
+    before = active(real_gate).commit
+    commit = push(real_gate, LOOSER)
+    for _ in range(3):
+        real_gate.worker.tick()
+    [proposal] = waiting(real_gate)
+    assert (proposal.proposed_by, proposal.subject) == ("git", commit)
+    assert active(real_gate).commit == before
+    assert "two people" in active(real_gate).problem
+    assert signed(real_gate, proposal, "mallory") is None, "who wrote the commit is nobody special"
+    row = signed(real_gate, proposal, "berta")
+    assert row is not None
+    assert active(real_gate).commit == commit
+    real_gate.worker.tick()
+    assert active(real_gate).problem == ""
+
+
+def test_a_push_that_loosens_gives_way_to_an_edit_that_tightens(real_gate: RealGate) -> None:
+    push(real_gate, LOOSER)
+    real_gate.worker.tick()
+    row = saved(real_gate, said(real_gate, ("soak: 4s", "soak: 6s")))
+    assert isinstance(row, ActivePolicy), "held against what is active, it loosens nothing"
+    real_gate.worker.tick()
+    assert active(real_gate).problem == ""
+
+
+def test_a_push_upon_a_push_voids_what_people_have_signed(real_gate: RealGate) -> None:
+    push(real_gate, LOOSER)
+    real_gate.worker.tick()
+    [proposal] = waiting(real_gate)
+    signed(real_gate, proposal, "berta")
+    push(real_gate, ("first_batch: 3", "first_batch: 4"))
+    with pytest.raises(Conflict, match="another head"):
+        signed(real_gate, proposal, "carl")
+
+
+def test_a_proposal_is_withdrawn_and_does_not_come_back(real_gate: RealGate) -> None:
+    push(real_gate, LOOSER)
+    real_gate.worker.tick()
+    [proposal] = waiting(real_gate)
+    with real_gate.opened.store.write() as tx:
+        edits.withdraw(tx, proposal.id, "anna", "not now", real_gate.clock.now())
+        with pytest.raises(Conflict):
+            edits.withdraw(tx, proposal.id, "anna", "not now", real_gate.clock.now())
+        with pytest.raises(NotFound):
+            edits.withdraw(tx, "p-none", "anna", "not now", real_gate.clock.now())
+    real_gate.worker.tick()
+    assert waiting(real_gate) == []
+
+
+def test_a_death_after_the_signature_is_made_good_by_the_worker(real_gate: RealGate) -> None:
+    proposal = proposed(real_gate)
+    with real_gate.opened.store.write() as tx:
+        edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", real_gate.clock.now())
+    real_gate.worker.tick()
+    assert "soak: 4s" in real_gate.opened.policies.read(active(real_gate).commit)
+
+
+def test_a_death_after_the_commit_is_made_good_without_a_second_one(real_gate: RealGate) -> None:
+    proposal = proposed(real_gate)
+
+    class Dies(Exception):
+        pass
+
+    with pytest.raises(Dies), real_gate.opened.store.write() as tx:
+        edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", real_gate.clock.now())
+        tx.append("before", "test", "x", real_gate.clock.now())
+        raise Dies
+    with real_gate.opened.store.write() as tx:
+        edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", real_gate.clock.now())
+    with pytest.raises(Dies), real_gate.opened.store.write() as tx:
+        edits.finish(tx, real_gate.opened.gate, proposal.id, real_gate.clock.now())
+        raise Dies
+    head = real_gate.opened.policies.head()
+    assert active(real_gate).commit != head
+    real_gate.worker.tick()
+    assert active(real_gate).commit == head == real_gate.opened.policies.head()
+    assert waiting(real_gate) == []
+
+
+def test_a_rewind_below_a_proposal_never_rules(real_gate: RealGate) -> None:
+    first = active(real_gate).commit
+    row = saved(real_gate, said(real_gate, TIGHTER))
+    assert isinstance(row, ActivePolicy)
+    rewind(real_gate, first)
+    real_gate.worker.tick()
+    assert active(real_gate).commit == row.commit
+    assert "does not descend" in active(real_gate).problem
+    with pytest.raises(Conflict, match="does not descend"):
+        saved(real_gate, said(real_gate, ("soak: 5s", "soak: 7s")))
+
+
+def test_a_halt_works_with_the_repository_gone_and_an_edit_says_so(real_gate: RealGate) -> None:
+    text = said(real_gate, TIGHTER)
+    head = real_gate.opened.policies.head()
+    real_gate.opened.settings.policy.rename(real_gate.folder / "gone")
+    with pytest.raises(Exception, match="not a git repository"):
+        saved(real_gate, text, base=head)
+    with real_gate.opened.store.write() as tx:
+        assert people.halt_all(tx, "anna", "all of it", real_gate.clock.now()) == []
