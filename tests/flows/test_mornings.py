@@ -220,6 +220,27 @@ def test_it_ends_by_itself_once_they_have_come(shop: Shop) -> None:
     assert shop.tick("08:45").stands, "the later two sites are missing as well"
 
 
+def test_one_that_goes_to_and_fro_about_its_limit_rises_once_and_is_withdrawn_once(shop: Shop) -> None:
+    """It rises at four; three of four are still too many, two are not."""
+    shop.usual_mornings()
+    shop.tick("07:00", 4, 5, 6, 7)
+    shop.hear(0, 1, 2, 3, only="vt")
+    found = [shop.tick("07:45").stands]
+    for clock, gone, come in (("07:46", "", "s0u"), ("07:47", "s0u", ""), ("07:48", "", "s0u"), ("07:49", "", "s1u")):
+        with shop.store.write() as tx:
+            if gone:
+                tx.seen(gone, at(f"{MONDAY} 06:00"))
+            if come:
+                tx.seen(come, at(f"{MONDAY} {clock}"))
+        found.append(shop.tick(clock).stands)
+    for clock in ("07:50", "07:51"):
+        with shop.store.write() as tx:
+            tx.seen("s0u", at(f"{MONDAY} {'06:00' if clock == '07:50' else clock}"))
+        found.append(shop.tick(clock).stands)
+    assert found == [True, True, True, True, False, False, False]
+    assert shop.kinds() == ["silent_morning", "silent_morning_over"]
+
+
 def test_a_person_ends_it_for_the_day_with_a_reason(shop: Shop) -> None:
     rollout = silent(shop)
     with shop.store.write() as tx:

@@ -145,6 +145,24 @@ def test_a_gate_that_was_down_over_opening_time_calls_nobody_silent(shop: Shop) 
     assert shop.sweep("2026-11-23 17:06") == 3
 
 
+@pytest.mark.parametrize(
+    ("gap", "began"),
+    [
+        (("06:00", "07:54"), "08:00"),  # and five minutes to come again: before it opens
+        (("06:00", "07:56"), "08:01"),
+        (("07:30", "09:00"), "09:05"),
+        (("08:01", "09:00"), "08:00"),  # it was on before the gap
+    ],
+)
+def test_a_trial_does_not_begin_while_nobody_listened(shop: Shop, gap: tuple[str, str], began: str) -> None:
+    shop.gate = gate_for(POLICY.replace("reboot: after install", "reboot: natural"))
+    shop.installed("a0")
+    assert shop.claim("a0").trial_at == at("2026-11-24 08:00")
+    listened(shop, *(f"2026-11-24 {clock}" for clock in gap))
+    shop.sweep("2026-11-24 10:01")
+    assert shop.claim("a0").trial_at == at(f"2026-11-24 {began}")
+
+
 def test_the_silence_brake_does_not_act_on_a_gap_of_our_own(shop: Shop) -> None:
     shop.installed("a0", "b0")
     listened(shop, "2026-11-23 09:10", "2026-11-23 15:30")
