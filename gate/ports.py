@@ -594,9 +594,9 @@ class Tx(Protocol):
     def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
         """The first scheduled boot and the last opening of a local date; None where nobody opens."""
 
-    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+    def parties(self, day: str, minute: int, now: datetime, rings: tuple[str, ...] = ()) -> list[Party]:
         """Who should be up on this local date at this minute of its clock, and who was heard of, by boot and opening;
-        one grouped statement over the fleet."""
+        one grouped statement over the fleet, or over these rings."""
 
     def morning(self) -> Morning | None:
         """The newest."""
