@@ -471,6 +471,10 @@ class Tx(Protocol):
     def count_watched(self, rollout_id: str) -> int:
         """Machines that were healthy and are still looked at."""
 
+    def dark_sites(self, rollout_id: str = "") -> list[str]:
+        """Sites with a claim in flight that stands because the whole site is dark, 200 at most; of one rollout or all.
+        Known from the claims whose deadline has come, not by looking at every site."""
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         """Whether a claim of this site is silent and has not been heard of since."""
 

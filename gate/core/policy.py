@@ -576,7 +576,6 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 LATER = {
     "defaults.probes": "probes: each plugin runs its own probes",
-    "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }

@@ -213,6 +213,24 @@ def test_a_site_that_is_dark_is_pending_within_its_grace_and_counts_once_after_i
         assert shop.sweep(now) == 0
 
 
+def test_a_site_is_named_as_dark_while_its_claims_stand(shop: Shop) -> None:
+    shop.installed("a0", "b0", "c0")
+
+    def dark(rollout: str = "") -> list[str]:
+        with shop.store.read() as tx:
+            return tx.dark_sites(rollout)
+
+    assert dark() == []
+    shop.sweep("2026-11-23 11:01")
+    assert (dark(), dark(shop.rollout), dark("another")) == (["a", "b"], ["a", "b"], []), "one till alone is no site"
+    shop.at("2026-11-23 12:30")
+    shop.hear("a3")
+    shop.sweep("2026-11-23 12:31")
+    assert dark() == ["b"]
+    assert shop.sweep("2026-11-23 13:06") == 1
+    assert dark() == [], "what is silent stands no more"
+
+
 def test_a_site_that_comes_back_gives_its_machines_their_time_anew(shop: Shop) -> None:
     shop.installed("a0")
     assert shop.sweep("2026-11-23 11:01") == 0
