@@ -493,6 +493,10 @@ class Tx(Protocol):
     def count_watched(self, rollout_id: str) -> int:
         """Machines that were healthy and are still looked at."""
 
+    def dark_sites(self, rollout_id: str = "") -> list[str]:
+        """Sites with a claim in flight that stands because the whole site is dark, 200 at most; of one rollout or all.
+        Known from the claims whose deadline has come, not by looking at every site."""
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         """Whether a claim of this site is silent and has not been heard of since."""
 
@@ -619,9 +623,9 @@ class Tx(Protocol):
     def morning_span(self, day: str) -> tuple[datetime, datetime] | None:
         """The first scheduled boot and the last opening of a local date; None where nobody opens."""
 
-    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+    def parties(self, day: str, minute: int, now: datetime, rings: tuple[str, ...] = ()) -> list[Party]:
         """Who should be up on this local date at this minute of its clock, and who was heard of, by boot and opening;
-        one grouped statement over the fleet."""
+        one grouped statement over the fleet, or over these rings."""
 
     def morning(self) -> Morning | None:
         """The newest."""

@@ -123,6 +123,10 @@ class FakeTx:
     def boot_times(self, make: str) -> dict[int, int]:
         return dict(self.a.boot_times.get(make, {}))
 
+    def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
+        for name, ring, make in rows:
+            self.a.machines[name] = replace(self.a.machines[name], ring=ring, make=make)
+
     def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
         due = sorted((one.until, one.site) for one in self.a.days.values() if one.until <= now)
         return [self.a.sites[site] for _, site in due][:limit]
@@ -138,7 +142,7 @@ class FakeTx:
         )
         return (min(boots), max(opens)) if boots else None
 
-    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+    def parties(self, day: str, minute: int, now: datetime, rings: tuple[str, ...] = ()) -> list[Party]:
         group = habits.group_of(date.fromisoformat(day))
         found: dict[tuple[datetime, datetime], list[tuple[Machine, bool]]] = {}
         for machine in self.a.machines.values():
@@ -146,12 +150,14 @@ class FakeTx:
             own = habits.up_from(habits.read(machine.habit))[group]
             heard = machine.last_seen_at is not None and machine.last_seen_at >= now - timedelta(days=14)
             counts = heard and (machine.role in ("till", "server") or own is not None)
+            counts = counts and (not rings or machine.ring in rings)
             if machine.status is MachineStatus.ACTIVE and counts and plan.day == day:
                 assert plan.boots_at is not None
                 assert plan.opens_at is not None
                 up = plan.boots_at <= now if own is None else own <= minute
                 found.setdefault((plan.opens_at, plan.boots_at), []).append((machine, up))
-        return [self._party(boots, opens, mine) for (opens, boots), mine in sorted(found.items())]
+        parties = [self._party(boots, opens, mine) for (opens, boots), mine in sorted(found.items())]
+        return [replace(one, rings=rings) for one in parties]
 
     def _party(self, boots: datetime, opens: datetime, both: list[tuple[Machine, bool]]) -> Party:
         mine, up = [one for one, _ in both], [one for one, is_up in both if is_up]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from gate.core import evidence, opening, stats, words
+from gate.core import evidence, opening, said_texts, stats, words
 from gate.core.evidence import Rate
 from gate.core.facts import Facts
 from gate.core.model import DONE, FLEET
@@ -180,7 +180,9 @@ def _arguments(reason: Reason, language: str, zone: ZoneInfo) -> dict[str, objec
 
 def _old(reason: Reason, language: str) -> str:
     """What was stored before reasons had numbers: its own sentence, with its make in words."""
-    return reason.detail.replace(reason.make, words.make(reason.make, language)) if reason.make else reason.detail
+    if not reason.make:
+        return said_texts.said(reason.detail, language)
+    return reason.detail.replace(reason.make, words.make(reason.make, language))
 
 
 def earliest(ring: str, reasons: Sequence[Reason], language: str, zone: ZoneInfo) -> str:
@@ -213,9 +215,11 @@ def refused(no: Refusal, language: str, zone: ZoneInfo) -> str:
     if no.kind == "held" and "owner" not in no.numbers:
         key = "refusal.held_rollout"
     if key not in LANGUAGES[language]:
-        return no.detail.removesuffix(".")
+        return said_texts.said(no.detail.removesuffix("."), language)
     found: dict[str, object] = dict(no.numbers)
     found["makes"] = words.make(str(found.get("make", "")), language)
+    if no.kind == "halted":
+        found["because"] = said_texts.halted(str(found["because"]), str(found["by"]), language)
     if no.earliest_at is not None:
         found["until"] = words.moment(no.earliest_at, language, zone)
     return text(key, language, **found)

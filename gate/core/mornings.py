@@ -51,7 +51,9 @@ class SiteDay:
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """The machines of all sites with the same first boot and opening: how many in all, should be up, and were heard."""
+    """The machines of all sites with the same first boot and opening: how many in all, should be up, and were heard.
+
+    ``rings``: only the machines of these; empty: of all."""
 
     boots_at: datetime
     opens_at: datetime
@@ -61,6 +63,7 @@ class Party:
     sites: int
     sites_missing: int
     heard_at: datetime  # the newest word of any of them
+    rings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ class Alarm:
 @dataclass(frozen=True, slots=True)
 class Morning:
     """One day's morning as it was looked at last. ``expected`` and ``missing`` add up each site's measure when it
-    became due; ``judged_at``: the last look that could tell, since somebody had listened long enough."""
+    became due; ``judged_at``: the last look that could tell, since somebody had listened long enough; ``of_rings``: the
+    same moment's parties of the rings that a brake names."""
 
     day: str
     looked_at: datetime
@@ -101,6 +105,7 @@ class Morning:
     missing: int
     parties: tuple[Party, ...]
     alarm: Alarm | None = None
+    of_rings: tuple[Party, ...] = ()
 
     @property
     def stands(self) -> bool:

@@ -593,7 +593,6 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 LATER = {
     "defaults.probes": "probes: each plugin runs its own probes",
-    "defaults.site_dark_grace": "site_dark_grace: a dark site is not set aside",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }
@@ -603,12 +602,11 @@ def not_enforced(policy: Policy) -> list[str]:
     """What this policy states and this version does not act on yet, each as a sentence with its line."""
     found = [(policy.lines[path], said) for path, said in LATER.items() if path in policy.stated]
     for index, brake in enumerate(policy.brakes):
-        if brake.what == "missing" and brake.rings:
-            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts all rings, not only 'in'"))
         if brake.at is not None and brake.at.anchor is Anchor.CLOSING:
             found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}' counts 15m before opening"))
         if brake.and_:
-            found.append((policy.line_of(f"brakes[{index}]"), f"brake '{brake.text}': {', '.join(brake.and_)} not yet"))
+            said = f"brake '{brake.text}': {', '.join(brake.and_)} is noted as an event, and sent to nobody yet"
+            found.append((policy.line_of(f"brakes[{index}]"), said))
     for path, line in policy.lines.items():
         if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.probes", path):
             found.append((line, f"{path}: not acted on yet"))

@@ -15,6 +15,7 @@ from gate.core import opening
 from gate.core.errors import Overtaken
 from gate.core.facts import Facts
 from gate.core.model import DONE, Rollout, RolloutState
+from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
 from gate.flows import facts_json, gathering, unclear
 from gate.flows.intake import cohort, promote_queued
@@ -38,7 +39,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         decisions.append(decision)
         _store(tx, rollout, decision, facts, now)
         if decision.verdict is Verdict.HALT:
-            _halt(tx, rollout, decision, now)
+            _halt(tx, read.policy, rollout, decision, now)
             promote_queued(tx, rollout.source, now)
             break
         if decision.verdict is Verdict.OPEN:
@@ -62,9 +63,8 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     for brake in gathering.brake_counts(tx, gate, policy, rollout, tx.morning(), now):
         if brake.count >= brake.limit:
             detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
-            _halt(
-                tx, rollout, Decision(Verdict.HALT, DONE, (), (Reason(Verdict.HALT, "brake", detail, brake.path),)), now
-            )
+            reason = Reason(Verdict.HALT, "brake", detail, brake.path)
+            _halt(tx, policy, rollout, Decision(Verdict.HALT, DONE, (), (reason,)), now)
             return tx.rollout(rollout_id)
     return None
 
@@ -97,7 +97,7 @@ def _gist(reason: Mapping[str, Any]) -> tuple[object, ...]:
     return reason["code"], reason["make"], reason["rule"]
 
 
-def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
+def _halt(tx: Tx, policy: Policy, rollout: Rollout, decision: Decision, now: datetime) -> None:
     reason = next(r for r in decision.reasons if r.verdict is Verdict.HALT)
     halted = replace(
         rollout,
@@ -110,6 +110,9 @@ def _halt(tx: Tx, rollout: Rollout, decision: Decision, now: datetime) -> None:
     if not tx.save_rollout(halted):
         raise Overtaken
     tx.append("rollout_halted", reason.rule or "gate", rollout.id, now, {"because": reason.detail}, reason.detail)
+    for index, brake in enumerate(policy.brakes):
+        if brake.and_ and reason.rule == f"brakes[{index}]":
+            tx.append("notice_wanted", reason.rule, rollout.id, now, {"notices": list(brake.and_)}, reason.detail)
 
 
 def _open(tx: Tx, gate: Gate, read: gathering.Read, position: int, decision: Decision, now: datetime) -> Rollout:

@@ -7,20 +7,22 @@
 - What was missed while nobody listened says nothing: after a gap of our own every machine gets one check-in first.
 - An alarm holds every opening until as many have come as the rule asks for, or a person ends it; one that nobody ends
   stands over the night. What a person has ended does not rise again on that day.
-- A brake on missing machines counts by the same look. It counts nothing once a person has ended the alarm of the day,
-  while nobody listened or nobody at all is heard (then it is us), and for machines at one site alone.
+- A brake on missing machines counts by the same look, and only the rings that it names: those of the active policy and
+  of what runs under an older one are counted beside the fleet. It counts nothing once a person has ended the alarm of
+  the day, while nobody listened or nobody at all is heard (then it is us), and for machines at one site alone.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, date, datetime, time
 from zoneinfo import ZoneInfo
 
 from gate.core import calendar, mornings
-from gate.core.errors import Conflict
+from gate.core.errors import Conflict, GateError
 from gate.core.facts import BrakeCount
-from gate.core.model import Site
+from gate.core.model import RolloutState, Site
 from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Brake, Policy
 from gate.core.times import Anchor
@@ -73,17 +75,33 @@ def count(tx: Tx, gate: Gate, now: datetime) -> tuple[Party, ...] | None:
     if not within and not (last is not None and last.stands):
         return None
     local = now.astimezone(policy.zone)
-    return tuple(tx.parties(day, local.hour * 60 + local.minute, now))
+    minute = local.hour * 60 + local.minute
+    found = tx.parties(day, minute, now)
+    for rings in sorted(_named(tx, gate, policy)):
+        found += tx.parties(day, minute, now, rings)
+    return tuple(found)
+
+
+def _named(tx: Tx, gate: Gate, active: Policy) -> set[tuple[str, ...]]:
+    """The rings that brakes on missing machines name. A policy of before that can no longer be read names none."""
+    policies = [active]
+    for version in {one.policy_version for one in tx.rollouts(states=(RolloutState.RUNNING, RolloutState.DONE))}:
+        with suppress(GateError):
+            policies.append(gate.policy(version))
+    brakes = [brake for policy in policies for brake in policy.brakes]
+    return {brake.rings for brake in brakes if brake.what == "missing" and brake.rings}
 
 
 def look(tx: Tx, gate: Gate, parties: tuple[Party, ...], now: datetime) -> Morning:
     """Judges what was counted, and keeps it; the morning as it is now."""
+    of_rings = tuple(one for one in parties if one.rings)
+    parties = tuple(one for one in parties if not one.rings)
     active = tx.active_policy()
     assert active is not None
     policy = gate.policy(active.commit)
     day, last = today(policy, now), tx.morning()
     before = last if last is not None and last.day == day else _begun(tx, day, last, now)
-    after = replace(before, looked_at=now, parties=parties)
+    after = replace(before, looked_at=now, parties=parties, of_rings=of_rings)
     if not tx.gaps(now - policy.checkin - mornings.LOOK_EVERY):
         expected, missing = mornings.newly_due(parties, before.judged_at, now)
         after = replace(after, judged_at=now, expected=before.expected + expected, missing=before.missing + missing)
@@ -158,7 +176,8 @@ def brake_count(policy: Policy, path: str, brake: Brake, morning: Morning | None
     if morning is None or morning.day != today(policy, now) or not _tells(policy, morning):
         limit = mornings.brake_limit(brake.number, 0, share=brake.share)
         return BrakeCount(path, brake.text, brake.why, limit, 0)
-    found = mornings.measured(morning.parties, edge, now)
+    parties = [one for one in morning.of_rings if one.rings == brake.rings] if brake.rings else morning.parties
+    found = mornings.measured(parties, edge, now)
     limit = mornings.brake_limit(brake.number, found.machines, share=brake.share)
     return BrakeCount(path, brake.text, brake.why, limit, found.missing if mornings.spread(found) else 0)
 

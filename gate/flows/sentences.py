@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from gate.core import words
+from gate.core import said_texts, words
 from gate.core.model import Rollout, RolloutState
 from gate.core.reason_texts import text
 from gate.flows import explain, holds, recalls
@@ -19,7 +19,8 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: st
     named = f"{rollout.source} {version}"
     found = [text("rollout.is", language, release=named, state=text(f"state.{rollout.state}", language))]
     if rollout.halted_because:
-        said = {"said": found[0], "by": rollout.halted_by, "because": rollout.halted_because}
+        because = said_texts.halted(rollout.halted_because, rollout.halted_by, language)
+        said = {"said": found[0], "by": rollout.halted_by, "because": because}
         found[0] = text("rollout.halted_by", language, **said)
     if rollout.expedited_until is not None and now < rollout.expedited_until:
         skipped = [text(f"rollout.{one}", language) for one in sorted(skips(policy, rollout, now))]

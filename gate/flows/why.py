@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from gate.core import admission, words
+from gate.core import admission, said_texts, words
 from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.errors import GateError, NotFound
 from gate.core.explained import place, refused
@@ -139,7 +139,8 @@ def _recalled(
         said["target"] = target.version if target else text("why.target_none", language)
         said["seen"] = seen or text("why.never", language)
     sentence = text(f"why.{kind}", language, **said)
-    sentence += f": {rollout.halted_because}." if rollout.halted_because else "."
+    because = said_texts.halted(rollout.halted_because, rollout.halted_by, language)
+    sentence += f": {because}." if because else "."
     return Why(machine.id, rollout.source, kind, sentence, "", release=rollout.release, version=version)
 
 

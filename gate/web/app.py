@@ -18,12 +18,12 @@ from flask import Flask, Response, g, redirect, render_template, request, url_fo
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from gate.core import words
+from gate.core import reason_texts, said_texts, words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, pages
+from gate.web import acts, auth, event_texts, pages
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -135,6 +135,11 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["age"] = _age
     app.jinja_env.filters["share"] = _share
     app.jinja_env.filters["rough"] = _rough
+    app.jinja_env.filters["state"] = _state
+    app.jinja_env.filters["said"] = _in_words
+    app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
+    app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
+    app.jinja_env.filters["person"] = _is_person
     for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
@@ -219,6 +224,22 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
 def _make(make: str) -> str:
     """``role=till|os_build=19045`` -> ``tills with 19045``."""
     return words.make(make, g.language) if make else ""
+
+
+def _state(name: str) -> str:
+    """The word for a state of a claim, a rollout or a machine."""
+    known = reason_texts.LANGUAGES[g.language]
+    return known.get(f"state.{name}") or translate(name, g.language)
+
+
+def _in_words(sentence: str) -> str:
+    """A sentence that gate itself has made."""
+    return said_texts.said(sentence, g.language)
+
+
+def _is_person(actor: str) -> bool:
+    """What a person wrote stays as it is."""
+    return actor not in ("gate", "policy") and not actor.startswith((*said_texts.RULES, "machine:", "source:"))
 
 
 def _share(rate: float) -> str:

@@ -5,7 +5,7 @@ Drawn by the server as SVG without a script or a style of its own; the numbers s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from markupsafe import Markup, escape
@@ -55,11 +55,11 @@ def rungs(rollout: Rollout, rings: Sequence[RingState], strata: Sequence[Stratum
     return found
 
 
-def draw(steps: Sequence[Rung], title: str, identity: str) -> Markup:
-    """The picture; ``identity`` makes its ids unique on the page."""
+def draw(steps: Sequence[Rung], title: str, identity: str, t: Callable[[str], str]) -> Markup:
+    """The picture; ``identity`` makes its ids unique on the page, ``t`` says words in the visitor's language."""
     width = len(steps) * (WIDTH + GAP) + GAP
     height = TOP + BASE + STEP * max(len(steps) - 1, 0) + 26
-    said = "; ".join(_said(step) for step in steps)
+    said = "; ".join(_said(step, t) for step in steps)
     parts = [
         f'<svg class="ladder" role="img" viewBox="0 0 {width} {height}" aria-labelledby="t-{escape(identity)}">',
         f'<title id="t-{escape(identity)}">{escape(title)}: {escape(said)}</title>',
@@ -70,10 +70,11 @@ def draw(steps: Sequence[Rung], title: str, identity: str) -> Markup:
     return Markup("".join(parts))  # noqa: S704  (every text in it is escaped)
 
 
-def _said(step: Rung) -> str:
+def _said(step: Rung, t: Callable[[str], str]) -> str:
     if not step.open:
-        return f"{step.ring} is not open"
-    return f"{step.ring}: {step.healthy} of {step.members} healthy, {step.bad} bad, {step.pending} pending"
+        return f"{step.ring}: {t('not open')}"
+    healthy = f"{step.healthy} {t('of')} {step.members} {t('healthy')}"
+    return f"{step.ring}: {healthy}, {step.bad} {t('bad')}, {step.pending} {t('pending in it')}"
 
 
 def _rung(step: Rung, index: int, count: int, height: int) -> str:

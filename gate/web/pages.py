@@ -12,7 +12,7 @@ from typing import Any
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import background, explained, opening, stats
+from gate.core import background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
@@ -95,10 +95,11 @@ def overview() -> str:
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
-        shown = mornings.shown(tx, lambda text: translate(text, g.language))
+        shown = mornings.shown(tx, _t)
         ages = _ages(tx)
         holding = tx.holds(g.now)
         gaps = tx.gaps(g.now - GAPS_FOR)
+        dark = tx.dark_sites()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
@@ -125,6 +126,7 @@ def overview() -> str:
         ages=ages,
         holding=[(one, holds.words(one)) for one in holding],
         gaps=gaps,
+        dark=dark,
     )
 
 
@@ -172,8 +174,10 @@ def rollout(rollout_id: str) -> str:
             said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
             waiting=explain.waiting(tx, g.parts.gate, found, g.now),
             zone=policy.zone,
+            dark=tx.dark_sites(found.id),
             said_of=_reason,
             holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
+            halted_because=said_texts.halted(found.halted_because, found.halted_by, g.language),
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
 
@@ -301,9 +305,13 @@ def _lines(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
     for rollout in rollouts:
         ladder = ladders[rollout.id]
         steps = rungs(rollout, ladder.rings, ladder.strata)
-        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id)
+        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, _t)
         found.append(Line(rollout, ladder.version, steps, picture, _stands(tx, rollout, ladder.rings)))
     return found
+
+
+def _t(text: str) -> str:
+    return translate(text, g.language)
 
 
 def _version(tx: Tx, rollout: Rollout) -> str:
@@ -314,7 +322,7 @@ def _version(tx: Tx, rollout: Rollout) -> str:
 def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
     """One sentence: the newest reasons that hold it."""
     if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
-        return rollout.halted_because
+        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language)
     if rollout.state is not RolloutState.RUNNING:
         return ""
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"

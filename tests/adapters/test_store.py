@@ -29,6 +29,7 @@ from gate.core.evalues import Span
 from gate.core.model import (
     FLEET,
     Artifact,
+    Attribution,
     Budget,
     Claim,
     ClaimState,
@@ -129,6 +130,36 @@ def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) 
         found = tx.rollout(rollout.id)
     assert found is not None
     assert found.background == 0.0075
+
+
+def test_what_people_had_explained_before_there_were_attributions_is_found_again(store: SqlStore) -> None:
+    """By the events of before: each with its own claim, in their order; what names no claim that is left, is not."""
+    with store.write() as tx:
+        rollout, other = fleet(tx), fleet(tx, sites=0)
+        for number in range(2):
+            claim = claim_for(rollout, f"s{number}-0", f"c{number}")
+            assert tx.grant(claim, LIMITS) is None
+            assert tx.move(claim, to(claim, ClaimState.FAILED))
+        for by, about, claim_id, because in (
+            ("anna", rollout.id, "c1", "coffee in the till"),
+            ("bert", rollout.id, "c0", "another program's update"),
+            ("bert", rollout.id, "gone", "a claim that is on the shelf"),
+            ("bert", other.id, "c0", "a claim of another rollout"),
+        ):
+            tx.append("failure_explained", by, about, NOW, {"claim": claim_id, "state": "failed"}, because)
+        tx.append("ring_opened", "gate", rollout.id, NOW, {"claim": "c0"})
+    with store.connection() as connection:
+        command.downgrade(alembic_config(connection), "0007")
+        connection.commit()
+    store.upgrade()
+    with store.read() as tx:
+        found = tx.attributions(rollout.id)
+        assert tx.attributions(other.id) == []
+    shared = Attribution(rollout.id, "explained", "", "", "Till", "", "all", "till", "failed", "", "", NOW)
+    assert found == [
+        replace(shared, claim="c1", machine="s1-0", site="s1", by="anna", because="coffee in the till"),
+        replace(shared, claim="c0", machine="s0-0", site="s0", by="bert", because="another program's update"),
+    ]
 
 
 def test_the_migrations_make_exactly_the_tables(store: SqlStore) -> None:

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, sync_playwright
+from werkzeug.serving import make_server
 
 from tests.conftest import missing
 from tests.load import free_port
+from tests.web.busy import Busy, busy
 
 QUIET = [
     "--no-sandbox",
@@ -74,6 +79,21 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The demo, so fast that its day is halted at once."""
     port = free_port()
     yield from served("demo", "--port", str(port), "--speed", "4000", port=port, folder=tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="session", params=[("july-19", 12), ("healthy-week", 33)], ids=lambda one: str(one[0]))
+def stateful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Busy]]:
+    """A day after its halt and one on which rings open, with what people and a bad morning add: (address, pages)."""
+    scenario, hours = request.param
+    found = busy(tmp_path_factory.mktemp("busy"), scenario, timedelta(hours=hours))
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = make_server("127.0.0.1", 0, found.app, threaded=True)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", found
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 @pytest.fixture(scope="session")

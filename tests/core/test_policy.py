@@ -181,9 +181,9 @@ def test_what_is_not_enforced_yet_is_listed_with_its_line() -> None:
     ("more", "said"),
     [
         ("at: 15m before opening", ""),
-        ("at: 15m before opening, in: [all]", "counts all rings, not only 'in'"),
+        ("at: 15m before opening, in: [all]", ""),
         ("at: 15m before closing", "counts 15m before opening"),
-        ("and: [page]", "page not yet"),
+        ("and: [page, morning_notice]", "page, morning_notice is noted as an event, and sent to nobody yet"),
     ],
 )
 def test_a_brake_on_missing_machines_acts_and_says_what_of_it_does_not(more: str, said: str) -> None:

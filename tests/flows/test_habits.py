@@ -12,6 +12,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.core import habits
 from gate.core.habits import Habit
 from gate.core.model import Step
+from gate.core.mornings import SiteDay
 from gate.flows import machines, silence
 from tests.core.test_habits import kept
 from tests.flows.test_mornings import EARLY, MONDAY, Shop
@@ -66,6 +67,24 @@ def test_a_site_that_changes_its_hours_makes_its_machines_habits_worth_nothing(a
         tx.save_site(replace(tx.site("s0"), hours="Mo-Sa 10:00-20:00"))
         assert [tx.machine(name).habit for name in ("s0t", "s1t")] == ["", str(LATE)]
     assert shop.tick("09:00").parties[-1].expected == 3, "by the new hours again"
+
+
+@pytest.mark.parametrize(("day", "group"), [(MONDAY, 0), ("2026-11-28", 1), ("2026-11-29", 2)])
+def test_then_its_site_s_hours_say_again_when_it_is_expected_on_every_day(any_store: Any, day: str, group: int) -> None:
+    shop = Shop(any_store)
+    groups = tuple(LATE.groups[0] if number == group else () for number in range(3))
+    with shop.store.write() as tx:
+        tx.learn("s0t", replace(LATE, groups=groups))
+        tx.seen("s0t", at(f"{MONDAY} 06:00"))
+
+    def expected(hours: str) -> int:
+        with shop.store.write() as tx:
+            tx.save_site(replace(tx.site("s0"), hours=hours))
+            now = at(f"{day} 07:00")
+            tx.save_days([SiteDay("s0", day, now - MINUTE, now + MINUTE, now + MINUTE)])
+            return sum(one.expected for one in tx.parties(day, 7 * 60, now) if one.boots_at == now - MINUTE)
+
+    assert [expected("Mo-Sa 08:00-18:00"), expected("Mo-Su 08:00-18:00")] == [2, 3]
 
 
 # the morning

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 
@@ -220,6 +221,27 @@ def test_it_ends_by_itself_once_they_have_come(shop: Shop) -> None:
     assert shop.tick("08:45").stands, "the later two sites are missing as well"
 
 
+def test_one_that_goes_to_and_fro_about_its_limit_rises_once_and_is_withdrawn_once(shop: Shop) -> None:
+    """It rises at four; three of four are still too many, two are not."""
+    shop.usual_mornings()
+    shop.tick("07:00", 4, 5, 6, 7)
+    shop.hear(0, 1, 2, 3, only="vt")
+    found = [shop.tick("07:45").stands]
+    for clock, gone, come in (("07:46", "", "s0u"), ("07:47", "s0u", ""), ("07:48", "", "s0u"), ("07:49", "", "s1u")):
+        with shop.store.write() as tx:
+            if gone:
+                tx.seen(gone, at(f"{MONDAY} 06:00"))
+            if come:
+                tx.seen(come, at(f"{MONDAY} {clock}"))
+        found.append(shop.tick(clock).stands)
+    for clock in ("07:50", "07:51"):
+        with shop.store.write() as tx:
+            tx.seen("s0u", at(f"{MONDAY} {'06:00' if clock == '07:50' else clock}"))
+        found.append(shop.tick(clock).stands)
+    assert found == [True, True, True, True, False, False, False]
+    assert shop.kinds() == ["silent_morning", "silent_morning_over"]
+
+
 def test_a_person_ends_it_for_the_day_with_a_reason(shop: Shop) -> None:
     rollout = silent(shop)
     with shop.store.write() as tx:
@@ -342,6 +364,92 @@ def test_the_brake_does_not_act_on_yesterdays_morning(braked: Shop) -> None:
     assert state(braked, rollout) is RolloutState.RUNNING
     braked.now = at("2026-11-23 07:45")
     assert state(braked, rollout) is RolloutState.HALTED
+
+
+FIRST = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources:
+  - {name: one, plugin: directory, evidence: alive}
+rings:
+  - {name: first, why: w, pick: {label: first}, gate: {soak: 1m, at_least: 1}}
+  - {name: second, why: w, pick: {label: second}, gate: {soak: 1m, at_least: 1}}
+  - {name: all, why: w, pick: {role: [till, server, screen]}, gate: {soak: 1m, at_least: 1}}
+brakes:
+  - {if: missing >= 2, in: [first, second], then: halt, and: [page, morning_notice], why: early}
+  - {if: missing >= 20, in: [all], then: halt, why: many}
+"""
+
+
+@pytest.fixture
+def ringed(any_store: Any) -> Shop:
+    """A till each of four sites and a server of the first are in the first two rings."""
+    shop = Shop(any_store, FIRST)
+    with shop.store.write() as tx:
+        places = {"s0t": "first", "s0v": "first", "s1t": "first", "s2t": "second", "s3t": "second"}
+        tx.memberships([(name, ring, "till") for name, ring in places.items()])
+    return shop
+
+
+@pytest.mark.parametrize(
+    ("missing", "after"),
+    [
+        ((), RolloutState.RUNNING),
+        (("s0u", "s1u", "s2u", "s3u"), RolloutState.RUNNING),  # of another ring
+        (("s0t", "s1u", "s2u"), RolloutState.RUNNING),
+        (("s0t", "s0v"), RolloutState.RUNNING),  # at one site
+        (("s0t", "s1t"), RolloutState.HALTED),
+        (("s1t", "s3t"), RolloutState.HALTED),  # one of each ring
+    ],
+)
+def test_a_brake_counts_the_machines_of_the_rings_that_it_names(
+    ringed: Shop, missing: tuple[str, ...], after: RolloutState
+) -> None:
+    rollout = ringed.rollout()
+    ringed.tick("07:40")
+    with ringed.store.write() as tx:
+        for one in tx.machines(limit=1000):
+            if one.id not in missing:
+                tx.seen(one.id, ringed.now)
+    found = ringed.tick("07:45")
+    assert sum(one.machines for one in found.parties) == 30, "the fleet's morning is as it was"
+    counted = {one.rings: 0 for one in found.of_rings}
+    for one in found.of_rings:
+        counted[one.rings] += one.machines
+    assert counted == {("first", "second"): 5, ("all",): 25}
+    assert state(ringed, rollout) is after
+
+
+def test_a_rollout_under_an_older_policy_keeps_the_rings_of_its_own_brake(ringed: Shop) -> None:
+    rollout = ringed.rollout()
+    policies = {"w": gate_for(POLICY).policy("v"), "v": ringed.gate.policy("v")}
+    ringed.gate = replace(ringed.gate, policy=policies.__getitem__)
+    with ringed.store.write() as tx:
+        tx.activate_policy(ActivePolicy("w", ringed.now, "test"), "v")
+    ringed.tick("07:44", *range(4, 8))
+    found = ringed.tick("07:45")
+    assert {one.rings for one in found.of_rings} == {("first", "second"), ("all",)}
+    assert state(ringed, rollout) is RolloutState.HALTED
+
+
+def test_a_brake_that_should_tell_somebody_leaves_an_event_that_says_so(ringed: Shop) -> None:
+    rollout = ringed.rollout()
+    ringed.tick("07:45", *range(4, 8))
+    assert state(ringed, rollout) is RolloutState.HALTED
+    with ringed.store.read() as tx:
+        [wanted] = [one for one in tx.events(subject=rollout) if one.kind == "notice_wanted"]
+    assert (wanted.actor, wanted.detail["notices"]) == ("brakes[0]", ["page", "morning_notice"])
+    assert wanted.because == "missing >= 2: 5 counted. early"
+
+
+def test_a_brake_that_tells_nobody_leaves_no_such_event(braked: Shop) -> None:
+    rollout = braked.rollout()
+    braked.tick("07:30", *EARLY, only="v")
+    assert state(braked, rollout) is RolloutState.HALTED
+    with braked.store.read() as tx:
+        assert [one.kind for one in tx.events(subject=rollout)][:1] == ["rollout_halted"]
 
 
 def test_the_worker_looks_once_a_minute_and_only_within_a_morning(real_gate: RealGate) -> None:

@@ -145,6 +145,24 @@ def test_a_gate_that_was_down_over_opening_time_calls_nobody_silent(shop: Shop) 
     assert shop.sweep("2026-11-23 17:06") == 3
 
 
+@pytest.mark.parametrize(
+    ("gap", "began"),
+    [
+        (("06:00", "07:54"), "08:00"),  # and five minutes to come again: before it opens
+        (("06:00", "07:56"), "08:01"),
+        (("07:30", "09:00"), "09:05"),
+        (("08:01", "09:00"), "08:00"),  # it was on before the gap
+    ],
+)
+def test_a_trial_does_not_begin_while_nobody_listened(shop: Shop, gap: tuple[str, str], began: str) -> None:
+    shop.gate = gate_for(POLICY.replace("reboot: after install", "reboot: natural"))
+    shop.installed("a0")
+    assert shop.claim("a0").trial_at == at("2026-11-24 08:00")
+    listened(shop, *(f"2026-11-24 {clock}" for clock in gap))
+    shop.sweep("2026-11-24 10:01")
+    assert shop.claim("a0").trial_at == at(f"2026-11-24 {began}")
+
+
 def test_the_silence_brake_does_not_act_on_a_gap_of_our_own(shop: Shop) -> None:
     shop.installed("a0", "b0")
     listened(shop, "2026-11-23 09:10", "2026-11-23 15:30")
@@ -193,6 +211,24 @@ def test_a_site_that_is_dark_is_pending_within_its_grace_and_counts_once_after_i
     assert sorted(shop.claim(one).state.value for one in ("a0", "a1")) == ["installed", "silent"]
     for now in ("2026-11-23 13:20", "2026-11-24 12:00"):
         assert shop.sweep(now) == 0
+
+
+def test_a_site_is_named_as_dark_while_its_claims_stand(shop: Shop) -> None:
+    shop.installed("a0", "b0", "c0")
+
+    def dark(rollout: str = "") -> list[str]:
+        with shop.store.read() as tx:
+            return tx.dark_sites(rollout)
+
+    assert dark() == []
+    shop.sweep("2026-11-23 11:01")
+    assert (dark(), dark(shop.rollout), dark("another")) == (["a", "b"], ["a", "b"], []), "one till alone is no site"
+    shop.at("2026-11-23 12:30")
+    shop.hear("a3")
+    shop.sweep("2026-11-23 12:31")
+    assert dark() == ["b"]
+    assert shop.sweep("2026-11-23 13:06") == 1
+    assert dark() == [], "what is silent stands no more"
 
 
 def test_a_site_that_comes_back_gives_its_machines_their_time_anew(shop: Shop) -> None:

@@ -102,6 +102,12 @@ class ClaimReadsTx(Rows):
         watched = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.watch_at.is_not(None)]
         return int(self._all(select(func.count().label("claims")).select_from(CLAIMS).where(*watched))[0]["claims"])
 
+    def dark_sites(self, rollout_id: str = "") -> list[str]:
+        found = select(CLAIMS.c.site).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.dark_at.is_not(None))
+        if rollout_id:
+            found = found.where(CLAIMS.c.rollout == rollout_id)
+        return [row["site"] for row in self._all(found.distinct().order_by(CLAIMS.c.site).limit(200))]
+
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         lost = CLAIMS.c.state == ClaimState.SILENT.value, CLAIMS.c.recovered.is_(False)
         found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)

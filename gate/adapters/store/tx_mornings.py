@@ -41,7 +41,7 @@ def _count(of: Any) -> Any:
     return cast(func.coalesce(func.sum(case((of, 1), else_=0)), 0), Integer)
 
 
-def _parties(own: Any) -> Prepared:
+def _parties(own: Any) -> Any:
     """``own``: the minute of the day from which a machine should be up, where it is known."""
     up = case((own.is_(None), DAYS.c.boots_at <= _NOW), else_=own <= bindparam("minute", type_=Integer, required=True))
     counted = select(
@@ -62,8 +62,7 @@ def _parties(own: Any) -> Prepared:
     ]
     by = DAYS.c.opens_at, DAYS.c.boots_at
     joined = MACHINES.join(DAYS, DAYS.c.site == MACHINES.c.site)
-    statement = counted.select_from(joined).where(*wanted).group_by(*by).order_by(*by)
-    return Prepared(statement, touches=["machines", "site_days"])
+    return counted.select_from(joined).where(*wanted).group_by(*by).order_by(*by)
 
 
 PARTIES = tuple(_parties(MACHINES.c[name]) for name in UP)
@@ -91,10 +90,12 @@ class MorningsTx(Rows):
         row = self._first(SPAN, day=day)
         return (row["first"], row["last"]) if row and row["first"] is not None else None
 
-    def parties(self, day: str, minute: int, now: datetime) -> list[Party]:
+    def parties(self, day: str, minute: int, now: datetime, rings: tuple[str, ...] = ()) -> list[Party]:
         statement = PARTIES[habits.group_of(date.fromisoformat(day))]
-        found = self._rows(statement, day=day, minute=minute, now=now, known_since=now - KNOWN_FOR)
-        return [Party(**row) for row in found]
+        if rings:
+            statement = statement.where(MACHINES.c.ring.in_(rings))
+        values = {"day": day, "minute": minute, "now": now, "known_since": now - KNOWN_FOR}
+        return [Party(**row, rings=rings) for row in self._connection.execute(statement, values).mappings()]
 
     def morning(self) -> Morning | None:
         row = self._first(NEWEST)
@@ -113,7 +114,7 @@ class MorningsTx(Rows):
             usual=morning.usual,
             expected=morning.expected,
             missing=morning.missing,
-            parties=pack([_packed(one) for one in morning.parties]),
+            parties=pack([_packed(one) for one in (*morning.parties, *morning.of_rings)]),
             alarm=_packed_alarm(morning.alarm),
         )
 
@@ -127,20 +128,21 @@ class MorningsTx(Rows):
 
 def to_morning(row: Any) -> Morning:
     """Row -> core."""
-    parties = tuple(_party(*one) for one in json.loads(row["parties"]))
+    parties = [_party(*one) for one in json.loads(row["parties"])]
+    own, of_rings = (tuple(one for one in parties if bool(one.rings) is named) for named in (False, True))
     alarm = _alarm(json.loads(row["alarm"])) if row["alarm"] else None
     values = {name: row[name] for name in ("day", "looked_at", "judged_at", "usual", "expected", "missing")}
-    return Morning(**values, parties=parties, alarm=alarm)
+    return Morning(**values, parties=own, alarm=alarm, of_rings=of_rings)
 
 
-def _packed(one: Party) -> list[int]:
+def _packed(one: Party) -> list[Any]:
     counts = (one.machines, one.expected, one.seen, one.sites, one.sites_missing)
-    return [_number(one.boots_at), _number(one.opens_at), _number(one.heard_at), *counts]
+    return [_number(one.boots_at), _number(one.opens_at), _number(one.heard_at), *counts, *one.rings]
 
 
-def _party(boots: int, opens: int, heard: int, *counts: int) -> Party:
-    machines, expected, seen, sites, missing = counts
-    return Party(_time(boots), _time(opens), machines, expected, seen, sites, missing, _time(heard))
+def _party(boots: int, opens: int, heard: int, *rest: Any) -> Party:
+    machines, expected, seen, sites, missing, *rings = rest
+    return Party(_time(boots), _time(opens), machines, expected, seen, sites, missing, _time(heard), tuple(rings))
 
 
 def _packed_alarm(alarm: Alarm | None) -> str:

@@ -1,0 +1,195 @@
+"""German for sentences that were made in English: refusals of a form, and reasons that carry no numbers.
+
+The key is the English sentence with ``{}`` where something stands; the German has as many, in the same order. A test
+finds every sentence that the flows and the pages can refuse with, and every such reason, in here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import lru_cache
+
+from gate.core.reason_texts import LANGUAGES
+
+GERMAN: Mapping[str, str] = {
+    # what people asked for
+    "a reason of at most 1000 characters is needed": "ein Grund von höchstens 1000 Zeichen ist nötig",
+    "{} has proposed this; another person must agree": ("{} hat das vorgeschlagen; eine zweite Person muss zustimmen"),
+    "{} has proposed this; another person must accept": ("{} hat das vorgeschlagen; eine zweite Person muss aufnehmen"),
+    "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
+    "machine {} is decommissioned already": "Rechner {} ist schon ausgemustert",
+    "machine {} is revoked already": "Rechner {} ist schon gesperrt",
+    "machine {} has been decided a moment ago": "über Rechner {} ist eben entschieden worden",
+    "machine {} is {}": "Rechner {}: {}",
+    "there is no rollout {}": "es gibt keinen Rollout {}",
+    "there is no rollout {} with a ring {}": "es gibt keinen Rollout {} mit einem Ring {}",
+    "there is no machine {}": "es gibt keinen Rechner {}",
+    "there is no site {}": "es gibt keine Apotheke {}",
+    "there is no source {}": "es gibt keine Quelle {}",
+    "there is no hold {}": "es ist nichts zurückgehalten unter {}",
+    "there is no user {}": "es gibt keine Person {}",
+    "there is no claim {}": "es gibt keine Zusage {}",
+    "there is no such claim in this rollout": "es gibt keine solche Zusage in diesem Rollout",
+    "there is no such page": "es gibt keine solche Seite",
+    "the rollout is {}": "der Rollout: {}",
+    "the rollout is {}; halt it first, then recall it": "der Rollout: {}; erst anhalten, dann zurückrufen",
+    "the rollout has changed a moment ago; look again": "der Rollout hat sich eben geändert; bitte noch einmal ansehen",
+    "the policy has no fast lane (expedite)": "die Richtlinie hat keine Überholspur (expedite)",
+    "another release of this source is running; halt it first": (
+        "eine andere Freigabe dieser Quelle läuft; sie zuerst anhalten"
+    ),
+    "no ring has opened: no machine has it": "kein Ring war offen: kein Rechner hat sie",
+    "no alarm of a silent morning stands": "kein Alarm eines stillen Morgens steht an",
+    "ring {} needs nobody's approval": "Ring {} braucht keine Zustimmung",
+    "{} has approved ring {} already": "{} hat Ring {} schon freigegeben",
+    "this claim is no unexplained failure": "diese Zusage ist kein unerklärter Fehler",
+    "this needs the role {}": "das braucht die Rolle {}",
+    "a hold needs an owner": "wer zurückhält, nennt, wer sich kümmert",
+    "a hold ends in the future, within a year": "zurückgehalten wird bis zu einem Tag binnen eines Jahres",
+    "this hold has been lifted already": "das ist schon nicht mehr zurückgehalten",
+    "this hold has been lifted a moment ago": "das ist seit eben nicht mehr zurückgehalten",
+    "a pick is role=till,os_build=19045: keys are site, label or a fact": (
+        "eine Auswahl ist role=till,os_build=19045: links steht site, label oder eine Angabe"
+    ),
+    "a code has 1 to 1000 uses and holds for at most 72 hours": (
+        "ein Code hat 1 bis 1000 Verwendungen und gilt höchstens 72 Stunden"
+    ),
+    "a role is one of {}": "eine Rolle ist eine von {}",
+    "a role is a word of a-z, 0-9 and -, such as till": "eine Aufgabe ist ein Wort aus a-z, 0-9 und -, etwa till",
+    "a login is 1 to 60 letters, digits, dots, dashes or @": (
+        "ein Benutzername hat 1 bis 60 Buchstaben, Ziffern, Punkte, Striche oder @"
+    ),
+    "{} exists": "{} gibt es schon",
+    "a password has at least {} characters": "ein Passwort hat mindestens {} Zeichen",
+    "this link is used, expired or unknown": "dieser Link ist verbraucht, abgelaufen oder unbekannt",
+    "name or password is wrong": "Benutzername oder Passwort ist falsch",
+    "this page states no need, so nobody may see it": "diese Seite sagt nicht, wer sie sehen darf: also niemand",
+    "closing days run from a day to a later one, at most {}": (
+        "Schließtage gehen von einem Tag bis zu einem späteren, höchstens {}"
+    ),
+    "{} is over": "{} ist vorbei",
+    "closing days of {} begin on {} already": "Schließtage von {} beginnen schon am {}",
+    "no closing days of {} begin on {}": "keine Schließtage von {} beginnen am {}",
+    "site {} is always on: it has neither duty nor closing days": (
+        "Apotheke {} ist immer an: sie hat weder Notdienst noch Schließtage"
+    ),
+    "site {} would have {} duties and closing days; {} at most": (
+        "Apotheke {} hätte {} Notdienste und Schließtage; höchstens {}"
+    ),
+    "it does not descend from the active {}": "er stammt nicht vom gültigen Stand {} ab",
+    "an id is a-z, 0-9 and -": "eine Kennung besteht aus a-z, 0-9 und -",
+    "uses is a number": "die Verwendungen sind eine Zahl",
+    "{} is too long, or has control characters": "{} ist zu lang oder hat Steuerzeichen",
+    "{} is missing": "{} fehlt",
+    "This form is no longer valid; go back and try again.": "Dieses Formular gilt nicht mehr; bitte noch einmal.",
+    # what a source brought
+    "a version or an artifact's name is empty or has control characters": (
+        "der Name einer Version oder Datei ist leer oder hat Steuerzeichen"
+    ),
+    "{} {} is known with other bytes": "{} {} ist mit anderen Bytes bekannt",
+    "{} is known with other bytes": "{} ist mit anderen Bytes bekannt",
+    # opening hours
+    "no opening hours are given": "es sind keine Öffnungszeiten angegeben",
+    "longer than {} characters": "länger als {} Zeichen",
+    "half of a character stands there": "da steht ein halbes Zeichen",
+    "SH (school holidays) is not known here; write the dates": (
+        "SH (Schulferien) ist hier nicht bekannt; bitte die Tage hinschreiben"
+    ),
+    "times of the sun are not known here; write clock times": (
+        "Sonnenzeiten sind hier nicht bekannt; bitte Uhrzeiten hinschreiben"
+    ),
+    "PH needs a rule of its own, such as 'PH off' or 'PH,Su 10:00-12:00', not {}": (
+        "PH braucht eine eigene Regel, etwa 'PH off' oder 'PH,Su 10:00-12:00', nicht {}"
+    ),
+    "no Land {}; one of {}": "es gibt kein Land {}; eines von {}",
+    # why a ring does not open
+    "nobody listened until a moment ago; every machine gets the time to come back": (
+        "bis eben hat niemand zugehört; jeder Rechner bekommt Zeit, sich wieder zu melden"
+    ),
+    "{} of {} machines that were not updated are silent themselves": (
+        "{} von {} Rechnern ohne die Freigabe sind selbst stumm"
+    ),
+    "{} of earlier boots failed without this release, more than {}": (
+        "{} der früheren Starts sind ohne diese Freigabe ausgefallen, mehr als {}"
+    ),
+    "silent morning of {}: {} of {} machines were missing, {} are far above the usual {}; it ends when no more than"
+    " half of that is missing, or by a person": (
+        "stiller Morgen am {}: von Rechnern fehlten {} von {}, {} sind weit mehr als die üblichen {}; er endet, wenn"
+        " nur noch halb so viele fehlen oder durch einen Menschen"
+    ),
+    "{} machines at {} sites have failed: {} to 1 against chance": (
+        "{} Rechner in {} Apotheken sind ausgefallen: {} zu 1 gegen Zufall"
+    ),
+    "{} counted. {}": "{} gezählt. {}",
+    "{} counted.": "{} gezählt.",
+    # why a machine may not have it
+    "no rollout of this release is running": "kein Rollout dieser Freigabe läuft",
+    "halted a moment ago": "eben angehalten",
+    "the ring has not opened": "der Ring ist noch nicht offen",
+    "the rollout waits": "der Rollout wartet",
+    "a newer release has taken over": "eine neuere Freigabe hat übernommen",
+    "as many machines of the ring are in flight as its cap allows": (
+        "es sind so viele Rechner des Rings unterwegs, wie seine Grenze erlaubt"
+    ),
+    "the make has not been proven for this ring": "die Bauart ist für diesen Ring noch nicht erprobt",
+    "a failure of this make waits for a person": "ein Fehler dieser Bauart wartet auf einen Menschen",
+    "more in flight would put more machines at risk than the policy allows": (
+        "mehr zugleich würde mehr Rechner gefährden, als die Richtlinie erlaubt"
+    ),
+    "another machine of this site is in flight": "ein anderer Rechner dieser Apotheke ist unterwegs",
+    "the site would have no working machine of this role": (
+        "die Apotheke hätte keinen arbeitenden Rechner dieser Aufgabe mehr"
+    ),
+    "this machine has another claim in hand": "dieser Rechner hat gerade etwas anderes in Arbeit",
+    "this machine does not have the recalled release": "dieser Rechner hat die zurückgerufene Freigabe nicht",
+    "it is not recalled any more": "sie ist nicht mehr zurückgerufen",
+    # what the policy states and nothing acts on yet
+    "line {}: {}: not acted on yet": "Zeile {}: {}: wird noch nicht beachtet",
+    "line {}: brake '{}' counts 15m before opening": "Zeile {}: Bremse '{}' zählt 15 Minuten vor dem Öffnen",
+    "line {}: brake '{}': {} is noted as an event, and sent to nobody yet": (
+        "Zeile {}: Bremse '{}': {} wird als Ereignis festgehalten und noch niemandem geschickt"
+    ),
+    "line {}: expedite: {} is never skipped": "Zeile {}: expedite: {} wird nie ausgelassen",
+    "line {}: probes: each plugin runs its own probes": "Zeile {}: probes: jedes Plugin macht seine eigenen Proben",
+    "line {}: unreachable.remind_after: nobody is reminded": (
+        "Zeile {}: unreachable.remind_after: niemand wird erinnert"
+    ),
+    "line {}: common_floor: agents enforce it; the gate itself holds each ring to its own floor": (
+        "Zeile {}: common_floor: die Agenten setzen es durch; gate selbst hält jeden Ring an sein eigenes Alter"
+    ),
+}
+RULES = ("brakes[", "defaults.")
+"""How the rules begin that halt by themselves."""
+
+
+def said(sentence: str, language: str) -> str:
+    """The sentence in a language; one that is not known here stays as it is."""
+    if language != "de":
+        return sentence
+    for pattern, german in _patterns():
+        found = pattern.fullmatch(sentence)
+        if found is not None:
+            return german.format(*(_value(one) for one in found.groups()))
+    return sentence
+
+
+def halted(because: str, by: str, language: str) -> str:
+    """Why a rollout was halted: what a rule has counted in the language, what a person wrote as it is."""
+    return said(because, language) if by.startswith(RULES) else because
+
+
+def _value(found: str) -> str:
+    """A state in words, a share as it is written in German, anything else as it is."""
+    if re.fullmatch(r"\d+(\.\d+)?%", found):
+        return found.replace(".", ",").replace("%", " %")
+    return LANGUAGES["de"].get(f"state.{found}", found)
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> tuple[tuple[re.Pattern[str], str], ...]:
+    """The most particular first."""
+    found = sorted(GERMAN, key=lambda one: -len(one.replace("{}", "")))
+    return tuple(
+        (re.compile("(.+?)".join(re.escape(part) for part in one.split("{}")), re.DOTALL), GERMAN[one]) for one in found
+    )
