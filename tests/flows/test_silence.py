@@ -152,8 +152,8 @@ def test_the_silence_brake_does_not_act_on_a_gap_of_our_own(shop: Shop) -> None:
 
     def silent(now: str) -> int:
         with shop.store.read() as tx:
-            found = silence.count_silent(shop.gate, tx, policy, "one", shop.rollout, (["all"], 20 * MINUTE), at(now))
-            return int(found)
+            found = silence.count_silent(shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at(now))
+            return int(found[0])
 
     assert silent("2026-11-23 15:44") == 0  # ten minutes before the gap, nine since five minutes after it
     shop.at("2026-11-23 15:44")

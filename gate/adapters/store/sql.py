@@ -22,6 +22,7 @@ from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, even
 from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_facts import FactsTx
+from gate.adapters.store.tx_grounds import GroundsTx
 from gate.adapters.store.tx_mornings import MorningsTx
 from gate.adapters.store.tx_people import PeopleTx
 from gate.adapters.store.tx_retention import RetentionTx
@@ -40,7 +41,7 @@ LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "
 """How soon a server that says nothing is given up, in seconds and milliseconds; the URL may say otherwise."""
 
 
-class SqlTx(SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx):
+class SqlTx(SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx, GroundsTx):
     """One transaction on a connection."""
 
 
