@@ -225,11 +225,11 @@ def test_the_silence_brake_passes_over_dark_sites(shop: Shop) -> None:
     shop.installed("a0", "b0")
     policy = shop.gate.policy("v")
     with shop.store.read() as tx:
-        count = silence.count_silent(
-            shop.gate, tx, policy, "one", shop.rollout, (["all"], 20 * MINUTE), at("2026-11-23 09:30")
+        [count] = silence.count_silent(
+            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at("2026-11-23 09:30")
         )
-        later = silence.count_silent(
-            shop.gate, tx, policy, "one", shop.rollout, (["all"], 20 * MINUTE), at("2026-11-23 13:00")
+        [later] = silence.count_silent(
+            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at("2026-11-23 13:00")
         )
     assert (count, later) == (0, 2)
 
