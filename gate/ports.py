@@ -217,6 +217,61 @@ class Sight:
 
 
 @dataclass(frozen=True, slots=True)
+class Said:
+    """What the newest decision about a ring was."""
+
+    verdict: str
+    makes: tuple[str, ...]
+    reasons: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What a decision about any ring of a rollout rests on, all of the same moment."""
+
+    release: Release
+    rings: list[RingState]  # in order of position
+    strata: list[Stratum]
+    budgets: Mapping[str, Budget]  # by make
+    sight: Sight
+    morning: Morning | None
+    said: Mapping[str, Said]  # by ring
+    approved_by: Mapping[str, tuple[str, ...]]  # by ring, the people who have approved it, by name
+
+
+@dataclass(frozen=True, slots=True)
+class Trials:
+    """What the trials of a rollout have shown.
+
+    ``spans``: those that are open, and those that have moved since they were folded; ``sums``: what was folded;
+    ``boots``: boot number, 1 to 5 -> its trials and how many of them failed; what people have explained is in neither.
+    """
+
+    spans: list[SpanRow]
+    sums: dict[Place, Sum]
+    boots: dict[int, Span]
+
+
+@dataclass(frozen=True, slots=True)
+class Bad:
+    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``."""
+
+    rings: Sequence[str]
+    kinds: Sequence[ClaimState]
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Quiet:
+    """A claim in flight whose machine is not heard, with that machine, its site, and the site's last word."""
+
+    claim: Claim
+    machine: Machine
+    site: Site | None
+    word: tuple[int, datetime | None]
+
+
+@dataclass(frozen=True, slots=True)
 class Catalogued:
     """A release as the intake side vouches for it; ``manifest`` are its exact bytes."""
 
@@ -408,21 +463,36 @@ class Tx(Protocol):
     def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
         """Two people have set its gate aside; False where they have before, or it is open for all of its makes."""
 
-    def save_strata_times(self, stratum: Stratum) -> None:
-        """``met_at`` and ``soak_until`` only."""
+    def save_strata_times(self, strata: Sequence[Stratum]) -> None:
+        """``met_at`` and ``soak_until`` only; one statement."""
 
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         """Limit, stopped and the two of the extension, as given; the counters stay."""
-
-    def boots(self, rollout_id: str) -> dict[int, Span]:
-        """Boot number, 1 to 5 -> its trials and how many of them failed; what people have explained is in neither."""
 
     def past_trials(self, limit: int) -> Span:
         """The boots of the newest ``limit`` rollouts that ended without ever being halted, failures that people have
         explained among them."""
 
-    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
-        """Sites of healthy claims of a make, one entry a machine, oldest first."""
+    # what a decision rests on; each is one statement
+    def grounds(self, rollout_id: str) -> Grounds: ...
+    def trials(self, rollout_id: str) -> Trials: ...
+    def count_bad(self, rollout_id: str, wanted: Sequence[Bad]) -> list[int]:
+        """A number for each of them, counted up to a thousand; answered from an index."""
+
+    def sites_hit(self, rollout_id: str, rings: Sequence[str]) -> tuple[int, int]:
+        """Different sites of failures that nobody has explained, answered from an index by the rollout's rings; and
+        sites with an exposed machine, counted up to two."""
+
+    def healthy_sites(
+        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
+    ) -> dict[str, list[str]]:
+        """Sites of healthy claims by make, one entry a machine, oldest first, at most ``limit`` of each."""
+
+    def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
+        """By their ids."""
+
+    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
+        """The makes that the newest superseded rollout of a source had opened each ring for, but for stopped ones."""
 
     # holds by selector
     def add_hold(self, hold: Hold) -> None: ...
@@ -478,12 +548,6 @@ class Tx(Protocol):
         """Saves the claim where its version is the one read, and moves every counter that the step touches
         (stratum, budget, ring, site, role, machine) in the same transaction."""
 
-    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
-        """Different sites of failures that nobody has explained; answered from an index by the rollout's rings."""
-
-    def exposed_sites(self, rollout_id: str) -> int:
-        """Sites with an exposed machine, counted up to two."""
-
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         """In flight with ``deadline_at`` <= now, oldest first."""
 
@@ -500,11 +564,9 @@ class Tx(Protocol):
     def silent_at_site(self, rollout_id: str, site: str) -> bool:
         """Whether a claim of this site is silent and has not been heard of since."""
 
-    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
-        """Claims of these rings resolved in one of these states at or after ``since``; answered from an index."""
-
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
-        """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it."""
+    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
+        """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it, those
+        first that were seen longest ago."""
 
     def explain(self, claim_id: str) -> bool:
         """Takes a failed claim out of k (once)."""
@@ -528,9 +590,6 @@ class Tx(Protocol):
 
     def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
         """A span of which no controls are known: the background judges its trials."""
-
-    def sums(self, rollout_id: str) -> dict[Place, Sum]:
-        """What was folded, by its place."""
 
     def sight(self, rollout_id: str) -> Sight: ...
     def save_sight(self, rollout_id: str, sight: Sight) -> None:

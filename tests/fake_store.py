@@ -17,7 +17,9 @@ from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.evalues import BOOTS, Span
 from gate.core.habits import Habit
 from gate.core.model import (
+    DONE,
     FLEET,
+    Action,
     Attribution,
     Budget,
     Claim,
@@ -35,7 +37,21 @@ from gate.core.model import (
 )
 from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.spans import EVERY_BOOT, Place, SpanRow, Sum, change, hour_of
-from gate.ports import ActivePolicy, Controls, Event, GrantLimits, Session, Sight, Standing, StoredDecision
+from gate.ports import (
+    ActivePolicy,
+    Bad,
+    Controls,
+    Event,
+    GrantLimits,
+    Grounds,
+    Quiet,
+    Said,
+    Session,
+    Sight,
+    Standing,
+    StoredDecision,
+    Trials,
+)
 
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 EVIDENCE = ("exposed", "healthy", "failed", "silent", "recovered", "crashed", "late_failed")
@@ -305,9 +321,10 @@ class FakeTx:
             elif stratum.open:
                 self.a.strata[key] = replace(self.a.strata[key], open=True)
 
-    def save_strata_times(self, stratum: Stratum) -> None:
-        key = (stratum.rollout, stratum.ring, stratum.make)
-        self.a.strata[key] = replace(self.a.strata[key], met_at=stratum.met_at, soak_until=stratum.soak_until)
+    def save_strata_times(self, strata: Sequence[Stratum]) -> None:
+        for one in strata:
+            key = (one.rollout, one.ring, one.make)
+            self.a.strata[key] = replace(self.a.strata[key], met_at=one.met_at, soak_until=one.soak_until)
 
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         for new in budgets:
@@ -315,9 +332,6 @@ class FakeTx:
             counted = (old.in_flight, old.healthy, old.failed, old.tried, old.tried_failed)
             assert counted == (new.in_flight, new.healthy, new.failed, new.tried, new.tried_failed)
             self.a.budgets[new.rollout, new.make] = new
-
-    def boots(self, rollout_id: str) -> dict[int, Span]:
-        return {number: span for (rollout, number), span in self.a.boots.items() if rollout == rollout_id}
 
     def past_trials(self, limit: int) -> Span:
         tried = failed = 0
@@ -332,15 +346,61 @@ class FakeTx:
             tried, failed = tried + fleet.tried + explained, failed + fleet.tried_failed + explained
         return Span(tried, failed)
 
-    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
-        found = [
-            claim
-            for claim in self.a.claims.values()
-            if (claim.rollout, claim.make, claim.state) == (rollout_id, make, ClaimState.HEALTHY)
-            and claim.ring in rings
-            and claim.cohort
-        ]
-        return [claim.site for claim in sorted(found, key=lambda one: str(one.resolved_at))][:limit]
+    def grounds(self, rollout_id: str) -> Grounds:
+        release = self.release(self.a.rollouts[rollout_id].release)
+        assert release is not None
+        said = {one.ring: Said(one.verdict, one.makes, one.reasons) for one in self._decided(rollout_id)}
+        return Grounds(
+            release,
+            self.rings(rollout_id),
+            self.strata(rollout_id),
+            {one.make: one for one in self.budgets(rollout_id)},
+            self.sight(rollout_id),
+            self.morning(),
+            said,
+            self._approved_by(rollout_id),
+        )
+
+    def _decided(self, rollout_id: str) -> list[StoredDecision]:
+        rings = {*(ring.ring for ring in self.rings(rollout_id)), DONE}
+        return [one for one in self.a.decisions if one.rollout == rollout_id and one.ring in rings]
+
+    def trials(self, rollout_id: str) -> Trials:
+        return Trials(
+            self.spans(rollout_id),
+            {(make, boot): one for (rollout, make, boot), one in self.a.sums.items() if rollout == rollout_id},
+            {number: span for (rollout, number), span in self.a.boots.items() if rollout == rollout_id},
+        )
+
+    def healthy_sites(
+        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
+    ) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {make: [] for make in makes}
+        for claim in sorted(self.a.claims.values(), key=lambda one: str(one.resolved_at)):
+            mine = (claim.rollout, claim.state) == (rollout_id, ClaimState.HEALTHY) and claim.ring in rings
+            if mine and claim.cohort and claim.make in found and len(found[claim.make]) < limit:
+                found[claim.make].append(claim.site)
+        return found
+
+    def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
+        return {name: self.a.sites[name] for name in ids if name in self.a.sites}
+
+    def _approved_by(self, rollout_id: str) -> dict[str, tuple[str, ...]]:
+        found: dict[str, set[str]] = {}
+        for ring in self.rings(rollout_id):
+            for one in self.a.events:
+                if (one.kind, one.subject) == ("ring_approved", f"{rollout_id}/{ring.ring}"):
+                    found.setdefault(ring.ring, set()).add(one.actor)
+        return {ring: tuple(sorted(people)) for ring, people in found.items()}
+
+    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
+        found: dict[str, frozenset[str]] = {}
+        for one in self.rollouts(states=(RolloutState.SUPERSEDED,), source=source, limit=1, opened=True):
+            stopped = {budget.make for budget in self.budgets(one.id) if budget.stopped}
+            for row in self.strata(one.id):
+                if row.open and row.make not in stopped:
+                    found[row.ring] = found.get(row.ring, frozenset()) | {row.make}
+        return found
 
     # claims
 
@@ -452,20 +512,11 @@ class FakeTx:
         role[1] += change.busy
         role[2] += change.broken
 
-    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
-        return len(
-            {
-                claim.site
-                for claim in self.a.claims.values()
-                if claim.rollout == rollout_id and claim.ring in rings and claim.state in FAILURE
-                if claim.id not in self.a.explained
-            }
-        )
-
-    def exposed_sites(self, rollout_id: str) -> int:
+    def sites_hit(self, rollout_id: str, rings: Sequence[str]) -> tuple[int, int]:
         kept = (ClaimState.GRANTED, ClaimState.EXPIRED, ClaimState.GONE)
-        found = {c.site for c in self.a.claims.values() if c.rollout == rollout_id and c.state not in kept}
-        return min(len(found), 2)
+        mine = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.action != Action.RECALL]
+        failed = {c.site for c in mine if c.ring in rings and c.state in FAILURE and c.id not in self.a.explained}
+        return len(failed), min(len({c.site for c in mine if c.state not in kept}), 2)
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = [c for c in self.a.claims.values() if c.state in HOLDS_SLOT and c.deadline_at <= now]
@@ -480,24 +531,32 @@ class FakeTx:
             for one in self.a.claims.values()
         )
 
-    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
-        return sum(
-            claim.rollout == rollout_id
-            and claim.ring in rings
-            and claim.state in kinds
-            and claim.resolved_at is not None
-            and claim.resolved_at >= since
-            and claim.id not in self.a.explained
-            for claim in self.a.claims.values()
-        )
+    def count_bad(self, rollout_id: str, wanted: Sequence[Bad]) -> list[int]:
+        return [
+            sum(
+                claim.rollout == rollout_id
+                and claim.ring in one.rings
+                and claim.state in one.kinds
+                and claim.resolved_at is not None
+                and claim.resolved_at >= one.since
+                and claim.id not in self.a.explained
+                for claim in self.a.claims.values()
+            )
+            for one in wanted
+        ]
 
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
+    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
         def quiet(claim: Claim) -> bool:
             seen = self.a.machines[claim.machine].last_seen_at
             return claim.granted_at <= seen_before and (seen is None or seen <= seen_before)
 
         flying = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.state in HOLDS_SLOT]
-        return [claim for claim in flying if claim.ring in rings and quiet(claim)][:limit]
+        found = [claim for claim in flying if claim.ring in rings and quiet(claim)]
+        found = sorted(found, key=lambda one: (self.a.machines[one.machine].last_seen_at or NEVER, one.id))[:limit]
+        return [
+            Quiet(claim, self.a.machines[claim.machine], self.a.sites.get(claim.site), self.last_word(claim.site))
+            for claim in found
+        ]
 
     def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
         found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
@@ -638,9 +697,6 @@ class FakeTx:
     def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
         for key in [key for key in self.a.spans if key[:3] == (rollout_id, hour, make)]:
             del self.a.spans[key]
-
-    def sums(self, rollout_id: str) -> dict[Place, Sum]:
-        return {(make, boot): one for (rollout, make, boot), one in self.a.sums.items() if rollout == rollout_id}
 
     def sight(self, rollout_id: str) -> Sight:
         return replace(self.a.sights.get(rollout_id, Sight()), gap_end_at=max(self.a.gaps.values(), default=None))

@@ -57,13 +57,14 @@ class Running:
         if every == 0:
             return self
         share, failed = span.exposed / every, span.failed + span.controls_failed
-        return self._plus(*[span.failed * log_r - failed * math.log1p(more * share) for log_r, more in LOG_RATIOS])
+        own, log1p = span.failed, math.log1p
+        return self._plus([own * log_r - failed * log1p(more * share) for log_r, more in LOG_RATIOS])
 
     def against_background(self, span: Span, background: float) -> Running:
         """After one more span, by a fixed background rate; its controls are not looked at."""
         assert 0 <= span.failed <= span.exposed
         base, healthy = min(max(background, LEAST_BACKGROUND), HIGHEST_RATE), span.exposed - span.failed
-        return self._plus(*[span.failed * lost + healthy * well for lost, well in _odds(base)])
+        return self._plus([span.failed * lost + healthy * well for lost, well in _odds(base)])
 
     @property
     def log_e(self) -> float:
@@ -72,9 +73,9 @@ class Running:
 
     def plus(self, more: Running) -> Running:
         """After what another has shown of other trials: what a make's span adds, its fleet's running adds too."""
-        return self._plus(*more.logs)
+        return self._plus(more.logs)
 
-    def _plus(self, *more: float) -> Running:
+    def _plus(self, more: Sequence[float]) -> Running:
         (a, b, c, d), (e, f, g, h) = self.logs, more
         return Running((a + e, b + f, c + g, d + h))
 

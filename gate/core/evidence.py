@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from gate.core import stats
 from gate.core.facts import Facts, GateRule, Shown
@@ -115,12 +116,23 @@ class Rate:
 def rate_of(makes: Sequence[Shown], rule_out: float, facts: Facts) -> Rate:
     """Of one make or of the fleet. Met by the bound, or because every machine that these rings may take has resolved
     without a failure."""
-    healthy, bad = sum(m.healthy for m in makes), sum(m.bad for m in makes)
-    pending, available = sum(m.pending for m in makes), sum(m.available for m in makes)
-    limit = rule_out + facts.background
-    more = stats.more_healthy(limit, healthy, bad, pending, facts.confidence)
+    if len(makes) == 1:
+        one = makes[0]
+        counts = one.healthy, one.bad, one.pending, one.available
+    else:
+        healthy, bad = sum(m.healthy for m in makes), sum(m.bad for m in makes)
+        counts = healthy, bad, sum(m.pending for m in makes), sum(m.available for m in makes)
+    return _rate(*counts, rule_out, facts.background, facts.confidence)
+
+
+@lru_cache(maxsize=16384)
+def _rate(
+    healthy: int, bad: int, pending: int, available: int, rule_out: float, background: float, confidence: float
+) -> Rate:
+    limit = rule_out + background
+    more = stats.more_healthy(limit, healthy, bad, pending, confidence)
     if bad == 0:
         rest = max(available - healthy, 0)
         more = rest if more is None else min(more, rest)
-    bound = stats.upper_bound(healthy, bad, pending, facts.confidence)
+    bound = stats.upper_bound(healthy, bad, pending, confidence)
     return Rate(bound, limit, rule_out, more, max(available - healthy - bad, 0))

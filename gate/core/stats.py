@@ -9,8 +9,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
+from statistics import NormalDist
 
+CLOSE = 1e-9  # a step of Newton's that is smaller than this share has found all digits of a float
 ALARM = 0.05  # failures rarer than this under the background are unexplained
 
 
@@ -39,6 +42,7 @@ def needed_for(bound: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log1p(-bound) - 1e-9)
 
 
+@lru_cache(maxsize=65536)
 def more_healthy(limit: float, healthy: int, failed: int, pending: int, confidence: float) -> int | None:
     """The smallest number of further healthy machines that brings the bound to ``limit`` or below it; None where no
     number does. Those that are pending come first: each that turns out healthy counts twice."""
@@ -48,16 +52,43 @@ def more_healthy(limit: float, healthy: int, failed: int, pending: int, confiden
     def within(more: int) -> bool:
         return upper_bound(healthy + more, failed, max(pending - more, 0), confidence) <= limit
 
+    def nearly(more: int) -> bool:
+        """The same but for the last digits: one tail instead of the rate that has it."""
+        bad = failed + max(pending - more, 0)
+        return healthy + more > 0 and _sum_down(bad, healthy + more + bad, limit) <= 1 - confidence
+
     if within(0):
         return 0
-    high = 1
-    while not within(high):
-        high *= 2
-    low = high // 2
+    if limit >= 1:
+        return 1
+    at = _needed(limit, failed + pending, confidence) - healthy - failed - pending
+    low, high = _bracket(nearly, max(at, 1))
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if within(middle) else (middle, high)
+        low, high = (low, middle) if nearly(middle) else (middle, high)
+    while not within(high):
+        high += 1
+    while high > 1 and within(high - 1):
+        high -= 1
     return high
+
+
+def _needed(limit: float, bad: int, confidence: float) -> int:
+    """About how many trials with so many failures rule out ``limit`` (Wilson and Hilferty on the Poisson bound)."""
+    k = bad + 1
+    return int(k * (1 - 1 / (9 * k) + _normal(1 - confidence) / (3 * math.sqrt(k))) ** 3 / limit)
+
+
+def _bracket(holds: Callable[[int], bool], at: int) -> tuple[int, int]:
+    """Two numbers around the first that ``holds``, which is not 0 and is looked for near ``at``."""
+    step = max(at // 64, 1)
+    if holds(at):
+        while at - step > 0 and holds(at - step):
+            at, step = at - step, step * 2
+        return max(at - step, 0), at
+    while not holds(at + step):
+        at, step = at + step, step * 2
+    return at, at + step
 
 
 def binomial_tail(k: int, n: int, rate: float) -> float:
@@ -73,6 +104,7 @@ def binomial_tail(k: int, n: int, rate: float) -> float:
     return 1.0 - _sum_down(k - 1, n, rate)
 
 
+@lru_cache(maxsize=65536)
 def unexplained(failed: int, resolved: int, background: float) -> bool:
     """Are these failures more than the background explains? P(X >= k | n, b) < 5 %; with no background any failure."""
     return failed > 0 and binomial_tail(failed, resolved, background) < ALARM
@@ -92,34 +124,51 @@ def in_flight_limit(
 
 @lru_cache(maxsize=65536)
 def _solve(bad: int, trials: int, tail: float) -> float:
-    """The rate p with P(X <= bad | trials, p) = tail, by bisection until Newton takes over."""
+    """The rate p with P(X <= bad | trials, p) = tail: by Newton's steps, by bisection where one leads astray."""
     low, high = 0.0, 1.0
-    rate = (bad + 1) / (trials + 1)
+    rate = _near(bad, trials, tail)
     for _ in range(200):
-        value = _sum_down(bad, trials, rate) - tail
+        last = _pmf(bad, trials, rate)
+        value = _sum_down(bad, trials, rate, last) - tail
         if value > 0:
             low = rate
         else:
             high = rate
-        slope = trials * _pmf(bad, trials - 1, rate)
+        slope = last * (trials - bad) / (1 - rate)
         step = rate + value / slope if slope > 0 else low
-        if not low < step < high:
-            step = (low + high) / 2
-        if abs(step - rate) <= 1e-16 * rate:
+        if slope > 0 and abs(step - rate) <= CLOSE * rate:  # each step has twice the digits of the one before
             return step
-        rate = step
+        rate = step if low < step < high else (low + high) / 2
     return rate
 
 
-def _sum_down(k: int, n: int, rate: float) -> float:
-    """P(X <= k): the largest terms first, each from the one before."""
+def _near(bad: int, trials: int, tail: float) -> float:
+    """Where that rate is to be looked for: by the normal approximation to the beta distribution (Abramowitz and Stegun
+    26.5.22)."""
+    a, b = bad + 1, trials - bad
+    if b == 1:
+        return (bad + 1) / (trials + 1)
+    z = _normal(tail)
+    more = (z * z - 3) / 6
+    h = 2 / (1 / (2 * a - 1) + 1 / (2 * b - 1))
+    w = z * math.sqrt(h + more) / h - (1 / (2 * b - 1) - 1 / (2 * a - 1)) * (more + 5 / 6 - 2 / (3 * h))
+    return min(max(a / (a + b * math.exp(-2 * w)), 1e-12), 1 - 1e-12)
+
+
+@lru_cache(maxsize=64)
+def _normal(tail: float) -> float:
+    return NormalDist().inv_cdf(1 - tail)
+
+
+def _sum_down(k: int, n: int, rate: float, last: float | None = None) -> float:
+    """P(X <= k): the largest terms first, each from the one before. ``last``: P(X = k), where it is known."""
     if k >= n:
         return 1.0
     if k < 0:
         return 0.0
     if k > n * rate:
         return 1.0 - _sum_up(k + 1, n, rate)
-    term = _pmf(k, n, rate)
+    term = _pmf(k, n, rate) if last is None else last
     terms = []
     odds = (1 - rate) / rate
     while term > 0:

@@ -19,7 +19,7 @@ from gate.core.policy import Policy
 from gate.core.verdict import Decision, Reason, Verdict
 from gate.flows import facts_json, gathering, unclear
 from gate.flows.intake import cohort, promote_queued
-from gate.ports import Gate, StoredDecision, Tx
+from gate.ports import Gate, Said, StoredDecision, Tx
 
 
 def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
@@ -37,7 +37,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         facts = replace(facts, **seen)
         decision = opening.judge(facts)
         decisions.append(decision)
-        _store(tx, rollout, decision, facts, now)
+        _store(tx, rollout, decision, facts, read.grounds.said.get(decision.ring), now)
         if decision.verdict is Verdict.HALT:
             _halt(tx, read.policy, rollout, decision, now)
             promote_queued(tx, rollout.source, now)
@@ -50,7 +50,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
                 break
         elif position > rollout.reached:
             break
-    unclear.note(tx, read.policy, rollout, read.sight, decisions, now)
+    unclear.note(tx, read.policy, rollout, read.grounds.sight, decisions, now)
     return decisions
 
 
@@ -69,10 +69,9 @@ def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout
     return None
 
 
-def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, now: datetime) -> None:
+def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, last: Said | None, now: datetime) -> None:
     reasons = [facts_json.reason(reason) for reason in decision.reasons]
-    last = tx.last_decision(rollout.id, decision.ring)
-    if last is not None and (last.verdict, tuple(last.makes)) == (decision.verdict.name, decision.makes):
+    if last is not None and (last.verdict, last.makes) == (decision.verdict.name, decision.makes):
         before = [_gist(reason) for reason in last.reasons]
         if before == [_gist(reason) for reason in reasons] and not decision.makes:
             return

@@ -31,7 +31,7 @@ def _waiting(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Iterator[Ex
 
 def _lost(tx: Tx, gate: Gate, read: gathering.Read, facts: Facts) -> dict[str, int] | None:
     """make -> machines that could be lost at worst if the ring opened for it now; of the fleet no more than its own."""
-    policy, rollout, rings, budgets = read.policy, read.rollout, read.rings, read.budgets
+    policy, rollout, rings, budgets = read.policy, read.rollout, read.rings, read.grounds.budgets
     if facts.position == len(rings):
         return None
     _, members = intake.counted(tx, gate, policy, rollout, facts.ring)

@@ -15,13 +15,13 @@ from typing import Any
 
 from gate.core import background, evalues, evidence, spans, stats
 from gate.core.facts import BrakeCount, Facts, GateRule, Shown
-from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, RolloutState, Stratum, Trust
+from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
-from gate.core.policy import Policy
+from gate.core.policy import Brake, Policy
 from gate.flows import mornings, silence, when
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, counted
-from gate.ports import Gate, Sight, Tx
+from gate.ports import Bad, Gate, Grounds, Sight, Tx
 
 COUNTED = {
     "crashed": (ClaimState.FAILED,),
@@ -36,33 +36,22 @@ class Read:
 
     policy: Policy
     rollout: Rollout
-    release: Release
+    grounds: Grounds
     rings: list[RingState]
     strata: list[Stratum]
     brakes: tuple[BrakeCount, ...]
-    budgets: Mapping[str, Budget]
-    sight: Sight
-    morning: Morning | None
+    taken_over: Mapping[str, frozenset[str]]
 
 
 def read_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Read:
     policy = gate.policy(rollout.policy_version)
-    release = tx.release(rollout.release)
-    assert release is not None
-    budgets = {budget.make: budget for budget in tx.budgets(rollout.id)}
-    morning = tx.morning()
-    brakes = brake_counts(tx, gate, policy, rollout, morning, now)
-    return Read(
-        policy,
-        rollout,
-        release,
-        tx.rings(rollout.id),
-        tx.strata(rollout.id),
-        brakes,
-        budgets,
-        tx.sight(rollout.id),
-        morning,
-    )
+    grounds = tx.grounds(rollout.id)
+    rings = grounds.rings
+    brakes = brake_counts(tx, gate, policy, rollout, grounds.morning, now)
+    closed = {one.ring for one in grounds.strata if not one.open}
+    inherits = any(one.opened_at is None or one.ring in closed for one in rings if one.position <= rollout.inherited)
+    taken_over = tx.opened_before(rollout.source) if inherits else {}
+    return Read(policy, rollout, grounds, rings, grounds.strata, brakes, taken_over)
 
 
 def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, looks: bool = False) -> Facts | None:
@@ -83,7 +72,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         members, mine = (counted if looks else cohort)(tx, gate, policy, rollout, ring)
     if mine and all(stratum.open for stratum in mine):
         return None
-    taken = _taken_over(tx, rollout, ring, position)
+    taken = read.taken_over.get(ring, frozenset()) if position <= rollout.inherited else frozenset()
     if any(s.make in taken and not s.open for s in mine):  # its first batch starts anew; floor, freeze and people rule
         mine = [s for s in mine if s.make in taken]
         gate_rule = None
@@ -101,15 +90,15 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         position=position,
         members=members,
         halted=False,
-        verified=read.release.trust is not Trust.UNVERIFIED,
-        first_seen_at=read.release.first_seen_at,
+        verified=read.grounds.release.trust is not Trust.UNVERIFIED,
+        first_seen_at=read.grounds.release.first_seen_at,
         floor=settings.floor if settings else now - now,
         freeze=freeze.name if freeze and not last else "",
         freeze_why="" if freeze is None else when.freeze_why(policy, freeze.name),
         freeze_path=freeze.path if freeze else "",
         freeze_until=freeze.until if freeze else None,
         people_needed=settings.needs_people if settings else 0,
-        people=_approvers(tx, rollout, ring) if settings and settings.wants_people else (),
+        people=read.grounds.approved_by.get(ring, ()) if settings and settings.wants_people else (),
         previous_open=before is None or before.opened_at is not None,
         previous_empty=before is not None and before.opened_at is not None and before.members == 0,
         gate=gate_rule,
@@ -128,22 +117,20 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
 def _failures(tx: Tx, read: Read) -> dict[str, Any]:
     """How strongly the failures speak against chance, and on how many machines and sites; the sites are looked up only
     where they can matter."""
-    rollout, budgets = read.rollout, read.budgets
+    rollout, budgets = read.rollout, read.grounds.budgets
     fleet = budgets[FLEET]
     if fleet.tried_failed == 0:
         return {}
     makes = {make: evalues.Span(one.tried, one.tried_failed) for make, one in budgets.items() if make != FLEET}
-    compared = tx.sums(rollout.id)
-    for place, more in spans.unfolded(tx.spans(rollout.id), read.policy.first_batch).items():
+    trials = tx.trials(rollout.id)
+    compared = dict(trials.sums)
+    for place, more in spans.unfolded(trials.spans, read.policy.first_batch).items():
         compared[place] = compared.get(place, spans.Sum()).plus(more)
-    log_e = spans.log_e(rollout.background, makes, tx.boots(rollout.id), compared)
+    log_e = spans.log_e(rollout.background, makes, trials.boots, compared)
     found = {"log_e": log_e, "failed_machines": fleet.tried_failed}
     if evalues.halts(log_e, read.policy.defaults.false_halt, 2, 2, 2):
-        names = [ring.ring for ring in read.rings]
-        found |= {
-            "failed_sites": tx.failed_sites(rollout.id, names),
-            "exposed_sites": tx.exposed_sites(rollout.id),
-        }
+        failed, exposed = tx.sites_hit(rollout.id, [ring.ring for ring in read.rings])
+        found |= {"failed_sites": failed, "exposed_sites": exposed}
     return found
 
 
@@ -157,15 +144,6 @@ def _seen(policy: Policy, rollout: Rollout, sight: Sight, now: datetime) -> dict
         "measured": rollout.measured,
         "background_cap": background.cap(policy),
     }
-
-
-def _taken_over(tx: Tx, rollout: Rollout, ring: str, position: int) -> set[str]:
-    """The makes that the superseded release before had opened this ring for, where they are inherited."""
-    if position > rollout.inherited:
-        return set()
-    before = tx.rollouts(states=(RolloutState.SUPERSEDED,), source=rollout.source, limit=1, opened=True)
-    stopped = {budget.make for one in before for budget in tx.budgets(one.id) if budget.stopped}
-    return {s.make for one in before for s in tx.strata(one.id) if s.ring == ring and s.open} - stopped
 
 
 def _gate_rule(policy: Policy, rollout: Rollout, rings: list[RingState], position: int) -> GateRule | None:
@@ -189,44 +167,52 @@ def _first(strata: list[Stratum]) -> list[Shown]:
 def _shown(
     tx: Tx, gate: Gate, read: Read, position: int, mine: list[Stratum], rule: GateRule, now: datetime, *, looks: bool
 ) -> list[Shown]:
-    policy, rollout, rings, stored, budgets = read.policy, read.rollout, read.rings, read.strata, read.budgets
+    rings, stored = read.rings, read.strata
     first = position - 1 if position == len(rings) else 0  # a rollout is done when its last ring itself has shown it
     earlier = {row.ring: row.position for row in rings if first <= row.position < position}
     opened = {stratum.make: stratum.open for stratum in mine}
+    by_make: dict[str, list[Stratum]] = {make: [] for make in opened}
+    for row in stored:
+        if row.ring in earlier:
+            by_make.setdefault(row.make, []).append(row)
     reached = _reached(rings, stored)
-    names = sorted({*opened, *(s.make for s in stored if s.ring in earlier)})
-    shown = []
-    for make in names:
-        rows = [s for s in stored if s.make == make and s.ring in earlier]
-        available = sum(row.share_members for row in rows)
-        healthy = sum(row.healthy for row in rows)
+    shown, markers = [], dict[str, Stratum]()
+    for make, rows in sorted(by_make.items()):
         last = next((row for row in rows if earlier[row.ring] == position - 1), None)
-        one = Shown(
-            make=make,
-            wanted=make in opened,
-            opened=opened.get(make, False),
-            available=available,
-            sites=sum(row.sites for row in rows),
-            healthy=healthy,
-            healthy_sites=0,
-            bad=sum(row.bad + row.late_failed - row.explained for row in rows),
-            pending=sum(row.pending for row in rows),
-            explained=sum(row.explained for row in rows),
-            stopped=_stopped(budgets.get(make), rollout.background),
-            soak_until=None,
-            in_previous=last is not None,
-            reached=reached.get(make),
-            extending=make in budgets and not budgets[make].stopped,
-        )
-        marker = last or (rows[-1] if rows else None)
-        if marker is not None:
-            one, changed = _met(tx, gate, read, one, rule, marker, sorted(earlier), now)
-            if changed is not None and not looks:
-                tx.save_strata_times(changed)
-            if one.soak_until is not None and "soak" in skips(policy, rollout, now):
-                one = replace(one, soak_until=min(one.soak_until, now))
-        shown.append(one)
+        shown.append(_counted(read, make, rows, opened.get(make), last is not None, reached.get(make)))
+        if rows:
+            markers[make] = last or rows[-1]
+    shown, changed = _met(tx, gate, read, shown, rule, markers, sorted(earlier), now)
+    if not looks:
+        tx.save_strata_times(changed)
+    if "soak" in skips(read.policy, read.rollout, now):
+        return [one if one.soak_until is None else replace(one, soak_until=min(one.soak_until, now)) for one in shown]
     return shown
+
+
+def _counted(
+    read: Read, make: str, rows: list[Stratum], opened: bool | None, in_previous: bool, reached: int | None
+) -> Shown:
+    """What the rows of the earlier rings show of a make, but for its sites. ``opened``: the ring is open for it; None:
+    has none of it."""
+    budget = read.grounds.budgets.get(make)
+    return Shown(
+        make=make,
+        wanted=opened is not None,
+        opened=bool(opened),
+        available=sum(row.share_members for row in rows),
+        sites=sum(row.sites for row in rows),
+        healthy=sum(row.healthy for row in rows),
+        healthy_sites=0,
+        bad=sum(row.bad + row.late_failed - row.explained for row in rows),
+        pending=sum(row.pending for row in rows),
+        explained=sum(row.explained for row in rows),
+        stopped=_stopped(budget, read.rollout.background),
+        soak_until=None,
+        in_previous=in_previous,
+        reached=reached,
+        extending=budget is not None and not budget.stopped,
+    )
 
 
 def _stopped(budget: Budget | None, background: float) -> bool:
@@ -247,35 +233,59 @@ def _reached(rings: list[RingState], stored: list[Stratum]) -> dict[str, int]:
 
 
 def _met(
-    tx: Tx, gate: Gate, read: Read, shown: Shown, rule: GateRule, marker: Stratum, rings: list[str], now: datetime
-) -> tuple[Shown, Stratum | None]:
-    """With its sites and the end of its soak: ``at_least`` healthy machines at enough sites have each run it on their
-    own site's clock since the numbers were first met. Stored once; a relapse below the numbers starts it again. With it
-    what is to be stored now.
+    tx: Tx,
+    gate: Gate,
+    read: Read,
+    shown: list[Shown],
+    rule: GateRule,
+    markers: Mapping[str, Stratum],
+    rings: list[str],
+    now: datetime,
+) -> tuple[list[Shown], list[Stratum]]:
+    """With their sites and the ends of their soaks: ``at_least`` healthy machines at enough sites have each run it on
+    their own site's clock since the numbers were first met. Stored once; a relapse below the numbers starts it again.
+    With them what is to be stored now.
 
-    Sites are looked up only for a make that the ring waits for, while its numbers say enough, and, once they were met,
-    only where it has failures: so a decision takes no statement a make."""
-    asked = (shown.wanted and not shown.opened) or shown.in_previous
-    need = evidence.required(rule.at_least, shown)
-    if not asked or not need or shown.healthy < need:
-        over = marker.met_at is not None and shown.healthy < need
-        return shown, replace(marker, met_at=None, soak_until=None) if over else None
-    wanted = evidence.sites_required(rule, shown)
-    if marker.soak_until is not None and not shown.bad and not shown.explained:
-        return replace(shown, healthy_sites=wanted, soak_until=marker.soak_until), None
-    sites = tx.healthy_sites(read.rollout.id, rings, shown.make, 500)
-    shown = replace(shown, healthy_sites=len(set(sites)), soak_until=marker.soak_until)
-    if shown.soak_until is not None or shown.healthy_sites < wanted:
-        return shown, None
-    soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
-    ends = sorted(when.soak_end(gate, tx.site(site), soak, now, read.policy) for site in sites)
-    until = ends[need - 1]
-    return replace(shown, soak_until=until), replace(marker, met_at=now, soak_until=until)
+    Sites are looked up, in one statement, for the makes that the ring waits for, while their numbers say enough, and,
+    once they were met, only where there are failures."""
+    found, changed, asked = dict[str, Shown](), list[Stratum](), list[str]()
+    for one in shown:
+        found[one.make] = one
+        marker, need = markers.get(one.make), evidence.required(rule.at_least, one)
+        if marker is None:
+            continue
+        if not need or one.healthy < need or not ((one.wanted and not one.opened) or one.in_previous):
+            if marker.met_at is not None and one.healthy < need:
+                changed.append(replace(marker, met_at=None, soak_until=None))
+        elif marker.soak_until is not None and not one.bad and not one.explained:
+            wanted = evidence.sites_required(rule, one)
+            found[one.make] = replace(one, healthy_sites=wanted, soak_until=marker.soak_until)
+        else:
+            asked.append(one.make)
+    sites = tx.healthy_sites(read.rollout.id, rings, asked, 500)
+    begins = []
+    for make in asked:
+        one = replace(found[make], healthy_sites=len(set(sites[make])), soak_until=markers[make].soak_until)
+        found[make] = one
+        if one.soak_until is None and one.healthy_sites >= evidence.sites_required(rule, one):
+            begins.append(make)
+    known = tx.sites_of(sorted({site for make in begins for site in sites[make]}))
+    for make in begins:
+        marker, need = markers[make], evidence.required(rule.at_least, found[make])
+        soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
+        until = sorted(when.soak_end(gate, known.get(site), soak, now, read.policy) for site in sites[make])[need - 1]
+        found[make] = replace(found[make], soak_until=until)
+        changed.append(replace(marker, met_at=now, soak_until=until))
+    return list(found.values()), changed
 
 
 def seen_of(tx: Tx, read: Read, now: datetime) -> dict[str, Any]:
     """The facts that are the same for all rings."""
-    return {**_failures(tx, read), **_seen(read.policy, read.rollout, read.sight, now), **_morning(read.morning)}
+    return {
+        **_failures(tx, read),
+        **_seen(read.policy, read.rollout, read.grounds.sight, now),
+        **_morning(read.grounds.morning),
+    }
 
 
 def _morning(morning: Morning | None) -> dict[str, Any]:
@@ -286,24 +296,32 @@ def _morning(morning: Morning | None) -> dict[str, Any]:
 def brake_counts(
     tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, morning: Morning | None, now: datetime
 ) -> tuple[BrakeCount, ...]:
-    counts = []
+    """What each brake counts now: all that count resolved claims in one statement."""
+    wanted: dict[int, Bad] = {}
     for index, brake in enumerate(policy.brakes):
-        rings = list(brake.rings) or [ring.name for ring in policy.rings]
         if brake.what in COUNTED and not brake.share:
             since = rollout.started_at if brake.within is None else now - brake.within
-            count = tx.count_bad(rollout.id, rings, COUNTED[brake.what], since)
+            wanted[index] = Bad(_rings(policy, brake), COUNTED[brake.what], since)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
-            count = silence.count_silent(gate, tx, policy, rollout.source, rollout.id, (rings, brake.within), now)
-        elif brake.what == "missing":
-            counts.append(mornings.brake_count(policy, f"brakes[{index}]", brake, morning, now))
-            continue
-        else:
-            continue
-        counts.append(BrakeCount(f"brakes[{index}]", brake.text, brake.why, int(brake.number), count))
-    return tuple(counts)
+            wanted[index] = Bad(_rings(policy, brake), (ClaimState.SILENT,), now - brake.within)
+    counts = dict(zip(wanted, tx.count_bad(rollout.id, list(wanted.values())), strict=True))
+    asked = {
+        index: (_rings(policy, brake), brake.within)
+        for index, brake in enumerate(policy.brakes)
+        if index in wanted and brake.what == "silent" and brake.within is not None
+    }
+    silent = silence.count_silent(gate, tx, policy, rollout.source, rollout.id, list(asked.values()), now)
+    quiet = dict(zip(asked, silent, strict=True))
+    found = []
+    for index, brake in enumerate(policy.brakes):
+        path = f"brakes[{index}]"
+        if brake.what == "missing":
+            found.append(mornings.brake_count(policy, path, brake, morning, now))
+        elif index in counts:
+            count = counts[index] + quiet.get(index, 0)
+            found.append(BrakeCount(path, brake.text, brake.why, int(brake.number), count))
+    return tuple(found)
 
 
-def _approvers(tx: Tx, rollout: Rollout, ring: str) -> tuple[str, ...]:
-    wanted = f"{rollout.id}/{ring}"
-    events = tx.events(subject=wanted, limit=50)
-    return tuple(sorted({event.actor for event in events if event.kind == "ring_approved"}))
+def _rings(policy: Policy, brake: Brake) -> list[str]:
+    return list(brake.rings) or [ring.name for ring in policy.rings]

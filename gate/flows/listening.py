@@ -31,10 +31,12 @@ def note_gap(tx: Tx, gate: Gate, now: datetime) -> bool:
         policy = gate.policy(rollout.policy_version)
         strata = tx.strata(rollout.id)
         place = {ring.ring: ring.position for ring in tx.rings(rollout.id)}
+        again = []
         for marker in strata:
             if marker.met_at is not None and marker.soak_until is not None and marker.soak_until > last:
                 until = _soak_again(tx, gate, policy, rollout.source, marker, strata, place)
-                tx.save_strata_times(replace(marker, soak_until=max(until, marker.soak_until)))
+                again.append(replace(marker, soak_until=max(until, marker.soak_until)))
+        tx.save_strata_times(again)
     return True
 
 
@@ -47,7 +49,8 @@ def _soak_again(
     rows = [one for one in strata if one.make == marker.make and place[one.ring] <= place[marker.ring]]
     needed = min(settings.at_least, sum(one.share_members for one in rows))
     gone = when.gaps(tx, policy, marker.met_at)
-    sites = tx.healthy_sites(marker.rollout, sorted(one.ring for one in rows), marker.make, 500)
-    ends = sorted(when.soak_end(gate, tx.site(one), settings.soak, marker.met_at, policy, gone) for one in sites)
+    sites = tx.healthy_sites(marker.rollout, sorted(one.ring for one in rows), [marker.make], 500)[marker.make]
+    known = tx.sites_of(sorted(set(sites)))
+    ends = sorted(when.soak_end(gate, known.get(one), settings.soak, marker.met_at, policy, gone) for one in sites)
     until = ends[min(needed, len(ends)) - 1] if ends else marker.met_at
     return max([until, *(one.end_at for one in gone if one.start_at <= until)])

@@ -53,7 +53,7 @@ def replay(gate: Gate, stored: StoredDecision, source: str | None) -> Replayed:
     pairs = (
         ("verdict", stored.verdict, again.verdict.name),
         ("makes", list(stored.makes), list(again.makes)),
-        ("reasons", list(stored.reasons), [_as_stored(one, stored.reasons) for one in reasons]),
+        ("reasons", [*map(_rounded, stored.reasons)], [_rounded(_as_stored(one, stored.reasons)) for one in reasons]),
         ("ring", stored.ring, facts.ring),
         ("moment", stored.at, facts.now),
     )
@@ -68,6 +68,13 @@ def _as_stored(reason: Mapping[str, Any], stored: Iterable[Mapping[str, Any]]) -
     """Without its numbers where the decision was stored before reasons had any."""
     numbered = any("numbers" in one for one in stored)
     return reason if numbered else {key: value for key, value in reason.items() if key != "numbers"}
+
+
+def _rounded(reason: Mapping[str, Any]) -> Mapping[str, Any]:
+    """With its numbers to twelve digits: a bound may have been computed in another way since."""
+    numbers = reason.get("numbers") or {}
+    near = {name: float(f"{one:.12g}") if isinstance(one, float) else one for name, one in numbers.items()}
+    return {**reason, "numbers": near} if numbers else reason
 
 
 def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | None) -> Iterator[str]:

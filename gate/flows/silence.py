@@ -10,18 +10,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gate.core import calendar, site_time
+from gate.core.calendar import Interval
 from gate.core.model import Claim, ClaimState, Site
 from gate.core.policy import Policy, RingSettings
 from gate.core.spans import dated
 from gate.flows import when
-from gate.ports import Gate, Tx
+from gate.ports import Gate, Quiet, Tx
 
 MISSED = 3
 MACHINES = 2
+MOST = 500  # quiet machines that a brake looks at, those first that were heard longest ago
+
+Asked = tuple[Sequence[str], timedelta]
+"""What a brake on silence asks: its rings, and for how long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,24 @@ def dark_site(
     if site is None:
         return None
     machines, heard = tx.last_word(site.id)
+    gaps = when.gaps(tx, policy, heard) if heard is not None else []
+    return _dark(gate, policy, settings, site, (machines, heard), gaps, now)
+
+
+def _dark(
+    gate: Gate,
+    policy: Policy,
+    settings: RingSettings,
+    site: Site,
+    word: tuple[int, datetime | None],
+    gaps: Sequence[Interval],
+    now: datetime,
+) -> Dark | None:
+    """``word``: how many of its machines were ever heard, and when the last one was; ``gaps``: our own since then."""
+    machines, heard = word
     if machines < MACHINES or heard is None or now - heard < MISSED * policy.checkin:
         return None
-    on = site_time.without(when.opened(gate, site, heard, now + when.HORIZON), when.gaps(tx, policy, heard))
+    on = site_time.without(when.opened(gate, site, heard, now + when.HORIZON), gaps)
     if calendar.open_time(on, heard, now) < MISSED * policy.checkin:
         return None
     until = calendar.add(on, heard, settings.site_dark_grace, policy.zone)
@@ -68,25 +89,50 @@ def dark_site(
 
 
 def count_silent(
-    gate: Gate, tx: Tx, policy: Policy, source: str, rollout: str, brake: tuple[list[str], timedelta], now: datetime
-) -> int:
-    """Machines with a claim in flight and no sign of life for a time of expected-on time, and those already silent.
+    gate: Gate, tx: Tx, policy: Policy, source: str, rollout: str, brakes: Sequence[Asked], now: datetime
+) -> list[int]:
+    """For each brake, machines with a claim in flight and no sign of life for its time of expected-on time.
 
-    ``brake``: its rings and that time. Counted from the grant or the last word, whichever is later; a site that is dark
-    within its grace counts nothing, and once after it."""
-    rings, within = brake
-    count, dark = 0, dict[str, Dark | None]()
-    for claim in tx.quiet_since(rollout, rings, now - within, 200):
-        machine, site = tx.machine(claim.machine), tx.site(claim.site)
-        last = max(claim.granted_at, machine.last_seen_at or claim.granted_at) if machine else claim.granted_at
-        hours = when.expected_on(when.opened(gate, site, last, now), site, when.habit_of(machine), policy)
-        on = site_time.without(hours, when.not_counted(gate, tx, policy, claim, machine, site, last))
-        if calendar.open_time(on, last, now) < within:
-            continue
-        if claim.site not in dark:
-            settings = policy.settings_for(claim.ring, source)
-            dark[claim.site] = found = dark_site(tx, gate, policy, settings, site, now)
-            count += found is None or now >= found.grace_until
-        else:
-            count += dark[claim.site] is None
-    return count + tx.count_bad(rollout, rings, (ClaimState.SILENT,), now - within)
+    Counted from the grant or the last word, whichever is later; a site that is dark within its grace counts nothing,
+    and once after it. All of them in two statements."""
+    rings = sorted({ring for asked, _ in brakes for ring in asked})
+    shortest = min((within for _, within in brakes), default=timedelta())
+    quiet = tx.quiet_since(rollout, rings, now - shortest, MOST) if brakes else []
+    if not quiet:
+        return [0 for _ in brakes]
+    gaps = when.gaps(tx, policy, min(min(_last(one), one.word[1] or now) for one in quiet))
+    missed = [(one, _missed(gate, policy, one, gaps, now)) for one in quiet]
+    dark: dict[str, Dark | None] = {}
+    for one, _ in missed:
+        name = one.claim.site
+        if name not in dark:
+            settings = policy.settings_for(one.claim.ring, source)
+            dark[name] = _dark(gate, policy, settings, one.site, one.word, gaps, now) if one.site else None
+    return [
+        _silent([one for one, missing in missed if missing >= within and one.claim.ring in asked], dark, now)
+        for asked, within in brakes
+    ]
+
+
+def _silent(lost: Sequence[Quiet], dark: Mapping[str, Dark | None], now: datetime) -> int:
+    count, seen = 0, set[str]()
+    for one in lost:
+        found = dark[one.claim.site]
+        if found is None:
+            count += 1
+        elif one.claim.site not in seen:
+            count += now >= found.grace_until
+        seen.add(one.claim.site)
+    return count
+
+
+def _last(quiet: Quiet) -> datetime:
+    return max(quiet.claim.granted_at, quiet.machine.last_seen_at or quiet.claim.granted_at)
+
+
+def _missed(gate: Gate, policy: Policy, quiet: Quiet, gaps: Sequence[Interval], now: datetime) -> timedelta:
+    """For how much expected-on time a machine has not been heard."""
+    machine, site, last = quiet.machine, quiet.site, _last(quiet)
+    hours = when.expected_on(when.opened(gate, site, last, now), site, when.habit_of(machine), policy)
+    gone = [*gaps, *when.shut_down(gate, quiet.claim, machine, site)]
+    return calendar.open_time(site_time.without(hours, gone), last, now)

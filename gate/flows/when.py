@@ -43,13 +43,17 @@ def not_counted(
 ) -> list[Interval]:
     """When a claim's clock stands though its site is open: our gaps, and a planned shutdown until the next opening day.
     A machine that is to boot at once after the installation has no shutdown to wait for."""
-    gone = gaps(tx, policy, since)
+    return gaps(tx, policy, since) + shut_down(gate, claim, machine, site)
+
+
+def shut_down(gate: Gate, claim: Claim, machine: Machine | None, site: Site | None) -> list[Interval]:
+    """A planned shutdown until the next opening day."""
     down = machine.down_at if machine is not None else None
     at_once = claim.state is ClaimState.INSTALLED and claim.reboot != "natural"
     if down is not None and site is not None and not site.always_on and not at_once:
         days = calendar.opening_days(opened(gate, site, down, down + HORIZON))
-        gone.append(Interval(down, next((day.start_at for day in days if day.start_at > down), down + HORIZON)))
-    return gone
+        return [Interval(down, next((day.start_at for day in days if day.start_at > down), down + HORIZON))]
+    return []
 
 
 def deadline_of(gate: Gate, tx: Tx, settings: RingSettings, make: str, now: datetime) -> OpenDuration:

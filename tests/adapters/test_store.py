@@ -43,7 +43,7 @@ from gate.core.model import (
     Stratum,
     Trust,
 )
-from gate.ports import ActivePolicy, EnrolCode, GrantLimits, Tx
+from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
 from tests.conftest import NOW
 
 MINUTE = timedelta(minutes=1)
@@ -118,7 +118,7 @@ def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) 
             assert tx.move(claim, replace(claim, state=state, boots_healthy=well, version=2))
         assert tx.explain("c4")
     with store.read() as tx:
-        before = tx.boots(rollout.id), sorted(tx.budgets(rollout.id), key=lambda one: one.make)
+        before = tx.trials(rollout.id).boots, sorted(tx.budgets(rollout.id), key=lambda one: one.make)
     assert before[0] == {1: Span(5, 1), 2: Span(3, 2), **{number: Span(0, 0) for number in (3, 4, 5)}}
     assert [(one.tried, one.tried_failed) for one in before[1]] == [(8, 3), (8, 3)]
     with store.connection() as connection:
@@ -126,7 +126,7 @@ def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) 
         connection.commit()
     store.upgrade()
     with store.read() as tx:
-        assert (tx.boots(rollout.id), sorted(tx.budgets(rollout.id), key=lambda one: one.make)) == before
+        assert (tx.trials(rollout.id).boots, sorted(tx.budgets(rollout.id), key=lambda one: one.make)) == before
         found = tx.rollout(rollout.id)
     assert found is not None
     assert found.background == 0.0075
@@ -319,11 +319,11 @@ def test_due_quiet_and_bad_claims_are_found_at_their_moment(store: SqlStore) -> 
         assert tx.quiet_since(rollout.id, ["all"], NOW, 9) == []
         assert len(tx.quiet_since(rollout.id, ["all"], NOW + MINUTE, 9)) == 1
         assert tx.move(claim, to(claim, ClaimState.FAILED, resolved_at=NOW + MINUTE))
-        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW + MINUTE) == 1
-        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW + 2 * MINUTE) == 0
+        assert tx.count_bad(rollout.id, [Bad(["all"], [ClaimState.FAILED], NOW + MINUTE)]) == [1]
+        assert tx.count_bad(rollout.id, [Bad(["all"], [ClaimState.FAILED], NOW + 2 * MINUTE)]) == [0]
         assert tx.explain(claim.id)
         assert not tx.explain(claim.id)
-        assert tx.count_bad(rollout.id, ["all"], [ClaimState.FAILED], NOW) == 0
+        assert tx.count_bad(rollout.id, [Bad(["all"], [ClaimState.FAILED], NOW)]) == [0]
         assert {budget.failed for budget in tx.budgets(rollout.id)} == {0}
 
 

@@ -151,8 +151,26 @@ def fill(opened: Opened, size: int, speaking: int, sources: int = 1) -> None:
 
 def _flush(connection: Any, where: Any, rows: list[dict[str, Any]], at: int) -> None:
     if len(rows) >= at:
-        connection.execute(insert(where), rows)
+        if connection.dialect.name == "postgresql":
+            _copy(connection, where, rows)
+        else:
+            connection.execute(insert(where), rows)
         rows.clear()
+
+
+def _copy(connection: Any, where: Any, rows: list[dict[str, Any]]) -> None:
+    """Rows by COPY; what they do not say is the column's default."""
+    said = [one for one in where.columns if one.default is not None and one.default.is_scalar]
+    defaults = {one.name: one.default.arg for one in said}
+    columns = [one for one in where.columns if one.name in rows[0] or one.name in defaults]
+    names = [one.name for one in columns]
+    to_driver = [one.type.dialect_impl(connection.dialect).bind_processor(connection.dialect) for one in columns]
+    quoted = ", ".join(f'"{name}"' for name in names)
+    driver = connection.connection.driver_connection
+    with driver.cursor() as cursor, cursor.copy(f"COPY {where.name} ({quoted}) FROM STDIN") as copy:
+        for row in rows:
+            values = [(defaults | row)[name] for name in names]
+            copy.write_row([to(value) if to else value for to, value in zip(to_driver, values, strict=True)])
 
 
 def release(opened: Opened, source: str, version: str = "1.0") -> Release:

@@ -171,3 +171,21 @@ def test_the_tail_is_the_sum_of_the_probabilities(n: int, rate: float, data: st.
     k = data.draw(st.integers(0, n))
     want = math.fsum(math.comb(n, i) * rate**i * (1 - rate) ** (n - i) for i in range(k, n + 1))
     assert stats.binomial_tail(k, n, rate) == pytest.approx(want, rel=1e-9, abs=1e-12)
+
+
+@pytest.mark.parametrize("limit", [0.0085, 0.0425, 0.1275, 0.6575])
+@pytest.mark.parametrize("confidence", [0.8, 0.95])
+def test_the_fewest_further_machines_are_found_from_wherever_it_begins(limit: float, confidence: float) -> None:
+    for healthy, failed, pending in ((0, 0, 0), (3, 0, 0), (3, 1, 0), (40, 2, 5), (500, 9, 40), (7, 20, 3), (0, 0, 60)):
+        found = stats.more_healthy(limit, healthy, failed, pending, confidence)
+        assert found is not None
+
+        def bound(more: int, healthy: int = healthy, failed: int = failed, pending: int = pending) -> float:
+            return stats.upper_bound(healthy + more, failed, max(pending - more, 0), confidence)
+
+        assert bound(found) <= limit
+        assert found == 0 or bound(found - 1) > limit
+
+
+def test_a_rate_that_is_all_but_one_is_ruled_out_by_the_first_healthy_machine() -> None:
+    assert stats.more_healthy(1.0, 0, 5, 5, 0.95) in (0, 1)

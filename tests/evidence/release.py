@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 import numpy as np
 
@@ -28,12 +29,26 @@ BACKGROUND_CAP = 0.03
 LAST_NIGHT = 60
 
 
+@lru_cache(maxsize=16)
+def quotas_of(ladder: Ladder) -> list[list[int]]:
+    """Members of each ring by make, once for all releases of a ladder."""
+    return ladder.quotas()
+
+
+@lru_cache(maxsize=16)
+def up_to(ladder: Ladder) -> list[list[int]]:
+    """Position -> members of all rings before it, by make."""
+    quotas = quotas_of(ladder)
+    return [[sum(quota[make] for quota in quotas[:position]) for make in COUNT] for position in range(len(quotas) + 1)]
+
+
 class Release:
     """The state of one release; ``run`` returns how it ended."""
 
     def __init__(self, ladder: Ladder, content: Content, rng: np.random.Generator) -> None:
         self.ladder, self.content, self.rng = ladder, content, rng
-        self.quotas = ladder.quotas()
+        self.quotas = quotas_of(ladder)
+        self.up_to = up_to(ladder)
         self.opened = [0 for _ in COUNT]
         self.extra = [0 for _ in COUNT]  # machines that extensions have added to the open rings
         self.extended = [0 for _ in COUNT]  # batches in the make's present ring
@@ -180,7 +195,7 @@ class Release:
         return stats.unexplained(self.bad(make), self.healthy[make] + self.bad(make), self.ladder.background)
 
     def available(self, make: int, position: int) -> int:
-        return sum(quota[make] for quota in self.quotas[:position]) + self.extra[make]
+        return self.up_to[position][make] + self.extra[make]
 
     def room(self, make: int) -> int:
         """Members of its open rings that have not claimed."""

@@ -222,7 +222,7 @@ def test_an_outage_that_is_over_before_the_hour_is_closed_is_not_forgotten(store
     outage(country, "2026-11-23 11:40")
     country.until(at("2026-11-23 14:00"))
     with store.read() as tx:
-        assert tx.sums(country.rollout)[MAKE, EVERY_BOOT].failed == 9, "it is closed"
+        assert tx.trials(country.rollout).sums[MAKE, EVERY_BOOT].failed == 9, "it is closed"
     assert not country.halted
     assert "controls_silent" not in country.codes()
 
@@ -254,7 +254,7 @@ def test_every_decision_can_be_replayed(store: SqlStore, bad: bool) -> None:
 def shown(country: Country) -> dict[tuple[str, int], Sum]:
     """All that is judged against controls."""
     with country.store.read() as tx:
-        found = tx.sums(country.rollout)
+        found = tx.trials(country.rollout).sums
         for place, more in spans.unfolded(tx.spans(country.rollout), 3).items():
             found[place] = found.get(place, Sum()).plus(more)
     return found
@@ -297,7 +297,7 @@ def test_a_failure_that_a_person_explains_leaves_its_span_as_it_leaves_k(store: 
     assert [(shown(country)[one].exposed, shown(country)[one].failed) for one in places] == expected
     country.until(at("2026-11-23 15:00"))
     with store.read() as tx:
-        sums = tx.sums(country.rollout)
+        sums = tx.trials(country.rollout).sums
     assert [(sums[one].exposed, sums[one].failed) for one in places] == expected
 
 
@@ -322,7 +322,7 @@ def test_a_report_that_comes_after_its_hour_was_closed_is_folded_against_the_con
             country.until(at("2026-11-23 14:30"))
         with store.read() as tx:
             assert tx.spans(country.rollout) == []
-            ends.append(tx.sums(country.rollout))
+            ends.append(tx.trials(country.rollout).sums)
     assert ends[0][MAKE, EVERY_BOOT].failed == 1
     assert same(*ends)
 
@@ -506,7 +506,7 @@ def test_an_hour_that_was_over_for_two_hours_is_not_looked_at_any_more(
     country.heard()
     with store.write() as tx:
         country.looks(tx, country.now)
-        assert bool(tx.sums(country.rollout)) is compared
+        assert bool(tx.trials(country.rollout).sums) is compared
         assert tx.spans(country.rollout) == []
 
 
@@ -556,7 +556,13 @@ def test_each_opening_day_of_the_watch_is_a_trial_of_the_next_number(store: SqlS
                     tx.seen(name, at(f"{day} 08:10"))
             list(watch.look(tx, country.gate, at(f"{day} 10:30")))
     with store.read() as tx:
-        assert tx.boots(country.rollout) == {1: Span(3, 0), 2: Span(3, 0), 3: Span(3, 1), 4: Span(0, 0), 5: Span(0, 0)}
+        assert tx.trials(country.rollout).boots == {
+            1: Span(3, 0),
+            2: Span(3, 0),
+            3: Span(3, 1),
+            4: Span(0, 0),
+            5: Span(0, 0),
+        }
         found = {(row.hour, row.boot): (row.exposed, row.failed) for row in tx.spans(country.rollout)}
         assert found[at("2026-11-25 08:00"), 3] == (3, 1)
         assert found[at("2026-11-25 08:00"), EVERY_BOOT] == (3, 1)

@@ -24,9 +24,10 @@ from gate.core.model import (
 )
 from gate.core.opening import judge
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, facts_json, gathering, people
+from gate.flows import advance, claims, facts_json, gathering, people, replay
 from gate.flows.why import why
-from gate.ports import ActivePolicy
+from gate.ports import ActivePolicy, StoredDecision
+from tests.core.test_opening import GOOD, TILL
 from tests.fake_store import FakeStore
 from tests.flows.small_fleet import appears, joins, says
 from tests.flows.test_stateful import gate_for
@@ -251,3 +252,15 @@ def test_a_make_has_reached_the_ring_before_the_first_that_opened_without_it(
     rings = [RingState("r", f"ring{n}", n, NOW, 0, 0, 9) for n in range(3)]
     rows = [Stratum("r", f"ring{n}", "till", n != closed_in, 9, 9, 1.0, 9) for n in range(3)]
     assert gathering._reached(rings, rows).get("till") == reached
+
+
+@pytest.mark.parametrize(("part", "same"), [(1e-15, True), (1e-9, False)])
+def test_a_bound_that_was_computed_in_another_way_is_the_same_to_twelve_digits(part: float, same: bool) -> None:
+    facts = replace(GOOD, gate=replace(GOOD.gate, rule_out_make=0.5), makes=(replace(TILL, bad=1),))
+    decision = judge(facts)
+    reasons = [facts_json.reason(reason) for reason in decision.reasons]
+    [numbers] = [one["numbers"] for one in reasons if one["code"] == "rule_out"]
+    numbers["bound"] *= 1 + part
+    stored = StoredDecision(1, "r", facts.ring, facts.now, "HOLD", (), reasons, facts_json.dump(facts), "v")
+    found = replay.replay(gate_for(POLICY), stored, None).differences
+    assert ("the reasons differ" not in found) is same

@@ -26,7 +26,7 @@ from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
-from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
@@ -35,7 +35,7 @@ from gate.core.spans import by_hour, unfolded
 from gate.core.verdict import Refusal
 from gate.flows import advance, claims, controls, intake, people, sweep
 from gate.flows.decommission import decommission
-from gate.ports import ActivePolicy, Gate, GrantLimits
+from gate.ports import ActivePolicy, Bad, Gate, GrantLimits
 from tests.fake_store import FakeStore
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -363,21 +363,30 @@ class Stores(RuleBasedStateMachine):
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}
                 known = {claim.id: claim for claim in tx.claims(one.id, limit=10_000)}
-                sites = tx.failed_sites(one.id, ["first", "rest"]), tx.exposed_sites(one.id)
+                sites = tx.sites_hit(one.id, ["first", "rest"])
                 said = tx.attributions(one.id)
                 found[one.id] = (
                     one,
                     tx.rings(one.id),
                     tx.strata(one.id),
                     budgets,
-                    tx.boots(one.id),
+                    tx.trials(one.id).boots,
                     sites,
                     known,
                     said,
                 )
                 spans = sorted(tx.spans(one.id), key=lambda row: (row.hour, row.make, row.boot))
                 groups = Counter(tx.controls(one.id, since, timedelta(minutes=5)))
-                found[f"{one.id} compared"] = spans, tx.sums(one.id), tx.sight(one.id), groups
+                found[f"{one.id} compared"] = spans, tx.trials(one.id).sums, tx.sight(one.id), groups
+                makes = sorted(budgets)
+                bad = [Bad(["first", "rest"], kinds, since) for kinds in ([ClaimState.SILENT], list(FAILURE))]
+                found[f"{one.id} decided"] = (
+                    tx.grounds(one.id),
+                    tx.count_bad(one.id, bad),
+                    {make: Counter(sites) for make, sites in tx.healthy_sites(one.id, ["first"], makes, 500).items()},
+                    tx.opened_before(one.source),
+                    tx.quiet_since(one.id, ["first", "rest"], since, 500),
+                )
                 found[f"{one.id} due"] = [tx.look_due(one.id, self.now - timedelta(minutes=ago)) for ago in (0, 20)]
             return found
 

@@ -6,16 +6,16 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, case, distinct, exists, func, or_, select, union_all
+from sqlalchemy import Table, and_, case, distinct, exists, func, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, equal, get, given
 from gate.adapters.store.rows import Rows, table
-from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES
+from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES, to_machine, to_site
 from gate.adapters.store.tx_rollouts import ROLLOUTS
-from gate.core.claims import FAILURE, HOLDS_SLOT
+from gate.core.claims import HOLDS_SLOT
 from gate.core.model import Action, Attribution, Claim, ClaimState, MachineStatus
-from gate.ports import Holder
+from gate.ports import Holder, Quiet
 
 CLAIMS = table(tables.ClaimRow)
 ATTRIBUTIONS = table(tables.AttributionRow)
@@ -34,6 +34,17 @@ _GONE_ON = exists().where(
 LIVE = [state.value for state in HOLDS_SLOT]
 UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value, ClaimState.GONE.value]
 
+_MACHINE = tuple(column.label(f"machine_{column.name}") for column in MACHINES.columns)
+_SITE = tuple(column.label(f"site_{column.name}") for column in SITES.columns)
+_PEERS = MACHINES.alias("peers")
+_HEARD: Any = func.max(_PEERS.c.last_seen_at, type_=tables.Moment())
+_WORD = tuple(
+    select(of)
+    .where(_PEERS.c.site == CLAIMS.c.site, _PEERS.c.status == MachineStatus.ACTIVE.value)
+    .scalar_subquery()
+    .label(name)
+    for name, of in (("word_machines", func.count(_PEERS.c.last_seen_at)), ("word_at", _HEARD))
+)
 CLAIM = get(CLAIMS, "id")
 CLAIM_OF = Prepared(
     select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
@@ -42,6 +53,10 @@ CLAIMS_OF = Prepared(select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).
 IN_HAND = Prepared(
     select(CLAIMS).join(MACHINES, MACHINES.c.claim == CLAIMS.c.id).where(MACHINES.c.id == given(MACHINES.c.id))
 )
+
+
+def _part(row: Any, prefix: str, of: Table) -> dict[str, Any]:
+    return {column.name: row[f"{prefix}{column.name}"] for column in of.columns}
 
 
 def to_claim(row: Any) -> Claim:
@@ -74,22 +89,6 @@ class ClaimReadsTx(Rows):
             found = found.where(CLAIMS.c.state.in_([state.value for state in states]))
         return [to_claim(row) for row in self._all(found)]
 
-    def failed_sites(self, rollout_id: str, rings: Sequence[str]) -> int:
-        found = select(func.count(CLAIMS.c.site.distinct()).label("sites")).where(
-            CLAIMS.c.rollout == rollout_id,
-            CLAIMS.c.ring.in_(rings),
-            CLAIMS.c.state.in_([state.value for state in FAILURE]),
-            CLAIMS.c.explained.is_(False),
-            CLAIMS.c.action != "recall",
-        )
-        return int(self._all(found)[0]["sites"])
-
-    def exposed_sites(self, rollout_id: str) -> int:
-        exposed = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.state.not_in(UNEXPOSED), CLAIMS.c.action != "recall"]
-        first = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site).limit(1).subquery()
-        last = select(CLAIMS.c.site).where(*exposed).order_by(CLAIMS.c.site.desc()).limit(1).subquery()
-        return len({row["site"] for row in self._all(union_all(select(first.c.site), select(last.c.site)))})
-
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)
         return [to_claim(row) for row in self._all(due.order_by(CLAIMS.c.deadline_at).limit(limit))]
@@ -113,24 +112,12 @@ class ClaimReadsTx(Rows):
         found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)
         return bool(self._all(found))
 
-    def count_bad(self, rollout_id: str, rings: Sequence[str], kinds: Sequence[ClaimState], since: datetime) -> int:
-        found = (
-            select(CLAIMS.c.id)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.ring.in_(rings),
-                CLAIMS.c.state.in_([kind.value for kind in kinds]),
-                CLAIMS.c.resolved_at >= since,
-                CLAIMS.c.explained.is_(False),
-            )
-            .limit(1000)
-        )
-        return len(self._all(found))
-
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Claim]:
+    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
         quiet = (
-            select(CLAIMS)
-            .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
+            select(*CLAIMS.columns, *_MACHINE, *_SITE, *_WORD)
+            .select_from(
+                CLAIMS.join(MACHINES, MACHINES.c.id == CLAIMS.c.machine).outerjoin(SITES, SITES.c.id == CLAIMS.c.site)
+            )
             .where(
                 CLAIMS.c.rollout == rollout_id,
                 CLAIMS.c.ring.in_(rings),
@@ -138,24 +125,18 @@ class ClaimReadsTx(Rows):
                 CLAIMS.c.granted_at <= seen_before,
                 or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
             )
+            .order_by(MACHINES.c.last_seen_at.nulls_first(), CLAIMS.c.id)
             .limit(limit)
         )
-        return [to_claim(row) for row in self._all(quiet)]
-
-    def healthy_sites(self, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> list[str]:
-        found = (
-            select(CLAIMS.c.site)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.make == make,
-                CLAIMS.c.state == ClaimState.HEALTHY.value,
-                CLAIMS.c.ring.in_(rings),
-                CLAIMS.c.cohort.is_(True),
+        return [
+            Quiet(
+                to_claim(row),
+                to_machine(_part(row, "machine_", MACHINES)),
+                to_site(_part(row, "site_", SITES)) if row["site_id"] is not None else None,
+                (int(row["word_machines"]), row["word_at"]),
             )
-            .order_by(CLAIMS.c.resolved_at)
-            .limit(limit)
-        )
-        return [str(row["site"]) for row in self._all(found)]
+            for row in self._all(quiet)
+        ]
 
     def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
         unheard = or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before)

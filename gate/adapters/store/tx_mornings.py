@@ -26,7 +26,8 @@ ROLES = ("till", "server")
 KNOWN_FOR = timedelta(days=14)
 """Who has not been heard of for so long is not expected."""
 PLAN = change(DAYS, equal(DAYS, "site"), "day", "boots_at", "opens_at", "until")
-NEWEST = Prepared(select(MORNINGS).order_by(MORNINGS.c.day.desc()).limit(1))
+LAST_MORNING = select(MORNINGS).where(MORNINGS.c.day == select(func.max(MORNINGS.c.day)).scalar_subquery())
+NEWEST = Prepared(LAST_MORNING)
 SPAN = Prepared(
     select(
         func.min(DAYS.c.boots_at, type_=tables.Moment()).label("first"),

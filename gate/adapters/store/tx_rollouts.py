@@ -40,7 +40,6 @@ RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS
 STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
 STRATUM = get(STRATA, "rollout", "ring", "make")
 BUDGETS_OF = get(BUDGETS, "rollout")
-BOOTS_OF = get(BOOTS, "rollout")
 _OF_MAKE, _OF_FLEET, _LAST = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet"), RINGS.alias("last")
 _STANDING = (("ring", RINGS), ("stratum", STRATA), ("make", _OF_MAKE), ("fleet", _OF_FLEET))
 STANDING = Prepared(
@@ -62,6 +61,7 @@ STANDING = Prepared(
     .where(*equal(ROLLOUTS, "id")),
     touches=["rollout_rings", "strata", "budgets"],
 )
+STRATA_TIMES = change(STRATA, equal(STRATA, "rollout", "ring", "make"), "met_at", "soak_until")
 SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped", "extended", "extend_to")
 
 
@@ -74,6 +74,26 @@ def to_rollout(row: Any) -> Rollout:
     """Row -> core."""
     values = {name: row[name] for name in Rollout.__slots__}
     return Rollout(**{**values, "state": RolloutState(row["state"])})
+
+
+def to_release(row: Any) -> Release:
+    """Row -> core."""
+    return Release(
+        id=row["id"],
+        source=row["source"],
+        version=row["version"],
+        kind=row["kind"],
+        boot_critical=bool(row["boot_critical"]),
+        counter=row["counter"],
+        artifacts=tuple(Artifact(**artifact) for artifact in json.loads(row["artifacts"])),
+        trust=Trust(row["trust"]),
+        first_seen_at=row["first_seen_at"],
+    )
+
+
+def to_stratum(row: Any) -> Stratum:
+    """Row -> core."""
+    return Stratum(**{**row, "open": bool(row["open"])})
 
 
 def to_hold(row: Any) -> Hold:
@@ -124,29 +144,15 @@ class RolloutsTx(Rows):
 
     def release(self, release_id: str) -> Release | None:
         row = self._first(RELEASE, id=release_id)
-        return self._to_release(row) if row else None
+        return to_release(row) if row else None
 
     def release_by_version(self, source: str, version: str) -> Release | None:
         row = self._one(RELEASES, RELEASES.c.source == source, RELEASES.c.version == version)
-        return self._to_release(row) if row else None
+        return to_release(row) if row else None
 
     def releases(self, source: str, limit: int) -> list[Release]:
         newest = select(RELEASES).where(RELEASES.c.source == source).order_by(RELEASES.c.counter.desc()).limit(limit)
-        return [self._to_release(row) for row in self._connection.execute(newest).mappings()]
-
-    @staticmethod
-    def _to_release(row: Any) -> Release:
-        return Release(
-            id=row["id"],
-            source=row["source"],
-            version=row["version"],
-            kind=row["kind"],
-            boot_critical=bool(row["boot_critical"]),
-            counter=row["counter"],
-            artifacts=tuple(Artifact(**artifact) for artifact in json.loads(row["artifacts"])),
-            trust=Trust(row["trust"]),
-            first_seen_at=row["first_seen_at"],
-        )
+        return [to_release(row) for row in self._connection.execute(newest).mappings()]
 
     def manifest(self, release_id: str) -> bytes | None:
         found = self._connection.execute(select(RELEASES.c.manifest).where(RELEASES.c.id == release_id)).scalar()
@@ -199,8 +205,7 @@ class RolloutsTx(Rows):
         return [RingState(**row) for row in found]
 
     def strata(self, rollout_id: str) -> list[Stratum]:
-        found = self._rows(STRATA_OF, rollout=rollout_id)
-        return [Stratum(**{**row, "open": bool(row["open"])}) for row in found]
+        return [to_stratum(row) for row in self._rows(STRATA_OF, rollout=rollout_id)]
 
     def ladders(self, rollouts: Sequence[Rollout]) -> Mapping[str, Ladder]:
         ids = [one.id for one in rollouts]
@@ -211,7 +216,7 @@ class RolloutsTx(Rows):
             rings[row["rollout"]].append(RingState(**row))
         strata: dict[str, list[Stratum]] = defaultdict(list)
         for row in self._all(select(STRATA).where(STRATA.c.rollout.in_(ids))):
-            strata[row["rollout"]].append(Stratum(**{**row, "open": bool(row["open"])}))
+            strata[row["rollout"]].append(to_stratum(row))
         return {one.id: Ladder(versions.get(one.release, ""), rings[one.id], strata[one.id]) for one in rollouts}
 
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
@@ -226,7 +231,7 @@ class RolloutsTx(Rows):
         stratum = parts["stratum"]
         return Standing(
             ring=RingState(**parts["ring"]) if parts["ring"] else None,
-            stratum=Stratum(**{**stratum, "open": bool(stratum["open"])}) if stratum else None,
+            stratum=to_stratum(stratum) if stratum else None,
             make=to_budget(parts["make"]) if parts["make"] else None,
             fleet=to_budget(parts["fleet"]) if parts["fleet"] else None,
             last_ring_open=row["last_opened_at"] is not None,
@@ -296,8 +301,16 @@ class RolloutsTx(Rows):
     def _key(stratum: Stratum) -> list[Any]:
         return [STRATA.c.rollout == stratum.rollout, STRATA.c.ring == stratum.ring, STRATA.c.make == stratum.make]
 
-    def save_strata_times(self, stratum: Stratum) -> None:
-        self._update(STRATA, self._key(stratum), met_at=stratum.met_at, soak_until=stratum.soak_until)
+    def save_strata_times(self, strata: Sequence[Stratum]) -> None:
+        if not strata:
+            return
+        self.writes += 1
+        rows = [
+            {"rollout": one.rollout, "ring": one.ring, "make": one.make}
+            | {"to_met_at": one.met_at, "to_soak_until": one.soak_until}
+            for one in strata
+        ]
+        STRATA_TIMES.many(self._connection, rows)
 
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         for one in budgets:
@@ -310,9 +323,6 @@ class RolloutsTx(Rows):
                 to_extended=one.extended,
                 to_extend_to=one.extend_to,
             )
-
-    def boots(self, rollout_id: str) -> dict[int, Span]:
-        return {row["boot"]: Span(row["tried"], row["failed"]) for row in self._rows(BOOTS_OF, rollout=rollout_id)}
 
     def past_trials(self, limit: int) -> Span:
         found = (

@@ -10,7 +10,7 @@ from sqlalchemy import BigInteger, and_, case, exists, func, or_, select, type_c
 from sqlalchemy.dialects import postgresql
 
 from gate.adapters.store import tables
-from gate.adapters.store.prepared import Prepared, change, equal, get, given
+from gate.adapters.store.prepared import Prepared, change, equal, given
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tables import EPOCH, MICRO
 from gate.adapters.store.tx_machines import MACHINES, SITES, times_of
@@ -52,22 +52,20 @@ ADD_SUM = Prepared(
 )
 _STALE = or_(SPANS.c.folded_exposed != SPANS.c.exposed, SPANS.c.folded_failed != SPANS.c.failed)
 _OWN = SPANS.alias("own")
-LIVE_SPANS = Prepared(
-    select(_OWN).where(
-        _OWN.c.rollout == given(_OWN.c.rollout),
-        or_(
-            _OWN.c.closed.is_(False),
-            exists().where(
-                SPANS.c.rollout == _OWN.c.rollout,
-                SPANS.c.hour == _OWN.c.hour,
-                SPANS.c.make == _OWN.c.make,
-                SPANS.c.closed.is_(True),
-                _STALE,
-            ),
+SPANS_OF = select(_OWN).where(
+    _OWN.c.rollout == given(_OWN.c.rollout),
+    or_(
+        _OWN.c.closed.is_(False),
+        exists().where(
+            SPANS.c.rollout == _OWN.c.rollout,
+            SPANS.c.hour == _OWN.c.hour,
+            SPANS.c.make == _OWN.c.make,
+            SPANS.c.closed.is_(True),
+            _STALE,
         ),
     ),
-    touches=["spans"],
 )
+LIVE_SPANS = Prepared(SPANS_OF, touches=["spans"])
 LOOK_DUE = Prepared(
     select(SPANS.c.hour)
     .where(
@@ -93,29 +91,37 @@ CLOSE = change(
     "folded_exposed",
     "folded_failed",
 )
-SUMS_OF = get(SUMS, "rollout")
 _GAP_END: Any = select(func.max(GAPS.c.end_at, type_=tables.Moment())).scalar_subquery().label("gap_end_at")
 _KEPT = ("looked_at", "controls", "silent", "unclear_since", "asked_at")
 _GIVEN = select(given(SIGHTS.c.rollout).label("rollout")).subquery("wanted")
-SIGHT = Prepared(
-    select(*(SIGHTS.c[name] for name in _KEPT), _GAP_END).select_from(
-        _GIVEN.outerjoin(SIGHTS, SIGHTS.c.rollout == _GIVEN.c.rollout)
-    ),
-    touches=["sights", "gaps"],
+SIGHT_OF = select(*(SIGHTS.c[name] for name in _KEPT), _GAP_END).select_from(
+    _GIVEN.outerjoin(SIGHTS, SIGHTS.c.rollout == _GIVEN.c.rollout)
 )
+SIGHT = Prepared(SIGHT_OF, touches=["sights", "gaps"])
 _NOT_EXPOSED = (ClaimState.GRANTED.value, ClaimState.EXPIRED.value)
 _BEFORE = -1
+
+
+def to_span(row: Any) -> SpanRow:
+    """Row -> core."""
+    return SpanRow(**{**{name: row[name] for name in SpanRow.__slots__}, "closed": bool(row["closed"])})
+
+
+def to_sum(row: Any) -> Sum:
+    """Row -> core."""
+    return Sum(Running((row["log_1"], row["log_2"], row["log_3"], row["log_4"])), row["exposed"], row["failed"])
+
+
+def to_sight(row: Any) -> Sight:
+    """Row -> port value; a rollout that nobody has looked at yet has nulls."""
+    return Sight(**{**row, "controls": row["controls"] or 0, "silent": row["silent"] or 0})
 
 
 class SpansTx(Rows):
     """See ``gate.ports.Tx``."""
 
     def spans(self, rollout_id: str) -> list[SpanRow]:
-        rows = self._rows(LIVE_SPANS, rollout=rollout_id)
-        return [
-            SpanRow(**{**{name: row[name] for name in SpanRow.__slots__}, "closed": bool(row["closed"])})
-            for row in rows
-        ]
+        return [to_span(row) for row in self._rows(LIVE_SPANS, rollout=rollout_id)]
 
     def look_due(self, rollout_id: str, before: datetime) -> bool:
         return bool(self._rows(LOOK_DUE, rollout=rollout_id, before=before))
@@ -157,18 +163,10 @@ class SpansTx(Rows):
     def drop_span(self, rollout_id: str, hour: datetime, make: str) -> None:
         self._delete(SPANS, SPANS.c.rollout == rollout_id, SPANS.c.hour == hour, SPANS.c.make == make)
 
-    def sums(self, rollout_id: str) -> dict[Place, Sum]:
-        return {
-            (row["make"], row["boot"]): Sum(
-                Running((row["log_1"], row["log_2"], row["log_3"], row["log_4"])), row["exposed"], row["failed"]
-            )
-            for row in self._rows(SUMS_OF, rollout=rollout_id)
-        }
-
     def sight(self, rollout_id: str) -> Sight:
         row = self._first(SIGHT, rollout=rollout_id)
         assert row is not None
-        return Sight(**{**row, "controls": row["controls"] or 0, "silent": row["silent"] or 0})
+        return to_sight(row)
 
     def save_sight(self, rollout_id: str, sight: Sight) -> None:
         self._upsert(SIGHTS, {"rollout": rollout_id}, **{name: getattr(sight, name) for name in _KEPT})

@@ -1,0 +1,194 @@
+"""What a decision rests on, in a few statements: however many rings, makes, brakes and failures there are."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Integer, Select, func, literal, literal_column, select, union_all
+
+from gate.adapters.store.prepared import equal, given
+from gate.adapters.store.rows import Rows
+from gate.adapters.store.tx_claim_reads import CLAIMS, UNEXPOSED
+from gate.adapters.store.tx_facts import DECISIONS, EVENTS
+from gate.adapters.store.tx_machines import SITES, to_site
+from gate.adapters.store.tx_mornings import LAST_MORNING, to_morning
+from gate.adapters.store.tx_rollouts import (
+    BOOTS,
+    BUDGETS,
+    RELEASES,
+    RINGS,
+    ROLLOUTS,
+    STRATA,
+    to_budget,
+    to_release,
+    to_stratum,
+)
+from gate.adapters.store.tx_spans import SIGHT_OF, SPANS_OF, SUMS, to_sight, to_span, to_sum
+from gate.adapters.store.united import United
+from gate.core.claims import FAILURE
+from gate.core.evalues import Span
+from gate.core.model import DONE, Action, ClaimState, RingState, RolloutState, Site
+from gate.ports import Bad, Grounds, Said, Trials
+
+COUNTED_TO = 1000
+
+_RELEASE = select(*(column for column in RELEASES.columns if column.name != "manifest")).where(
+    RELEASES.c.id == select(ROLLOUTS.c.release).where(ROLLOUTS.c.id == given(RINGS.c.rollout)).scalar_subquery()
+)
+
+
+def _newest(ring: Any) -> Any:
+    own = DECISIONS.alias("own")
+    newest = select(func.max(own.c.id)).where(own.c.rollout == given(own.c.rollout), own.c.ring == ring)
+    return newest.correlate(RINGS).scalar_subquery().label("id")
+
+
+_NEWEST = union_all(select(_newest(RINGS.c.ring)).where(*equal(RINGS, "rollout")), select(_newest(literal(DONE))))
+_SAID = select(DECISIONS.c.ring, DECISIONS.c.verdict, DECISIONS.c.makes, DECISIONS.c.reasons).where(
+    DECISIONS.c.id.in_(_NEWEST)
+)
+_PLACE = RINGS.c.rollout + "/" + RINGS.c.ring
+_APPROVED = (
+    select(RINGS.c.ring, EVENTS.c.actor)
+    .join_from(RINGS, EVENTS, EVENTS.c.subject == _PLACE)
+    .where(*equal(RINGS, "rollout"), EVENTS.c.kind == "ring_approved")
+)
+GROUNDS = United(
+    ["releases", "rollouts", "rollout_rings", "strata", "budgets", "sights", "gaps", "mornings", "decisions", "events"],
+    release=_RELEASE,
+    rings=select(RINGS).where(*equal(RINGS, "rollout")),
+    strata=select(STRATA).where(*equal(STRATA, "rollout")),
+    budgets=select(BUDGETS).where(*equal(BUDGETS, "rollout")),
+    sight=SIGHT_OF,
+    morning=LAST_MORNING,
+    said=_SAID,
+    approved=_APPROVED,
+)
+TRIALS = United(
+    ["spans", "sums", "boots"],
+    spans=SPANS_OF,
+    sums=select(SUMS).where(*equal(SUMS, "rollout")),
+    boots=select(BOOTS).where(*equal(BOOTS, "rollout")),
+)
+
+
+class GroundsTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def grounds(self, rollout_id: str) -> Grounds:
+        found = GROUNDS.split(self._rows(GROUNDS.statement, rollout=rollout_id))
+        people: dict[str, set[str]] = defaultdict(set)
+        for row in found["approved"]:
+            people[row["ring"]].add(row["actor"])
+        return Grounds(
+            release=to_release(found["release"][0]),
+            rings=sorted((RingState(**row) for row in found["rings"]), key=lambda ring: ring.position),
+            strata=sorted(map(to_stratum, found["strata"]), key=lambda stratum: (stratum.ring, stratum.make)),
+            budgets={row["make"]: to_budget(row) for row in found["budgets"]},
+            sight=to_sight(found["sight"][0]),
+            morning=to_morning(found["morning"][0]) if found["morning"] else None,
+            said={
+                row["ring"]: Said(row["verdict"], tuple(json.loads(row["makes"])), json.loads(row["reasons"]))
+                for row in found["said"]
+            },
+            approved_by={ring: tuple(sorted(names)) for ring, names in people.items()},
+        )
+
+    def trials(self, rollout_id: str) -> Trials:
+        found = TRIALS.split(self._rows(TRIALS.statement, rollout=rollout_id))
+        return Trials(
+            spans=list(map(to_span, found["spans"])),
+            sums={(row["make"], row["boot"]): to_sum(row) for row in found["sums"]},
+            boots={row["boot"]: Span(row["tried"], row["failed"]) for row in found["boots"]},
+        )
+
+    def count_bad(self, rollout_id: str, wanted: Sequence[Bad]) -> list[int]:
+        if not wanted:
+            return []
+        counted = []
+        for number, one in enumerate(wanted):
+            few = (
+                select(CLAIMS.c.id)
+                .where(
+                    CLAIMS.c.rollout == rollout_id,
+                    CLAIMS.c.ring.in_(one.rings),
+                    CLAIMS.c.state.in_([kind.value for kind in one.kinds]),
+                    CLAIMS.c.resolved_at >= one.since,
+                    CLAIMS.c.explained.is_(False),
+                )
+                .limit(COUNTED_TO)
+                .subquery()
+            )
+            counted.append(select(_number(number), func.count().label("bad")).select_from(few))
+        found = {row["number"]: int(row["bad"]) for row in self._all(union_all(*counted))}
+        return [found[number] for number in range(len(wanted))]
+
+    def sites_hit(self, rollout_id: str, rings: Sequence[str]) -> tuple[int, int]:
+        mine = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.action != Action.RECALL.value]
+        failed = select(func.count(CLAIMS.c.site.distinct())).where(
+            *mine,
+            CLAIMS.c.ring.in_(rings),
+            CLAIMS.c.state.in_([state.value for state in FAILURE]),
+            CLAIMS.c.explained.is_(False),
+        )
+        site = select(CLAIMS.c.site).where(*mine, CLAIMS.c.state.not_in(UNEXPOSED)).limit(1)
+        ends = site.order_by(CLAIMS.c.site), site.order_by(CLAIMS.c.site.desc())
+        parts = {"failed": failed, "first": ends[0], "last": ends[1]}
+        [row] = self._all(select(*(part.scalar_subquery().label(name) for name, part in parts.items())))
+        return int(row["failed"]), len({row["first"], row["last"]} - {None})
+
+    def healthy_sites(
+        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
+    ) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {make: [] for make in makes}
+        if not makes:
+            return found
+        oldest = [_oldest(number, rollout_id, rings, make, limit) for number, make in enumerate(makes)]
+        for row in self._all(union_all(*oldest)):
+            found[makes[row["number"]]].append(str(row["site"]))
+        return found
+
+    def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
+        return {row["id"]: to_site(row) for row in self._all(select(SITES).where(SITES.c.id.in_(ids)))} if ids else {}
+
+    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
+        before = (
+            select(ROLLOUTS.c.id)
+            .where(ROLLOUTS.c.source == source, ROLLOUTS.c.state == RolloutState.SUPERSEDED.value)
+            .where(ROLLOUTS.c.reached >= 0)
+            .order_by(ROLLOUTS.c.number.desc())
+            .limit(1)
+            .scalar_subquery()
+        )
+        stopped = select(BUDGETS.c.make).where(BUDGETS.c.rollout == before, BUDGETS.c.stopped.is_(True))
+        opened = select(STRATA.c.ring, STRATA.c.make).where(
+            STRATA.c.rollout == before, STRATA.c.open.is_(True), STRATA.c.make.not_in(stopped)
+        )
+        found: dict[str, set[str]] = defaultdict(set)
+        for row in self._all(opened):
+            found[row["ring"]].add(row["make"])
+        return {ring: frozenset(makes) for ring, makes in found.items()}
+
+
+def _number(number: int) -> Any:
+    return literal_column(str(number), Integer).label("number")
+
+
+def _oldest(number: int, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> Select[Any]:
+    found = (
+        select(_number(number), CLAIMS.c.site)
+        .where(
+            CLAIMS.c.rollout == rollout_id,
+            CLAIMS.c.make == make,
+            CLAIMS.c.state == ClaimState.HEALTHY.value,
+            CLAIMS.c.ring.in_(rings),
+            CLAIMS.c.cohort.is_(True),
+        )
+        .order_by(CLAIMS.c.resolved_at)
+        .limit(limit)
+        .subquery()
+    )
+    return select(found.c.number, found.c.site)
