@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from gate.core.calendar import Interval
 from gate.ports import Hours
-from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration
+from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration, share
 
 DAY = timedelta(days=1)
 
@@ -36,6 +36,8 @@ class World:
             for event in scenario.events
             if "outage" in event or "gate_down" in event
         ]
+        self._down = [(e["at"], e["at"] + _span(e)) for e in scenario.events if "gate_down" in e]
+        self._cut: dict[tuple[datetime, str], bool] = {}
 
     def on_intervals(self, machine: SimMachine) -> Sequence[tuple[datetime, datetime]]:
         """When the machine is on, in order, not touching."""
@@ -79,11 +81,29 @@ class World:
             return False
         site = machine.site
         return not any(
-            a <= now < b and land in (None, site.land) and name in (None, site.id) for a, b, land, name in self._outages
+            a <= now < b and land in (None, site.land) and name in (None, site.id) and self._is_cut(machine, a, part)
+            for a, b, land, name, part in self._outages
         )
+
+    def gate_is_down(self, now: datetime) -> bool:
+        """Does nobody listen?"""
+        return any(start <= now < end for start, end in self._down)
+
+    def gate_came_back(self, last: datetime | None, now: datetime) -> bool:
+        """Was the gate down at some time since ``last``?"""
+        return last is not None and any(start <= now and last < end for start, end in self._down)
+
+    def _is_cut(self, machine: SimMachine, began: datetime, part: float) -> bool:
+        """Is it one of the machines that an outage takes?"""
+        key = began, machine.id
+        if key not in self._cut:
+            self._cut[key] = draw(self.scenario.seed, "outage", began, machine.id) < part
+        return self._cut[key]
 
     def silent_today(self, machine: SimMachine, now: datetime) -> bool:
         """Does a reason of its own keep it silent this local day?"""
+        if not self.scenario.silent:
+            return False
         day = now.astimezone(self._zone).date()
         return draw(self.scenario.seed, "silent", machine.id, day) < self.scenario.silent
 
@@ -97,10 +117,10 @@ def _span(event: Any) -> timedelta:
     return duration((event.get("outage") or event.get("gate_down"))["for"])
 
 
-def _place(event: Any) -> tuple[Any, Any]:
-    """The Land and the site that cannot reach the gate; None: every one."""
+def _place(event: Any) -> tuple[Any, Any, float]:
+    """The Land and the site that cannot reach the gate (None: every one), and the share of machines there."""
     outage = event.get("outage", {})
-    return outage.get("land"), outage.get("site")
+    return outage.get("land"), outage.get("site"), share(outage.get("share", "100%"))
 
 
 def _at(edge: OnTime, opened: Any) -> datetime:
