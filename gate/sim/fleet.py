@@ -13,7 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gate.core import site_time
 from gate.core.calendar import Interval
+from gate.core.model import Site
 from gate.ports import Hours
 from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration, share
 
@@ -49,17 +51,18 @@ class World:
             for event in self._changes
             if event["hours"].get("site") in (None, site.id)
         )
-        key = (site.hours, site.land, machine.row, changes)
+        key = (site.hours, site.land, site.times, machine.row, changes)
         if key not in self._on:
-            opened = self._opened(site.hours, site.land)
+            opened = self._opened(site.hours, site)
             for at, hours in changes:
-                later = [one for one in self._opened(hours, site.land) if one.start_at >= at]
+                later = [one for one in self._opened(hours, site) if one.start_at >= at]
                 opened = [one for one in opened if one.start_at < at] + later
             self._on[key] = _merge([(_at(machine.row.on, i), _at(machine.row.off, i)) for i in opened])
         return self._on[key]
 
-    def _opened(self, hours: str, land: str) -> list[Interval]:
-        return list(self._hours.intervals(hours, land, self._start, self._end))
+    def _opened(self, hours: str, site: Site) -> list[Interval]:
+        opened = self._hours.intervals(hours, site.land, self._start, self._end)
+        return list(site_time.opened(opened, site.times, self._start, self._end))
 
     def next_on(self, machine: SimMachine, now: datetime) -> datetime | None:
         """``now`` when it is on, else the start of its next on-time."""

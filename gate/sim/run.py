@@ -108,6 +108,8 @@ class Simulation:
             tx.activate_policy(ActivePolicy(self.policy_version, self.now, "simulation"), "")
             for site in self.scenario.sites:
                 tx.save_site(site)
+                if site.times:
+                    tx.save_times(site.id, site.times, ())
             for body in self._bodies.values():
                 self._enter(tx, body)
         for release in self.scenario.releases:
@@ -153,13 +155,15 @@ class Simulation:
     def _body(self, machine: SimMachine) -> Body:
         make = makes.make_of(machine.facts, self.policy.makes)
         picks = [(ring.name, ring.pick) for ring in self.policy.rings]
-        ring = makes.ring_of(picks, machine.site.id, machine.site.labels, machine.facts) or ""
+        labels = machine.site.labels | machine.labels
+        ring = makes.ring_of(picks, machine.site.id, labels, machine.facts) or ""
         return Body(machine, make, ring)
 
     def _enter(self, tx: Tx, body: Body) -> None:
         one = body.machine
         key = hashlib.sha256(one.id.encode()).hexdigest()
-        stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, one.site.labels, public_key=key)
+        labels = one.site.labels | one.labels
+        stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, labels, public_key=key)
         tx.add_machine(stored, key)
         before = self.now - timedelta(days=30)
         active = replace(
@@ -191,6 +195,27 @@ class Simulation:
         )
         assert rollout is not None
         record.rollout, record.release_id = rollout.id, rollout.release
+        for body in (self._bodies[name] for name in release.living):
+            if body.dead:
+                self._revive(tx, body)
+        for at, by, ring in release.signed:
+            self._at(at, lambda tx, by=by, ring=ring: self._sign(tx, rollout.id, by, ring))  # type: ignore[misc]
+
+    def _revive(self, tx: Tx, body: Body) -> None:
+        """It is known to have lived by now: somebody has repaired it, and it says so, once its silence has counted."""
+        claim = tx.claim(body.claim.id) if body.claim is not None else None
+        if claim is None or claim.state is not ClaimState.SILENT:
+            return
+        body.dead = False
+        body.boots += 1
+        self._say(body, Step.BOOTED, self.now)
+        self._say(body, Step.HEALTHY, self.now)
+        self._put_down(body)
+
+    def _sign(self, tx: Tx, rollout: str, by: str, ring: str) -> None:
+        tx.append(
+            "ring_approved", by, f"{rollout}/{ring}", self.now, {"ring": ring}, "as recorded", self.policy_version
+        )
 
     def _happen(self, event: Mapping[str, Any], tx: Tx) -> None:
         if "vendor_reverts" in event:
@@ -380,7 +405,7 @@ class Simulation:
             step = Step.UNHEALTHY
         self._say(body, step, self.now + late)
         if fault is not None and fault.effect == "relapse":
-            self._say(body, Step.UNHEALTHY, self.now + late + timedelta(hours=1))
+            self._say(body, Step.UNHEALTHY, self.now + late + fault.after)
         if step is Step.HEALTHY and claim.evidence == "boot" and body.boots_under < claim.boots:
             self._plan_boot(body, claim)
 
@@ -422,6 +447,8 @@ class Simulation:
         return next(record for record in self.records if record.release_id == release)
 
     def _fault(self, record: Record, body: Body) -> Fault | None:
+        if record.release.fates is not None:
+            return record.release.fates.get(body.machine.id)
         fault = record.release.fault
         if fault is None:
             return None

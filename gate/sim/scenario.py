@@ -53,17 +53,23 @@ class Fault:
     rate: float
     effect: str
     delay: timedelta
+    after: timedelta = timedelta(hours=1)  # a relapse: so long after it was healthy
 
 
 @dataclass(frozen=True, slots=True)
 class SimRelease:
-    """A release of a scenario."""
+    """A release of a scenario. ``fates``: what it does to each machine (no entry: nothing), instead of ``fault``.
+
+    ``living``: machines that are known to have lived when it came. ``signed``: (when, who, which ring)."""
 
     at: datetime
     source: str
     version: str
     boot_critical: bool
-    fault: Fault | None
+    fault: Fault | None = None
+    fates: Mapping[str, Fault] | None = None
+    living: frozenset[str] = frozenset()
+    signed: tuple[tuple[datetime, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class SimMachine:
     role: str
     facts: Mapping[str, str]
     row: Row | None  # None: always on
+    labels: frozenset[str] = frozenset()  # its own, beside those of its site
 
 
 @dataclass(frozen=True, slots=True)
