@@ -75,17 +75,7 @@ def backtest(
     names = {"this": name, "other": against or ("active" if settings.is_file() else "seed")}
     if recorded:
         plans.append(_recorded(settings, since, until, list(texts.values())))
-    rows, worse = [], False
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        for plan in plans:
-            found = {}
-            for side in texts:
-                task = progress.add_task(f"{plan.scenario.name}, {names[side]}", total=1.0)
-                found[side] = _lived(plan, texts[side], partial(_shown, progress, task))
-            worse = worse or _worse(found["this"], found["other"])
-            rows += [_row(plan.scenario, names[side], found[side]) for side in texts]
-            if plan.was is not None:
-                rows.append(_row(plan.scenario, "as recorded", as_recorded(plan.was)))
+    rows, worse = _both(plans, texts, names)
     days = [_day(day) for plan in plans if plan.was is not None for day in plan.was.days]
     notes = list(ASSUMED) if recorded else [SCENARIOS_ONLY]
     if output == "table":
@@ -102,6 +92,24 @@ def backtest(
 class _Plan:
     scenario: Scenario
     was: Recorded | None = None
+
+
+def _both(
+    plans: Sequence[_Plan], texts: Mapping[str, str], names: Mapping[str, str]
+) -> tuple[list[dict[str, Any]], bool]:
+    """A row for each plan and side, and whether this side is worse anywhere."""
+    rows, worse = [], False
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        for plan in plans:
+            found = {}
+            for side in texts:
+                task = progress.add_task(f"{plan.scenario.name}, {names[side]}", total=1.0)
+                found[side] = _lived(plan, texts[side], partial(_shown, progress, task))
+            worse = worse or _worse(found["this"], found["other"])
+            rows += [_row(plan.scenario, names[side], found[side]) for side in texts]
+            if plan.was is not None:
+                rows.append(_row(plan.scenario, "as recorded", as_recorded(plan.was)))
+    return rows, worse
 
 
 def _recorded(settings: Path, since: datetime | None, until: datetime | None, texts: Sequence[str]) -> _Plan:

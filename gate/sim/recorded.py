@@ -17,11 +17,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from gate.core import stats
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState, Site
+from gate.core.model import Action, Claim, ClaimState, Machine, MachineStatus, Rollout, Site
 from gate.flows import retention
 from gate.flows.when import BOOT_LEAD
 from gate.ports import Store, Tx
@@ -107,16 +108,7 @@ def read(
         fleet = _fleet(tx, {one.machine for found in claims.values() for one in found}, until)
         start = rollouts[0].started_at - BEFORE
         made = [_release(tx, rollout, claims[rollout.id], fleet) for rollout in rollouts]
-        gaps = [one for one in tx.gaps(start) if one.start_at < until]
-    events = [
-        {"at": one.start_at, "gate_down": {"for": f"{max(round((one.end_at - one.start_at).total_seconds()), 1)}s"}}
-        for one in gaps
-    ]
-    events += [
-        {"at": one.halted_at, "vendor_reverts": one.source}
-        for one in rollouts
-        if one.halted_at is not None and one.halted_by == f"source:{one.source}"
-    ]
+        events = _events(tx, rollouts, start, until)
     scenario = Scenario(
         name=_days(since, until),
         seed=SEED,
@@ -128,11 +120,25 @@ def read(
         silent=0.0,
         delay=timedelta(),
         releases=tuple(release for release, _ in made),
-        events=tuple(sorted(events, key=lambda event: event["at"])),
+        events=events,
         drop_rings=(),
         check_ins=True,
     )
     return Recorded(scenario, tuple(day for _, day in made))
+
+
+def _events(tx: Tx, rollouts: Sequence[Rollout], start: datetime, until: datetime) -> tuple[Mapping[str, Any], ...]:
+    """The gate's own gaps, and what vendors have taken back."""
+    gaps = [(one.start_at, round((one.end_at - one.start_at).total_seconds())) for one in tx.gaps(start)]
+    events: list[Mapping[str, Any]] = [
+        {"at": at, "gate_down": {"for": f"{max(seconds, 1)}s"}} for at, seconds in gaps if at < until
+    ]
+    events += [
+        {"at": one.halted_at, "vendor_reverts": one.source}
+        for one in rollouts
+        if one.halted_at is not None and one.halted_by == f"source:{one.source}"
+    ]
+    return tuple(sorted(events, key=lambda event: event["at"]))
 
 
 def _days(since: datetime, until: datetime) -> str:
@@ -213,7 +219,7 @@ def _release(tx: Tx, rollout: Rollout, claims: Sequence[Claim], fleet: _Fleet) -
         living=frozenset(known),
         signed=signed,
     )
-    return simulated, _day(rollout, release.version, claims, _counts(known, drawn, from_all, fleet.machines))
+    return simulated, _day(tx, rollout, release.version, claims, _counts(known, drawn, from_all, fleet.machines))
 
 
 def _others(rollout: Rollout, known: Mapping[str, Claim], fleet: _Fleet) -> tuple[dict[str, Claim], dict[str, Claim]]:
@@ -262,17 +268,8 @@ def fate(claim: Claim) -> Fault | None:
             return Fault({}, "boot", 1.0, "unhealthy", timedelta())
 
 
-def _day(rollout: Rollout, version: str, claims: Sequence[Claim], counts: Mapping[str, int]) -> Day:
+def _day(tx: Tx, rollout: Rollout, version: str, claims: Sequence[Claim], counts: Mapping[str, int]) -> Day:
     took = [one for one in claims if one.state not in NOT_TAKEN]
-    by_make: dict[str, list[Claim]] = defaultdict(list)
-    for one in took:
-        if one.state in RESOLVED:
-            by_make[one.make].append(one)
-    beyond_chance = any(
-        stats.unexplained(sum(one.state in FAILURE for one in found), len(found), rollout.background)
-        for found in by_make.values()
-    )
-    recalled = rollout.state is RolloutState.RECALLED or rollout.halted_by == f"source:{rollout.source}"
     span = rollout.done_at - rollout.started_at if rollout.done_at is not None else None
     return Day(
         rollout=rollout.id,
@@ -283,7 +280,22 @@ def _day(rollout: Rollout, version: str, claims: Sequence[Claim], counts: Mappin
         failed=sum(one.state in FAILURE for one in took),
         dead=frozenset(one.machine for one in took if one.state is ClaimState.SILENT and not one.recovered),
         halted=rollout.halted_at is not None,
-        harmful=beyond_chance or recalled,
+        harmful=_is_harmful(tx, rollout, took),
         hours=round(span / timedelta(hours=1), 1) if span is not None else None,
         **counts,
+    )
+
+
+def _is_harmful(tx: Tx, rollout: Rollout, took: Sequence[Claim]) -> bool:
+    told = tx.events(subject=rollout.id, limit=PAGE)
+    by_people = any(event.kind == "rollout_recalled" and event.actor != "policy" for event in told)
+    if by_people or rollout.halted_by == f"source:{rollout.source}":
+        return True
+    by_make: dict[str, list[Claim]] = defaultdict(list)
+    for one in took:
+        if one.state in RESOLVED:
+            by_make[one.make].append(one)
+    return any(
+        stats.unexplained(sum(one.state in FAILURE for one in found), len(found), rollout.background)
+        for found in by_make.values()
     )

@@ -212,6 +212,29 @@ def test_the_vendor_our_own_gaps_and_the_fleet_of_then_are_part_of_it(store: Sql
     assert world.next_on(till, nine + 2 * DAY) == nine + 3 * DAY - timedelta(minutes=150), "a declared closing day"
 
 
+def test_a_halt_alone_is_no_harm_what_a_vendor_or_people_take_back_is(store: SqlStore) -> None:
+    sim = lived(store, HEALS.replace("run: 12h", "run: 4h"))
+
+    def harmful(**halted: str) -> bool:
+        with store.write() as tx:
+            before = tx.rollouts()[0]
+            assert tx.save_rollout(replace(before, version=before.version + 1, **halted))  # type: ignore[arg-type]
+        (day,) = days(store, sim).days
+        assert day.halted
+        return day.harmful
+
+    with store.write() as tx:
+        rollout = people.halt(tx, tx.rollouts()[0].id, "eve", "a feeling", sim.now)
+    assert not harmful()
+    assert harmful(halted_by="source:content")
+    with store.write() as tx:
+        tx.append("rollout_recalled", "policy", rollout.id, sim.now)
+    assert not harmful(halted_by="defaults.false_halt")
+    with store.write() as tx:
+        tx.append("rollout_recalled", "anna", rollout.id, sim.now)
+    assert harmful()
+
+
 def test_what_people_signed_then_is_signed_again(store: SqlStore, tmp_path: Path) -> None:
     needs = POLICY.replace("{name: rest, why: everybody,", "{name: rest, why: everybody, needs: {people: 1},")
     plan = scenario_of(HEALS, "lived")
