@@ -360,7 +360,7 @@ class Simulation:
     def _plan_boot(self, body: Body, claim: Claim) -> None:
         if claim.evidence == "alive":
             self._at(self.now + claim.stay_up, lambda tx: self._stayed_up(tx, body))
-            self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim))
+            self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, 1))
             return
         soon = claim.reboot == "after install" or body.machine.row is None
         if soon:
@@ -373,11 +373,15 @@ class Simulation:
         if boot_at is not None:
             self._at(boot_at, act)
 
-    def _boot_unasked(self, body: Body, claim: Claim) -> None:
+    def _boot_unasked(self, body: Body, claim: Claim, number: int) -> None:
         """A boot that nobody asked for as evidence kills all the same."""
         record = self._record(claim.release)
-        if not body.dead and self._strikes(record, body, "boot:1"):
+        if body.dead or body.claim is None or body.claim.id != claim.id:
+            return
+        if self._strikes(record, body, f"boot:{number}"):
             self._die(record, body)
+        elif self._fault(record, body) is not None:
+            self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, number + 1))
 
     def _boot(self, tx: Tx, body: Body) -> None:
         claim = body.claim
@@ -406,8 +410,11 @@ class Simulation:
         self._say(body, step, self.now + late)
         if fault is not None and fault.effect == "relapse":
             self._say(body, Step.UNHEALTHY, self.now + late + fault.after)
-        if step is Step.HEALTHY and claim.evidence == "boot" and body.boots_under < claim.boots:
-            self._plan_boot(body, claim)
+        if step is Step.HEALTHY and claim.evidence == "boot":
+            if body.boots_under < claim.boots:
+                self._plan_boot(body, claim)
+            else:
+                self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, body.boots_under + 1))
 
     def _say(self, body: Body, step: Step, when: datetime) -> None:
         claim = body.claim

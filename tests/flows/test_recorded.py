@@ -265,6 +265,17 @@ def test_a_machine_that_a_later_release_found_alive_lives_again(tmp_path: Path) 
     assert all_alive > fewer
 
 
+def test_who_died_at_a_second_boot_dies_at_it_where_one_is_asked_for_too(store: SqlStore, tmp_path: Path) -> None:
+    two = POLICY.replace("gate: {soak: 1h open, at_least: 3}}", "gate: {soak: 1h open, at_least: 3, boots: 2}}")
+    second = HEALS.replace("critical: true}", 'critical: true, fault: {on: "boot:2", effect: brick}}')
+    was = days(store, lived(store, second.replace("run: 12h", "run: 30h"), two))
+    assert as_recorded(was).bricked == 3
+    assert again(was, two, tmp_path / "two").bricked == 3
+    one = again(was, POLICY, tmp_path / "one")
+    assert one.exposed == 90
+    assert one.bricked > 40
+
+
 def test_days_without_a_release_are_said(store: SqlStore) -> None:
     sim = lived(store, HEALS.replace("run: 12h", "run: 4h"))
     with pytest.raises(NotFound, match="no release began from"):
