@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from gate.flows import replay
 from gate.ports import Gate
 from gate.sim import run
 from gate.sim.idle import OpenTx
+from gate.sim.run import CHECKIN
 from gate.sim.scenario import Scenario
 from tests.conftest import REPOSITORY
 
@@ -116,6 +118,19 @@ def test_a_bad_release_ends_in_an_outage_as_it_ends_without(tmp_path: Path) -> N
     assert dark["halted_by"] == quiet["halted_by"] == "defaults.false_halt"
     assert [ring["opened_at"] for ring in dark["rings"]] == [ring["opened_at"] for ring in quiet["rings"]]
     assert dark["bricked"] <= quiet["bricked"] + 3
+
+
+def test_a_gate_that_is_down_is_one_gap_from_its_last_tick_to_its_next(tmp_path: Path) -> None:
+    file = FOLDER / "collector-down-over-opening.yaml"
+    plan = read_scenario(file)
+    simulation(plan, policy_of(file), tmp_path).run()
+    store = SqlStore(f"sqlite:///{tmp_path / 'simulation.db'}", durable=False)
+    with store.read() as tx:
+        (gap,) = tx.gaps(plan.start)
+    store.close()
+    down_at, up_at = plan.events[0]["at"], plan.events[0]["at"] + timedelta(minutes=630)
+    assert down_at - CHECKIN <= gap.start_at <= down_at
+    assert up_at <= gap.end_at <= up_at + CHECKIN
 
 
 def test_each_file_says_what_it_catches() -> None:
