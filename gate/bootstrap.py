@@ -182,14 +182,16 @@ def planning_gate(policy: Policy) -> Gate:
     return Gate(policy=lambda _: policy, texts=OneText(""), hours=OpeningCalendar(policy.timezone))
 
 
-def simulation(plan: scenario.Scenario, policy_text: str, folder: Path) -> run.Simulation:
+def simulation(
+    plan: scenario.Scenario, policy_text: str, folder: Path, kind: type[run.Simulation] = run.Simulation
+) -> run.Simulation:
     """A simulation on a fresh SQLite database in ``folder``."""
     texts = OneText(policy_text)
     policy = run.prepare(plan, parse_text(policy_text))
     store = SqlStore(f"sqlite:///{folder / 'simulation.db'}", durable=False)
     store.upgrade()
     gate = Gate(policy=lambda _: policy, texts=texts, hours=OpeningCalendar(policy.timezone))
-    return run.Simulation(plan, store, gate, texts.commit)
+    return kind(plan, store, gate, texts.commit)
 
 
 @dataclass(frozen=True, slots=True)

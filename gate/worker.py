@@ -19,20 +19,18 @@ from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import Artifact, RolloutState, Trust
-from gate.core.mornings import LOOK_EVERY
 from gate.core.policy import SourceRule
 from gate.flows import (
     advance,
-    controls,
     edits,
     intake,
     listening,
-    mornings,
     protection,
     publication,
     recalls,
     retention,
     retire,
+    rounds,
     shadow,
     sweep,
 )
@@ -71,11 +69,35 @@ class WorkerParts:
     source_s: float = 30.0
 
 
+class Transactions:
+    """Those of a store; one that writes is tried again at once where another worker or a machine was faster."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def read(self, act: Callable[[Tx], T]) -> T:
+        """What ``act`` finds."""
+        with self._store.read() as tx:
+            return act(tx)
+
+    def write(self, act: Callable[[Tx], T]) -> T:
+        """What ``act`` answers, once it is committed."""
+        for _ in range(TRIES - 1):
+            try:
+                with self._store.write() as tx:
+                    return act(tx)
+            except Overtaken:
+                continue
+        with self._store.write() as tx:
+            return act(tx)
+
+
 class Worker:
     """Ticks until it is stopped."""
 
     def __init__(self, parts: WorkerParts) -> None:
         self._parts = parts
+        self._within = Transactions(parts.store)
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -104,11 +126,12 @@ class Worker:
         """Everything that time or a report may have made due."""
         now = self._parts.clock.now()
         self._alone("policy", "", lambda: self._activate(now))
-        self._alone("sweep", "", lambda: self._sweep(now))
-        self._alone("morning", "", lambda: self._morning(now))
+        gate, within = self._parts.gate, self._within
+        self._alone("sweep", "", lambda: rounds.sweep(within, gate, now))
+        self._alone("morning", "", lambda: rounds.morning(within, gate, now, lambda: not self._stop.is_set()))
         self._alone("recall", "", lambda: self._recall(now))
         for rollout_id in self._running():
-            self._alone("controls", rollout_id, lambda one=rollout_id: self._controls(one, now))  # type: ignore[misc]
+            self._alone("controls", rollout_id, lambda one=rollout_id: rounds.compare(within, gate, one, now))  # type: ignore[misc]
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
         self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
@@ -183,42 +206,16 @@ class Worker:
         for proposal in signed:  # a process died over it
             self._alone("proposal", proposal, lambda one=proposal: self._finish(one, now))  # type: ignore[misc]
         if active is None or active.problem or parts.gate.texts.head() != active.commit:
-            self._write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
+            self._within.write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
 
     def _finish(self, proposal: str, now: datetime) -> None:
-        self._write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now))
-
-    def _sweep(self, now: datetime) -> None:
-        """Our own gap first: silence that nobody could hear is none."""
-
-        def act(tx: Tx) -> None:
-            listening.note_gap(tx, self._parts.gate, now)
-            sweep.sweep(tx, self._parts.gate, now)
-
-        self._write(act)
-
-    def _morning(self, now: datetime) -> None:
-        """Who is missing before opening; one worker at a time, once a minute."""
-        parts, every = self._parts, LOOK_EVERY
-        with parts.store.read() as tx:
-            last = tx.mark(mornings.MARK).at
-        if last is not None and abs(now - last) < every:
-            return
-        with parts.store.write() as tx:
-            if not tx.take_turn(mornings.MARK, now, every):
-                return
-        while not self._stop.is_set() and self._write(lambda tx: mornings.plan(tx, parts.gate, now)):
-            pass
-        with parts.store.read() as tx:
-            parties = mornings.count(tx, parts.gate, now)
-        if parties is not None:
-            self._write(lambda tx: mornings.look(tx, parts.gate, parties, now))
+        self._within.write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now))
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:
             halted = tx.rollouts(states=(RolloutState.HALTED,), limit=1)
         if halted:
-            self._write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
+            self._within.write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
 
     def _running(self) -> list[str]:
         try:
@@ -228,39 +225,20 @@ class Worker:
             log.error("decisions: %s", problem)
             return []
 
-    def _controls(self, rollout_id: str, now: datetime) -> None:
-        with self._parts.store.read() as tx:
-            counted = (
-                controls.count(tx, self._parts.gate, rollout_id, now) if controls.due(tx, rollout_id, now) else None
-            )
-        if counted is not None:
-            self._write(lambda tx: controls.look(tx, self._parts.gate, rollout_id, counted, now))
-
     def _advance(self, rollout_id: str, now: datetime) -> None:
-        self._write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+        self._within.write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
 
     def _watch(self, now: datetime) -> None:
         parts = self._parts
         with parts.store.read() as tx:
             due = tx.watched(now, 1)
         if due:
-            self._write(lambda tx: sweep.look_after(tx, parts.gate, now))
+            self._within.write(lambda tx: sweep.look_after(tx, parts.gate, now))
         with parts.store.read() as tx:
             done = tx.rollouts(states=(RolloutState.DONE,))
         for one in done:
             if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
-                self._write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
-
-    def _write(self, act: Callable[[Tx], T]) -> T:
-        """A transaction, tried again at once where another worker or a machine was faster."""
-        for _ in range(TRIES - 1):
-            try:
-                with self._parts.store.write() as tx:
-                    return act(tx)
-            except Overtaken:
-                continue
-        with self._parts.store.write() as tx:
-            return act(tx)
+                self._within.write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
 
     def _look_at(self, rule: SourceRule, commit: str) -> None:
         parts = self._parts
@@ -298,7 +276,7 @@ class Worker:
         now = parts.clock.now()
         artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in fetched)
         try:
-            self._write(
+            self._within.write(
                 lambda tx: intake.candidate_seen(
                     tx,
                     parts.gate,

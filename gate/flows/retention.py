@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
-from gate.core.model import Rollout
-from gate.ports import Shelf, Store, Tx
+from gate.core.model import Claim, ClaimState, Rollout, RolloutState
+from gate.ports import Shelf, Store, StoredDecision, Tx
 
 BATCH = 2000
 STAYS = ("ring_approved",)
@@ -41,7 +41,7 @@ def _claims(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
         claims = tx.old_claims(before, BATCH)
     if not claims:
         return 0
-    shelf.put("claims", [_line(asdict(claim)) for claim in claims], now)
+    shelf.put("claims", [line_of(claim) for claim in claims], now)
     with store.write() as tx:
         return tx.drop_claims([claim.id for claim in claims])
 
@@ -51,7 +51,7 @@ def _decisions(store: Store, shelf: Shelf, before: datetime, now: datetime) -> i
         decisions = tx.old_decisions(before, BATCH // 10)
     if not decisions:
         return 0
-    shelf.put("decisions", [_line(asdict(decision)) for decision in decisions], now)
+    shelf.put("decisions", [line_of(decision) for decision in decisions], now)
     with store.write() as tx:
         return tx.drop_decisions([decision.id for decision in decisions])
 
@@ -87,6 +87,36 @@ def _events(store: Store, shelf: Shelf, before: datetime, now: datetime) -> int:
     with store.write() as tx:
         tx.set_mark(EVENTS, now, leaves[-1].index + 1)
         return tx.drop_events(leaves[0].index, leaves[-1].index, STAYS)
+
+
+def line_of(row: Claim | StoredDecision | Rollout) -> bytes:
+    """A row as its line."""
+    return _line(asdict(row))
+
+
+def claim_of(line: bytes) -> Claim:
+    """A claim from its line."""
+    values = _read(Claim, line)
+    return Claim(**{**values, "state": ClaimState(values["state"]), "stay_up": timedelta(seconds=values["stay_up"])})
+
+
+def rollout_of(line: bytes) -> Rollout:
+    """A rollout from its line, without its parts."""
+    values = _read(Rollout, line)
+    return Rollout(**{**values, "state": RolloutState(values["state"])})
+
+
+def _read(kind: type[Any], line: bytes) -> dict[str, Any]:
+    """The fields that are of this kind; what ends in ``_at`` or is a time is one again."""
+    values = json.loads(line)
+    times = {one.name for one in fields(kind) if "datetime" in str(one.type)}
+    return {
+        one.name: datetime.fromisoformat(values[one.name])
+        if one.name in times and values[one.name]
+        else values[one.name]
+        for one in fields(kind)
+        if one.name in values
+    }
 
 
 def _line(value: Mapping[str, Any]) -> bytes:

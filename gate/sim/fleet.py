@@ -13,9 +13,11 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+from gate.core import site_time
 from gate.core.calendar import Interval
+from gate.core.model import Site
 from gate.ports import Hours
-from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration
+from gate.sim.scenario import OnTime, Scenario, SimMachine, draw, duration, share
 
 DAY = timedelta(days=1)
 
@@ -36,6 +38,8 @@ class World:
             for event in scenario.events
             if "outage" in event or "gate_down" in event
         ]
+        self._down = [(e["at"], e["at"] + _span(e)) for e in scenario.events if "gate_down" in e]
+        self._cut: dict[tuple[datetime, str], bool] = {}
 
     def on_intervals(self, machine: SimMachine) -> Sequence[tuple[datetime, datetime]]:
         """When the machine is on, in order, not touching."""
@@ -47,17 +51,18 @@ class World:
             for event in self._changes
             if event["hours"].get("site") in (None, site.id)
         )
-        key = (site.hours, site.land, machine.row, changes)
+        key = (site.hours, site.land, site.times, machine.row, changes)
         if key not in self._on:
-            opened = self._opened(site.hours, site.land)
+            opened = self._opened(site.hours, site)
             for at, hours in changes:
-                later = [one for one in self._opened(hours, site.land) if one.start_at >= at]
+                later = [one for one in self._opened(hours, site) if one.start_at >= at]
                 opened = [one for one in opened if one.start_at < at] + later
             self._on[key] = _merge([(_at(machine.row.on, i), _at(machine.row.off, i)) for i in opened])
         return self._on[key]
 
-    def _opened(self, hours: str, land: str) -> list[Interval]:
-        return list(self._hours.intervals(hours, land, self._start, self._end))
+    def _opened(self, hours: str, site: Site) -> list[Interval]:
+        opened = self._hours.intervals(hours, site.land, self._start, self._end)
+        return list(site_time.opened(opened, site.times, self._start, self._end))
 
     def next_on(self, machine: SimMachine, now: datetime) -> datetime | None:
         """``now`` when it is on, else the start of its next on-time."""
@@ -79,11 +84,29 @@ class World:
             return False
         site = machine.site
         return not any(
-            a <= now < b and land in (None, site.land) and name in (None, site.id) for a, b, land, name in self._outages
+            a <= now < b and land in (None, site.land) and name in (None, site.id) and self._is_cut(machine, a, part)
+            for a, b, land, name, part in self._outages
         )
+
+    def gate_is_down(self, now: datetime) -> bool:
+        """Does nobody listen?"""
+        return any(start <= now < end for start, end in self._down)
+
+    def gate_came_back(self, last: datetime | None, now: datetime) -> bool:
+        """Was the gate down at some time since ``last``?"""
+        return last is not None and any(start <= now and last < end for start, end in self._down)
+
+    def _is_cut(self, machine: SimMachine, began: datetime, part: float) -> bool:
+        """Is it one of the machines that an outage takes?"""
+        key = began, machine.id
+        if key not in self._cut:
+            self._cut[key] = draw(self.scenario.seed, "outage", began, machine.id) < part
+        return self._cut[key]
 
     def silent_today(self, machine: SimMachine, now: datetime) -> bool:
         """Does a reason of its own keep it silent this local day?"""
+        if not self.scenario.silent:
+            return False
         day = now.astimezone(self._zone).date()
         return draw(self.scenario.seed, "silent", machine.id, day) < self.scenario.silent
 
@@ -97,10 +120,10 @@ def _span(event: Any) -> timedelta:
     return duration((event.get("outage") or event.get("gate_down"))["for"])
 
 
-def _place(event: Any) -> tuple[Any, Any]:
-    """The Land and the site that cannot reach the gate; None: every one."""
+def _place(event: Any) -> tuple[Any, Any, float]:
+    """The Land and the site that cannot reach the gate (None: every one), and the share of machines there."""
     outage = event.get("outage", {})
-    return outage.get("land"), outage.get("site")
+    return outage.get("land"), outage.get("site"), share(outage.get("share", "100%"))
 
 
 def _at(edge: OnTime, opened: Any) -> datetime:

@@ -22,13 +22,15 @@ from gate.core import makes
 from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, intake, sweep
+from gate.flows import advance, approvals, claims, intake, mornings, rounds, unclear
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
+from gate.sim.idle import CheckIns, OpenTx
 from gate.sim.scenario import Fault, Scenario, SimMachine, SimRelease, draw
 
 MINUTE = timedelta(minutes=1)
 CHECKIN = timedelta(minutes=5)
+SAID = frozenset({"held", "halted_by", "alarmed_at"})  # an expectation that is part of a text
 GIVE_UP = frozenset({"already_installed", "superseded", "unknown_release", "no_approval"})
 
 
@@ -97,6 +99,8 @@ class Simulation:
         self._at_site: Counter[str] = Counter()
         self._tills: Counter[str] = Counter(m.site.id for m in scenario.machines if m.role == "till")
         self._in_hand: dict[str, Body] = {}
+        everybody = list(self._bodies.values())
+        self._heard = CheckIns(self.world, everybody, self.policy.checkin) if scenario.check_ins else None
 
     def start(self) -> None:
         """Enters the fleet into the store and schedules what the scenario says."""
@@ -104,6 +108,8 @@ class Simulation:
             tx.activate_policy(ActivePolicy(self.policy_version, self.now, "simulation"), "")
             for site in self.scenario.sites:
                 tx.save_site(site)
+                if site.times:
+                    tx.save_times(site.id, site.times, ())
             for body in self._bodies.values():
                 self._enter(tx, body)
         for release in self.scenario.releases:
@@ -117,7 +123,7 @@ class Simulation:
         The moments of the ticks do not depend on how often this is called: the same scenario ends the same way."""
         while self.now < until:
             busy = any(self.world.next_on(body.machine, self.now) == self.now for body in self._in_hand.values())
-            upcoming = min(self.now + (MINUTE if busy else 5 * MINUTE), self.scenario.start + self.scenario.run)
+            upcoming = min(self.now + (MINUTE if busy else self._pause()), self.scenario.start + self.scenario.run)
             if upcoming > until:
                 return
             self.now = upcoming
@@ -128,6 +134,12 @@ class Simulation:
                     act(tx)
                     self.now = clock
                 self._tick(tx)
+
+    def _pause(self) -> timedelta:
+        """Until the next tick while nobody is busy; to full five minutes where edges of the day are looked at."""
+        if self._heard is None:
+            return CHECKIN
+        return CHECKIN - (self.now - self.scenario.start) % CHECKIN
 
     def run(self, progress: Callable[[float], None] = lambda _: None) -> dict[str, Any]:
         """The whole scenario; ``progress`` is told the share done. Returns the result as JSON values."""
@@ -143,13 +155,15 @@ class Simulation:
     def _body(self, machine: SimMachine) -> Body:
         make = makes.make_of(machine.facts, self.policy.makes)
         picks = [(ring.name, ring.pick) for ring in self.policy.rings]
-        ring = makes.ring_of(picks, machine.site.id, machine.site.labels, machine.facts) or ""
+        labels = machine.site.labels | machine.labels
+        ring = makes.ring_of(picks, machine.site.id, labels, machine.facts) or ""
         return Body(machine, make, ring)
 
     def _enter(self, tx: Tx, body: Body) -> None:
         one = body.machine
         key = hashlib.sha256(one.id.encode()).hexdigest()
-        stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, one.site.labels, public_key=key)
+        labels = one.site.labels | one.labels
+        stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, labels, public_key=key)
         tx.add_machine(stored, key)
         before = self.now - timedelta(days=30)
         active = replace(
@@ -181,6 +195,27 @@ class Simulation:
         )
         assert rollout is not None
         record.rollout, record.release_id = rollout.id, rollout.release
+        for body in (self._bodies[name] for name in release.living):
+            if body.dead:
+                self._revive(tx, body)
+        for at, by, ring in release.signed:
+            self._at(at, lambda tx, by=by, ring=ring: self._sign(tx, rollout.id, by, ring))  # type: ignore[misc]
+
+    def _revive(self, tx: Tx, body: Body) -> None:
+        """It is known to have lived by now: somebody has repaired it, and it says so, once its silence has counted."""
+        claim = tx.claim(body.claim.id) if body.claim is not None else None
+        if claim is None or claim.state is not ClaimState.SILENT:
+            return
+        body.dead = False
+        body.boots += 1
+        self._say(body, Step.BOOTED, self.now)
+        self._say(body, Step.HEALTHY, self.now)
+        self._put_down(body)
+
+    def _sign(self, tx: Tx, rollout: str, by: str, ring: str) -> None:
+        tx.append(
+            "ring_approved", by, f"{rollout}/{ring}", self.now, {"ring": ring}, "as recorded", self.policy_version
+        )
 
     def _happen(self, event: Mapping[str, Any], tx: Tx) -> None:
         if "vendor_reverts" in event:
@@ -225,8 +260,15 @@ class Simulation:
             elif not fresh and self.world.reaches_gate(body.machine, self.now):
                 tx.seen(body.machine.id, self.now)
                 body.seen_at = self.now
-        sweep.sweep(tx, self._gate, self.now)
+        if self._heard is not None and not self._heard.listen(tx, self.now):
+            return
+        within = OpenTx(tx)
+        rounds.sweep(within, self._gate, self.now)
+        if self._heard is not None:
+            rounds.morning(within, self._gate, self.now)
         for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
+            if self._heard is not None:
+                self.compare(within, rollout.id)
             advance.advance_rollout(tx, self._gate, rollout.id, self.now)
         sources = sorted({record.release.source for record in self.records})
         offered = {
@@ -239,6 +281,10 @@ class Simulation:
             if self._offered.get(place) != release:
                 self._wake(place, release)
         self._offered = offered
+
+    def compare(self, within: OpenTx, rollout: str) -> None:
+        """Looks at the machines that were not updated."""
+        rounds.compare(within, self._gate, rollout, self.now)
 
     def _wake(self, place: tuple[str, str, str], release: str) -> None:
         ring, make, source = place
@@ -314,11 +360,28 @@ class Simulation:
     def _plan_boot(self, body: Body, claim: Claim) -> None:
         if claim.evidence == "alive":
             self._at(self.now + claim.stay_up, lambda tx: self._stayed_up(tx, body))
+            self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, 1))
             return
         soon = claim.reboot == "after install" or body.machine.row is None
-        boot_at = self.now + 2 * MINUTE if soon else self.world.next_boot(body.machine, self.now)
+        if soon:
+            self._at(self.now + 2 * MINUTE, lambda tx: self._boot(tx, body))
+        else:
+            self._at_next_boot(body, lambda tx: self._boot(tx, body))
+
+    def _at_next_boot(self, body: Body, act: Callable[[Tx], None]) -> None:
+        boot_at = self.world.next_boot(body.machine, self.now)
         if boot_at is not None:
-            self._at(boot_at, lambda tx: self._boot(tx, body))
+            self._at(boot_at, act)
+
+    def _boot_unasked(self, body: Body, claim: Claim, number: int) -> None:
+        """A boot that nobody asked for as evidence kills all the same."""
+        record = self._record(claim.release)
+        if body.dead or body.claim is None or body.claim.id != claim.id:
+            return
+        if self._strikes(record, body, f"boot:{number}"):
+            self._die(record, body)
+        elif self._fault(record, body) is not None:
+            self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, number + 1))
 
     def _boot(self, tx: Tx, body: Body) -> None:
         claim = body.claim
@@ -346,9 +409,12 @@ class Simulation:
             step = Step.UNHEALTHY
         self._say(body, step, self.now + late)
         if fault is not None and fault.effect == "relapse":
-            self._say(body, Step.UNHEALTHY, self.now + late + timedelta(hours=1))
-        if step is Step.HEALTHY and claim.evidence == "boot" and body.boots_under < claim.boots:
-            self._plan_boot(body, claim)
+            self._say(body, Step.UNHEALTHY, self.now + late + fault.after)
+        if step is Step.HEALTHY and claim.evidence == "boot":
+            if body.boots_under < claim.boots:
+                self._plan_boot(body, claim)
+            else:
+                self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, body.boots_under + 1))
 
     def _say(self, body: Body, step: Step, when: datetime) -> None:
         claim = body.claim
@@ -388,6 +454,8 @@ class Simulation:
         return next(record for record in self.records if record.release_id == release)
 
     def _fault(self, record: Record, body: Body) -> Fault | None:
+        if record.release.fates is not None:
+            return record.release.fates.get(body.machine.id)
         fault = record.release.fault
         if fault is None:
             return None
@@ -421,6 +489,7 @@ class Simulation:
         """The answer of the scenario format, from the simulation's own record and the store's history."""
         with self._store.read() as tx:
             found = [self._release_result(tx, record) for record in self.records]
+            risen = [e.at for e in tx.events(subject=mornings.SUBJECT, limit=500) if e.kind == "silent_morning"]
         releases = [one for one in found if one is not None]
         alarms = [r["halted_at"] for r in releases if r["halted_at"]]
         bricked = {machine for record in self.records for machine in record.bricked}
@@ -434,6 +503,7 @@ class Simulation:
             "sites_without_till": len(self.dark_sites),
             "sites_affected": len(affected),
             "first_alarm_at": min(alarms) if alarms else None,
+            "silent_mornings": [at.isoformat() for at in sorted(risen)],
             "refusals": dict(sorted(self.refusals.items())),
             "promises_broken": self.broken_promises,
         }
@@ -458,7 +528,9 @@ class Simulation:
         for machine in record.exposed:
             by_make[self._bodies[machine].make][0] += 1
             by_make[self._bodies[machine].make][1] += machine in record.bricked
-        done = [e.at for e in tx.events(subject=rollout.id, limit=500) if e.kind == "rollout_done"]
+        told = tx.events(subject=rollout.id, limit=500)
+        done = [e.at for e in told if e.kind == "rollout_done"]
+        asked = [e.at for e in told if e.kind == unclear.ASKED]
         return {
             "version": record.release.version,
             "state": rollout.state.value,
@@ -472,6 +544,7 @@ class Simulation:
             "held": _held(tx, rollout.id),
             "rings": rings,
             "makes": [{"make": m, "exposed": e, "bricked": b} for m, (e, b) in sorted(by_make.items())],
+            "asked_at": min(asked).isoformat() if asked else None,
             "full_at": done[0].isoformat() if done else None,
         }
 
@@ -522,6 +595,10 @@ def unmet(scenario: Scenario, result: Mapping[str, Any]) -> list[str]:
     found = {name: sum(one[name] for one in releases) for name in ("exposed", "bricked", "healthy", "silent")} | {
         "opened": sum(ring["opened_at"] is not None for one in releases for ring in one["rings"]),
         "sites_without_till": result["sites_without_till"],
+        "alarms": len(result["silent_mornings"]),
+        "alarmed_at": " | ".join(result["silent_mornings"]),
+        "asked": sum(one["asked_at"] is not None for one in releases),
+        "halted_by": " | ".join(one["halted_by"] for one in releases if one["halted_by"]),
         "halted": any(release["halted_at"] for release in releases),
         "done": bool(releases) and all(one["full_at"] is not None for one in releases),
         "held": " | ".join(dict.fromkeys(hold["reason"] for one in releases for hold in one["held"])),
@@ -529,7 +606,7 @@ def unmet(scenario: Scenario, result: Mapping[str, Any]) -> list[str]:
     return [
         f"{name} is {found[name]}, expected {wish}"
         for name, wish in scenario.expect.items()
-        if not (str(wish) in str(found[name]) if name == "held" else _meets(found[name], wish))
+        if not (str(wish) in str(found[name]) if name in SAID else _meets(found[name], wish))
     ]
 
 

@@ -22,7 +22,7 @@ MOST = 200_000
 MOST_MAKES = 10_000
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EDGE = re.compile(r"(\d+[smhd])\s+(before|after)\s+(opening|closing)\Z")
-EXPECTED = "exposed bricked healthy silent opened sites_without_till halted done held"
+EXPECTED = "exposed bricked healthy silent opened sites_without_till halted halted_by done held alarms alarmed_at asked"
 EFFECTS = ("brick", "crash_loop", "slow", "unhealthy", "relapse")
 
 
@@ -53,17 +53,23 @@ class Fault:
     rate: float
     effect: str
     delay: timedelta
+    after: timedelta = timedelta(hours=1)  # a relapse: so long after it was healthy
 
 
 @dataclass(frozen=True, slots=True)
 class SimRelease:
-    """A release of a scenario."""
+    """A release of a scenario. ``fates``: what it does to each machine (no entry: nothing), instead of ``fault``.
+
+    ``living``: machines that are known to have lived when it came. ``signed``: (when, who, which ring)."""
 
     at: datetime
     source: str
     version: str
     boot_critical: bool
-    fault: Fault | None
+    fault: Fault | None = None
+    fates: Mapping[str, Fault] | None = None
+    living: frozenset[str] = frozenset()
+    signed: tuple[tuple[datetime, str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +81,7 @@ class SimMachine:
     role: str
     facts: Mapping[str, str]
     row: Row | None  # None: always on
+    labels: frozenset[str] = frozenset()  # its own, beside those of its site
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Scenario:
     releases: tuple[SimRelease, ...]
     events: tuple[Mapping[str, Any], ...]
     drop_rings: tuple[str, ...]
+    check_ins: bool = False
     expect: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -164,7 +172,7 @@ def _parsed(node: Any) -> Scenario:
         top["fleet"],
         "fleet",
         "sites hours machines",
-        "land duty facts labels extra_sites background report_delay",
+        "land duty facts labels extra_sites background report_delay check_ins",
     )
     sites, machines = _fleet(fleet, seed)
     policy = keys(top.get("policy") or {}, "policy", "", "drop_rings")
@@ -184,8 +192,15 @@ def _parsed(node: Any) -> Scenario:
         releases=tuple(_release(entry, i) for i, entry in enumerate(top["releases"])),
         events=tuple(_event(entry, i) for i, entry in enumerate(top.get("events") or ())),
         drop_rings=tuple(str(name) for name in policy.get("drop_rings", ())),
+        check_ins=_flag(fleet.get("check_ins", False), "fleet.check_ins"),
         expect=keys(top.get("expect") or {}, "expect", "", EXPECTED),
     )
+
+
+def _flag(value: object, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise Malformed("bad_field", f"{where} is true or false")
+    return value
 
 
 def _event(entry: Any, index: int) -> Mapping[str, Any]:
@@ -193,7 +208,7 @@ def _event(entry: Any, index: int) -> Mapping[str, Any]:
     if len(event) != 2:
         raise Malformed("bad_field", f"events[{index}] needs exactly one thing that happens")
     if "outage" in event:
-        keys(event["outage"], f"events[{index}].outage", "for", "land site")
+        keys(event["outage"], f"events[{index}].outage", "for", "land site share")
     if "gate_down" in event:
         keys(event["gate_down"], f"events[{index}].gate_down", "for")
     if "hours" in event:

@@ -7,6 +7,8 @@ recounted, and every decision is judged again.
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,8 @@ from gate.core.model import FLEET
 from gate.flows import replay
 from gate.ports import Gate
 from gate.sim import run
+from gate.sim.idle import OpenTx
+from gate.sim.run import CHECKIN
 from gate.sim.scenario import Scenario
 from tests.conftest import REPOSITORY
 
@@ -81,6 +85,52 @@ def test_each_special_case_goes_as_its_file_expects(file: Path, tmp_path: Path) 
     plan = read_scenario(file)
     assert plan.expect
     assert run.unmet(plan, lived(plan, policy_of(file), tmp_path)) == []
+
+
+def ended(plan: Scenario, policy: str, folder: Path, *, compares: bool = True) -> dict[str, Any]:
+    """The result of a scenario's only release, with or without a look at the machines that were not updated."""
+    folder.mkdir()
+    sim = simulation(plan, policy, folder, run.Simulation if compares else Uncompared)
+    released: dict[str, Any] = sim.run()["releases"][0]
+    return released
+
+
+class Uncompared(run.Simulation):
+    """Failures are held against the background alone."""
+
+    def compare(self, within: OpenTx, rollout: str) -> None:
+        """Nobody looks at the others."""
+
+
+def test_an_outage_halts_a_healthy_release_where_nothing_is_compared(tmp_path: Path) -> None:
+    file = FOLDER / "outage-in-a-healthy-release.yaml"
+    plan, policy = read_scenario(file), policy_of(file)
+    alone = ended(plan, policy, tmp_path / "alone", compares=False)
+    assert alone["halted_by"] == "defaults.false_halt"
+    assert ended(replace(plan, events=()), policy, tmp_path / "quiet", compares=False)["halted_by"] is None
+
+
+def test_a_bad_release_ends_in_an_outage_as_it_ends_without(tmp_path: Path) -> None:
+    file = FOLDER / "outage-in-a-bad-release.yaml"
+    plan, policy = read_scenario(file), policy_of(file)
+    dark = ended(plan, policy, tmp_path / "dark")
+    quiet = ended(replace(plan, events=()), policy, tmp_path / "quiet")
+    assert dark["halted_by"] == quiet["halted_by"] == "defaults.false_halt"
+    assert [ring["opened_at"] for ring in dark["rings"]] == [ring["opened_at"] for ring in quiet["rings"]]
+    assert dark["bricked"] <= quiet["bricked"] + 3
+
+
+def test_a_gate_that_is_down_is_one_gap_from_its_last_tick_to_its_next(tmp_path: Path) -> None:
+    file = FOLDER / "collector-down-over-opening.yaml"
+    plan = read_scenario(file)
+    simulation(plan, policy_of(file), tmp_path).run()
+    store = SqlStore(f"sqlite:///{tmp_path / 'simulation.db'}", durable=False)
+    with store.read() as tx:
+        (gap,) = tx.gaps(plan.start)
+    store.close()
+    down_at, up_at = plan.events[0]["at"], plan.events[0]["at"] + timedelta(minutes=630)
+    assert down_at - CHECKIN <= gap.start_at <= down_at
+    assert up_at <= gap.end_at <= up_at + CHECKIN
 
 
 def test_each_file_says_what_it_catches() -> None:
