@@ -162,6 +162,7 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    apart: bool = False  # no other machine of the make at the site may have taken it in this ring
     again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
 
 
@@ -237,6 +238,8 @@ class Grounds:
     morning: Morning | None
     said: Mapping[str, Said]  # by ring
     approved_by: Mapping[str, tuple[str, ...]]  # by ring, the people who have approved it, by name
+    overdue: Mapping[tuple[str, str], int]
+    """(ring, make) -> granted claims of the cohort whose lease is over: those that may have died while applying."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,6 +469,9 @@ class Tx(Protocol):
     def save_strata_times(self, strata: Sequence[Stratum]) -> None:
         """``met_at`` and ``soak_until`` only; one statement."""
 
+    def in_flight_before(self, rollout_id: str) -> dict[str, int]:
+        """make (and ``*``) -> machines in flight under superseded rollouts of the same source."""
+
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         """Limit, stopped and the two of the extension, as given; the counters stay."""
 
@@ -474,7 +480,7 @@ class Tx(Protocol):
         explained among them."""
 
     # what a decision rests on; each is one statement
-    def grounds(self, rollout_id: str) -> Grounds: ...
+    def grounds(self, rollout_id: str, now: datetime) -> Grounds: ...
     def trials(self, rollout_id: str) -> Trials: ...
     def count_bad(self, rollout_id: str, wanted: Sequence[Bad]) -> list[int]:
         """A number for each of them, counted up to a thousand; answered from an index."""
@@ -601,6 +607,13 @@ class Tx(Protocol):
     def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
         """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
         last of them at its site."""
+
+    def join_ring(
+        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
+    ) -> None:
+        """A machine more of this make in an opened ring; a make that the ring did not have begins there, ``opened`` or
+        not, with a budget of its first batch. ``site``: the first of the make at its site; ``plural``: not the only one
+        of its role there."""
 
     def attribute(self, said: Attribution) -> None: ...
     def attributions(self, rollout_id: str) -> list[Attribution]:

@@ -309,6 +309,16 @@ class FakeTx:
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [budget for budget in self.a.budgets.values() if budget.rollout == rollout_id]
 
+    def in_flight_before(self, rollout_id: str) -> dict[str, int]:
+        found: Counter[str] = Counter()
+        mine = self.a.rollouts[rollout_id]
+        for one in self.a.budgets.values():
+            other = self.a.rollouts[one.rollout]
+            before = other.source == mine.source and other.id != mine.id and other.state is RolloutState.SUPERSEDED
+            if before and one.in_flight:
+                found[one.make] += one.in_flight
+        return dict(found)
+
     def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
         old = self.a.rings[ring.rollout, ring.ring]
         self.a.rings[ring.rollout, ring.ring] = replace(
@@ -346,7 +356,7 @@ class FakeTx:
             tried, failed = tried + fleet.tried + explained, failed + fleet.tried_failed + explained
         return Span(tried, failed)
 
-    def grounds(self, rollout_id: str) -> Grounds:
+    def grounds(self, rollout_id: str, now: datetime) -> Grounds:
         release = self.release(self.a.rollouts[rollout_id].release)
         assert release is not None
         said = {one.ring: Said(one.verdict, one.makes, one.reasons) for one in self._decided(rollout_id)}
@@ -359,7 +369,16 @@ class FakeTx:
             self.morning(),
             said,
             self._approved_by(rollout_id),
+            self._overdue(rollout_id, now),
         )
+
+    def _overdue(self, rollout_id: str, now: datetime) -> dict[tuple[str, str], int]:
+        found: Counter[tuple[str, str]] = Counter()
+        for one in self.a.claims.values():
+            late = one.state is ClaimState.GRANTED and one.lease_until <= now and one.action == Action.INSTALL
+            if one.rollout == rollout_id and late and one.cohort:
+                found[one.ring, one.make] += 1
+        return dict(found)
 
     def _decided(self, rollout_id: str) -> list[StoredDecision]:
         rings = {*(ring.ring for ring in self.rings(rollout_id)), DONE}
@@ -452,6 +471,13 @@ class FakeTx:
             other.site == claim.site and (other.state in HOLDS_SLOT or other.state in BROKEN)
             for other in self.a.claims.values()
             if (other.rollout, other.make) == (claim.rollout, claim.make)
+        ):
+            return "site_limit"
+        if limits.apart and any(
+            other.site == claim.site and other.state not in (ClaimState.EXPIRED, ClaimState.GONE)
+            for other in self.a.claims.values()
+            if (other.rollout, other.ring, other.make) == (claim.rollout, claim.ring, claim.make)
+            and other.machine != claim.machine
         ):
             return "site_limit"
         if not ((total == 1 and busy == 0) or busy < total - 1):
@@ -601,6 +627,26 @@ class FakeTx:
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
         return True
+
+    def join_ring(
+        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
+    ) -> None:
+        old = self.a.strata.get((rollout_id, ring, make))
+        self.a.strata[rollout_id, ring, make] = (
+            Stratum(rollout_id, ring, make, opened, 1, 1, 1.0, int(plural), 1)
+            if old is None
+            else replace(
+                old,
+                members=old.members + 1,
+                share_members=old.share_members + 1,
+                sites=old.sites + site,
+                plural=old.plural + plural,
+            )
+        )
+        if (rollout_id, make) not in self.a.budgets:
+            self.a.budgets[rollout_id, make] = Budget(rollout_id, make, 0, first_batch, 0, 0, False)
+        whole = self.a.rings[rollout_id, ring]
+        self.a.rings[rollout_id, ring] = replace(whole, members=whole.members + 1)
 
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         last = self.a.turns.get(name)

@@ -14,10 +14,11 @@ from typing import Any
 from gate.core import opening
 from gate.core.errors import Overtaken
 from gate.core.facts import Facts
-from gate.core.model import DONE, Rollout, RolloutState
+from gate.core.model import Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.core.verdict import Decision, Reason, Verdict
+from gate.core.verdict import Decision, Verdict
 from gate.flows import facts_json, gathering, unclear
+from gate.flows.claims import renew_all
 from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, Said, StoredDecision, Tx
 
@@ -55,18 +56,22 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
 
 
 def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout | None:
-    """The brakes of a rollout that is done: what relapses in any ring while it is watched still halts all of it."""
+    """A rollout that is done is watched by the same rules: what halts one that runs, in any ring, halts it too.
+    Returns it as it is then; None where nothing halts it."""
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.DONE:
         return None
-    policy = gate.policy(rollout.policy_version)
-    for brake in gathering.brake_counts(tx, gate, policy, rollout, tx.morning(), now):
-        if brake.count >= brake.limit:
-            detail = f"{brake.text}: {brake.count} counted. {brake.why}".strip()
-            reason = Reason(Verdict.HALT, "brake", detail, brake.path)
-            _halt(tx, policy, rollout, Decision(Verdict.HALT, DONE, (), (reason,)), now)
-            return tx.rollout(rollout_id)
-    return None
+    read = gathering.read_of(tx, gate, rollout, now)
+    facts = gathering.gather(tx, gate, read, len(read.rings), now, looks=True)
+    if facts is None:
+        return None
+    facts = replace(facts, **gathering.seen_of(tx, read, now))
+    decision = opening.judge(facts)
+    if decision.verdict is not Verdict.HALT:
+        return None
+    _store(tx, rollout, decision, facts, None, now)
+    _halt(tx, read.policy, rollout, decision, now)
+    return tx.rollout(rollout_id)
 
 
 def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, last: Said | None, now: datetime) -> None:
@@ -128,6 +133,7 @@ def _open(tx: Tx, gate: Gate, read: gathering.Read, position: int, decision: Dec
         tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
         again = [one for one in tx.budgets(rollout.id) if one.make in decision.makes and one.extended]
         tx.set_limits([replace(one, extended=0) for one in again])
+        renew_all(tx, gate, rollout)
         after = replace(rollout, reached=max(rollout.reached, position), version=rollout.version + 1)
     if not tx.save_rollout(after):
         raise Overtaken

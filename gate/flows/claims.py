@@ -74,7 +74,7 @@ def claim(
             return back
     own = tx.claim_of(machine.id, rollout.id) if rollout else None
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
-        if rollout is not None and rollout.state is RolloutState.HALTED:
+        if rollout is not None and rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
             return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
         hold = holds.over(tx, machine, source, now)
         return (own, False) if hold is None else admission.held(hold, now)
@@ -89,7 +89,8 @@ def claim(
     at_least = settings.at_least
     stratum = ask.stratum
     sole_after = min(at_least, stratum.plural) if stratum else 0
-    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after))
+    apart = policy.index(machine.ring) < makes.EARLY_RINGS and not ask.later_ring_open
+    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after, apart))
     if kind is not None:
         retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
         return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
@@ -214,21 +215,43 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
     rollout = tx.rollout(rollout_id)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
+    elsewhere = tx.in_flight_before(rollout.id)
     before = [budget for budget in tx.budgets(rollout_id) if budget.make in (make, FLEET)]
-    after = [renewed(policy, budget, rollout.background) for budget in before]
+    after = [renewed(policy, budget, rollout.background, elsewhere.get(budget.make, 0)) for budget in before]
+    after = [_alone(tx, budget) if budget.extend_to and not budget.in_flight else budget for budget in after]
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     tx.set_limits(changed)
+    if rollout.state is RolloutState.SUPERSEDED:  # what it has in flight counts against the one that took over
+        for one in tx.rollouts(states=(RolloutState.RUNNING,), source=rollout.source, limit=1):
+            renew_limits(tx, gate, one.id, make)
 
 
-def renewed(policy: Policy, budget: Budget, background: float) -> Budget:
-    """A budget with what of a make (or of the fleet) may be in flight now, and whether failures stop it."""
+def _alone(tx: Tx, budget: Budget) -> Budget:
+    """An extension that no machine of the open rings is left for ends at once: a person is asked."""
+    mine = [one for one in tx.strata(budget.rollout) if one.make == budget.make and one.open]
+    left = sum(one.share_members - one.exposed for one in mine)
+    return budget if left > 0 else replace(budget, limit=0, stopped=True)
+
+
+def renewed(policy: Policy, budget: Budget, background: float, elsewhere: int = 0) -> Budget:
+    """A budget with what of a make (or of the fleet) may be in flight now, and whether failures stop it.
+    ``elsewhere``: machines that are in flight under releases of the source which this one has superseded."""
     confidence = policy.defaults.confidence
     if budget.make == FLEET:
         at_risk = policy.at_risk.fleet
         first = max(at_risk, policy.first_batch)
         limit = stats.in_flight_limit(budget.healthy, budget.failed, at_risk, background, confidence, first)
-        return replace(budget, limit=limit)
-    return exposure.renewed(budget, policy.at_risk.per_make, policy.first_batch, background, confidence)
+        return replace(budget, limit=max(limit - elsewhere, 0))
+    after = exposure.renewed(budget, policy.at_risk.per_make, policy.first_batch, background, confidence)
+    return replace(after, limit=max(after.limit - elsewhere, 0))
+
+
+def renew_all(tx: Tx, gate: Gate, rollout: Rollout) -> None:
+    """Every make's limit when a ring opens, where the releases before have machines in flight."""
+    policy, elsewhere = gate.policy(rollout.policy_version), tx.in_flight_before(rollout.id)
+    if elsewhere:
+        before = tx.budgets(rollout.id)
+        tx.set_limits([renewed(policy, one, rollout.background, elsewhere.get(one.make, 0)) for one in before])
 
 
 def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:

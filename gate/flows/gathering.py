@@ -45,7 +45,7 @@ class Read:
 
 def read_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Read:
     policy = gate.policy(rollout.policy_version)
-    grounds = tx.grounds(rollout.id)
+    grounds = tx.grounds(rollout.id, now)
     rings = grounds.rings
     brakes = brake_counts(tx, gate, policy, rollout, grounds.morning, now)
     closed = {one.ring for one in grounds.strata if not one.open}
@@ -179,7 +179,8 @@ def _shown(
     shown, markers = [], dict[str, Stratum]()
     for make, rows in sorted(by_make.items()):
         last = next((row for row in rows if earlier[row.ring] == position - 1), None)
-        shown.append(_counted(read, make, rows, opened.get(make), last is not None, reached.get(make)))
+        has = last is not None and bool(last.share_members or last.exposed)  # it may have left since the ring opened
+        shown.append(_counted(read, make, rows, opened.get(make), has, reached.get(make)))
         if rows:
             markers[make] = last or rows[-1]
     shown, changed = _met(tx, gate, read, shown, rule, markers, sorted(earlier), now)
@@ -205,7 +206,7 @@ def _counted(
         healthy=sum(row.healthy for row in rows),
         healthy_sites=0,
         bad=sum(row.bad + row.late_failed - row.explained for row in rows),
-        pending=sum(row.pending for row in rows),
+        pending=sum(row.pending + read.grounds.overdue.get((row.ring, make), 0) for row in rows),
         explained=sum(row.explained for row in rows),
         stopped=_stopped(budget, read.rollout.background),
         soak_until=None,

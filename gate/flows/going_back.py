@@ -53,7 +53,7 @@ def claim(
     again = any(one.state in BROKEN and one.state is not ClaimState.SILENT and not one.recovered for one in own)
     new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=back_to or ABSENT, action=Action.RECALL)
     per_site = policy.settings_for(machine.ring, source).per_site
-    limits = GrantLimits(0 if per_site == "half" else int(per_site), False, False, 0, again)
+    limits = GrantLimits(0 if per_site == "half" else int(per_site), False, False, 0, again=again)
     kind = tx.grant(new, limits)
     if kind is not None:
         rule = f"rings[{policy.index(machine.ring)}].at_most"

@@ -23,6 +23,7 @@ from gate.core import habits
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
+from gate.flows import remade
 from gate.flows.claims import lapse
 from gate.flows.placing import place
 from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
@@ -333,7 +334,7 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
     live = tx.live_claim(machine.id)
     if live is not None and said.installed.get(live.source, ABSENT) != live.release:
         lapse(tx, gate, live, now)
-    return _take_facts(tx, machine, said.facts, place, now) if said.facts else machine
+    return _take_facts(tx, gate, machine, said.facts, place, now) if said.facts else machine
 
 
 def _learn(tx: Tx, gate: Gate, machine: Machine, now: datetime) -> None:
@@ -344,7 +345,7 @@ def _learn(tx: Tx, gate: Gate, machine: Machine, now: datetime) -> None:
         tx.learn(machine.id, habits.learned(habits.read(machine.habit), machine.last_seen_at, now, zone))
 
 
-def _take_facts(tx: Tx, machine: Machine, facts: Mapping[str, str], place: Place, now: datetime) -> Machine:
+def _take_facts(tx: Tx, gate: Gate, machine: Machine, facts: Mapping[str, str], place: Place, now: datetime) -> Machine:
     actor = f"machine:{machine.id}"
     role = facts.get("role", machine.role)
     if role != machine.role:
@@ -359,6 +360,8 @@ def _take_facts(tx: Tx, machine: Machine, facts: Mapping[str, str], place: Place
         return machine
     ring, make = place(replace(machine, facts=kept))
     after = replace(machine, facts=kept, make=make)
+    if make != machine.make and machine.status is MachineStatus.ACTIVE:
+        remade.moved(tx, gate, machine, make)
     tx.save_facts(machine.id, kept, make, machine.ring)
     if (ring, make) != (machine.ring, machine.make):
         moved = {"make": make, "make_before": machine.make, "ring": machine.ring, "ring_by_policy": ring}

@@ -149,9 +149,11 @@ def waive(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, because: str,
 
 
 def bound(tx: Tx, rollout: Rollout, ring: str) -> str:
-    """What the signatures of a waiver are bound to: this ring, and the failures that both people have seen."""
+    """What the signatures of a waiver are bound to: this ring, and the failures that both people have seen, those that
+    were explained among them."""
     failed = next((one.failed for one in tx.budgets(rollout.id) if one.make == FLEET), 0)
-    return digest(json.dumps(["waive", rollout.id, ring, failed]))
+    explained = sum(one.explained for one in tx.strata(rollout.id))
+    return digest(json.dumps(["waive", rollout.id, ring, failed, explained]))
 
 
 def compare_sites(store: Store, gate: Gate, now: datetime, limit: int = 20) -> int:

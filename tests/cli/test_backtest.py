@@ -16,6 +16,7 @@ from gate.sim.run import Simulation
 from tests.cli.test_commands import gate
 from tests.flows.test_recorded import KILLS, LOOSER, POLICY
 from tests.flows.test_scenarios import FOLDER
+from tests.real_gate import agreed
 
 OLD = FOLDER / "policy.yaml"
 
@@ -64,10 +65,11 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Path:
     now = datetime(2026, 3, 1, tzinfo=UTC)
     settings = init(tmp_path_factory.mktemp("lived") / "gate", Wishes("f", "", "", "anna", "NW"), now).settings
     policies = GitPolicies(settings.parent / "data" / "policy.git")
-    commit = policies.commit(POLICY, policies.head(), "anna", "for the bad day", now)
+    commit = policies.write(POLICY, policies.head(), "anna", "for the bad day", now)
     opened = open_gate(settings)
     with opened.store.write() as tx:
         edits.activate_head(tx, opened.gate, "anna", now)
+    agreed(opened, now)
     Simulation(scenario_of(KILLS, "lived"), opened.store, opened.gate, commit).run()
     opened.close()
     return settings

@@ -177,14 +177,15 @@ class Stores(RuleBasedStateMachine):
         per_site=st.sampled_from([0, 1, 2, 5]),
         first=st.booleans(),
         sole_after=st.sampled_from([-1, 0, 1]),
+        apart=st.booleans(),
     )
     def claims_go_straight_to_the_store(
-        self, order: list[int], pick: int, per_site: int, first: bool, sole_after: int
+        self, order: list[int], pick: int, per_site: int, first: bool, sole_after: int, apart: bool
     ) -> None:
         """Past the rules that are said early: here the store's own conditions decide, and nothing else."""
         rollouts = self.moving()
         rollout = rollouts[pick % len(rollouts)]
-        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0))
+        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0), apart)
         for number in order:
             self.straight += 1
             machine = self.fake.everything.machines[MACHINES[number][0]]
@@ -381,7 +382,7 @@ class Stores(RuleBasedStateMachine):
                 makes = sorted(budgets)
                 bad = [Bad(["first", "rest"], kinds, since) for kinds in ([ClaimState.SILENT], list(FAILURE))]
                 found[f"{one.id} decided"] = (
-                    tx.grounds(one.id),
+                    tx.grounds(one.id, self.now),
                     tx.count_bad(one.id, bad),
                     {make: Counter(sites) for make, sites in tx.healthy_sites(one.id, ["first"], makes, 500).items()},
                     tx.opened_before(one.source),

@@ -73,6 +73,12 @@ SAME_MAKE = Prepared(
     .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in TAKEN)))
     .limit(1)
 )
+SAME_RING = Prepared(
+    select(CLAIMS.c.id)
+    .where(*equal(CLAIMS, "rollout", "ring", "make", "site"), CLAIMS.c.machine != given(CLAIMS.c.machine))
+    .where(*(CLAIMS.c.state != state.value for state in (ClaimState.EXPIRED, ClaimState.GONE)))
+    .limit(1)
+)
 TAKE_MACHINE = change(
     MACHINES,
     [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value],
@@ -183,6 +189,9 @@ class ClaimsTx(ClaimReadsTx):
         if limits.first_batch:  # read under the site's row lock, which every grant takes
             same = {"rollout": claim.rollout, "make": claim.make, "site": claim.site}
             takes.append(_Take(SAME_MAKE, same, lambda _: "site_limit", count=0))
+        if limits.apart:
+            mine = {"rollout": claim.rollout, "ring": claim.ring, "make": claim.make, "site": claim.site}
+            takes.append(_Take(SAME_RING, mine | {"machine": claim.machine}, lambda _: "site_limit", count=0))
         takes.append(_Take(ROLE_AGAIN if limits.again else TAKE_ROLE, role, lambda _: "last_of_role"))
         takes.append(_Take(TAKE_MACHINE, {"id": claim.machine, "to_claim": claim.id}, lambda _: "other_in_flight"))
         takes.append(_Take(ADD_CLAIM, _values(claim), lambda _: "other_in_flight"))
@@ -301,6 +310,19 @@ class ClaimsTx(ClaimReadsTx):
         where = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.members > 0]
         self._update(RINGS, where, members=RINGS.c.members - 1)
         return True
+
+    def join_ring(
+        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
+    ) -> None:
+        key = {"rollout": rollout_id, "ring": ring, "make": make}
+        new = {"open": opened, "members": 1, "share_members": 1, "share_cut": 1.0, "plural": int(plural), "sites": 1}
+        if not self._insert_new(STRATA, key, **new):
+            more = {"members": STRATA.c.members + 1, "share_members": STRATA.c.share_members + 1}
+            where = [STRATA.c[name] == value for name, value in key.items()]
+            more |= {"plural": STRATA.c.plural + int(plural), "sites": STRATA.c.sites + int(site)}
+            self._update(STRATA, where, **more)
+        self._insert_new(BUDGETS, {"rollout": rollout_id, "make": make}, in_flight=0, allowed=first_batch)
+        self._update(RINGS, [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring], members=RINGS.c.members + 1)
 
     def attribute(self, said: Attribution) -> None:
         self._insert(ATTRIBUTIONS, **{name: getattr(said, name) for name in Attribution.__slots__})

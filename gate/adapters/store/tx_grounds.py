@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Integer, Select, func, literal, literal_column, select, union_all
@@ -56,8 +57,22 @@ _APPROVED = (
     .join_from(RINGS, EVENTS, EVENTS.c.subject == _PLACE)
     .where(*equal(RINGS, "rollout"), EVENTS.c.kind == "ring_approved")
 )
+_OVERDUE = (
+    select(CLAIMS.c.ring, CLAIMS.c.make, func.count().label("claims"))
+    .where(
+        *equal(CLAIMS, "rollout"),
+        CLAIMS.c.state == ClaimState.GRANTED.value,
+        CLAIMS.c.lease_until <= given(CLAIMS.c.lease_until, "now"),
+        CLAIMS.c.cohort.is_(True),
+        CLAIMS.c.action == Action.INSTALL.value,
+    )
+    .group_by(CLAIMS.c.ring, CLAIMS.c.make)
+)
 GROUNDS = United(
-    ["releases", "rollouts", "rollout_rings", "strata", "budgets", "sights", "gaps", "mornings", "decisions", "events"],
+    [
+        *("claims", "releases", "rollouts", "rollout_rings", "strata", "budgets"),
+        *("sights", "gaps", "mornings", "decisions", "events"),
+    ],
     release=_RELEASE,
     rings=select(RINGS).where(*equal(RINGS, "rollout")),
     strata=select(STRATA).where(*equal(STRATA, "rollout")),
@@ -66,6 +81,7 @@ GROUNDS = United(
     morning=LAST_MORNING,
     said=_SAID,
     approved=_APPROVED,
+    overdue=_OVERDUE,
 )
 TRIALS = United(
     ["spans", "sums", "boots"],
@@ -78,8 +94,8 @@ TRIALS = United(
 class GroundsTx(Rows):
     """See ``gate.ports.Tx``."""
 
-    def grounds(self, rollout_id: str) -> Grounds:
-        found = GROUNDS.split(self._rows(GROUNDS.statement, rollout=rollout_id))
+    def grounds(self, rollout_id: str, now: datetime) -> Grounds:
+        found = GROUNDS.split(self._rows(GROUNDS.statement, rollout=rollout_id, now=now))
         people: dict[str, set[str]] = defaultdict(set)
         for row in found["approved"]:
             people[row["ring"]].add(row["actor"])
@@ -95,6 +111,7 @@ class GroundsTx(Rows):
                 for row in found["said"]
             },
             approved_by={ring: tuple(sorted(names)) for ring, names in people.items()},
+            overdue={(row["ring"], row["make"]): int(row["claims"]) for row in found["overdue"]},
         )
 
     def trials(self, rollout_id: str) -> Trials:

@@ -62,6 +62,19 @@ STANDING = Prepared(
     touches=["rollout_rings", "strata", "budgets"],
 )
 STRATA_TIMES = change(STRATA, equal(STRATA, "rollout", "ring", "make"), "met_at", "soak_until")
+_NEW = ROLLOUTS.alias("new")
+FLYING_BEFORE = Prepared(
+    select(BUDGETS.c.make, func.sum(BUDGETS.c.in_flight).label("flying"))
+    .join(ROLLOUTS, ROLLOUTS.c.id == BUDGETS.c.rollout)
+    .join(_NEW, and_(_NEW.c.source == ROLLOUTS.c.source, _NEW.c.id != ROLLOUTS.c.id))
+    .where(
+        _NEW.c.id == given(ROLLOUTS.c.id),
+        ROLLOUTS.c.state == RolloutState.SUPERSEDED.value,
+        BUDGETS.c.in_flight > 0,
+    )
+    .group_by(BUDGETS.c.make),
+    touches=["budgets"],
+)
 SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped", "extended", "extend_to")
 
 
@@ -311,6 +324,9 @@ class RolloutsTx(Rows):
             for one in strata
         ]
         STRATA_TIMES.many(self._connection, rows)
+
+    def in_flight_before(self, rollout_id: str) -> dict[str, int]:
+        return {row["make"]: int(row["flying"]) for row in self._rows(FLYING_BEFORE, id=rollout_id)}
 
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         for one in budgets:

@@ -1,0 +1,38 @@
+"""A machine whose make changes after its ring has opened leaves the old make's count and joins the new one's.
+
+- An OS or sensor update makes another make of it: the old one would wait for it for ever, the new one be nobody's.
+- Where the rollout runs, the new make of an open ring waits for its proof as any other; where it is done, it may start
+  at its first batch.
+- A machine that has a claim of the rollout keeps the make that the claim was granted under.
+"""
+
+from __future__ import annotations
+
+from gate.core import makes
+from gate.core.model import Machine, Rollout, RolloutState
+from gate.ports import Gate, Tx
+
+MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
+
+
+def moved(tx: Tx, gate: Gate, machine: Machine, make: str) -> None:
+    """``machine`` as it was until now; it is of ``make`` from now on."""
+    for rollout in tx.rollouts(states=MOVING):
+        opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == machine.ring), None)
+        if opened is None or tx.claims_of(machine.id, rollout.id):
+            continue
+        _leave(tx, rollout, machine)
+        first = gate.policy(rollout.policy_version).first_batch
+        alone = not tx.machines(site=machine.site, ring=machine.ring, make=make, status="active", limit=1)
+        done = rollout.state is RolloutState.DONE
+        plural = not tx.is_sole(machine.site, machine.role)
+        tx.join_ring(rollout.id, machine.ring, make, site=alone, plural=plural, first_batch=first, opened=done)
+
+
+def _leave(tx: Tx, rollout: Rollout, machine: Machine) -> None:
+    stratum = tx.standing(rollout.id, machine.ring, machine.make).stratum
+    if stratum is None:
+        return
+    share = makes.in_share(rollout.salt, machine.id, stratum.share_cut)
+    alone = len(tx.machines(site=machine.site, ring=machine.ring, make=machine.make, status="active", limit=2)) < 2
+    tx.leave_ring(rollout.id, machine.ring, machine.make, share=share, site=alone)

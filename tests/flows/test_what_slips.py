@@ -1,0 +1,268 @@
+"""What could slip by: dead while applying, dead after the end, new releases of a source, new makes, spent rings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.model import Claim, Rollout, RolloutState, Site, Step
+from gate.core.verdict import Decision, Refusal, Verdict
+from gate.flows import advance, claims, machines, people, recalls, sweep
+from gate.flows.machines import CheckIn
+from gate.ports import ActivePolicy
+from tests.flows.small_fleet import appears, joins, says, takes
+from tests.flows.test_site_times import at
+from tests.flows.test_stateful import gate_for
+
+HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+HEAD = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role, os_build]}
+sources:
+  - {name: one, plugin: directory}
+"""
+RINGS = """\
+rings:
+  - {name: lab, why: w, pick: {role: till}, at_most: {per_site: 2}, gate: {soak: 1h, at_least: 3}}
+  - {name: rest, why: w, pick: {role: server}, gate: {soak: 1h open, at_least: 3}}
+at_risk: {per_make: 10, fleet: 20}
+first_batch: 3
+"""
+DEFAULTS = "defaults: {stay_up: 1m, deadline: 2h open, reboot: after install}\n"
+Fleet = Mapping[str, Sequence[tuple[str, str, str]]]  # site -> (name, ring, role)
+
+
+class Shop:
+    """A small fleet on a real store, and one release of it."""
+
+    def __init__(self, store: SqlStore, policy: str, sites: Fleet) -> None:
+        self.store, self.gate, self.now = store, gate_for(HEAD + policy), at("2026-11-23 09:00")
+        with store.write() as tx:
+            tx.activate_policy(ActivePolicy("v", self.now, "test"), "")
+            for site, mine in sites.items():
+                tx.save_site(Site(site, site, "NW", "Mo-Su 08:00-18:00"))
+                for name, ring, role in mine:
+                    joins(tx, name, site, ring, self.now, role)
+                    tx.seen(name, self.now)
+        self.rollout = self.arrives("1")
+
+    def arrives(self, version: str) -> str:
+        with self.store.write() as tx:
+            self.rollout = appears(tx, self.gate, self.now, version=version)
+            advance.advance_rollout(tx, self.gate, self.rollout, self.now)
+        return self.rollout
+
+    def asks(self, name: str) -> Claim | Refusal:
+        with self.store.write() as tx:
+            rollout, machine = tx.rollout(self.rollout), tx.machine(name)
+            assert rollout is not None
+            assert machine is not None
+            found = claims.claim(tx, self.gate, machine, "one", rollout.release, "b0", self.now)
+        return found if isinstance(found, Refusal) else found[0]
+
+    def takes(self, name: str) -> Claim:
+        with self.store.write() as tx:
+            return takes(tx, self.gate, self.rollout, name, self.now)
+
+    def says(self, claim: Claim, step: Step, boot: str = "b1") -> None:
+        with self.store.write() as tx:
+            found = tx.claim(claim.id)
+            assert found is not None
+            says(tx, self.gate, found, step, boot, self.now)
+            tx.seen(claim.machine, self.now)
+
+    def heard(self, names: Sequence[str]) -> None:
+        with self.store.write() as tx:
+            for name in names:
+                tx.seen(name, self.now)
+
+    def ticks(self, **later: float) -> list[Decision]:
+        self.now += timedelta(**later)
+        with self.store.write() as tx:
+            sweep.sweep(tx, self.gate, self.now)
+            sweep.look_after(tx, self.gate, self.now)
+            advance.watch_rollout(tx, self.gate, self.rollout, self.now)
+            return advance.advance_rollout(tx, self.gate, self.rollout, self.now)
+
+    def state(self) -> Rollout:
+        with self.store.read() as tx:
+            found = tx.rollout(self.rollout)
+        assert found is not None
+        return found
+
+
+def tills(count: int, servers: int = 0) -> dict[str, list[tuple[str, str, str]]]:
+    found = {f"s{n}": [(f"t{n}", "lab", "till")] for n in range(count)}
+    for n in range(servers):
+        found[f"s{n}"].append((f"q{n}", "rest", "server"))
+    return found
+
+
+@pytest.mark.parametrize(("later", "opens"), [(timedelta(minutes=29), True), (timedelta(minutes=30), False)])
+def test_a_machine_that_is_not_heard_of_when_its_lease_is_over_counts_as_failed_for_opening(
+    store: SqlStore, later: timedelta, opens: bool
+) -> None:
+    ruled = RINGS.replace("soak: 1h, at_least: 3}", "soak: 10m, at_least: 3, rule_out: {fleet: 30%}}")
+    shop = Shop(store, ruled + DEFAULTS, tills(20, 20))
+    for n in range(10):
+        shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
+    shop.ticks()
+    for n in range(10, 15):
+        assert isinstance(shop.asks(f"t{n}"), Claim)
+    shop.now += later
+    decision = shop.ticks()[0]
+    assert (decision.verdict is Verdict.OPEN) == opens
+    assert opens or [one.code for one in decision.reasons if not one.make] == ["rule_out"]
+
+
+def done(shop: Shop, count: int) -> None:
+    for kind in "tq":
+        for n in range(count):
+            shop.says(shop.takes(f"{kind}{n}"), Step.HEALTHY)
+        shop.ticks()
+        shop.ticks(hours=2)
+        shop.heard([f"{kind}{n}" for n in range(count)])
+    shop.ticks()
+    assert shop.state().state is RolloutState.DONE
+
+
+def test_what_breaks_after_the_end_halts_by_statistics_and_the_decision_can_be_replayed(store: SqlStore) -> None:
+    roomy = RINGS.replace("{per_make: 10, fleet: 20}\nfirst_batch: 3", "{per_make: 99, fleet: 99}\nfirst_batch: 30")
+    shop = Shop(store, roomy + DEFAULTS, tills(12, 12))
+    done(shop, 12)
+    shop.now = at("2026-11-24 08:10")
+    for _ in range(0, 9 * 60, 30):
+        shop.now += 30 * MINUTE
+        shop.heard([f"q{n}" for n in range(12)])  # the servers are there; no till comes back
+        shop.ticks()
+    halted = shop.state()
+    assert (halted.state, halted.halted_by) == (RolloutState.HALTED, "defaults.false_halt")
+    with store.read() as tx:
+        decision = tx.last_decision(shop.rollout, "done")
+    assert decision is not None
+    assert decision.verdict == "HALT"
+    assert isinstance(shop.asks("t0"), Refusal)
+
+
+@pytest.mark.parametrize("mode", ["restart", "inherit"])
+def test_releases_of_one_source_share_the_first_batch_of_a_make_that_nobody_has_survived(
+    store: SqlStore, mode: str
+) -> None:
+    text = RINGS + DEFAULTS.replace("{", f"{{supersede: {mode}, ").replace("after install", "natural")
+    shop = Shop(store, text, tills(40))
+    given, asking = [], iter(f"t{n}" for n in range(40))
+    for version in range(2, 8):
+        count = 0
+        while isinstance(claim := shop.asks(next(asking)), Claim):
+            shop.says(claim, Step.INSTALLED, "b0")
+            count += 1
+        given.append(count)
+        shop.now += HOUR
+        shop.arrives(str(version))
+    assert given == [3, 0, 0, 0, 0, 0]
+    with store.write() as tx:  # one of the first three has answered: a place is free again
+        one = next(c for rollout in tx.rollouts() for c in tx.claims(rollout.id))
+    shop.says(one, Step.FAILED)
+    assert isinstance(shop.asks(next(asking)), Claim)
+
+
+def test_an_extension_that_no_machine_is_left_for_asks_a_person(store: SqlStore) -> None:
+    others = {f"r{n}": [(f"r{n}", "rest", "till")] for n in range(3)}
+    shop = Shop(store, RINGS + DEFAULTS, {**tills(3), **others})
+    first, second, third = (shop.takes(f"t{n}") for n in range(3))
+    shop.says(first, Step.HEALTHY)
+    shop.says(second, Step.HEALTHY)
+    shop.says(third, Step.FAILED)
+    with store.read() as tx:
+        assert [one.stopped for one in tx.budgets(shop.rollout) if one.make == "role=till"] == [True]
+    [reason] = [one for one in shop.ticks(hours=1)[-1].reasons if one.code == "unexplained_failure"]
+    assert not reason.numbers["extending"]
+
+
+def test_an_extension_goes_on_while_the_ring_has_machines_left(store: SqlStore) -> None:
+    shop = Shop(store, RINGS + DEFAULTS, tills(4, 3))
+    first, second, third = (shop.takes(f"t{n}") for n in range(3))
+    shop.says(first, Step.HEALTHY)
+    shop.says(second, Step.HEALTHY)
+    shop.says(third, Step.FAILED)
+    assert isinstance(shop.asks("t3"), Claim)
+
+
+def test_a_recalled_release_is_not_handed_out_again_while_the_lease_runs(store: SqlStore) -> None:
+    shop = Shop(store, RINGS + DEFAULTS, tills(12, 12))
+    done_first = shop.rollout
+    done_claim = shop.takes("t0")
+    shop.says(done_claim, Step.HEALTHY)
+    assert isinstance(shop.asks("t1"), Claim)
+    with store.write() as tx:
+        people.halt(tx, done_first, "anna", "bad", shop.now)
+    for who in ("anna", "bert"):
+        with store.write() as tx:
+            recalls.recall(tx, done_first, who, "bad", shop.now)
+    assert shop.state().state is RolloutState.RECALLED
+    found = shop.asks("t1")
+    assert isinstance(found, Refusal) or found.action == "recall"
+
+
+def remade(shop: Shop, name: str) -> None:
+    with shop.store.write() as tx:
+        machine = tx.machine(name)
+        assert machine is not None
+        place = lambda one: (machine.ring, f"role={one.role}|os_build={one.facts.get('os_build', '-')}")  # noqa: E731
+        said = CheckIn("b0", HOUR, facts={**machine.facts, "os_build": "26100"})
+        machines.checkin(tx, shop.gate, machine, said, place, shop.now)
+
+
+def test_a_machine_of_another_make_since_its_ring_opened_is_not_waited_for_and_starts_at_a_first_batch(
+    store: SqlStore,
+) -> None:
+    shop = Shop(store, RINGS.replace("at_least: 3}", "at_least: 1}") + DEFAULTS, tills(2, 1))
+    for name in ("t0", "t1"):
+        remade(shop, name)
+    with store.read() as tx:
+        rows = {one.make: one for one in tx.strata(shop.rollout) if one.ring == "lab"}
+        assert sum(one.share_members for one in rows.values()) == 2
+        assert rows["role=till"].share_members == 0
+        assert tx.rings(shop.rollout)[0].members == 2
+    shop.ticks()
+    shop.says(shop.takes("t0"), Step.HEALTHY)
+    shop.ticks()
+    shop.ticks(hours=1)
+    with store.read() as tx:
+        assert tx.rings(shop.rollout)[1].opened_at is not None, "the next ring waits for nobody who is gone"
+
+
+def test_a_new_make_in_a_rollout_that_is_done_starts_at_its_first_batch(store: SqlStore) -> None:
+    roomy = RINGS.replace("{per_make: 10, fleet: 20}\nfirst_batch: 3", "{per_make: 99, fleet: 99}\nfirst_batch: 12")
+    shop = Shop(store, roomy + DEFAULTS, {**tills(12, 12), "new": [("late", "lab", "till")]})
+    for kind in "tq":
+        for n in range(12):
+            shop.says(shop.takes(f"{kind}{n}"), Step.HEALTHY)
+        shop.ticks()
+        shop.ticks(hours=2)
+    shop.ticks()
+    assert shop.state().state is RolloutState.DONE
+    remade(shop, "late")
+    assert isinstance(shop.asks("late"), Claim)
+
+
+def test_early_rings_take_one_machine_of_a_make_at_a_site_also_when_the_first_was_healthy(store: SqlStore) -> None:
+    three = RINGS.replace(
+        "  - {name: rest,",
+        "  - {name: more, why: w, pick: {label: x}, gate: {soak: 1h, at_least: 3}}\n  - {name: rest,",
+    )
+    sites = {f"s{n}": [(f"t{n}{k}", "lab", "till") for k in range(4)] for n in range(4)}
+    sites["s0"].append(("q0", "rest", "server"))
+    shop = Shop(store, three + DEFAULTS, sites)
+    with store.read() as tx:
+        assert [one.share_members for one in tx.strata(shop.rollout) if one.ring == "lab"] == [4]
+    shop.says(shop.takes("t00"), Step.HEALTHY)
+    again = shop.asks("t01")
+    assert isinstance(again, Refusal)
+    assert again.kind == "site_limit"
+    assert isinstance(shop.asks("t10"), Claim)
