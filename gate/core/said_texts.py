@@ -77,6 +77,30 @@ GERMAN: Mapping[str, str] = {
     "site {} would have {} duties and closing days; {} at most": (
         "Apotheke {} hätte {} Notdienste und Schließtage; höchstens {}"
     ),
+    "no policy is active": "es gilt keine Richtlinie",
+    "somebody else has changed the policy in the meantime; nothing of yours is lost": (
+        "jemand anderes hat die Richtlinie inzwischen geändert; von Ihrem geht nichts verloren"
+    ),
+    "this is what the policy says already": "das sagt die Richtlinie schon",
+    "{} has signed already": "{} hat schon unterschrieben",
+    "the proposal is not open any more": "der Vorschlag ist nicht mehr offen",
+    "the branch has another head by now; this proposal is void": (
+        "der Zweig steht inzwischen woanders; dieser Vorschlag ist nichtig"
+    ),
+    "there is no proposal {}": "es gibt keinen Vorschlag {}",
+    "the proposal is {}": "der Vorschlag: {}",
+    "the proposal has expired; propose it anew": "der Vorschlag ist abgelaufen; bitte neu vorschlagen",
+    "the policy has changed since; propose it anew": "die Richtlinie ist seither anders; bitte neu vorschlagen",
+    "all tills of a site would be in one ring; {} affected: {}": (
+        "alle Kassen einer Apotheke wären in einem Ring; {} betroffen: {}"
+    ),
+    "there is no ring {} in rollout {}": "es gibt keinen Ring {} im Rollout {}",
+    "ring {} waits for nothing that its rings before have to show": (
+        "Ring {} wartet auf nichts, was die Ringe davor zeigen müssen"
+    ),
+    "the gate of ring {} has been set aside, or the ring is open": (
+        "das Tor von Ring {} ist schon beiseite gesetzt, oder der Ring ist offen"
+    ),
     "it does not descend from the active {}": "er stammt nicht vom gültigen Stand {} ab",
     "an id is a-z, 0-9 and -": "eine Kennung besteht aus a-z, 0-9 und -",
     "uses is a number": "die Verwendungen sind eine Zahl",
