@@ -15,7 +15,7 @@ from gate.core.makes import taking
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import Policy, RingRule
 from gate.core.policy_explain import Said, explain
-from gate.core.policy_words import said
+from gate.core.policy_words import label, said
 from gate.flows import holds as held
 from gate.ports import Ladder, Tx
 from gate.web import forms, ring_forms
@@ -44,6 +44,7 @@ class Row:
     sharing: int  # machines that its share takes first
     windows: Sequence[str]
     words: Sequence[Said]
+    gate: Sequence[tuple[str, str]]  # what it must show, each with its name
     proof: Proof | None
     changed: tuple[str, datetime, str] | None
 
@@ -74,6 +75,7 @@ def rings() -> str:
             missing=_missing(counts, index),
             sharing=_sharing(rule, counts[index]),
             windows=rule.windows or _usual(policy),
+            gate=_gate(rule),
             words=[one for one in words if one.ring == rule.name],
             proof=proofs.get(rule.name),
             changed=_changed(policy, f"rings[{index}]", authors),
@@ -90,6 +92,13 @@ def rings() -> str:
         ahead=active.commit != _head(),
         words_of=lambda value: said(value, g.language),
     )
+
+
+def _gate(rule: RingRule) -> list[tuple[str, str]]:
+    """What the gate states, in words."""
+    cells = {f"rings[].gate.{key}": value for key, value in rule.gate.items() if key != "rule_out"}
+    cells |= {f"rings[].gate.rule_out.{key}": value for key, value in rule.gate.get("rule_out", {}).items()}
+    return [(label(row, g.language), said(value, g.language)) for row, value in cells.items()]
 
 
 def _usual(policy: Policy) -> Sequence[str]:

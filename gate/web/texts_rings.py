@@ -61,7 +61,8 @@ GERMAN = {
     "Holds": "Zurückgehalten",
     "if": "wenn",
     "in rings": "in den Ringen",
-    "in words": "in Worten",
+    "In words": "In Worten",
+    "nothing of its own": "nichts Eigenes",
     "It acts at once.": "Sie gilt sofort.",
     "It loosens: it acts when another person has signed it.": (
         "Sie lockert: sie gilt, wenn eine zweite Person unterschrieben hat."
@@ -132,7 +133,7 @@ GERMAN = {
     "Remove": "Entfernen",
     "Roles": "Aufgaben",
     "Save this change": "Diese Änderung sichern",
-    "Share takes part first": "Anteil, der zuerst teilnimmt",
+    "Share that takes part first": "Anteil, der zuerst teilnimmt",
     "Sign": "Unterschreiben",
     "Signed by": "Unterschrieben von",
     "sites would have all tills in one ring: this cannot be committed": (
