@@ -201,6 +201,22 @@ def test_every_field_of_a_ring_has_its_value_above() -> None:
     assert set(VALUES) == {one.name for one in ring_fields.fields_of("rings")}
 
 
+@pytest.mark.parametrize("policy", POLICIES)
+def test_what_is_sent_back_as_it_was_shown_is_no_change(policy: str) -> None:
+    for index, ring in enumerate(policy_edit.said(POLICIES[policy])["rings"]):
+        sent = {one.name: ring_fields.shown(one, ring) for one in ring_fields.fields_of("rings")}
+        assert ring_fields.changes("rings", f"rings[{index}]", ring, sent) == ([], {})
+
+
+def test_a_single_word_stays_one_and_a_list_stays_a_list() -> None:
+    for before, after in (("always", "day"), (["always"], ["day"])):
+        said = {"windows": "day"}
+        assert ring_fields.changes("rings", "rings[0]", {"windows": before}, said) == (
+            [("rings[0].windows", after)],
+            {},
+        )
+
+
 def test_a_form_that_changes_nothing_changes_nothing(anna: Person, sqlite_gate: RealGate) -> None:
     for at in ("rings[0]", "rings[3]", "sources[0]", "defaults", "limits"):
         page = edited(anna, at)
@@ -267,6 +283,7 @@ def test_a_longer_soak_is_one_line_by_the_person_with_the_reason_and_acts(anna: 
         ["    gate: {soak: 1h, at_least: 1}"],
         ["    gate: {soak: 4h open, at_least: 1}"],
     )
+    assert "\r" not in head(sqlite_gate), "a browser's ends of lines are not the policy's"
     newest = sqlite_gate.opened.policies.history()[0]
     assert (newest.author, newest.message) == ("anna", "after the trial")
     with sqlite_gate.opened.store.read() as tx:
@@ -438,6 +455,7 @@ def test_a_ring_with_another_name_has_it_in_the_brakes_that_name_it(tmp_path: Pa
 
 
 def test_the_table_says_members_makes_share_author_and_proof(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    joins(sqlite_gate, "w1", "nord", "workstation", "x")
     page = anna.client.get("/rings?lang=en").text
     rows = re.findall(r"<tr><td class=\"order\">.*?</tr>", page, re.DOTALL)
     assert len(rows) == 4
@@ -481,6 +499,7 @@ def test_a_policy_with_a_carriage_return_in_its_lines_keeps_them(anna: Person, s
     page = anna.post("/policy/preview", base=policies.head(), text=head(sqlite_gate).replace("soak: 1h", "soak: 2h", 1))
     assert page.status_code == 200
     assert page.text.count('<span class="added">') == 1
+    assert shown(page).count("\r\n") == shown(page).count("\n") > 20
 
 
 def test_holds_are_placed_by_one_and_lifted_by_two(app: Flask, anna: Person, sqlite_gate: RealGate) -> None:
