@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, partial
@@ -24,7 +24,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gate.adapters import envelopes, keys
+from gate.adapters import envelopes, keys, policy_edit
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
@@ -86,6 +86,10 @@ class OneText:
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """Nobody in particular."""
         return "the scenario's policy", datetime.fromtimestamp(0, UTC), ""
+
+    def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
+        """Nobody in particular."""
+        return [self.blame(commit, 1)] * (self._text.count("\n") + 1)
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """There is one version only."""
@@ -473,6 +477,7 @@ def pages(opened: Opened) -> Wsgi:
             check_hours=check_hours,
             check_land=check_land,
             policy=opened.rules.policy,
+            editor=policy_edit,
             public_url=opened.settings.public_url,
             root_sha256=lambda: opened.publisher.root_sha256,
             later=later,
@@ -504,6 +509,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             check_hours=check_hours,
             check_land=check_land,
             policy=lambda: policy,
+            editor=policy_edit,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -52,6 +52,7 @@ class GitPolicies:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._annotated: tuple[str, list[tuple[str, datetime, str]]] = "", []
 
     @staticmethod
     def create(path: Path) -> GitPolicies:
@@ -95,12 +96,23 @@ class GitPolicies:
         Raises:
             OperatorError: no such commit or line.
         """
-        with self._open() as repo:
-            lines = annotate_lines(repo.object_store, _commit(commit), FILE)
-            if not 1 <= line <= len(lines):
-                raise OperatorError("policy_repository", f"{commit[:12]} has no line {line}")
-            found = _version(lines[line - 1][0][0])
-            return found.author, found.at, found.message.partition("\n")[0]
+        lines = self.authors(commit)
+        if not 1 <= line <= len(lines):
+            raise OperatorError("policy_repository", f"{commit[:12]} has no line {line}")
+        return lines[line - 1]
+
+    def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
+        """As ``blame``, of every line in order; those of the commit that was asked last are kept.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        if self._annotated[0] != commit:
+            with self._open() as repo:
+                found = [_version(one[0][0]) for one in annotate_lines(repo.object_store, _commit(commit), FILE)]
+            lines = [(one.author, one.at, one.message.partition("\n")[0]) for one in found]
+            self._annotated = commit, lines
+        return self._annotated[1]
 
     def history(self, limit: int = 50) -> list[Version]:
         """The branch's commits, newest first."""

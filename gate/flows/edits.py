@@ -9,6 +9,7 @@
 - A process may die between the commit and the row: the worker finishes what is signed and what the head says.
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
+- What would put all tills of a site into one ring is refused before the commit, and before a signature.
 - Halts and the brake need none of this.
 """
 
@@ -24,6 +25,7 @@ from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
 from gate.flows.agreement import PROPOSAL_FOR, reason_given
 from gate.flows.placing import place_all
+from gate.flows.preview import refuse_one_ring
 from gate.ports import ActivePolicy, Gate, Proposal, Tx
 
 KIND = "policy"
@@ -58,7 +60,8 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     """Commits an edit that was made on ``base``: active at once, or a proposal.
 
     Raises:
-        Malformed: no reason, or every problem of the text. Conflict: moved (the branch has another head), unchanged.
+        Malformed: no reason, or every problem of the text. Conflict: moved (the branch has another head), unchanged,
+            one_ring (all tills of a site would be in one ring).
     """
     reason_given(because)
     head = gate.texts.head()
@@ -70,6 +73,7 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     assert active is not None
     if text == gate.texts.read(head) and (active.commit == head or found.people > 1):
         raise Conflict("unchanged", "this is what the policy says already")
+    refuse_one_ring(tx, gate.policy(active.commit), found.policy)
     if found.people < PEOPLE:
         commit = gate.texts.write(text, head, by, because, now)
         return _activate(tx, found.policy, commit, active, by, because, now, [by])
@@ -82,13 +86,16 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Propos
     """One person's word for a proposal; ``finish`` enacts it when there are enough.
 
     Raises:
-        NotFound. Conflict: closed, expired, needs_people (the proposer asks), given.
+        NotFound. Conflict: closed, expired, needs_people (the proposer asks), given, one_ring.
     """
     proposal = _open(tx, proposal_id, now)
     if proposal.proposed_by == by:
         raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
     if by in proposal.signatures:
         raise Conflict("given", f"{by} has signed already")
+    active = tx.active_policy()
+    assert active is not None
+    refuse_one_ring(tx, gate.policy(active.commit), gate.policy(proposal.subject))
     if not tx.sign_proposal(proposal.id, by, proposal.sha256, now):
         raise Conflict("closed", "the proposal is not open any more")
     tx.append("policy_signed", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject})

@@ -35,6 +35,10 @@ NEEDS = {
     "enrol": "admin",
     "accept": "admin",
     "sites": "admin",
+    "policy": "admin",
+    "sign": "approver",
+    "hold": "technician",
+    "lift": "approver",
 }
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)

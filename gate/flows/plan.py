@@ -105,6 +105,14 @@ def plan(
     return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days), learned or {}).run()
 
 
+def exposure(
+    gate: Gate, policy: Policy, source: SourceRule, machines: Sequence[Machine], sites: Mapping[str, Site], at: datetime
+) -> list[int]:
+    """``at_risk`` of each ring, without the course."""
+    course = _Course(gate, policy, source, machines, sites, at, at, {})
+    return [course.at_risk(index) for index in range(len(policy.rings))]
+
+
 class _Course:
     """One run in virtual time: machines in flight, and the moments at which something may change."""
 
@@ -378,11 +386,11 @@ class _Course:
             all_open_at=opened[-1] if opened and len(opened) == len(ring.makes) else None,
             first_at=ring.first_at,
             silent_at=ring.silent_at,
-            at_risk=self._at_risk(index),
+            at_risk=self.at_risk(index),
             held=tuple(ring.held.values()),
         )
 
-    def _at_risk(self, index: int) -> int:
+    def at_risk(self, index: int) -> int:
         """The most that may be in flight in this ring while nothing of it has resolved."""
         ring, settings = self.rings[index], self.rings[index].settings
         assert settings is not None

@@ -5,6 +5,8 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
+from gate.web import texts_rings
+
 LANGUAGES = ("de", "en")
 
 GERMAN = {
@@ -298,6 +300,8 @@ GERMAN = {
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
 }
+
+GERMAN |= texts_rings.GERMAN
 
 
 def translate(text: str, language: str) -> str:

@@ -194,19 +194,20 @@ def test_an_extension_goes_on_while_the_ring_has_machines_left(store: SqlStore) 
 
 
 def test_a_recalled_release_is_not_handed_out_again_while_the_lease_runs(store: SqlStore) -> None:
-    shop = Shop(store, RINGS + DEFAULTS, tills(12, 12))
-    done_first = shop.rollout
-    done_claim = shop.takes("t0")
-    shop.says(done_claim, Step.HEALTHY)
-    assert isinstance(shop.asks("t1"), Claim)
+    roomy = RINGS.replace("{per_make: 10, fleet: 20}\nfirst_batch: 3", "{per_make: 99, fleet: 99}\nfirst_batch: 12")
+    shop = Shop(store, roomy + DEFAULTS, tills(6, 6))
+    done(shop, 6)
+    second = shop.arrives("2")
+    assert isinstance(shop.asks("t0"), Claim)
     with store.write() as tx:
-        people.halt(tx, done_first, "anna", "bad", shop.now)
+        people.halt(tx, second, "anna", "bad", shop.now)
     for who in ("anna", "bert"):
         with store.write() as tx:
-            recalls.recall(tx, done_first, who, "bad", shop.now)
+            recalls.recall(tx, second, who, "bad", shop.now)
     assert shop.state().state is RolloutState.RECALLED
-    found = shop.asks("t1")
-    assert isinstance(found, Refusal) or found.action == "recall"
+    found = shop.asks("t0")
+    assert isinstance(found, Refusal)
+    assert found.kind == "halted"
 
 
 def remade(shop: Shop, name: str) -> None:
