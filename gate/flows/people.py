@@ -32,9 +32,11 @@ NEEDS = {
     "recall": "approver",
     "waive": "approver",
     "explain": "approver",
+    "sign": "approver",
     "enrol": "admin",
     "accept": "admin",
     "sites": "admin",
+    "policy": "admin",
 }
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
