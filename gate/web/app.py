@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,9 +24,10 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, pages
+from gate.web import acts, auth, event_texts, pages, policy_pages
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
+from gate.web.plans import Plans
 from gate.web.texts import LANGUAGES, translate
 
 CSP = (
@@ -45,7 +47,7 @@ MAX_FORM = 256 * 1024
 PUBLIC = "public"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PagesParts:
     """All that the pages need."""
 
@@ -74,6 +76,11 @@ class PagesParts:
     story: Callable[[], Mapping[str, Any]] | None = None
     """The demo's own words for the overview."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Plans of the policy, made beside the requests of this process."""
+        return Plans(self.store, self.gate)
 
 
 def create_app(parts: PagesParts) -> Flask:
@@ -140,7 +147,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
+    for rule, view, needed, methods in (*pages.VIEWS, *policy_pages.VIEWS, *acts.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed

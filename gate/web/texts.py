@@ -5,6 +5,8 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
+from gate.web import texts_policy
+
 LANGUAGES = ("de", "en")
 
 GERMAN = {
@@ -298,6 +300,7 @@ GERMAN = {
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
 }
+GERMAN |= texts_policy.GERMAN
 
 
 def translate(text: str, language: str) -> str:
