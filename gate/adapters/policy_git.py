@@ -44,6 +44,8 @@ LONGEST_NAME, LONGEST_MESSAGE, LONGEST_SUBJECT = 100, 4000, 200
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
 KEPT = 16
 TURNS = ("Cc", "Cf", "Cs", "Zl", "Zp")
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, FileFormatException, zlib.error)
+"""What dulwich raises over objects that stock git would not write."""
 T = TypeVar("T")
 
 
@@ -292,8 +294,10 @@ class GitPolicies:
             yield repo
         except GateError:
             raise
-        except (OSError, KeyError, ValueError, AssertionError, FileFormatException, zlib.error) as problem:
-            raise OperatorError("policy_repository", f"{self._path}: {str(problem)[:200]}") from problem
+        except UNREADABLE as problem:
+            raise OperatorError(
+                "policy_repository", f"{self._path.name} holds what cannot be read: {problem!s:.200}"
+            ) from problem
         finally:
             repo.close()
 
@@ -340,7 +344,7 @@ def _ancestry(repo: Repo, commit: str, known: AbstractSet[str]) -> Iterator[str]
 
 
 def _version(commit: Commit) -> Version:
-    author = harmless(commit.author.decode(errors="replace").partition(" <")[0], LONGEST_NAME)
+    author = harmless((commit.author or b"").decode(errors="replace").partition(" <")[0], LONGEST_NAME)
     try:
         at = datetime.fromtimestamp(commit.commit_time, UTC)
     except (ValueError, OverflowError, OSError):

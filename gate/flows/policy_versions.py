@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from gate.core.errors import GateError, Malformed, NotFound
+from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, diff
 from gate.core.policy_values import Problem
@@ -51,8 +51,14 @@ class Changed:
 
 
 def past(tx: Tx, gate: Gate, limit: int, start: str = "") -> list[Past]:
-    """The branch's versions, newest first, from ``start`` on if given."""
-    versions = gate.texts.history(limit, start)
+    """Versions, newest first: from ``start`` on, else from the head, else (it cannot be read) from the active one."""
+    try:
+        versions = gate.texts.history(limit, start)
+    except OperatorError:
+        active = tx.active_policy()
+        if start or active is None:
+            raise
+        versions = gate.texts.history(limit, active.commit)
     ended = _ends(tx, versions, gate) if versions else {}
     return [_past(tx, one, ended) for one in versions]
 
@@ -101,16 +107,24 @@ def _ends(tx: Tx, versions: Sequence[Version], gate: Gate) -> dict[str, datetime
 
 def changed(gate: Gate, old: str, new: str, today: date) -> Changed:
     """What the version ``new`` changes of ``old``; an empty ``old`` says nothing yet."""
-    before, after = (gate.texts.read(one) if one else "" for one in (old, new))
+    before, after = (text_of(gate, one) for one in (old, new))
     rules = _policy(gate, old), _policy(gate, new)
     changes = diff(rules[0], rules[1], today) if rules[0] and rules[1] else None
     return Changed(changes, list(compared(before, after)))
 
 
+def text_of(gate: Gate, commit: str) -> str:
+    """The text; empty where there is none that can be read."""
+    try:
+        return gate.texts.read(commit) if commit else ""
+    except OperatorError:
+        return ""
+
+
 def _policy(gate: Gate, commit: str) -> Policy | None:
     try:
         return gate.policy(commit) if commit else None
-    except Malformed:
+    except (Malformed, OperatorError):
         return None
 
 

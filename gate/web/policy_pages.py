@@ -8,14 +8,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from flask import Response, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from gate.core.errors import GateError, Malformed, NotFound
+from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy_diff import Direction, people_needed
 from gate.core.policy_explain import explain
 from gate.core.policy_schema import schema
@@ -75,7 +74,7 @@ def _tab(tab: str, commit: str, active: ActivePolicy) -> Mapping[str, Any]:
         case "history":
             return _history()
         case "edit":
-            text = g.parts.gate.texts.read(commit)
+            text = _text(commit)
             return {"text": text, "found": _found(text)}
         case _:
             return _sheet(commit)
@@ -88,8 +87,20 @@ def _rules(commit: str) -> Any:
 
 def _sheet(commit: str) -> Mapping[str, Any]:
     gate: Gate = g.parts.gate
-    text = gate.texts.read(commit)
+    text = _text(commit)
     return {"rows": rows(gate, commit, text), "found": _found(text)}
+
+
+def _text(commit: str) -> str:
+    """The text of a version.
+
+    Raises:
+        NotFound: it has none that can be read, and the sentence says why.
+    """
+    try:
+        return str(g.parts.gate.texts.read(commit))
+    except OperatorError as problem:
+        raise NotFound(problem.detail) from problem
 
 
 def _found(text: str) -> Sequence[Problem]:
@@ -135,7 +146,7 @@ def policy_version(commit: str) -> str:
         events = tx.events(subject=commit, limit=20)
         day = edits.today(gate, tx, g.now)
     parent = past.version.parents[0] if past.version.parents else ""
-    text, head = gate.texts.read(commit), gate.texts.head()
+    text, head = _text(commit), gate.texts.head()
     changed = policy_versions.changed(gate, parent, commit, day)
     changes = [(SIGNS[one.direction], sentence(one, g.language), one.line) for one in changed.changes or ()]
     return render_template(
@@ -151,7 +162,7 @@ def policy_version(commit: str) -> str:
         verdict=verdict(changed.changes, g.language) if changed.changes else "",
         people=people_needed(changed.changes or ()),
         lines=changed.lines,
-        revertible=text != gate.texts.read(head) if edits_allowed() else False,
+        revertible=edits_allowed() and head != commit and text != policy_versions.text_of(gate, head),
         events=events,
     )
 
@@ -191,9 +202,7 @@ def known_commit(wanted: str) -> str:
     Raises:
         NotFound: none, or several.
     """
-    if not re.fullmatch(r"[0-9a-f]{7,40}", wanted):
-        raise NotFound(f"there is no policy version {wanted[:12]}")
-    if len(wanted) < 40:
+    if len(wanted) != 40:
         return str(g.parts.gate.texts.resolve(wanted))
     try:
         return str(g.parts.gate.texts.version(wanted).commit)
