@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property, lru_cache, partial
@@ -24,7 +24,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gate.adapters import envelopes, keys
+from gate.adapters import envelopes, keys, policy_edit
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
@@ -115,6 +115,10 @@ class OneText:
     def problems(self, text: str) -> list[Problem]:
         """Every problem of a text."""
         return problems_of(text)
+
+    def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
+        """Nobody in particular."""
+        return [self.blame(commit, 1)] * (self._text.count("\n") + 1)
 
     def descends(self, commit: str, ancestor: str) -> bool:
         """There is one version only."""
@@ -509,6 +513,7 @@ def pages(opened: Opened) -> Wsgi:
             check_hours=check_hours,
             check_land=check_land,
             policy=opened.rules.policy,
+            editor=policy_edit,
             public_url=opened.settings.public_url,
             root_sha256=lambda: opened.publisher.root_sha256,
             later=later,
@@ -540,6 +545,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             check_hours=check_hours,
             check_land=check_land,
             policy=lambda: policy,
+            editor=policy_edit,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

@@ -785,6 +785,9 @@ class PolicyTexts(Protocol):
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """Author, date, subject of the commit that changed the line last."""
 
+    def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
+        """The same of every line, in order."""
+
     def descends(self, commit: str, ancestor: str) -> bool:
         """Is ``ancestor`` in the history of ``commit``?"""
 
@@ -813,6 +816,28 @@ class PolicyTexts(Protocol):
 
     def write(self, text: str, parent: str, author: str, message: str, now: datetime) -> str:
         """A commit on the head, which must be ``parent``; Conflict (moved) where it is not."""
+
+
+class PolicyEditor(Protocol):
+    """Edits of a policy's text by the places of its nodes; each raises Malformed and changes nothing where it cannot.
+
+    A path is what the policy calls a place: ``rings[2].gate.soak``. A value is a text, a list or a map of such.
+    """
+
+    def said(self, text: str) -> Any:
+        """What the text says, without places: dictionaries, lists and texts."""
+
+    def edited(self, text: str, changes: Sequence[tuple[str, Any]]) -> str:
+        """With each place set to its value; None removes the key."""
+
+    def with_item(self, text: str, path: str, item: Mapping[str, Any], at: int | None = None) -> str:
+        """With one item more in a list, before item ``at`` or at its end."""
+
+    def without_item(self, text: str, path: str) -> str:
+        """Without the list item at ``path``."""
+
+    def moved_item(self, text: str, path: str, to: int) -> str:
+        """With the list item at ``path`` at place ``to``."""
 
 
 class Hours(Protocol):

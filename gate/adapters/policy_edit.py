@@ -17,7 +17,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 
-from gate.adapters.policy_said import Said, Value, find, gist, path_of, plain, said, steps_of, wanted
+from gate.adapters.policy_said import Said, Value, find, gist, path_of, plain, steps_of, wanted
+from gate.adapters.policy_said import said as said
 from gate.adapters.policy_yaml import PolicyProblems, load
 from gate.core.errors import Malformed
 

@@ -104,6 +104,14 @@ class GitPolicies:
         found = lines[line - 1]
         return found.author, found.at, found.subject
 
+    def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
+        """As ``blame``, of every line in order.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        return [(one.author, one.at, one.subject) for one in self.lines(commit)]
+
     def lines(self, commit: str) -> Sequence[Version]:
         """For each line of the policy in a commit the commit that changed it last; kept, since a commit never changes.
 

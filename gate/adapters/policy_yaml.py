@@ -10,20 +10,12 @@ from ruamel.yaml.events import MappingEndEvent, MappingStartEvent, SequenceEndEv
 from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
-from gate.core.errors import Malformed
 from gate.core.policy import Policy, parse
 from gate.core.policy_values import Entry, Node, Problem
+from gate.core.policy_values import PolicyProblems as PolicyProblems
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
-
-
-class PolicyProblems(Malformed):
-    """A policy that does not parse, with all of its problems."""
-
-    def __init__(self, problems: list[Problem]) -> None:
-        super().__init__("bad_policy", "; ".join(str(problem) for problem in problems[:20]))
-        self.problems = problems
 
 
 def parse_text(text: str, file: str = "policy.yaml") -> Policy:
@@ -46,7 +38,7 @@ def problems_of(text: str, file: str = "policy.yaml") -> list[Problem]:
     try:
         parse_text(text, file)
     except PolicyProblems as found:
-        return found.problems
+        return list(found.problems)
     return []
 
 

@@ -343,7 +343,8 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         return None
     critical = found.get("boot_critical", False)
     if critical and found.get("evidence") == "alive":
-        reader.problem(node, f"{path}: evidence 'alive' is refused for a source that is boot_critical")
+        said = f"{path}: evidence 'alive' is refused for a source that is boot_critical"
+        reader.problem(node, said, path=f"{path}.evidence")
     return SourceRule(
         name=found["name"],
         plugin=found["plugin"],
@@ -360,7 +361,7 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
 def _window(name: str, reader: Reader, node: Node, path: str) -> Window | None:
     found = reader.map(node, path, {"from": read.edge, "to": read.edge})
     if len(found) == 1:
-        reader.problem(node, f"{path} needs both 'from' and 'to', or neither")
+        reader.problem(node, f"{path} needs both 'from' and 'to', or neither", path=path)
     return Window(name, found.get("from"), found.get("to"))
 
 
@@ -394,9 +395,10 @@ def _freeze(reader: Reader, node: Node, path: str) -> Freeze | None:
     if "name" not in found:
         return None
     if len({"from", "days", "during"} & set(found)) != 1:
-        reader.problem(node, f"{path} needs 'from', 'days' or 'during'" + (", one of them" if len(found) > 2 else ""))
+        more = ", one of them" if len(found) > 2 else ""
+        reader.problem(node, f"{path} needs 'from', 'days' or 'during'{more}", path=f"{path}.from")
     if "from" in found and not is_date and "to" not in found:
-        reader.problem(node, f"{path} needs 'to'")
+        reader.problem(node, f"{path} needs 'to'", path=f"{path}.to")
     return Freeze(
         name=found["name"],
         why=found.get("why", ""),
@@ -441,9 +443,9 @@ def _brake(reader: Reader, node: Node, path: str) -> Brake | None:
         return None
     what, number, share = found["if"]
     if what in ("crashed", "failed", "silent") and "within" not in found:
-        reader.problem(node, f"{path} needs 'within'")
+        reader.problem(node, f"{path} needs 'within'", path=f"{path}.within")
     if what != "missing" and share:
-        reader.problem(node, f"{path}: only 'missing' counts in per cent")
+        reader.problem(node, f"{path}: only 'missing' counts in per cent", path=f"{path}.if")
     amount, after = found.get("within", (None, False))
     said = f"{what} >= {number:.0%}" if share else f"{what} >= {number:g}"
     if amount is not None:
@@ -564,7 +566,7 @@ def _warnings(reader: Reader, found: Mapping[str, Any]) -> list[Problem]:
 
 def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
     def at(path: str, message: str) -> None:
-        reader.problem(Node(policy.line_of(path) or node.line, 1, ""), message)
+        reader.problem(Node(policy.line_of(path) or node.line, 1, ""), message, path=path)
 
     names = [ring.name for ring in policy.rings]
     if not names:

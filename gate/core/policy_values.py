@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Any, TypeVar
 
+from gate.core.errors import Malformed
 from gate.core.model import SLUG
 from gate.core.times import Anchor, Edge, OpenDuration
 
@@ -50,11 +51,20 @@ class Problem:
     column: int
     message: str
     suggestion: str = ""
+    path: str = ""  # the place in the policy, where there is one
 
     def __str__(self) -> str:
         """``file:line:column: message (did you mean ...?)``."""
         hint = f" (did you mean {self.suggestion!r}?)" if self.suggestion else ""
         return f"{self.file}:{self.line}:{self.column}: {self.message}{hint}"
+
+
+class PolicyProblems(Malformed):
+    """A policy that does not parse, with all of its problems."""
+
+    def __init__(self, problems: Sequence[Problem]) -> None:
+        super().__init__("bad_policy", "; ".join(str(problem) for problem in problems[:20]))
+        self.problems = problems
 
 
 class Wanted(Exception):
@@ -72,14 +82,14 @@ class Reader:
     problems: list[Problem] = field(default_factory=list)
     lines: dict[str, int] = field(default_factory=dict)
 
-    def problem(self, node: Node | Entry, message: str, suggestion: str = "") -> None:
-        """Notes one problem."""
-        self.problems.append(Problem(self.file, node.line, node.column, message, suggestion))
+    def problem(self, node: Node | Entry, message: str, suggestion: str = "", path: str = "") -> None:
+        """Notes one problem; ``path``: the place that it is about."""
+        self.problems.append(Problem(self.file, node.line, node.column, message, suggestion, path))
 
     def map(self, node: Node, path: str, fields: Mapping[str, Convert], needed: tuple[str, ...] = ()) -> dict[str, Any]:
         """The known keys of a map, converted; unknown and missing keys are problems."""
         if node.entries is None:
-            self.problem(node, f"{path or 'the policy'} must be a map of keys")
+            self.problem(node, f"{path or 'the policy'} must be a map of keys", path=path)
             return {}
         found: dict[str, Any] = {}
         for entry in node.entries:
@@ -88,14 +98,14 @@ class Reader:
             convert = fields.get(entry.key)
             if convert is None:
                 near = difflib.get_close_matches(entry.key, fields, 1)
-                self.problem(entry, f"unknown key {entry.key!r}", near[0] if near else "")
+                self.problem(entry, f"unknown key {entry.key!r}", near[0] if near else "", where)
                 continue
             found_value = self.value(entry.node, where, convert)
             if found_value is not None:
                 found[entry.key] = found_value
         for key in needed:
             if key not in {entry.key for entry in node.entries}:
-                self.problem(node, f"{path or 'the policy'} needs {key!r}")
+                self.problem(node, f"{path or 'the policy'} needs {key!r}", path=f"{path}.{key}" if path else key)
         return found
 
     def value(self, node: Node, path: str, convert: Convert) -> Any:
@@ -104,13 +114,13 @@ class Reader:
             return convert(self, node, path)
         except Wanted as wanted:
             shown = f"{node.text!r} is not" if node.text is not None else "this is not"
-            self.problem(node, f"{path}: {shown} {wanted}")
+            self.problem(node, f"{path}: {shown} {wanted}", path=path)
             return None
 
     def all_of(self, node: Node, path: str, convert: Convert) -> list[Any]:
         """Every item of a list, converted."""
         if node.items is None:
-            self.problem(node, f"{path} must be a list")
+            self.problem(node, f"{path} must be a list", path=path)
             return []
         found = []
         for index, item in enumerate(node.items):

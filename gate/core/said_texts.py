@@ -105,6 +105,43 @@ GERMAN: Mapping[str, str] = {
     "it does not descend from the active {}": "er stammt nicht vom gültigen Stand {} ab",
     "an id is a-z, 0-9 and -": "eine Kennung besteht aus a-z, 0-9 und -",
     "uses is a number": "die Verwendungen sind eine Zahl",
+    "this form names no commit of the policy's branch": "dieses Formular nennt keinen Stand der Richtlinie",
+    "text is missing, or longer than a policy may be": "der Text fehlt oder ist länger, als eine Richtlinie sein darf",
+    "there is no such proposal": "es gibt keinen solchen Vorschlag",
+    "there is no such place in the policy": "eine solche Stelle hat die Richtlinie nicht",
+    "an end is a day and a time such as 2026-12-23T18:00": "ein Ende ist Tag und Uhrzeit, etwa 2026-12-23T18:00",
+    "there is such a window already": "ein solches Fenster gibt es schon",
+    "this change cannot be written here by itself; edit the text": (
+        "diese Änderung lässt sich hier nicht allein schreiben; bitte den Text ändern"
+    ),
+    # what is wrong with a value of a policy
+    "{} is not a text": "{} ist kein Text",
+    "{} is not a text of one line and at most 500 characters": (
+        "{} ist kein Text von einer Zeile und höchstens 500 Zeichen"
+    ),
+    "{} is not a name of a-z, 0-9 and - with at most 41 characters": (
+        "{} ist kein Name aus a-z, 0-9 und - mit höchstens 41 Zeichen"
+    ),
+    "{} is not a whole number from {} to {}": "{} ist keine ganze Zahl von {} bis {}",
+    "{} is not a share such as 2%": "{} ist kein Anteil wie 2%",
+    "{} is not more than 0% and less than 100%": "{} ist nicht mehr als 0% und weniger als 100%",
+    "{} is not a duration such as 15m, 2h or 7d": "{} ist keine Dauer wie 15m, 2h oder 7d",
+    "{} is not a duration such as 4h open, 1d open or 1h": "{} ist keine Dauer wie 4h open, 1d open oder 1h",
+    "{} is not one of {}": "{} ist keines von {}",
+    "{} is not a date such as 2026-12-23": "{} ist kein Tag wie 2026-12-23",
+    "{} is not a clock time such as 12:00": "{} ist keine Uhrzeit wie 12:00",
+    "{} is not an edge such as 30m after opening": "{} ist keine Grenze wie 30m after opening",
+    "{} is not a condition such as 'crashed >= 2' with one of {}": (
+        "{} ist keine Bedingung wie 'crashed >= 2' mit einem von {}"
+    ),
+    "there is no window {}": "es gibt kein Fenster {}",
+    "there is no ring {}": "es gibt keinen Ring {}",
+    "{} is there twice": "{} steht zweimal da",
+    "needs {}": "braucht {}",
+    "needs both 'from' and 'to', or neither": "braucht 'from' und 'to' oder keines davon",
+    "needs 'from', 'days' or 'during'": "braucht 'from', 'days' oder 'during'",
+    "needs 'from', 'days' or 'during', one of them": "braucht 'from', 'days' oder 'during', eines davon",
+    "only 'missing' counts in per cent": "nur 'missing' zählt in Prozent",
     "{} is too long, or has control characters": "{} ist zu lang oder hat Steuerzeichen",
     "{} is missing": "{} fehlt",
     "This form is no longer valid; go back and try again.": "Dieses Formular gilt nicht mehr; bitte noch einmal.",

@@ -32,11 +32,13 @@ NEEDS = {
     "recall": "approver",
     "waive": "approver",
     "explain": "approver",
-    "sign": "approver",
     "enrol": "admin",
     "accept": "admin",
     "sites": "admin",
     "policy": "admin",
+    "sign": "approver",
+    "hold": "technician",
+    "lift": "approver",
 }
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)

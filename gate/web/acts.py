@@ -15,6 +15,10 @@ from gate.flows import machines as fleet
 from gate.flows import mornings, people, recalls, shadow
 from gate.ports import Proposal
 from gate.web import auth
+from gate.web.forms import POST
+from gate.web.forms import me as _me
+from gate.web.forms import ours as _ours
+from gate.web.forms import text as _text
 
 
 def log_in() -> str | Response | tuple[str, int]:
@@ -38,11 +42,6 @@ def log_in() -> str | Response | tuple[str, int]:
     answer = redirect(wish if _ours(wish) else url_for("overview"), 303)
     auth.set_cookie(answer, g.parts.public_url, token)
     return answer
-
-
-def _ours(wish: str) -> bool:
-    """A path of this site: one slash, and nothing that a browser reads as another host."""
-    return wish.startswith("/") and not wish.startswith(("//", "/\\")) and all(ord(char) > 32 for char in wish)
 
 
 def log_out() -> Response:
@@ -206,21 +205,6 @@ def new_code(site_id: str) -> Response:
     return make_response(render_template("site.html", site=site, machines=mine, code=code, address=address))
 
 
-def _me() -> str:
-    assert g.visitor is not None, "an act needs a visitor"
-    return str(g.visitor.user.id)
-
-
-def _text(name: str, most: int, *, needed: bool = True) -> str:
-    value = request.form.get(name, "").strip()
-    if len(value) > most or any(ord(char) < 32 and char not in "\r\n\t" for char in value):
-        raise Malformed("bad_field", f"{name} is too long, or has control characters")
-    if needed and not value:
-        raise Malformed("bad_field", f"{name} is missing")
-    return value
-
-
-POST = ["POST"]
 VIEWS = (
     ("/login", log_in, "public", ["GET", "POST"]),
     ("/link/<secret>", link, "public", ["GET", "POST"]),

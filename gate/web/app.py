@@ -19,12 +19,13 @@ from flask import Flask, Response, g, redirect, render_template, request, url_fo
 from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
-from gate.core import reason_texts, said_texts, words
+from gate.core import explained, reason_texts, said_texts, words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
+from gate.core.verdict import Reason
 from gate.flows import people
-from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, pages, policy_pages
+from gate.ports import Clock, Gate, PolicyEditor, Store, User
+from gate.web import acts, auth, event_texts, pages, policy_edit_pages, policy_pages, ring_pages
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.plans import Plans
@@ -45,6 +46,7 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
+VIEWS = (*pages.VIEWS, *acts.VIEWS, *policy_edit_pages.VIEWS, *policy_pages.VIEWS, *ring_pages.VIEWS)
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class PagesParts:
     """What is wrong with opening hours, None when nothing is."""
     check_land: Callable[[str], str | None]
     policy: Callable[[], Policy | None]
+    editor: PolicyEditor
     public_url: str = ""
     root_sha256: Callable[[], str] = lambda: ""
     profile: str = "Profile: all keys are on this machine."
@@ -147,7 +150,8 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *policy_pages.VIEWS, *acts.VIEWS):
+    app.jinja_env.filters["reason"] = _reason
+    for rule, view, needed, methods in VIEWS:
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed
@@ -206,8 +210,12 @@ def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
         found.append(("info", parts.profile, ()))
         with parts.store.read() as tx:
             active = tx.active_policy()
+            waiting = policy_edit_pages.waiting(tx.proposals("open"), g.now)
         if active is not None and active.problem:
             found.append(("bad", "The policy's branch is not active:", [active.problem]))
+        if waiting:
+            named = [f"/policy/proposals/{one.id}" for one in waiting]
+            found.append(("proposal", "A change of the policy waits for another person:", named))
     later = list(parts.later())
     if later:
         found.append(("later", "Not yet enforced:", later))
@@ -226,6 +234,13 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
     policy = g.parts.policy()
     zone = ZoneInfo(policy.timezone) if policy else ZoneInfo("Europe/Berlin")
     return at.astimezone(zone).strftime(form)
+
+
+def _reason(reason: Reason) -> str:
+    """A reason of a decision, in the visitor's language and the policy's zone."""
+    policy = g.parts.policy()
+    zone = policy.zone if policy else ZoneInfo("Europe/Berlin")
+    return explained.sentence(reason, g.language, zone)
 
 
 def _make(make: str) -> str:

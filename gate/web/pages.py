@@ -34,6 +34,7 @@ from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
+from gate.web import policy_edit_pages
 from gate.web.ladder import Rung, draw, rungs
 from gate.web.texts import translate
 
@@ -347,6 +348,9 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
     if pending:
         count = f"{len(pending)}" if len(pending) < PAGE else f"{PAGE}+"
         found.append(Waiting("machines wait to be accepted", count, "/machines?status=pending"))
+    for one in policy_edit_pages.waiting(tx.proposals("open"), g.now):
+        text = "a change of the policy waits for another person"
+        found.append(Waiting(text, one.because, f"/policy/proposals/{one.id}"))
     for rollout in moving:
         where, version = f"/rollouts/{rollout.id}", _version(tx, rollout)
         if rollout.state is RolloutState.HALTED:

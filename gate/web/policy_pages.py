@@ -197,7 +197,7 @@ def edits_allowed() -> bool:
 
 
 def known_commit(wanted: str) -> str:
-    """The full id of a version.
+    """The full id of a version, from ``head`` or its first digits.
 
     Raises:
         NotFound: none, or several.

@@ -5,7 +5,7 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_policy
+from gate.web import texts_policy, texts_rings
 
 LANGUAGES = ("de", "en")
 
@@ -301,6 +301,7 @@ GERMAN = {
     "does not answer": "antwortet nicht",
 }
 GERMAN |= texts_policy.GERMAN
+GERMAN |= texts_rings.GERMAN
 
 
 def translate(text: str, language: str) -> str:

@@ -21,7 +21,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import event, inspect, text
 
-from gate.adapters import keys
+from gate.adapters import keys, policy_edit
 from gate.adapters.publisher_tuf import KEPT_VERSIONS, TufPublisher
 from gate.adapters.shelf import FileShelf
 from gate.adapters.store.sql import SqlStore
@@ -189,6 +189,7 @@ class Counted:
                 check_hours=lambda _: None,
                 check_land=lambda _: None,
                 policy=lambda: gate.policy(long_run.POLICY),
+                editor=policy_edit,
                 guest=User("anna", "Anna", "admin", "", False, clock.now()),
             )
         )

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 from flask import Flask
 from sqlalchemy import text as sql
 
+from gate.adapters import policy_edit
 from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.store.sql import SqlStore
 from gate.bootstrap import OneText, read_scenario, seed_policy, simulation
@@ -22,6 +23,7 @@ from gate.web.app import PagesParts, create_app
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY = "ab" * 32
+FORMS = ("rings[1]", "rings[new]", "freeze[3]", "brakes[0]", "windows.new", "sources[0]", "defaults", "limits")
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,7 @@ class Busy:
     def places(self) -> list[str]:
         """Every page, those of single things too."""
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
+        found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
         found += ["/policy", *(f"/policy?tab={one}" for one in ("edit", "words", "plan", "backtest", "history"))]
@@ -71,6 +74,7 @@ def busy(folder: Path, scenario: str, until: timedelta) -> Busy:
         check_hours=lambda _: "no opening hours are given",
         check_land=lambda _: None,
         policy=lambda: policy,
+        editor=policy_edit,
         later=lambda: not_enforced(policy),
         guest=User("visitor", "Demo", "admin", "", False, now),
     )

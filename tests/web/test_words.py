@@ -25,7 +25,17 @@ from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
 
-DOORS = ("acts.py", "app.py", "auth.py", "pages.py", "policy_pages.py")
+DOORS = (
+    "acts.py",
+    "app.py",
+    "auth.py",
+    "forms.py",
+    "pages.py",
+    "policy_edit_pages.py",
+    "policy_pages.py",
+    "ring_forms.py",
+    "ring_pages.py",
+)
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three
     "the last seq was {}",

@@ -1,3 +1,4 @@
+// A page that is marked data-still is left alone: it is a form, or an answer to one.
 // Every few seconds the page's main part is fetched anew and put in place, unless somebody is at a form or an open
 // detail, or the tab is hidden. Without JavaScript a reload does the same.
 "use strict";
@@ -7,7 +8,7 @@
   if (!main || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
   const busy = () =>
     document.hidden || main.contains(document.activeElement) && document.activeElement !== main ||
-    main.querySelector("details[open], .code, textarea:not([hidden])") || [...main.querySelectorAll("input[required]")].some((one) => one.value && one.value !== one.defaultValue);
+    main.querySelector("details[open], .code, [data-still], textarea:not([hidden])") || [...main.querySelectorAll("input[required]")].some((one) => one.value && one.value !== one.defaultValue);
   let wait = 3000;
   const again = () => setTimeout(look, wait);
   const look = async () => {

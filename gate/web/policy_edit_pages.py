@@ -1,0 +1,263 @@
+"""From an edited text to a commit: problems, or sentences, lines, preview and reason; then active, or a proposal.
+
+- A form names the commit that it showed (``base``). Where the branch has moved, both changes are shown and nothing is
+  lost: what can be brought together line by line is carried onto the new head.
+- Nothing here decides: ``edits`` judges and saves, ``preview`` says what would happen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import unified_diff
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from gate.core.errors import Conflict, GateError, Malformed, NotFound
+from gate.core.policy import Policy
+from gate.core.policy_diff import Change, diff, people_needed
+from gate.core.policy_values import PolicyProblems as PolicyProblems
+from gate.core.policy_words import sentence, verdict
+from gate.core.three_way import merged
+from gate.flows import edits
+from gate.flows.preview import preview
+from gate.ports import ActivePolicy, Proposal
+from gate.web import forms
+
+Page = str | Response | tuple[str, int]
+AROUND = 2  # lines shown around a changed one
+LONGEST = 200 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """What a form sent: the whole new text, the commit that it was made on, where to go back to."""
+
+    text: str
+    base: str
+    back: str
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A change of the policy in sentences and lines."""
+
+    changes: Sequence[tuple[Change, str]]
+    verdict: str
+    people: int
+    lines: Sequence[tuple[str, str]]  # (kind, text)
+
+
+def preview_policy() -> Page:
+    """What this text would change, before anybody commits it."""
+    return shown(_edit())
+
+
+def save_policy() -> Page:
+    """Commits an edit, or proposes it where it loosens."""
+    edit = _edit()
+    try:
+        with g.parts.store.write() as tx:
+            found = edits.save(tx, g.parts.gate, edit.text, edit.base, forms.me(), edit.because, g.now)
+    except PolicyProblems as problem:
+        return _problems(edit, problem)
+    except (Conflict, Malformed) as problem:
+        return shown(edit, problem)
+    if isinstance(found, ActivePolicy):
+        return redirect(edit.back, 303)
+    return redirect(url_for("policy_proposal", proposal_id=found.id), 303)
+
+
+def policy_proposal(proposal_id: str) -> Page:
+    """A proposal with all that it changes, for whoever signs it."""
+    gate = g.parts.gate
+    with g.parts.store.read() as tx:
+        found = _found(tx.proposal(proposal_id))
+        active = tx.active_policy()
+        assert active is not None
+        parent = (gate.texts.parents(found.subject) or [found.subject])[0]
+        old = gate.policy(parent if found.state == "enacted" else active.commit)
+        new, open_ = gate.policy(found.subject), found.state == "open" and found.expires_at > g.now
+        said = _said(old, new, gate.texts.read(parent), gate.texts.read(found.subject), g.now)
+        would = preview(tx, gate, old, new, g.now) if open_ else None
+    head = gate.texts.head()
+    moved = open_ and head not in (parent, found.subject)
+    carried = merged(*(gate.texts.read(one) for one in (parent, found.subject, head))) if moved else None
+    return render_template(
+        "policy_proposal.html",
+        proposal=found,
+        open=open_,
+        moved=moved,
+        carried=carried,
+        head=head,
+        said=said,
+        would=would,
+        mine=found.proposed_by == forms.me() or forms.me() in found.signatures,
+    )
+
+
+def sign_policy(proposal_id: str) -> Response:
+    """One person's word; where that is enough, it is enacted at once."""
+    with g.parts.store.write() as tx:
+        edits.sign(tx, g.parts.gate, proposal_id, forms.me(), g.now)
+    with g.parts.store.write() as tx:
+        edits.finish(tx, g.parts.gate, proposal_id, g.now)
+    return redirect(url_for("policy_proposal", proposal_id=proposal_id), 303)
+
+
+def withdraw_policy(proposal_id: str) -> Response:
+    """A proposal is taken back or refused."""
+    with g.parts.store.write() as tx:
+        edits.withdraw(tx, proposal_id, forms.me(), forms.text("because", 1000), g.now)
+    return redirect(url_for("policy_proposal", proposal_id=proposal_id), 303)
+
+
+def shown(edit: Edit, problem: GateError | None = None) -> Page:
+    """The page before a commit: problems, a conflict, or the preview with its reason form.
+
+    ``problem``: why it was not saved.
+    """
+    gate = g.parts.gate
+    head = gate.texts.head()
+    if edit.base != head:
+        return _conflict(edit, head)
+    try:
+        with g.parts.store.read() as tx:
+            active = tx.active_policy()
+            found = edits.judged(tx, gate, edit.text, edits.today(gate, tx, g.now))
+            assert active is not None
+            old = gate.policy(active.commit)
+            would = preview(tx, gate, old, found.policy, g.now)
+    except PolicyProblems as problems:
+        return _problems(edit, problems)
+    before = gate.texts.read(head)
+    said = _said(old, found.policy, before, edit.text, g.now)
+    status = 200 if problem is None else problem.status
+    detail = problem.detail if problem is not None else ""
+    page = render_template(
+        "policy_preview.html",
+        edit=edit,
+        said=said,
+        would=would,
+        problem=detail,
+        ahead=active.commit != head,
+        same=edit.text == before,
+    )
+    return page, status
+
+
+def _conflict(edit: Edit, head: str) -> Page:
+    """Somebody was faster: both changes, and mine carried onto theirs where that is possible line by line."""
+    gate = g.parts.gate
+    before, theirs = _base_text(edit.base), gate.texts.read(head)
+    together = merged(before, edit.text, theirs)
+    who, at, because = _newest(head, before, theirs)
+    page = render_template(
+        "policy_conflict.html",
+        edit=edit,
+        head=head,
+        together=together,
+        mine=_compared(before, edit.text),
+        theirs=_compared(before, theirs),
+        who=who,
+        at=at,
+        because=because,
+        now=theirs,
+    )
+    return page, 409
+
+
+def _newest(head: str, before: str, theirs: str) -> tuple[str, datetime | None, str]:
+    """Who changed it meanwhile: the newest of those that wrote a line that is new."""
+    known = set(before.splitlines())
+    lines = zip(theirs.splitlines(), g.parts.gate.texts.authors(head), strict=False)
+    found = [one for text, one in lines if text not in known]
+    return max(found, key=lambda one: one[1], default=("", None, ""))
+
+
+def _base_text(base: str) -> str:
+    gate = g.parts.gate
+    try:
+        if not gate.texts.descends(gate.texts.head(), base):
+            raise Malformed("bad_field", "this form names no commit of the policy's branch")
+        return str(gate.texts.read(base))
+    except GateError as problem:
+        raise Malformed("bad_field", "this form names no commit of the policy's branch") from problem
+
+
+def _problems(edit: Edit, problems: PolicyProblems) -> Page:
+    lines = edit.text.splitlines()
+    marked = [(one, lines[one.line - 1] if 0 < one.line <= len(lines) else "") for one in problems.problems]
+    return render_template("policy_problems.html", edit=edit, problems=marked), 400
+
+
+def _compared(old: str, new: str) -> Said:
+    """Of two texts of which one may not parse."""
+    texts = g.parts.gate.texts
+    try:
+        return _said(texts.parse(old), texts.parse(new), old, new, g.now)
+    except GateError:
+        return Said((), "", 0, lines_of(old, new))
+
+
+def _said(old: Policy, new: Policy, before: str, after: str, now: datetime) -> Said:
+    changes = diff(old, new, now.astimezone(old.zone).date())
+    told = [(one, sentence(one, g.language)) for one in changes]
+    return Said(told, verdict(changes, g.language), people_needed(changes), lines_of(before, after))
+
+
+def lines_of(before: str, after: str) -> list[tuple[str, str]]:
+    """The changed lines with those around them: (added, removed, place or same; text)."""
+    kinds = {"+": "added", "-": "removed", "@": "place", " ": "same"}
+    found = unified_diff(before.splitlines(), after.splitlines(), lineterm="", n=AROUND)
+    return [(kinds[line[0]], line if line[0] == "@" else line[1:]) for line in list(found)[2:]]
+
+
+def based() -> tuple[str, str]:
+    """(the commit that a form showed, the policy's text in it).
+
+    Raises:
+        Malformed: it names no commit of the branch.
+    """
+    base = request.form.get("base", "")
+    if not re.fullmatch(r"[0-9a-f]{40}", base):
+        raise Malformed("bad_field", "this form names no commit of the policy's branch")
+    return base, _base_text(base)
+
+
+def _edit() -> Edit:
+    """What the form sent. A browser sends a text with its own ends of lines; the policy keeps those that it has."""
+    base, before = based()
+    text = request.form.get("text", "")
+    if not text or len(text) > LONGEST:
+        raise Malformed("bad_field", "text is missing, or longer than a policy may be")
+    text = text.replace("\r\n", "\n")
+    if "\r\n" in before:
+        text = text.replace("\n", "\r\n")
+    back = request.form.get("back", "")
+    here = back if forms.ours(back) else url_for("rings")
+    return Edit(text, base, here, request.form.get("because", "")[:1001])
+
+
+def _found(proposal: Proposal | None) -> Proposal:
+    if proposal is None or proposal.kind != edits.KIND:
+        raise NotFound("there is no such proposal")
+    return proposal
+
+
+def waiting(proposals: Sequence[Proposal], now: datetime) -> list[Proposal]:
+    """The policy's proposals that wait for a person."""
+    return [one for one in proposals if one.kind == edits.KIND and one.expires_at > now]
+
+
+VIEWS = (
+    ("/policy/preview", preview_policy, "policy", forms.POST),
+    ("/policy/save", save_policy, "policy", forms.POST),
+    ("/policy/proposals/<proposal_id>", policy_proposal, "view", ["GET"]),
+    ("/policy/proposals/<proposal_id>/sign", sign_policy, "sign", forms.POST),
+    ("/policy/proposals/<proposal_id>/withdraw", withdraw_policy, "sign", forms.POST),
+)

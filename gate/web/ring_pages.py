@@ -1,0 +1,200 @@
+"""Rings: their order, who is in them now, what they cover and must show, when they last did; holds beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from zoneinfo import ZoneInfo
+
+from flask import g, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from gate.core.errors import GateError, Malformed, NotFound
+from gate.core.makes import taking
+from gate.core.model import Rollout, RolloutState
+from gate.core.policy import Policy, RingRule
+from gate.core.policy_explain import Said, explain
+from gate.core.policy_words import said
+from gate.flows import holds as held
+from gate.ports import Ladder, Tx
+from gate.web import forms, ring_forms
+from gate.web.forms import POST
+
+LOOKED_AT = 30  # newest rollouts in which a proof is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """When a ring's gate was last passed, and by what."""
+
+    rollout: Rollout
+    version: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One ring as the page has it."""
+
+    rule: RingRule
+    index: int
+    makes: Mapping[str, int]  # make -> machines
+    missing: Sequence[str]  # makes of later rings that neither this ring nor an earlier one has
+    sharing: int  # machines that its share takes first
+    windows: Sequence[str]
+    words: Sequence[Said]
+    proof: Proof | None
+    changed: tuple[str, datetime, str] | None
+
+    @property
+    def members(self) -> int:
+        """Machines in it now."""
+        return sum(self.makes.values())
+
+
+def rings() -> str:
+    """The rings in rollout order, with everything that can be edited about them."""
+    with g.parts.store.read() as tx:
+        active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        policy = g.parts.gate.policy(active.commit)
+        counts = [tx.ring_makes(ring.name) for ring in policy.rings]
+        nowhere = sum(tx.ring_makes("").values())
+        proofs = _proofs(tx, policy)
+        holding = tx.holds(g.now)
+    authors = _authors(active.commit)
+    words = explain(policy, g.language)
+    rows = [
+        Row(
+            rule=rule,
+            index=index,
+            makes=counts[index],
+            missing=_missing(counts, index),
+            sharing=_sharing(rule, counts[index]),
+            windows=rule.windows or _usual(policy),
+            words=[one for one in words if one.ring == rule.name],
+            proof=proofs.get(rule.name),
+            changed=_changed(policy, f"rings[{index}]", authors),
+        )
+        for index, rule in enumerate(policy.rings)
+    ]
+    return render_template(
+        "rings.html",
+        rows=rows,
+        policy=policy,
+        nowhere=nowhere,
+        commit=active.commit,
+        holding=len(holding),
+        ahead=active.commit != _head(),
+        words_of=lambda value: said(value, g.language),
+    )
+
+
+def _usual(policy: Policy) -> Sequence[str]:
+    """The windows of releases of any kind that a source brings."""
+    kinds = dict.fromkeys(source.kind for source in policy.sources)
+    return tuple(dict.fromkeys(name for kind in kinds for name in policy.default_windows.get(kind, ())))
+
+
+def _head() -> str:
+    try:
+        return str(g.parts.gate.texts.head())
+    except GateError:
+        return ""
+
+
+def _missing(counts: Sequence[Mapping[str, int]], index: int) -> list[str]:
+    known = {make for count in counts[: index + 1] for make in count}
+    return sorted({make for count in counts[index + 1 :] for make in count} - known)
+
+
+def _sharing(rule: RingRule, makes: Mapping[str, int]) -> int:
+    share, least = rule.at_most.get("share"), rule.gate.get("at_least", 3)
+    return sum(taking(count, share, least) for count in makes.values())
+
+
+def _authors(commit: str) -> Sequence[tuple[str, datetime, str]]:
+    """Who wrote each line; nobody where the repository does not answer: the page does not rest on it."""
+    try:
+        return list(g.parts.gate.texts.authors(commit))
+    except GateError:
+        return []
+
+
+def _changed(
+    policy: Policy, path: str, authors: Sequence[tuple[str, datetime, str]]
+) -> tuple[str, datetime, str] | None:
+    """Who changed one of its lines last."""
+    lines = {line for one, line in policy.lines.items() if one == path or one.startswith((f"{path}.", f"{path}["))}
+    found = [authors[line - 1] for line in lines if 0 < line <= len(authors)]
+    return max(found, key=lambda one: one[1], default=None)
+
+
+def _proofs(tx: Tx, policy: Policy) -> dict[str, Proof]:
+    """ring -> the newest rollout in which its gate was passed: the next ring opened, or it was done."""
+    found: dict[str, Proof] = {}
+    rollouts = tx.rollouts(limit=LOOKED_AT)
+    ladders = tx.ladders(rollouts)
+    for rollout in rollouts:
+        for ring, at in _passed(rollout, ladders[rollout.id]):
+            if ring not in found or found[ring].at < at:
+                found[ring] = Proof(rollout, ladders[rollout.id].version, at)
+    return {ring.name: found[ring.name] for ring in policy.rings if ring.name in found}
+
+
+def _passed(rollout: Rollout, ladder: Ladder) -> list[tuple[str, datetime]]:
+    following = [one.opened_at for one in ladder.rings[1:]] + [
+        rollout.done_at if rollout.state is RolloutState.DONE else None
+    ]
+    pairs = zip(ladder.rings, following, strict=True)
+    return [(ring.ring, at) for ring, at in pairs if ring.opened_at is not None and at is not None]
+
+
+def holds() -> str:
+    """Who is kept out, by whom, until when; and a form for one more."""
+    with g.parts.store.read() as tx:
+        found = tx.holds(g.now)
+        waiting = [one for one in tx.proposals("open") if one.kind == "lift_hold" and one.expires_at > g.now]
+    proposed = {one.subject: one for one in waiting}
+    policy = g.parts.policy()
+    sources = [one.name for one in policy.sources] if policy else []
+    return render_template(
+        "holds.html", holding=[(one, held.words(one), proposed.get(one.id)) for one in found], sources=sources
+    )
+
+
+def place_hold() -> Response:
+    """Keeps machines out that meet a pick."""
+    pick, source = forms.text("pick", 500), forms.text("source", 60, needed=False)
+    owner, because = forms.text("owner", 100), forms.text("because", 1000)
+    with g.parts.store.write() as tx:
+        held.place(tx, g.parts.gate, pick, source, owner, _until(), because, forms.me(), g.now)
+    return redirect(url_for("holds"), 303)
+
+
+def _until() -> datetime:
+    """A local time of the policy's zone."""
+    policy = g.parts.policy()
+    zone = ZoneInfo(policy.timezone) if policy else UTC
+    try:
+        return datetime.fromisoformat(request.form.get("until", "")).replace(tzinfo=zone).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise Malformed("bad_field", "an end is a day and a time such as 2026-12-23T18:00") from None
+
+
+def lift_hold() -> Response:
+    """Propose to lift a hold before its end, or agree."""
+    with g.parts.store.write() as tx:
+        held.lift(tx, forms.text("hold", 60), forms.me(), forms.text("because", 1000), g.now)
+    return redirect(url_for("holds"), 303)
+
+
+VIEWS = (
+    ("/rings", rings, "view", ["GET"]),
+    ("/holds", holds, "view", ["GET"]),
+    ("/holds", place_hold, "hold", POST),
+    ("/holds/lift", lift_hold, "lift", POST),
+    *ring_forms.VIEWS,
+)
