@@ -68,6 +68,7 @@ GERMAN = {
         "Schlägt diesen Text auf der jetzigen Spitze neu vor; die Vorschau zeigt, was das bewirken würde."
     ),
     "Preview going back": "Vorschau des Zurückgehens",
+    "In lines": "In Zeilen",
     "What it changed": "Was sie geändert hat",
     "One of the two is no policy, or it is the first: there are no sentences.": (
         "Eine der beiden ist keine Richtlinie, oder sie ist die erste: dazu gibt es keine Sätze."
