@@ -73,6 +73,9 @@ def test_a_mistake_is_shown_at_its_line_and_a_freeze_over_christmas_is_written_b
     expect(page.get_by_role("button", name=f"Line {number}")).to_be_visible()
     expect(page.get_by_text("did you mean 'first_batch'")).to_be_visible()
     expect(page.locator(".gutter .wrong")).to_have_text(f"{number}\n")
+    box = page.locator(".gutter").bounding_box()
+    assert box is not None
+    assert box["height"] > 300, "the numbers stand beside the whole text"
     area.fill(text + CHRISTMAS)
     expect(page.get_by_text("No problem.")).to_be_visible()
     area.press("Control+End")
