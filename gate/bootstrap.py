@@ -32,17 +32,19 @@ from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import load as load_yaml
-from gate.adapters.policy_yaml import parse_text
+from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
+from gate.adapters.ssh_signature import SignersFile
 from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, not_enforced
+from gate.core.policy_values import Problem
 from gate.flows import claims, edits, people, placing
-from gate.ports import Clock, Gate, Tx, User
+from gate.ports import Clock, Gate, Tx, User, Version
 from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
 from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
@@ -86,6 +88,33 @@ class OneText:
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """Nobody in particular."""
         return "the scenario's policy", datetime.fromtimestamp(0, UTC), ""
+
+    def lines(self, commit: str) -> list[Version]:
+        """All of one version."""
+        return [self.version(commit)] * len(self.read(commit).splitlines())
+
+    def history(self, limit: int = 50, start: str = "") -> list[Version]:
+        """There is one version only."""
+        return [self.version(self.commit)]
+
+    def version(self, commit: str) -> Version:
+        """Nobody in particular."""
+        self.read(commit)
+        return Version(commit, *self.blame(commit, 1))
+
+    def resolve(self, wanted: str) -> str:
+        """There is one version only."""
+        if not self.commit.startswith(wanted):
+            raise NotFound(f"there is no single commit {wanted[:60]}")
+        return self.commit
+
+    def between(self, commit: str, ancestor: str) -> list[str]:
+        """There is one version only."""
+        return []
+
+    def problems(self, text: str) -> list[Problem]:
+        """Every problem of a text."""
+        return problems_of(text)
 
     def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
         """Nobody in particular."""
@@ -296,6 +325,7 @@ class Opened:
             policy=policy_reader(self.policies.read),
             texts=self.policies,
             hours=OpeningCalendar("Europe/Berlin"),
+            signers=_signers(settings, self.policies),
         )
         spool = settings.spool / f"{platform.node()}-{os.getpid()}"
         self.plugins = ChildPlugins(spool, folders=[Path(one) for one in settings.plugin_folders])
@@ -435,6 +465,12 @@ class ActiveRules:
         """All that agents may ask for."""
         self.policy()
         return self._sources
+
+
+def _signers(settings: Settings, policies: GitPolicies) -> SignersFile | None:
+    if settings.policy_signers is None:
+        return None
+    return SignersFile(settings.policy_signers, settings.policy_revoked, policies.raw)
 
 
 def recent(read: Callable[[], int], seconds: float = 0.05) -> Callable[[], int]:

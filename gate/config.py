@@ -18,7 +18,8 @@ from typing import Any
 
 from gate.core.errors import OperatorError
 
-TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token"}
+FILES = ("policy_signers", "policy_revoked")
+TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token", *FILES}
 LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
 
 
@@ -52,6 +53,11 @@ class Settings:
     """How the log is written: ``text`` or ``json``, one line an event, on standard error."""
     metrics_token: str = ""
     """Bearer token for ``/metrics``. Empty: there is no such page."""
+    policy_signers: Path | None = None
+    """Who may push policies: an OpenSSH allowed_signers file outside the repository, one login of the gate a line.
+    Without it a push is nobody's word."""
+    policy_revoked: Path | None = None
+    """Keys that sign no more, one a line: ``ssh-ed25519 AAAA...`` or ``SHA256:...``."""
     plugin_folders: tuple[str, ...] = ()
     """Folders that hold source plugins of your own."""
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -122,6 +128,10 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
                 raise ValueError(f"{name} is not a text in quotes")
         found["data"] = (path.parent / found["data"]).resolve()
         found["database"] = _database(path, str(found["database"]))
+        for name in FILES:
+            found[name] = (path.parent / found[name]).resolve() if found.get(name) else None
+        if found["policy_revoked"] and not found["policy_signers"]:
+            raise ValueError("policy_revoked without policy_signers revokes nothing")
         found["port"] = int(found.get("port", 8400))
         found["tick_s"] = float(found.get("tick_s", 0.5))
         found["source_s"] = float(found.get("source_s", 30.0))

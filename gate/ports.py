@@ -36,6 +36,7 @@ from gate.core.model import (
 )
 from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Policy
+from gate.core.policy_values import Problem
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
 from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
@@ -770,6 +771,25 @@ class Clock(Protocol):
         """Aware UTC."""
 
 
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A commit as history shows it: what whoever made it wrote, cut and harmless. ``subject``: the first line."""
+
+    commit: str
+    author: str
+    at: datetime
+    message: str
+    subject: str = ""
+    parents: tuple[str, ...] = ()
+
+
+class Signers(Protocol):
+    """Who has signed a commit, by key."""
+
+    def signed_by(self, commit: str, now: datetime) -> str:
+        """The login of a person; Conflict (unsigned) where nobody who may has signed it."""
+
+
 class PolicyTexts(Protocol):
     """The policy repository."""
 
@@ -786,6 +806,22 @@ class PolicyTexts(Protocol):
 
     def parse(self, text: str) -> Policy:
         """Raises Malformed with every problem."""
+
+    def problems(self, text: str) -> Sequence[Problem]:
+        """Every problem of a text; none where it is a policy."""
+
+    def lines(self, commit: str) -> Sequence[Version]:
+        """For each line the commit that changed it last."""
+
+    def history(self, limit: int = 50, start: str = "") -> Sequence[Version]:
+        """The branch's commits, newest first; from ``start`` on, if given."""
+
+    def version(self, commit: str) -> Version: ...
+    def resolve(self, wanted: str) -> str:
+        """The full id of a commit on the branch from its first digits; NotFound where there is no single one."""
+
+    def between(self, commit: str, ancestor: str) -> list[str]:
+        """The commits behind ``commit`` that are not behind ``ancestor``, itself first."""
 
     def parents(self, commit: str) -> list[str]: ...
     def propose(self, name: str, text: str, parent: str, author: str, message: str, now: datetime) -> str:
@@ -832,6 +868,8 @@ class Gate:
     """The parsed policy of a commit; cached, since a commit never changes."""
     texts: PolicyTexts
     hours: Hours
+    signers: Signers | None = None
+    """Who may push; None: nobody is asked, and who pushed is nobody the gate knows."""
     cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
     learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)

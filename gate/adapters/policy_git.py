@@ -3,6 +3,8 @@
 - The branch ``main`` is the proposal; which commit rules is a row in the store.
 - A commit is a compare-and-swap on the branch: it names the head that it was made on.
 - Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter.
+- What whoever made a commit wrote beside it (author, time, message) is cut, and freed of what moves a terminal's cursor
+  or turns the direction of text; a time that no calendar has is the end of ours.
 - A lock file of git that stands for seconds was left by a process that was killed: writing takes milliseconds. It goes.
 """
 
@@ -11,40 +13,40 @@ from __future__ import annotations
 import os
 import re
 import time
+import unicodedata
+import zlib
 from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from dulwich.annotate import annotate_lines
-from dulwich.errors import NotGitRepository
+from dulwich.errors import FileFormatException, NotGitRepository
 from dulwich.file import FileLocked
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
-from gate.adapters.policy_yaml import parse_text
+from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError
 from gate.core.policy import Policy
+from gate.core.policy_values import Problem
+from gate.ports import Version
 
 BRANCH = Ref(b"refs/heads/main")
 PROPOSALS = b"refs/heads/proposals/"
 FILE = b"policy.yaml"
 MOST = 1024 * 1024
 LOCKED_S = 2.0
+LONGEST_NAME, LONGEST_MESSAGE, LONGEST_SUBJECT = 100, 4000, 200
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)
+KEPT = 16
+TURNS = ("Cc", "Cf", "Cs", "Zl", "Zp")
+UNREADABLE = (OSError, KeyError, ValueError, TypeError, AssertionError, FileFormatException, zlib.error)
+"""What dulwich raises over objects that stock git would not write."""
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Version:
-    """A commit as history shows it."""
-
-    commit: str
-    author: str
-    at: datetime
-    message: str
 
 
 class GitPolicies:
@@ -52,7 +54,7 @@ class GitPolicies:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._annotated: tuple[str, list[tuple[str, datetime, str]]] = "", []
+        self._lines: dict[str, list[Version]] = {}
 
     @staticmethod
     def create(path: Path) -> GitPolicies:
@@ -96,30 +98,65 @@ class GitPolicies:
         Raises:
             OperatorError: no such commit or line.
         """
-        lines = self.authors(commit)
+        lines = self.lines(commit)
         if not 1 <= line <= len(lines):
             raise OperatorError("policy_repository", f"{commit[:12]} has no line {line}")
-        return lines[line - 1]
+        found = lines[line - 1]
+        return found.author, found.at, found.subject
 
     def authors(self, commit: str) -> Sequence[tuple[str, datetime, str]]:
-        """As ``blame``, of every line in order; those of the commit that was asked last are kept.
+        """As ``blame``, of every line in order.
 
         Raises:
             OperatorError: no such commit.
         """
-        if self._annotated[0] != commit:
-            with self._open() as repo:
-                found = [_version(one[0][0]) for one in annotate_lines(repo.object_store, _commit(commit), FILE)]
-            lines = [(one.author, one.at, one.message.partition("\n")[0]) for one in found]
-            self._annotated = commit, lines
-        return self._annotated[1]
+        return [(one.author, one.at, one.subject) for one in self.lines(commit)]
 
-    def history(self, limit: int = 50) -> list[Version]:
-        """The branch's commits, newest first."""
+    def lines(self, commit: str) -> Sequence[Version]:
+        """For each line of the policy in a commit the commit that changed it last; kept, since a commit never changes.
+
+        Raises:
+            OperatorError: no such commit, or no plain text of at most a megabyte.
+        """
+        kept = self._lines.get(commit)
+        if kept is not None:
+            return kept
+        with self._open() as repo:
+            self._read(repo, commit)
+            found = [_version(one[0][0]) for one in annotate_lines(repo.object_store, _commit(commit), FILE)]
+        if len(self._lines) >= KEPT:
+            self._lines.clear()
+        self._lines[commit] = found
+        return found
+
+    def raw(self, commit: str) -> bytes:
+        """A commit's bytes, whose hash its id is.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        with self._open() as repo:
+            kind, raw = repo.object_store.get_raw(_commit(commit))
+            if kind != Commit.type_num:
+                raise OperatorError("policy_repository", f"{commit[:12]} is not a commit")
+            return bytes(raw)
+
+    def between(self, commit: str, ancestor: str) -> list[str]:
+        """The commits that ``commit`` has behind it and ``ancestor`` has not, with itself, that one first.
+
+        Raises:
+            OperatorError: no such commit.
+        """
+        with self._open() as repo:
+            behind = set(_ancestry(repo, ancestor, frozenset()))
+            return list(_ancestry(repo, commit, behind))
+
+    def history(self, limit: int = 50, start: str = "") -> list[Version]:
+        """The branch's commits, newest first; from ``start`` on, if given."""
         with self._open() as repo:
             if BRANCH not in repo.refs:
                 return []
-            walker = repo.get_walker(include=[repo.refs[BRANCH]], max_entries=limit)
+            walker = repo.get_walker(include=[_commit(start) if start else repo.refs[BRANCH]], max_entries=limit)
             return [_version(entry.commit) for entry in walker]
 
     def resolve(self, wanted: str) -> str:
@@ -148,6 +185,10 @@ class GitPolicies:
             PolicyProblems: every problem that was found.
         """
         return parse_text(text, FILE.decode())
+
+    def problems(self, text: str) -> Sequence[Problem]:
+        """Every problem of a text."""
+        return problems_of(text, FILE.decode())
 
     def parents(self, commit: str) -> list[str]:
         """The commits that this one was made on.
@@ -261,8 +302,10 @@ class GitPolicies:
             yield repo
         except GateError:
             raise
-        except (OSError, KeyError, ValueError) as problem:
-            raise OperatorError("policy_repository", f"{self._path}: {problem}") from problem
+        except UNREADABLE as problem:
+            raise OperatorError(
+                "policy_repository", f"{self._path.name} holds what cannot be read: {problem!s:.200}"
+            ) from problem
         finally:
             repo.close()
 
@@ -293,7 +336,36 @@ def _commit(text: str) -> ObjectID:
     return ObjectID(text.encode())
 
 
+def _ancestry(repo: Repo, commit: str, known: AbstractSet[str]) -> Iterator[str]:
+    """A commit and all behind it, up to what is known; dates, which whoever commits chooses, play no part."""
+    seen, waiting = set(known), [commit]
+    while waiting:
+        one = waiting.pop()
+        if one in seen:
+            continue
+        seen.add(one)
+        found = repo[_commit(one)]
+        if not isinstance(found, Commit):
+            raise OperatorError("policy_repository", f"{one[:12]} is not a commit")
+        yield one
+        waiting += [parent.decode() for parent in found.parents]
+
+
 def _version(commit: Commit) -> Version:
-    author = commit.author.decode(errors="replace").partition(" <")[0]
-    at = datetime.fromtimestamp(commit.commit_time, UTC)
-    return Version(commit.id.decode(), author, at, commit.message.decode(errors="replace").strip())
+    author = harmless((commit.author or b"").decode(errors="replace").partition(" <")[0], LONGEST_NAME)
+    try:
+        at = datetime.fromtimestamp(commit.commit_time, UTC)
+    except (ValueError, OverflowError, OSError):
+        at = LATEST
+    message = harmless(commit.message.decode(errors="replace").strip(), LONGEST_MESSAGE)
+    subject = harmless(message.partition("\n")[0], LONGEST_SUBJECT)
+    parents = tuple(one.decode() for one in commit.parents)
+    return Version(commit.id.decode(), author or "unknown", at, message, subject, parents)
+
+
+def harmless(text: str, most: int) -> str:
+    """``text``, cut, without control characters (a line's end stays) and without what turns the direction."""
+    cut = text if len(text) <= most else text[: most - 1] + "…"
+    return "".join(
+        char if char == "\n" or unicodedata.category(char) not in TURNS else "\N{REPLACEMENT CHARACTER}" for char in cut
+    )

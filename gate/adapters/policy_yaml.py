@@ -33,6 +33,15 @@ def parse_text(text: str, file: str = "policy.yaml") -> Policy:
     return policy
 
 
+def problems_of(text: str, file: str = "policy.yaml") -> list[Problem]:
+    """Every problem of a text; none where it is a policy."""
+    try:
+        parse_text(text, file)
+    except PolicyProblems as found:
+        return list(found.problems)
+    return []
+
+
 def load(text: str, file: str) -> Node | list[Problem]:
     """Nodes with marks, or the problems that the YAML itself has."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:

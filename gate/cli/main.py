@@ -10,7 +10,7 @@ import sys
 
 import click
 
-from gate.cli import act, fleet, policy_backtest, site_times, start
+from gate.cli import act, fleet, policy_changes, site_times, start
 from gate.cli.database import db
 from gate.cli.hold import hold
 from gate.cli.morning import morning
@@ -66,7 +66,7 @@ for command in (
     fleet.machines,
     fleet.enrol_code,
     db,
-    policy_backtest.policy,
+    policy_changes.policy,
     simulate,
     replay,
 ):

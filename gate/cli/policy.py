@@ -10,7 +10,7 @@ import click
 
 from gate.adapters.policy_format import formatted
 from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
-from gate.cli.common import emit, gate_of, language_option, settings_option, show, three_outputs
+from gate.cli.common import emit, gate_of, language_option, settings_option, three_outputs
 from gate.core.errors import NotFound
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_diff import Direction, diff, people_needed
@@ -23,7 +23,7 @@ file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=Fal
 
 @click.group()
 def policy() -> None:
-    """Policies: lint, fmt, explain, diff, plan, schema, history."""
+    """Policies: lint, fmt, explain, diff, plan, backtest, schema; history, blame, propose, proposals, sign."""
 
 
 def read_policy(name: str, settings: Path) -> Policy:
@@ -171,25 +171,3 @@ def diff_policies(old: str, new: str, language: str, output: str, settings: Path
 def policy_schema() -> None:
     """The policy language as a JSON Schema, for editors."""
     click.echo(json.dumps(schema(), indent=1))
-
-
-@policy.command()
-@settings_option
-@three_outputs
-def history(settings: Path, output: str) -> None:
-    """Every version on the branch, newest first; the active one is marked."""
-    with gate_of(settings) as opened:
-        with opened.store.read() as tx:
-            active = tx.active_policy()
-        found = opened.policies.history(200)
-    rows = [
-        {
-            "": "active" if active and one.commit == active.commit else "",
-            "commit": one.commit[:12],
-            "when": f"{one.at:%Y-%m-%d %H:%M}",
-            "author": one.author,
-            "message": one.message.partition("\n")[0],
-        }
-        for one in found
-    ]
-    show(rows, ("", "commit", "when", "author", "message"), output)

@@ -12,6 +12,7 @@ from functools import lru_cache
 
 from gate.core.reason_texts import LANGUAGES
 
+REFUSED = "commit {} is refused: {}"
 GERMAN: Mapping[str, str] = {
     # what people asked for
     "a reason of at most 1000 characters is needed": "ein Grund von höchstens 1000 Zeichen ist nötig",
@@ -219,6 +220,19 @@ GERMAN: Mapping[str, str] = {
     "line {}: common_floor: agents enforce it; the gate itself holds each ring to its own floor": (
         "Zeile {}: common_floor: die Agenten setzen es durch; gate selbst hält jeden Ring an sein eigenes Alter"
     ),
+    # why a policy that was pushed does not rule
+    REFUSED: "Commit {} wird abgelehnt: {}",
+    "commit {} loosens: two people must agree": "Commit {} lockert: zwei Personen müssen zustimmen",
+    "{} is not signed": "{} ist nicht unterschrieben",
+    "the signature of {} does not fit it": "die Unterschrift von {} passt nicht zu ihm",
+    "the key {} that has signed {} is unknown": "der Schlüssel {}, mit dem {} unterschrieben ist, ist nicht bekannt",
+    "the key {} that has signed {} has been revoked": "der Schlüssel {}, mit dem {} unterschrieben ist, ist gesperrt",
+    "the key of {} that has signed {} is not for git": "der Schlüssel von {} unter {} ist nicht für git",
+    "the key of {} that has signed {} is not valid now": "der Schlüssel von {} unter {} gilt jetzt nicht",
+    "{}, who has signed {}, may not change the policy": (
+        "{} hat {} unterschrieben und darf die Richtlinie nicht ändern"
+    ),
+    "there is no policy version {}": "es gibt keine Richtlinienversion {}",
 }
 RULES = ("brakes[", "defaults.")
 """How the rules begin that halt by themselves."""
@@ -228,6 +242,9 @@ def said(sentence: str, language: str) -> str:
     """The sentence in a language; one that is not known here stays as it is."""
     if language != "de":
         return sentence
+    head, colon, why = sentence.partition(" is refused: ")
+    if colon and re.fullmatch("commit [0-9a-f]+", head):
+        return GERMAN[REFUSED].format(head.removeprefix("commit "), said(why, language))
     for pattern, german in _patterns():
         found = pattern.fullmatch(sentence)
         if found is not None:

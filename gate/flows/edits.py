@@ -4,8 +4,10 @@
 - ``core.policy_diff`` decides on the parsed policies, against the active one: what it cannot classify loosens.
 - A loosening stands on a branch of its own until it is signed; then it becomes a commit on the head that names both
   people. Its signatures are bound to that very commit, the proposer's own does not count, and it expires in 24 hours.
-- What was pushed into the branch is judged alike: tightening acts, loosening waits for as many people as it takes, and
-  who pushed is nobody the gate knows.
+- What was pushed into the branch is judged alike: tightening acts, loosening waits for as many people as it takes.
+  Without ``gate.signers`` who pushed is nobody the gate knows. With them every commit between the active one and the
+  head is signed by a person who may change the policy, or was written by the gate for a proposal; else the head is
+  refused. Who has signed the head has proposed it: by the key, never by the author, and looked at anew at the end.
 - A process may die between the commit and the row: the worker finishes what is signed and what the head says.
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
@@ -24,9 +26,10 @@ from gate.core.errors import Conflict, GateError, NotFound, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
 from gate.flows.agreement import PROPOSAL_FOR, reason_given
+from gate.flows.people import may
 from gate.flows.placing import place_all
 from gate.flows.preview import refuse_one_ring
-from gate.ports import ActivePolicy, Gate, Proposal, Tx
+from gate.ports import ActivePolicy, Gate, Proposal, Signers, Tx
 
 KIND = "policy"
 SUBJECT = "policy"
@@ -116,10 +119,12 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy 
     assert active is not None
     head, text = gate.texts.head(), gate.texts.read(proposal.subject)
     _not_rewound(gate, head, active)
-    pushed = proposal.proposed_by == PUSHED
+    pushed = proposal.id == _pushed_name(proposal.subject)
     if pushed and head != proposal.subject:
         raise Conflict("moved", "the branch has another head by now; this proposal is void")
-    if not pushed:
+    if pushed:
+        _pushed_by(tx, gate, head, active, now)
+    else:
         parent = gate.texts.parents(proposal.subject)[0]
         if head == parent:
             head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal), now)
@@ -165,6 +170,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
         return active
     try:
         _not_rewound(gate, head, active)
+        pushed_by = _pushed_by(tx, gate, head, active, now)
         policy = gate.policy(head)
     except GateError as problem:
         said = f"commit {head[:12]} is refused: {problem.detail}"
@@ -179,7 +185,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
         tx.append("policy_activated", by, head, now, {"before": "", "people": [by]}, "", head)
         place_all(tx, policy)
         return row
-    _take(tx, gate, head, active, by, now)
+    _take(tx, gate, head, active, by, pushed_by, now)
     return tx.active_policy()
 
 
@@ -188,14 +194,39 @@ def _not_rewound(gate: Gate, head: str, active: ActivePolicy | None) -> None:
         raise Conflict("rewound", f"it does not descend from the active {active.commit[:12]}")
 
 
-def _take(tx: Tx, gate: Gate, head: str, active: ActivePolicy, by: str, now: datetime) -> None:
+def _pushed_by(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: datetime) -> str:
+    """Who has signed the head; ``PUSHED`` where nobody is asked.
+
+    Raises:
+        Conflict: unsigned: a commit since the active one that no person who may has signed.
+    """
+    if gate.signers is None or active is None:
+        return PUSHED
+    signers = {commit: _signer(tx, gate.signers, commit, now) for commit in gate.texts.between(head, active.commit)}
+    return signers[head]
+
+
+def _signer(tx: Tx, signers: Signers, commit: str, now: datetime) -> str:
+    for state in ("open", "enacted", "expired", "withdrawn"):
+        for one in tx.proposals(state, commit):
+            if one.kind == KIND and one.id != _pushed_name(commit):
+                return one.proposed_by  # the gate wrote it
+    login = signers.signed_by(commit, now)
+    user = tx.user(login)
+    if user is None or not may(user, "policy"):
+        raise Conflict("unsigned", f"{login}, who has signed {commit[:12]}, may not change the policy")
+    return login
+
+
+def _take(tx: Tx, gate: Gate, head: str, active: ActivePolicy, by: str, pushed_by: str, now: datetime) -> None:
     """A head that parses: finishes what is signed; a tightening acts, a loosening becomes a proposal."""
     found = diff(gate.policy(active.commit), gate.policy(head), today(gate, tx, now))
     if people_needed(found) < PEOPLE:
-        _activate(tx, gate.policy(head), head, active, by, "", now, [])
+        people = [] if pushed_by == PUSHED else [pushed_by]
+        _activate(tx, gate.policy(head), head, active, (people or [by])[0], "", now, people)
         return
     if tx.proposal(_pushed_name(head)) is None:  # else it waits, has expired or was withdrawn
-        _proposed(tx, _pushed_name(head), head, PUSHED, f"pushed as {head[:12]}", found, now)
+        _proposed(tx, _pushed_name(head), head, pushed_by, f"pushed as {head[:12]}", found, now)
     said = f"commit {head[:12]} loosens: two people must agree"
     if active.problem != said:
         tx.policy_problem(said)

@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -24,9 +25,10 @@ from gate.core.policy import Policy
 from gate.core.verdict import Reason
 from gate.flows import people
 from gate.ports import Clock, Gate, PolicyEditor, Store, User
-from gate.web import acts, auth, event_texts, pages, policy_edit_pages, ring_pages
+from gate.web import acts, auth, event_texts, pages, policy_edit_pages, policy_pages, ring_pages
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
+from gate.web.plans import Plans
 from gate.web.texts import LANGUAGES, translate
 
 CSP = (
@@ -44,10 +46,10 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
-VIEWS = (*pages.VIEWS, *acts.VIEWS, *policy_edit_pages.VIEWS, *ring_pages.VIEWS)
+VIEWS = (*pages.VIEWS, *acts.VIEWS, *policy_edit_pages.VIEWS, *policy_pages.VIEWS, *ring_pages.VIEWS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PagesParts:
     """All that the pages need."""
 
@@ -77,6 +79,11 @@ class PagesParts:
     story: Callable[[], Mapping[str, Any]] | None = None
     """The demo's own words for the overview."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
+
+    @cached_property
+    def plans(self) -> Plans:
+        """Plans of the policy, made beside the requests of this process."""
+        return Plans(self.store, self.gate)
 
 
 def create_app(parts: PagesParts) -> Flask:

@@ -177,6 +177,7 @@ def rollout(rollout_id: str) -> str:
             zone=policy.zone,
             dark=tx.dark_sites(found.id),
             said_of=_reason,
+            line_of=lambda rule, version: g.parts.gate.policy(version).line_of(rule),
             holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
             halted_because=said_texts.halted(found.halted_because, found.halted_by, g.language),
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,

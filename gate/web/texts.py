@@ -5,7 +5,7 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_rings
+from gate.web import texts_policy, texts_rings
 
 LANGUAGES = ("de", "en")
 
@@ -300,7 +300,7 @@ GERMAN = {
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
 }
-
+GERMAN |= texts_policy.GERMAN
 GERMAN |= texts_rings.GERMAN
 
 

@@ -34,6 +34,7 @@ class Busy:
     rollout: str
     machines: tuple[str, ...]
     sites: tuple[str, ...]
+    policy: str
 
     def places(self) -> list[str]:
         """Every page, those of single things too."""
@@ -41,6 +42,8 @@ class Busy:
         found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
+        found += ["/policy", *(f"/policy?tab={one}" for one in ("edit", "words", "plan", "backtest", "history"))]
+        found += [f"/policy/versions/{self.policy}"]
         return [*found, *(f"/sites/{one}" for one in self.sites)]
 
 
@@ -76,7 +79,7 @@ def busy(folder: Path, scenario: str, until: timedelta) -> Busy:
         guest=User("visitor", "Demo", "admin", "", False, now),
     )
     machines = ("lab-001", "pending", "s00001-till-1", *failed[:1])
-    return Busy(create_app(parts), rollout.id, tuple(dict.fromkeys(machines)), ("lab", site.id))
+    return Busy(create_app(parts), rollout.id, tuple(dict.fromkeys(machines)), ("lab", site.id), gate.texts.head())
 
 
 def _add(store: SqlStore, gate: Gate, site_id: str, rollout: str, now: datetime) -> None:

@@ -32,6 +32,7 @@ DOORS = (
     "forms.py",
     "pages.py",
     "policy_edit_pages.py",
+    "policy_pages.py",
     "ring_forms.py",
     "ring_pages.py",
 )

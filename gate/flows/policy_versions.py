@@ -1,0 +1,153 @@
+"""The versions of the policy as people look at them: what each says, who agreed, when it ruled, what it changed.
+
+- Who agreed and when a version ruled comes from events, never from the commit: whoever pushes writes into a commit what
+  they like.
+- A version that was never active has no times. One ends where another begins.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+
+from gate.core.errors import GateError, Malformed, NotFound, OperatorError
+from gate.core.policy import Policy
+from gate.core.policy_diff import Change, diff
+from gate.core.policy_values import Problem
+from gate.ports import Event, Gate, Tx, Version
+
+MOST_COMPARED = 256 * 1024
+AROUND = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A version and its time: ``active_to`` is None while it rules, and both are where it never did."""
+
+    version: Version
+    active_from: datetime | None = None
+    active_to: datetime | None = None
+    people: tuple[str, ...] = ()
+    because: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a comparison: `` ``, ``+``, ``-``, or ``@`` before a gap; ``number`` in the newer text, else 0."""
+
+    sign: str
+    number: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a version changes of another. ``changes`` is None where one of the two is no policy."""
+
+    changes: Sequence[Change] | None
+    lines: Sequence[Line]
+
+
+def past(tx: Tx, gate: Gate, limit: int, start: str = "") -> list[Past]:
+    """Versions, newest first: from ``start`` on, else from the head, else (it cannot be read) from the active one."""
+    try:
+        versions = gate.texts.history(limit, start)
+    except OperatorError:
+        active = tx.active_policy()
+        if start or active is None:
+            raise
+        versions = gate.texts.history(limit, active.commit)
+    ended = _ends(tx, versions, gate) if versions else {}
+    return [_past(tx, one, ended) for one in versions]
+
+
+def one_past(tx: Tx, gate: Gate, commit: str) -> Past:
+    """One version.
+
+    Raises:
+        NotFound: no such commit.
+    """
+    try:
+        version = gate.texts.version(commit)
+    except GateError as problem:
+        raise NotFound(f"there is no policy version {commit[:12]}") from problem
+    return _past(tx, version, _ends(tx, [version], gate))
+
+
+def _past(tx: Tx, version: Version, ended: dict[str, datetime]) -> Past:
+    event = _activation(tx, version.commit)
+    if event is None:
+        return Past(version)
+    people = tuple(str(one) for one in event.detail.get("people", ()))
+    return Past(version, event.at, ended.get(version.commit), people or (event.actor,), event.because)
+
+
+def _activation(tx: Tx, commit: str) -> Event | None:
+    found = [one for one in tx.events(subject=commit, limit=100) if one.kind == "policy_activated"]
+    return found[0] if found else None
+
+
+def _ends(tx: Tx, versions: Sequence[Version], gate: Gate) -> dict[str, datetime]:
+    """commit -> when another took its place. The chain runs from the active version back, by ``before``."""
+    active = tx.active_policy()
+    wanted, found = {one.commit for one in versions}, dict[str, datetime]()
+    commit = active.commit if active else ""
+    while commit and wanted - found.keys():
+        event = _activation(tx, commit)
+        wanted.discard(commit)
+        if event is None:
+            break
+        commit = str(event.detail.get("before", ""))
+        if commit in wanted:
+            found[commit] = event.at
+    return found
+
+
+def changed(gate: Gate, old: str, new: str, today: date) -> Changed:
+    """What the version ``new`` changes of ``old``; an empty ``old`` says nothing yet."""
+    before, after = (text_of(gate, one) for one in (old, new))
+    rules = _policy(gate, old), _policy(gate, new)
+    changes = diff(rules[0], rules[1], today) if rules[0] and rules[1] else None
+    return Changed(changes, list(compared(before, after)))
+
+
+def text_of(gate: Gate, commit: str) -> str:
+    """The text; empty where there is none that can be read."""
+    try:
+        return gate.texts.read(commit) if commit else ""
+    except OperatorError:
+        return ""
+
+
+def _policy(gate: Gate, commit: str) -> Policy | None:
+    try:
+        return gate.policy(commit) if commit else None
+    except (Malformed, OperatorError):
+        return None
+
+
+def compared(before: str, after: str) -> Iterator[Line]:
+    """The lines that differ, with some around them; nothing where the texts are longer than a policy may be."""
+    if max(len(before), len(after)) > MOST_COMPARED:
+        return
+    old, new = before.splitlines(), after.splitlines()
+    for index, group in enumerate(difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(AROUND)):
+        if index:
+            yield Line("@", 0, "")
+        for kind, old_from, old_to, new_from, new_to in group:
+            if kind == "equal":
+                yield from (Line(" ", at + 1, new[at]) for at in range(new_from, new_to))
+                continue
+            yield from (Line("-", 0, old[at]) for at in range(old_from, old_to))
+            yield from (Line("+", at + 1, new[at]) for at in range(new_from, new_to))
+
+
+def problems(gate: Gate, text: str) -> dict[int, list[Problem]]:
+    """line -> what is wrong there; a problem past the last line is one of the last."""
+    last = max(len(text.splitlines()), 1)
+    found: dict[int, list[Problem]] = {}
+    for one in gate.texts.problems(text):
+        found.setdefault(min(one.line, last), []).append(one)
+    return found

@@ -1,0 +1,226 @@
+"""The policy's own pages: its text with who changed which line last, in words, as a plan, and its history.
+
+- What is shown stands in the address: ``tab`` and ``version``. The text without a version is the active one.
+- An edit is a form that posts the whole text to ``/policy/preview`` with the head that it was shown on; so is a revert.
+- While somebody types, ``/policy/problems`` says what is wrong by line; nothing is stored by that.
+- A plan takes long for a large fleet: it is made beside the request, once a version and hour, and looked up here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from flask import Response, g, jsonify, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response as WerkzeugResponse
+
+from gate.core.errors import GateError, Malformed, NotFound, OperatorError
+from gate.core.policy_diff import Direction, people_needed
+from gate.core.policy_explain import explain
+from gate.core.policy_schema import schema
+from gate.core.policy_values import Problem
+from gate.core.policy_words import sentence, verdict
+from gate.flows import edits, plan_words, policy_versions
+from gate.flows.fleet_plan import DAYS
+from gate.flows.people import may
+from gate.ports import ActivePolicy, Gate, Version
+
+TABS = (
+    ("text", "Text"),
+    ("edit", "Edit"),
+    ("words", "In words"),
+    ("plan", "Plan for 14 days"),
+    ("backtest", "Back-test"),
+    ("history", "History"),
+)
+PAGE = 25
+Row = tuple[int, str, Version | None, Sequence[Problem]]
+SHOWN_PROBLEMS = 50
+SIGNS = {Direction.LOOSENS: "loosens", Direction.TIGHTENS: "tightens", Direction.NEUTRAL: "neutral"}
+
+
+def policy() -> str:
+    """The policy, in one of its tabs."""
+    tab = request.args.get("tab", "text")
+    if tab not in dict(TABS) or (tab == "edit" and not edits_allowed()):
+        tab = "text"
+    with g.parts.store.read() as tx:
+        active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND and one.expires_at > g.now]
+    wanted = request.args.get("version", "")
+    commit = known_commit(wanted) if wanted else active.commit
+    common = {
+        "tab": tab,
+        "tabs": [one for one in TABS if one[0] != "edit" or edits_allowed()],
+        "active": active,
+        "commit": commit,
+        "head": g.parts.gate.texts.head(),
+        "chosen": wanted,
+        "proposals": waiting,
+    }
+    return render_template("policy.html", **common, worded=worded, **_tab(tab, commit, active))
+
+
+def _tab(tab: str, commit: str, active: ActivePolicy) -> Mapping[str, Any]:
+    match tab:
+        case "words":
+            return {"said": explain(_rules(commit), g.language)}
+        case "plan":
+            return _plan(commit)
+        case "backtest":
+            return {"command": f"gate policy backtest {'active' if commit == active.commit else commit[:12]}"}
+        case "history":
+            return _history()
+        case "edit":
+            text = _text(commit)
+            return {"text": text, "found": _found(text)}
+        case _:
+            return _sheet(commit)
+
+
+def _rules(commit: str) -> Any:
+    """The parsed policy of a version; Malformed becomes a page that says where to look."""
+    return g.parts.gate.policy(commit)
+
+
+def _sheet(commit: str) -> Mapping[str, Any]:
+    gate: Gate = g.parts.gate
+    text = _text(commit)
+    return {"rows": rows(gate, commit, text), "found": _found(text)}
+
+
+def _text(commit: str) -> str:
+    """The text of a version.
+
+    Raises:
+        NotFound: it has none that can be read, and the sentence says why.
+    """
+    try:
+        return str(g.parts.gate.texts.read(commit))
+    except OperatorError as problem:
+        raise NotFound(problem.detail) from problem
+
+
+def _found(text: str) -> Sequence[Problem]:
+    return g.parts.gate.texts.problems(text)[:SHOWN_PROBLEMS]  # type: ignore[no-any-return]
+
+
+def rows(gate: Gate, commit: str, text: str) -> list[Row]:
+    """(number, text, who changed it last, what is wrong with it) of each line; who only where it differs from above."""
+    wrong = policy_versions.problems(gate, text)
+    changed = gate.texts.lines(commit)
+    found, before = list[Row](), ""
+    for number, line in enumerate(text.splitlines(), 1):
+        who = changed[number - 1] if number <= len(changed) else None
+        shown = who if who is not None and who.commit != before else None
+        before = who.commit if who else ""
+        found.append((number, line, shown, wrong.get(number, ())))
+    return found
+
+
+def _plan(commit: str) -> Mapping[str, Any]:
+    rules = _rules(commit)
+    made = g.parts.plans.plan(commit, rules, g.now)
+    if made.plan is None:
+        return {"made": made, "lines": [], "days": DAYS}
+    lines = [list(plan_words.lines(one, None, rules, DAYS, g.language)) for one in made.plan.plans]
+    return {"made": made, "lines": lines, "days": DAYS}
+
+
+def _history() -> Mapping[str, Any]:
+    start = request.args.get("start", "")
+    with g.parts.store.read() as tx:
+        found = policy_versions.past(tx, g.parts.gate, PAGE + 1, known_commit(start) if start else "")
+    return {"past": found[:PAGE], "following": found[PAGE].version.commit if len(found) > PAGE else ""}
+
+
+def policy_version(commit: str) -> str:
+    """One version: its text, its time, who agreed, what it changed; revert and activate."""
+    gate: Gate = g.parts.gate
+    commit = known_commit(commit)
+    with g.parts.store.read() as tx:
+        active = tx.active_policy()
+        past = policy_versions.one_past(tx, gate, commit)
+        events = tx.events(subject=commit, limit=20)
+        day = edits.today(gate, tx, g.now)
+    parent = past.version.parents[0] if past.version.parents else ""
+    text, head = _text(commit), gate.texts.head()
+    changed = policy_versions.changed(gate, parent, commit, day)
+    changes = [(SIGNS[one.direction], sentence(one, g.language), one.line) for one in changed.changes or ()]
+    return render_template(
+        "policy_version.html",
+        past=past,
+        version=past.version,
+        active=active,
+        head=head,
+        text=text,
+        rows=rows(gate, commit, text),
+        worded=worded,
+        changes=None if changed.changes is None else changes,
+        verdict=verdict(changed.changes, g.language) if changed.changes else "",
+        people=people_needed(changed.changes or ()),
+        lines=changed.lines,
+        revertible=edits_allowed() and head != commit and text != policy_versions.text_of(gate, head),
+        events=events,
+    )
+
+
+def policy_problems() -> Response:
+    """What is wrong with a text, by line; nothing is stored."""
+    found = [{"line": one.line, "column": one.column, "message": worded(one)} for one in _found(_posted("text"))]
+    return jsonify(problems=found)
+
+
+def worded(problem: Problem) -> str:
+    """What is wrong, and what was meant."""
+    meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
+    return problem.message + meant
+
+
+def policy_schema() -> Response:
+    """The language as a JSON Schema, for completion."""
+    return jsonify(schema())
+
+
+def activate() -> WerkzeugResponse:
+    """Takes the head up now rather than with the next tick."""
+    with g.parts.store.write() as tx:
+        edits.activate_head(tx, g.parts.gate, g.visitor.user.id, g.now)
+    return redirect(url_for("policy"), 303)
+
+
+def edits_allowed() -> bool:
+    """May the visitor propose a change?"""
+    return may(g.visitor.user, "policy")
+
+
+def known_commit(wanted: str) -> str:
+    """The full id of a version, from ``head`` or its first digits.
+
+    Raises:
+        NotFound: none, or several.
+    """
+    if len(wanted) != 40:
+        return str(g.parts.gate.texts.resolve(wanted))
+    try:
+        return str(g.parts.gate.texts.version(wanted).commit)
+    except (GateError, AssertionError) as problem:
+        raise NotFound(f"there is no policy version {wanted[:12]}") from problem
+
+
+def _posted(name: str) -> str:
+    text = request.form.get(name)
+    if text is None:
+        raise Malformed("bad_field", f"{name} is missing")
+    return text.replace("\r\n", "\n")
+
+
+VIEWS = (
+    ("/policy", policy, "view", ["GET"]),
+    ("/policy/versions/<commit>", policy_version, "view", ["GET"]),
+    ("/policy/schema.json", policy_schema, "view", ["GET"]),
+    ("/policy/problems", policy_problems, "policy", ["POST"]),
+    ("/policy/activate", activate, "policy", ["POST"]),
+)

@@ -1,0 +1,82 @@
+"""German words of the policy's own pages."""
+
+from __future__ import annotations
+
+GERMAN = {
+    "Policy": "Richtlinie",
+    "Policy version": "Richtlinienversion",
+    "Text": "Text",
+    "Edit": "Bearbeiten",
+    "In words": "In Worten",
+    "Plan for 14 days": "Plan für 14 Tage",
+    "Back-test": "Rückprobe",
+    "History": "Verlauf",
+    "The active version": "Die geltende Version",
+    "The head of the branch; it is not active": "Die Spitze des Zweigs; sie gilt nicht",
+    "Another version; it is not active": "Eine andere Version; sie gilt nicht",
+    "since": "seit",
+    "until": "bis",
+    "The branch has a head that is not active": "Der Zweig hat eine Spitze, die nicht gilt",
+    "An edit is held against the active version and takes the head's place.": (
+        "Eine Bearbeitung wird an der geltenden Version gemessen und tritt an die Stelle der Spitze."
+    ),
+    "Look at the head again now": "Die Spitze jetzt noch einmal ansehen",
+    "A proposal waits for another person": "Ein Vorschlag wartet auf eine zweite Person",
+    "This is the active text.": "Das ist der geltende Text.",
+    "Begin with the head's text": "Mit dem Text der Spitze beginnen",
+    "Line": "Zeile",
+    "No problem.": "Kein Fehler.",
+    "Can stand here (Ctrl+Space):": "Hier kann stehen (Strg+Leertaste):",
+    "The whole text": "Der ganze Text",
+    "Preview": "Vorschau",
+    "Nothing is changed yet: the preview shows what it would do, and asks for a reason.": (
+        "Noch wird nichts geändert: die Vorschau zeigt, was es bewirken würde, und fragt nach dem Grund."
+    ),
+    "The plan could not be made:": "Der Plan konnte nicht gemacht werden:",
+    "The plan is being made, beside this page; load it again in a moment.": (
+        "Der Plan entsteht gerade neben dieser Seite; bitte gleich noch einmal laden."
+    ),
+    "Begun": "Begonnen",
+    "Load again": "Noch einmal laden",
+    "A release that appears at": "Eine Freigabe, die erscheint am",
+    "machines that were planned for": "eingeplante Rechner",
+    "Drawn by whole sites; in the whole fleet the rings open a little later.": (
+        "Nach ganzen Apotheken gezogen; in der ganzen Flotte öffnen die Ringe etwas später."
+    ),
+    "No machine is active: there is nothing to plan for.": "Kein Rechner ist aktiv: es gibt nichts zu planen.",
+    "A back-test runs whole days of a fleet under this version and takes minutes: this page does not run it and"
+    " keeps no results. On the server:": (
+        "Eine Rückprobe spielt ganze Tage einer Flotte unter dieser Version durch und dauert Minuten: diese Seite"
+        " startet keine und bewahrt keine Ergebnisse auf. Auf dem Server:"
+    ),
+    "The first runs the shipped scenarios, with 19 July 2024 among them; the second the days that this gate has"
+    " recorded. Exit code 1 means worse.": (
+        "Das erste spielt die mitgelieferten Szenarien durch, darunter den 19. Juli 2024; das zweite die Tage, die"
+        " dieses gate aufgezeichnet hat. Rückgabewert 1 heißt: schlechter."
+    ),
+    "Version": "Version",
+    "Author, as the commit says": "Verfasst von, laut Commit",
+    "Agreed": "Zugestimmt",
+    "Active from": "Galt ab",
+    "Active to": "Galt bis",
+    "it is active": "sie gilt",
+    "nobody: it was never active": "niemand: sie galt nie",
+    "Made on": "Beruht auf",
+    "nothing: it is the first": "nichts: sie ist die erste",
+    "Back to this version": "Zurück zu dieser Version",
+    "Proposes this text anew on the present head; the preview shows what that would do.": (
+        "Schlägt diesen Text auf der jetzigen Spitze neu vor; die Vorschau zeigt, was das bewirken würde."
+    ),
+    "Preview going back": "Vorschau des Zurückgehens",
+    "In lines": "In Zeilen",
+    "What it changed": "Was sie geändert hat",
+    "One of the two is no policy, or it is the first: there are no sentences.": (
+        "Eine der beiden ist keine Richtlinie, oder sie ist die erste: dazu gibt es keine Sätze."
+    ),
+    "loosens": "lockert",
+    "tightens": "verschärft",
+    "neutral": "entscheidet nichts",
+    "Nothing that decides.": "Nichts, das entscheidet.",
+    "The text, and who changed each line last": "Der Text, und wer jede Zeile zuletzt geändert hat",
+    "Changed last": "Zuletzt geändert",
+}

@@ -1,0 +1,91 @@
+"""Changes of the policy from the command line: history, blame, propose, sign; two people where it loosens."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from gate.adapters.policy_git import GitPolicies
+from tests.cli import test_commands
+from tests.cli.test_commands import gate
+
+made = test_commands.made
+
+
+def policies(settings: Path) -> GitPolicies:
+    return GitPolicies(settings.parent / "data" / "policy.git")
+
+
+def written(settings: Path, old: str, new: str) -> Path:
+    text = policies(settings).read(policies(settings).head())
+    assert old in text
+    file = settings.parent / "new.yaml"
+    file.write_text(text.replace(old, new, 1))
+    return file
+
+
+def asked(settings: Path, *words: str) -> list[dict[str, str]]:
+    said = gate("policy", *words, "--settings", str(settings), "-o", "json")
+    assert said.exit_code == 0, said.output
+    found: list[dict[str, str]] = json.loads(said.stdout)
+    return found
+
+
+def test_what_tightens_is_active_at_once_and_stands_in_history_and_blame(made: Path) -> None:
+    file = written(made, "first_batch: 3", "first_batch: 2")
+    words = ("policy", "propose", str(file), "--because", "smaller\nand more", "--settings", str(made))
+    said = gate(*words)
+    assert said.exit_code == 0, said.output
+    head = policies(made).head()
+    assert said.output == f"active: {head[:12]}\n"
+    newest, seed = asked(made, "history")
+    assert (newest[""], newest["commit"], newest["message"], newest["active to"]) == (
+        "active", head[:12], "smaller", ""
+    )  # fmt: skip
+    assert newest["agreed"].startswith("shell:")
+    assert seed["active to"] == newest["active from"] != ""
+    number = next(n for n, one in enumerate(file.read_text().splitlines(), 1) if one.startswith("first_batch"))
+    [line] = asked(made, "blame", str(number))
+    assert (line["commit"], line["because"]) == (head[:12], "smaller")
+    lines = asked(made, "blame")
+    assert len(lines) == len(file.read_text().splitlines())
+    assert {one["commit"] for one in lines} == {head[:12], seed["commit"]}
+    assert gate("policy", "blame", "9999", "--settings", str(made)).exit_code != 0
+    assert gate(*words).exit_code != 0, "this is what it says already"
+
+
+def test_what_loosens_is_signed_by_another_person(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = policies(made).head()
+    monkeypatch.setenv("LOGNAME", "anna")
+    file = written(made, "first_batch: 3", "first_batch: 4")
+    said = gate("policy", "propose", str(file), "--because", "faster", "--settings", str(made))
+    assert said.exit_code == 0, said.output
+    assert "another person signs" in said.output
+    [proposal] = asked(made, "proposals")
+    assert proposal["id"] in said.output
+    assert (proposal["proposed by"], proposal["because"]) == ("shell:anna", "faster")
+    own = gate("policy", "sign", proposal["id"], "--settings", str(made))
+    assert own.exit_code != 0
+    assert policies(made).head() == before
+    monkeypatch.setenv("LOGNAME", "berta")
+    signed = gate("policy", "sign", proposal["id"], "--settings", str(made))
+    assert signed.exit_code == 0, signed.output
+    assert signed.output == f"active: {policies(made).head()[:12]}\n"
+    assert asked(made, "proposals") == []
+    assert asked(made, "history")[0]["agreed"] == "shell:anna, shell:berta"
+
+
+def test_a_file_that_was_made_on_another_head_is_refused(made: Path) -> None:
+    base = policies(made).head()
+    file = written(made, "first_batch: 3", "first_batch: 2")
+    text = file.read_text()
+    assert gate("policy", "propose", str(file), "--because", "a", "--settings", str(made)).exit_code == 0
+    file.write_text(text.replace("first_batch: 2", "first_batch: 1"))
+    words = ("policy", "propose", str(file), "--because", "b", "--settings", str(made), "--base", base[:12])
+    said = gate(*words)
+    assert said.exit_code != 0
+    assert "in the meantime" in said.output
+    file.write_text("version: 1\n")
+    assert gate("policy", "propose", str(file), "--because", "b", "--settings", str(made)).exit_code != 0

@@ -1,0 +1,244 @@
+"""The policy's own pages: who changed line 31, what is wrong where, when each version ruled, and back to it."""
+
+from __future__ import annotations
+
+import html
+import re
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from gate.flows import edits
+from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
+from tests.flows.test_policy_versions import active
+from tests.real_gate import RealGate
+from tests.web import test_pages
+from tests.web.test_pages import Person, filled, person
+
+app, anna = test_pages.app, test_pages.anna
+
+
+def text_of(page: str) -> str:
+    return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
+
+
+def line_of(gate: RealGate, part: str) -> int:
+    lines = gate.opened.policies.read(gate.opened.policies.head()).splitlines()
+    return next(number for number, line in enumerate(lines, 1) if part in line)
+
+
+def row(page: str, number: int) -> str:
+    found = re.search(rf'<tr id="L{number}".*?</tr>', page, re.DOTALL)
+    assert found
+    return found[0]
+
+
+def form(page: str, action: str) -> dict[str, str]:
+    """The fields of the form with this action, as a browser would send them."""
+    found = re.search(rf'<form[^>]*action="{re.escape(action)}".*?</form>', page, re.DOTALL)
+    assert found, action
+    fields = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', found[0]))
+    area = re.search(r"<textarea[^>]*>\n(.*?)</textarea>", found[0], re.DOTALL)
+    assert area
+    return {name: html.unescape(value) for name, value in {**fields, "text": area[1]}.items()}
+
+
+def test_each_line_has_its_address_and_says_who_changed_it_last(sqlite_gate: RealGate, anna: Person) -> None:
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER), "berta", "longer <b>after</b> the trial")
+    page = anna.client.get("/policy").text
+    here = row(page, line_of(sqlite_gate, "soak: 6s"))
+    assert f'href="/policy/versions/{active(sqlite_gate).commit}"' in here
+    assert "berta" in here
+    assert "longer &lt;b&gt;after&lt;/b&gt; the trial" in here
+    assert "berta" not in row(page, 1)
+
+
+def test_the_editor_holds_the_active_text_on_the_head_and_posts_it_to_the_preview(
+    sqlite_gate: RealGate, app: Flask, anna: Person
+) -> None:
+    page = anna.client.get("/policy?tab=edit").text
+    found = form(page, "/policy/preview")
+    policies = sqlite_gate.opened.policies
+    assert found["text"] == policies.read(policies.head())
+    assert (found["base"], found["back"], found["csrf"]) == (policies.head(), "/policy?tab=edit", anna.csrf)
+    reader = person(app, "ada").client.get("/policy?tab=edit").text
+    assert "<textarea" not in reader
+    assert "tab=edit" not in reader
+
+
+def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate, anna: Person) -> None:
+    commit = push(sqlite_gate, LOOSER)
+    sqlite_gate.worker.tick()
+    page = anna.client.get("/policy?tab=edit").text
+    found = form(page, "/policy/preview")
+    assert "soak: 5s" in found["text"]
+    assert found["base"] == commit
+    later = form(anna.client.get(f"/policy?tab=edit&version={commit}").text, "/policy/preview")
+    assert "soak: 4s" in later["text"]
+    assert "A proposal waits for another person" in page
+
+
+def test_a_text_is_looked_at_while_it_is_typed_and_nothing_is_stored(sqlite_gate: RealGate, anna: Person) -> None:
+    head = sqlite_gate.opened.policies.head()
+    text = said(sqlite_gate, ("first_batch:", "first_bach:")).replace("\n", "\r\n")
+    [problem] = anna.post("/policy/problems", text=text).get_json()["problems"]
+    assert problem["line"] == line_of(sqlite_gate, "first_batch:")
+    assert "did you mean 'first_batch'" in problem["message"]
+    assert anna.post("/policy/problems", text=text.replace("bach", "batch")).get_json() == {"problems": []}
+    assert anna.post("/policy/problems").status_code == 400
+    assert sqlite_gate.opened.policies.head() == head
+
+
+def test_a_broken_head_is_marked_by_line(sqlite_gate: RealGate, anna: Person) -> None:
+    number = line_of(sqlite_gate, "first_batch:")
+    commit = push(sqlite_gate, ("first_batch:", "first_bach:"))
+    sqlite_gate.worker.tick()
+    page = anna.client.get(f"/policy?version={commit}").text
+    assert 'class="wrong"' in row(page, number)
+    assert "did you mean" in row(page, number)
+    assert f'href="#L{number}"' in page.partition("<table>")[0]
+    assert 'class="wrong"' not in anna.client.get("/policy").text
+    assert anna.client.get(f"/policy/versions/{commit}").status_code == 200
+    assert anna.client.get(f"/policy?tab=words&version={commit}").status_code == 400
+
+
+def test_the_policy_in_words_leads_to_its_lines_in_both_languages(sqlite_gate: RealGate, anna: Person) -> None:
+    number = line_of(sqlite_gate, "first_batch:")
+    english, german = (anna.client.get(f"/policy?tab=words&lang={one}").text for one in ("en", "de"))
+    assert f'href="/policy#L{number}"' in english
+    assert text_of(english) != text_of(german)
+
+
+def test_a_plan_is_made_beside_the_page_and_shown_at_the_next_look(
+    sqlite_gate: RealGate, app: Flask, anna: Person
+) -> None:
+    filled(sqlite_gate)
+    first = text_of(anna.client.get("/policy?tab=plan").text)
+    assert "being made" in first
+    app.extensions["gate"].plans.wait()
+    page = text_of(anna.client.get("/policy?tab=plan").text)
+    assert "being made" not in page
+    assert "1 of 1" in page
+    assert "shop-content" in page
+    sqlite_gate.clock.forward(minutes=61)
+    person(app, "berta")
+    again = text_of(person(app, "berta").client.get("/policy?tab=plan").text)
+    assert "being made" in again, "an old plan is made anew"
+    assert "shop-content" in again, "and shown till then"
+    app.extensions["gate"].plans.wait()
+
+
+def test_the_back_test_names_its_command_and_runs_nothing(sqlite_gate: RealGate, anna: Person) -> None:
+    first = active(sqlite_gate).commit
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER))
+    assert "gate policy backtest active --recorded" in anna.client.get("/policy?tab=backtest").text
+    page = anna.client.get(f"/policy?tab=backtest&version={first}").text
+    assert f"gate policy backtest {first[:12]} --recorded" in page
+
+
+def history(person_: Person, **query: str) -> list[list[str]]:
+    page = person_.client.get("/policy", query_string={"tab": "history", **query}).text
+    rows = re.findall(r"<tr>(.*?)</tr>", page.partition("<tbody>")[2], re.DOTALL)
+    return [[text_of(cell).strip() for cell in re.findall(r"<t[hd].*?</t[hd]>", one, re.DOTALL)] for one in rows]
+
+
+def test_the_history_says_who_agreed_and_when_each_version_ruled(sqlite_gate: RealGate, anna: Person) -> None:
+    first = active(sqlite_gate)
+    sqlite_gate.clock.forward(minutes=5)
+    proposal = proposed(sqlite_gate)
+    sqlite_gate.clock.forward(minutes=5)
+    second = signed(sqlite_gate, proposal, "berta")
+    assert second is not None
+    push(sqlite_gate, ("first_batch:", "first_bach:"))
+    sqlite_gate.worker.tick()
+    broken, mine, seed = history(anna)
+    assert broken[3:6] == ["", "–", "–"], "it never ruled"
+    assert broken[2] == "mallory"
+    assert mine[3] == "anna, berta"
+    assert mine[5] == "–", "it still does"
+    assert "active" in mine[0]
+    assert seed[5] == mine[4]
+    assert first.commit[:12] in seed[0]
+
+
+def test_a_long_history_goes_on_on_the_next_page(sqlite_gate: RealGate, anna: Person) -> None:
+    for number in range(30):
+        saved(sqlite_gate, said(sqlite_gate, ("timezone: ", "timezone:  ")), because=f"change {number}")
+    newest = history(anna)
+    assert len(newest) == 25
+    page = anna.client.get("/policy?tab=history").text
+    found = re.search(r'rel="next" href="[^"]*start=([0-9a-f]{40})"', page)
+    assert found
+    rest = history(anna, start=found[1])
+    assert len(rest) == 6
+    assert rest[0][5] == newest[-1][4], "it ended where the next began, though that is on another page"
+
+
+def test_a_version_says_what_it_changed_in_sentences_and_in_lines(sqlite_gate: RealGate, anna: Person) -> None:
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER), "berta", "longer after the trial")
+    commit = active(sqlite_gate).commit
+    page = anna.client.get(f"/policy/versions/{commit[:12]}").text
+    words = text_of(page)
+    assert "tightens" in words
+    assert re.search(r'class="added">\+ <bdi>.*soak: 6s', page)
+    assert re.search(r'class="gone">- <bdi>.*soak: 5s', page)
+    assert "berta" in words
+    assert "longer after the trial" in words
+
+
+def test_going_back_is_a_new_proposal_on_the_present_head(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    first = active(sqlite_gate).commit
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER))
+    page = anna.client.get(f"/policy/versions/{first}").text
+    found = form(page, "/policy/preview")
+    assert found["base"] == sqlite_gate.opened.policies.head() != first
+    assert found["text"] == sqlite_gate.opened.policies.read(first)
+    with sqlite_gate.opened.store.write() as tx:
+        made = edits.save(
+            tx, sqlite_gate.opened.gate, found["text"], found["base"], "anna", "it was better", sqlite_gate.clock.now()
+        )
+    assert getattr(made, "kind", "") == "policy", "back to a shorter soak takes two"
+    assert "/policy/preview" not in anna.client.get(f"/policy/versions/{active(sqlite_gate).commit}").text
+    assert "/policy/preview" not in person(app, "ada").client.get(f"/policy/versions/{first}").text
+
+
+def test_a_head_that_waits_is_taken_up_by_hand(sqlite_gate: RealGate, anna: Person) -> None:
+    commit = push(sqlite_gate, TIGHTER)
+    assert "a head that is not active" in anna.client.get("/policy").text
+    assert anna.post("/policy/activate").status_code == 303
+    assert active(sqlite_gate).commit == commit
+    assert "a head that is not active" not in anna.client.get("/policy").text
+
+
+def test_a_decision_leads_to_the_policy_that_was_active_then(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    sqlite_gate.pass_minutes(1)
+    then = active(sqlite_gate).commit
+    number = line_of(sqlite_gate, "gate: {soak: 5s")
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER))
+    page = anna.client.get(f"/rollouts/{rollout}").text
+    links = set(re.findall(r'href="(/policy/versions/[0-9a-f]{40}(?:#L\d+)?)"', page))
+    assert f"/policy/versions/{then}" in links, "the footer"
+    assert any(one.startswith(f"/policy/versions/{then}#L") for one in links), (number, links)
+    for one in links:
+        assert anna.client.get(one.partition("#")[0]).status_code == 200
+
+
+@pytest.mark.parametrize("wanted", ["0" * 40, "zz", "main", "..", "0000000", "-x"])
+def test_what_is_no_version_is_not_found(anna: Person, wanted: str) -> None:
+    for place in (f"/policy/versions/{wanted}", f"/policy?version={wanted}", f"/policy?tab=history&start={wanted}"):
+        assert anna.client.get(place).status_code == 404, place
+
+
+def test_an_expired_proposal_is_shown_no_more(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    proposal = proposed(sqlite_gate)
+    assert f"/policy/proposals/{proposal.id}" in anna.client.get("/policy").text
+    sqlite_gate.clock.ahead += timedelta(hours=24)
+    assert f"/policy/proposals/{proposal.id}" not in person(app, "anna").client.get("/policy").text
+
+
+def test_the_schema_is_there_for_completion(anna: Person) -> None:
+    found: dict[str, Any] = anna.client.get("/policy/schema.json").get_json()
+    assert "rings" in found["properties"]
