@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, pages
+from gate.web import acts, auth, event_texts, pages, roles, step_up
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -87,7 +87,7 @@ def create_app(parts: PagesParts) -> Flask:
     guest_token = secrets.token_urlsafe(32)
 
     @app.before_request
-    def admitted() -> WerkzeugResponse | None:
+    def admitted() -> WerkzeugResponse | tuple[str, int] | None:
         g.parts, g.now = parts, parts.clock.now()
         g.language = _language()
         g.visitor = None
@@ -106,7 +106,7 @@ def create_app(parts: PagesParts) -> Flask:
             wish = request.full_path if request.method == "GET" else ""
             return redirect(url_for("log_in", wish=wish.rstrip("?") or None))
         people.demand(g.visitor.user, need)
-        return None
+        return step_up.confirmed(need)
 
     @app.after_request
     def hardened(response: Response) -> Response:
@@ -140,7 +140,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
+    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS, *roles.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed

@@ -61,6 +61,9 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "rollout_will_be_late": ("the rollout cannot arrive in time", "der Rollout kommt nicht rechtzeitig an"),
     "silent_morning": ("a silent morning", "ein stiller Morgen"),
     "silent_morning_over": ("the silent morning is over", "der stille Morgen ist vorbei"),
+    "stepped_up": ("confirmed that it is them", "bestätigte sich"),
+    "user_change_proposed": ("a person proposed a change of a person", "eine Person schlug vor, eine Person zu ändern"),
+    "user_role_changed": ("a person has another role", "eine Person hat eine andere Aufgabe"),
     "site_added": ("a site was added", "eine Apotheke wurde angelegt"),
     "site_changed": ("a site was changed", "eine Apotheke wurde geändert"),
     "site_closed": ("closing days were declared", "Schließtage wurden erklärt"),
@@ -72,6 +75,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "user_disabled": ("a person was disabled", "eine Person wurde gesperrt"),
 }
 CARRIED: Mapping[str, tuple[str, str]] = {
+    "act": ("what", "was"),
     "accepted": ("accepted", "aufgenommen"),
     "at": ("at", "um"),
     "back_to": ("back to", "zurück auf"),

@@ -284,13 +284,6 @@ def audit() -> str:
     return render_template("audit.html", events=events[:PAGE], size=size, root=root.hex(), following=following)
 
 
-def users() -> str:
-    """Everybody who may log in."""
-    with g.parts.store.read() as tx:
-        found = tx.users()
-    return render_template("users.html", users=found)
-
-
 def brake() -> str:
     """The brake: scope and reason."""
     with g.parts.store.read() as tx:
@@ -445,7 +438,6 @@ VIEWS = (
     ("/sites/<site_id>", site, "view", GET),
     ("/shadow", shadowed, "view", GET),
     ("/audit", audit, "view", GET),
-    ("/people", users, "view", GET),
     ("/brake", brake, "view", GET),
     ("/healthz", healthz, "public", GET),
     ("/readyz", readyz, "public", GET),

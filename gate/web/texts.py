@@ -5,6 +5,8 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
+from gate.web import texts_people
+
 LANGUAGES = ("de", "en")
 
 GERMAN = {
@@ -297,6 +299,7 @@ GERMAN = {
     "Not in any ring": "In keinem Ring",
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
+    **texts_people.GERMAN,
 }
 
 

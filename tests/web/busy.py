@@ -36,6 +36,7 @@ class Busy:
     def places(self) -> list[str]:
         """Every page, those of single things too."""
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
+        found.append("/people/roles")
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
         return [*found, *(f"/sites/{one}" for one in self.sites)]

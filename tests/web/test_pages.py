@@ -16,7 +16,7 @@ from gate.adapters.passwords import hash_password
 from gate.bootstrap import pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.flows import holds, people
-from gate.web import acts
+from gate.web import acts, roles
 from gate.web import pages as views
 from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
@@ -92,7 +92,7 @@ def address(rule: str, rollout: str, machine: str) -> str:
 def test_every_route_for_every_role_and_none(sqlite_gate: RealGate, app: Flask) -> None:
     rollout, machine = filled(sqlite_gate)
     rules = {str(rule): rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
-    stated = {(view.__name__, need) for _, view, need, _ in (*views.VIEWS, *acts.VIEWS)}
+    stated = {(view.__name__, need) for _, view, need, _ in (*views.VIEWS, *acts.VIEWS, *roles.VIEWS)}
     assert {rule.endpoint for rule in app.url_map.iter_rules()} - {"static"} == {name for name, _ in stated}
     needs = dict(stated)
     order = ("reader", "technician", "approver", "admin")

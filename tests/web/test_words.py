@@ -25,7 +25,7 @@ from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
 
-DOORS = ("acts.py", "app.py", "auth.py", "pages.py")
+DOORS = ("acts.py", "app.py", "auth.py", "pages.py", "roles.py")
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three
     "the last seq was {}",
@@ -33,7 +33,7 @@ NOT_SHOWN = {
     "ring {}",  # an error of ours
     "{} has no place on the shelf",
 }
-PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold")}
+PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "user_change")}
 STEPPED = {f"rollout_{state}" for state in (RolloutState.RUNNING, RolloutState.SUPERSEDED)}
 TROUBLES = {"source_failed", "candidate_refused"}
 DYNAMIC = {

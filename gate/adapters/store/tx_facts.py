@@ -16,7 +16,7 @@ from gate.adapters.store.tx_machines import MACHINES, SITES
 from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
 from gate.core import merkle
 from gate.core.model import MachineStatus, RolloutState
-from gate.ports import ActivePolicy, Event, StoredDecision
+from gate.ports import ActivePolicy, Asked, Event, StoredDecision
 
 DECISIONS = table(tables.DecisionRow)
 EVENTS = table(tables.EventRow)
@@ -134,6 +134,39 @@ class FactsTx(Rows):
         if before is not None:
             found = found.where(EVENTS.c.index < before)
         return [to_event(row) for row in self._all(found)]
+
+    def asked_events(self, asked: Asked, before: int | None = None, limit: int = 100) -> list[Event]:
+        found = select(EVENTS).order_by(EVENTS.c.index.desc()).limit(limit)
+        for column, word in ((EVENTS.c.actor, asked.actor), (EVENTS.c.kind, asked.kind)):
+            found = found.where(column == word) if word else found
+        found = found.where(EVENTS.c.subject == asked.subject) if asked.subject else found
+        if asked.since is not None:
+            found = found.where(EVENTS.c.index >= self._passed(asked.since))
+        if asked.until is not None:
+            until = self._passed(asked.until)
+            before = until if before is None else min(until, before)
+        if before is not None:
+            found = found.where(EVENTS.c.index < before)
+        return [to_event(row) for row in self._all(found)]
+
+    def _passed(self, at: datetime) -> int:
+        """The index from which on the log's times are ``at`` or later: halved, an index at a time."""
+        least, most = 0, self.audit_head()[0]
+        while least < most:
+            middle = (least + most) // 2
+            after = (
+                select(EVENTS.c.index, EVENTS.c.at).where(EVENTS.c.index >= middle).order_by(EVENTS.c.index).limit(1)
+            )
+            row = self._connection.execute(after).mappings().first()
+            if row is None or row["at"] >= at:
+                most = middle
+            else:
+                least = int(row["index"]) + 1
+        return least
+
+    def event(self, index: int) -> Event | None:
+        row = self._one(EVENTS, EVENTS.c.index == index)
+        return to_event(row) if row else None
 
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         found = select(EVENTS.c.leaf).where(EVENTS.c.index >= start).order_by(EVENTS.c.index).limit(limit)
