@@ -29,7 +29,7 @@ from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import people, protection, recalls, sentences
+from gate.flows import identities, people, protection, recalls, sentences
 from gate.flows import shadow as shadows
 from gate.flows import why as reasons
 from gate.ports import Gate, Tx
@@ -305,7 +305,7 @@ def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
 
 @click.group()
 def user() -> None:
-    """People: add, link, disable, list."""
+    """People: add, link, identity, disable, list."""
 
 
 @user.command("add")
@@ -342,6 +342,18 @@ def user_disable(login: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         people.disable_user(tx, login, me(), opened.clock.now())
     click.echo("disabled")
+
+
+@user.command("identity")
+@click.argument("login")
+@click.argument("issuer")
+@click.argument("subject")
+@settings_option
+def user_identity(login: str, issuer: str, subject: str, settings: Path) -> None:
+    """SUBJECT of the login provider ISSUER is LOGIN from now on."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        identities.link(tx, login, issuer, subject, me(), opened.clock.now())
+    click.echo("linked")
 
 
 @user.command("list")

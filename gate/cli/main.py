@@ -17,6 +17,7 @@ from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
+from gate.cli.token import token
 from gate.core.errors import CallerError, GateError, Unavailable
 
 
@@ -61,6 +62,7 @@ for command in (
     act.explain,
     act.audit,
     act.user,
+    token,
     fleet.sites,
     site_times.duty,
     fleet.machines,

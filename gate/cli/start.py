@@ -31,7 +31,7 @@ from gate.cli.common import gate_of, output_option, settings_option
 from gate.config import Settings, load
 from gate.core.errors import OperatorError
 from gate.core.policy import not_enforced
-from gate.web.agent_api import Wsgi
+from gate.web.plain_http import Wsgi
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1

@@ -35,12 +35,12 @@ def log_in() -> str | Response | tuple[str, int]:
             people.log_in(tx, name, verified, token, g.now)
     except Unauthenticated as problem:
         return render_template("login.html", problem=problem.detail, wish=wish), 401
-    answer = redirect(wish if _ours(wish) else url_for("overview"), 303)
+    answer = redirect(wish if ours(wish) else url_for("overview"), 303)
     auth.set_cookie(answer, g.parts.public_url, token)
     return answer
 
 
-def _ours(wish: str) -> bool:
+def ours(wish: str) -> bool:
     """A path of this site: one slash, and nothing that a browser reads as another host."""
     return wish.startswith("/") and not wish.startswith(("//", "/\\")) and all(ord(char) > 32 for char in wish)
 

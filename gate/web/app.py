@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, pages, roles, step_up
+from gate.web import acts, auth, event_texts, oidc, pages, roles, step_up
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -69,6 +69,8 @@ class PagesParts:
     metrics: Callable[[], bytes] | None = None
     """What has been counted, as text; None: there is no such page."""
     metrics_token: str = ""
+    oidc: oidc.LoginProvider | None = None
+    """Where people may log in besides here."""
     guest: User | None = None
     """The demo's visitor: everybody is this person, without logging in."""
     story: Callable[[], Mapping[str, Any]] | None = None
@@ -127,7 +129,15 @@ def create_app(parts: PagesParts) -> Flask:
 
         banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
         who, guest = g.get("visitor"), parts.guest is not None
-        return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
+        return {
+            "t": t,
+            "visitor": who,
+            "guest": guest,
+            "language": g.language,
+            "banners": banners,
+            "may": _may,
+            "oidc": parts.oidc,
+        }
 
     _say_what_failed(app)
     app.jinja_env.filters["local"] = _local
@@ -140,7 +150,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS, *roles.VIEWS):
+    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS, *roles.VIEWS, *oidc.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed

@@ -64,5 +64,7 @@ GERMAN = {
     "Confirm and go on": "Bestätigen und weiter",
     "Confirm at your login provider (opens another tab)": "Beim Anmeldedienst bestätigen (öffnet ein neues Fenster)",
     "I have confirmed: go on": "Ich habe bestätigt: weiter",
+    "Log in with": "Anmelden mit",
+    "Close this tab and go on in the other one.": "Schließen Sie dieses Fenster, und machen Sie im anderen weiter.",
     "This password is wrong.": "Dieses Passwort ist falsch.",
 }
