@@ -388,18 +388,22 @@ class Opened:
             if json.loads(line)["index"] == count < size:
                 yield line
                 count += 1
-        while count < size:
-            with self.store.read() as tx:
-                leaves = tx.audit_leaves(count, LEAVES)
-            if not leaves:
-                return
-            for leaf in leaves[: size - count]:
-                yield leaf
-                count += 1
+        yield from stored_leaves(self.store, count, size)
 
     def close(self) -> None:
         """Gives the database back."""
         self.store.close()
+
+
+def stored_leaves(store: SqlStore, count: int, size: int) -> Iterator[bytes]:
+    """The leaves from ``count`` on that the database holds, up to ``size``."""
+    while count < size:
+        with store.read() as tx:
+            leaves = tx.audit_leaves(count, LEAVES)
+        if not leaves:
+            return
+        yield from leaves[: size - count]
+        count += len(leaves)
 
 
 class ActiveRules:
@@ -489,6 +493,7 @@ def pages(opened: Opened) -> Wsgi:
             metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
             metrics_token=opened.settings.metrics_token,
             oidc=login_provider(opened),
+            leaves=opened.audit_leaves,
         )
     )
 
@@ -536,6 +541,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             check_hours=check_hours,
             check_land=check_land,
             policy=lambda: policy,
+            leaves=lambda size: stored_leaves(store, 0, size),
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

@@ -6,8 +6,6 @@ They work on the database, also when the web process is dead; the shell's login 
 from __future__ import annotations
 
 import json
-import re
-import secrets
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -25,11 +23,10 @@ from gate.cli.common import (
     settings_option,
     show,
 )
-from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import identities, people, protection, recalls, sentences
+from gate.flows import people, protection, recalls, sentences
 from gate.flows import shadow as shadows
 from gate.flows import why as reasons
 from gate.ports import Gate, Tx
@@ -265,103 +262,3 @@ def explain(claim: str, because: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         people.explain_failure(tx, opened.gate, claim, me(), because, opened.clock.now())
     click.echo("explained")
-
-
-@click.group()
-def audit() -> None:
-    """The audit log: verify."""
-
-
-@audit.command("verify")
-@settings_option
-@click.option("--size", type=click.IntRange(0), help="Size of a tree that you noted earlier.")
-@click.option("--root", help="Its root hash (64 hex digits).")
-def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
-    """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
-    if (size is None) != (root is None):
-        raise click.UsageError("--size and --root belong together")
-    if root is not None and not re.fullmatch("[0-9a-f]{64}", root.lower()):
-        raise click.UsageError("--root takes 64 hex digits, as a timestamp or an earlier verify printed them")
-    with gate_of(settings) as opened:
-        with opened.store.read() as tx:
-            stored_size, stored_root = tx.audit_head()
-        peaks: merkle.Peaks = ()
-        noted = merkle.root(()).hex() if size == 0 else ""
-        count = 0
-        for leaf in opened.audit_leaves(stored_size):
-            peaks = merkle.append(count, peaks, leaf)
-            count += 1
-            if count == size:
-                noted = merkle.root(peaks).hex()
-    found = merkle.root(peaks)
-    if (count, found) != (stored_size, stored_root):
-        click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")
-        raise SystemExit(1)
-    if root is not None and noted != root.lower():
-        click.echo(f"NOT WELL: the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}")
-        raise SystemExit(1)
-    click.echo(f"good: {count} leaves, root {found.hex()}")
-
-
-@click.group()
-def user() -> None:
-    """People: add, link, identity, disable, list."""
-
-
-@user.command("add")
-@click.argument("login")
-@click.option("--name", default="")
-@click.option("--role", type=click.Choice(people.ROLES), default="reader", show_default=True)
-@settings_option
-def user_add(login: str, name: str, role: str, settings: Path) -> None:
-    """A new person; prints the one-time link with which they choose a password."""
-    link = secrets.token_urlsafe(32)
-    with gate_of(settings) as opened:
-        with opened.store.write() as tx:
-            people.add_user(tx, login, name, role, link, me(), opened.clock.now())
-        click.echo(f"{opened.address}/link/{link}")
-
-
-@user.command("link")
-@click.argument("login")
-@settings_option
-def user_link(login: str, settings: Path) -> None:
-    """A new one-time link for LOGIN."""
-    link = secrets.token_urlsafe(32)
-    with gate_of(settings) as opened:
-        with opened.store.write() as tx:
-            people.new_link(tx, login, link, me(), opened.clock.now())
-        click.echo(f"{opened.address}/link/{link}")
-
-
-@user.command("disable")
-@click.argument("login")
-@settings_option
-def user_disable(login: str, settings: Path) -> None:
-    """LOGIN may not log in any more; open sessions end."""
-    with gate_of(settings) as opened, opened.store.write() as tx:
-        people.disable_user(tx, login, me(), opened.clock.now())
-    click.echo("disabled")
-
-
-@user.command("identity")
-@click.argument("login")
-@click.argument("issuer")
-@click.argument("subject")
-@settings_option
-def user_identity(login: str, issuer: str, subject: str, settings: Path) -> None:
-    """SUBJECT of the login provider ISSUER is LOGIN from now on."""
-    with gate_of(settings) as opened, opened.store.write() as tx:
-        identities.link(tx, login, issuer, subject, me(), opened.clock.now())
-    click.echo("linked")
-
-
-@user.command("list")
-@settings_option
-@output_option
-def user_list(settings: Path, output: str) -> None:
-    """Everybody who may log in."""
-    with gate_of(settings) as opened, opened.store.read() as tx:
-        found = tx.users()
-    rows = [{"login": u.id, "name": u.name, "role": u.role, "disabled": u.disabled} for u in found]
-    show(rows, ("login", "name", "role", "disabled"), output)

@@ -11,6 +11,7 @@ import sys
 import click
 
 from gate.cli import act, fleet, policy_backtest, site_times, start
+from gate.cli.audit import audit
 from gate.cli.database import db
 from gate.cli.hold import hold
 from gate.cli.morning import morning
@@ -18,6 +19,7 @@ from gate.cli.replay import replay
 from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
 from gate.cli.token import token
+from gate.cli.user import user
 from gate.core.errors import CallerError, GateError, Unavailable
 
 
@@ -60,8 +62,8 @@ for command in (
     act.waive,
     shadow,
     act.explain,
-    act.audit,
-    act.user,
+    audit,
+    user,
     token,
     fleet.sites,
     site_times.duty,

@@ -41,6 +41,12 @@ GERMAN: Mapping[str, str] = {
     "this login was begun elsewhere or too long ago; begin again": (
         "diese Anmeldung wurde anderswo oder vor zu langer Zeit begonnen; bitte neu beginnen"
     ),
+    "there is no entry {}: the log has {}": "es gibt keinen Eintrag {}: das Protokoll hat {}",
+    "the leaves do not give the stored root: gate audit verify": (
+        "die Einträge ergeben nicht die gespeicherte Wurzel: gate audit verify"
+    ),
+    "{} is no time, such as 2026-03-02T09:00": "{} ist keine Zeit wie 2026-03-02T09:00",
+    "what is asked for is too long, or has control characters": "die Suche ist zu lang oder hat Steuerzeichen",
     "act is add, role, disable or link": "die Handlung ist add, role, disable oder link",
     "{} is disabled, or has this role already": "{} ist gesperrt oder hat diese Aufgabe schon",
     "{} needs {} people, and {} would be left who may": "{} braucht {} Personen, und es blieben {}, die es dürfen",

@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, oidc, pages, roles, step_up
+from gate.web import acts, audit, auth, event_texts, oidc, pages, roles, step_up
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -69,6 +69,8 @@ class PagesParts:
     metrics: Callable[[], bytes] | None = None
     """What has been counted, as text; None: there is no such page."""
     metrics_token: str = ""
+    leaves: Callable[[int], Iterable[bytes]] = lambda _: ()
+    """The first so many leaves of the audit tree, in order."""
     oidc: oidc.LoginProvider | None = None
     """Where people may log in besides here."""
     guest: User | None = None
@@ -150,7 +152,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS, *roles.VIEWS, *oidc.VIEWS):
+    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS, *roles.VIEWS, *oidc.VIEWS, *audit.VIEWS):
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed

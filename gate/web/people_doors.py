@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from gate.core.errors import Malformed, NotFound
 from gate.core.model import Machine, Rollout
+from gate.flows import audit as log
 from gate.flows import machines as fleet
 from gate.flows import people, protection, recalls, sentences, shadow
 from gate.flows import why as reasons
-from gate.ports import Asked, Event, Gate, Proposal, Tx, User
+from gate.ports import Event, Gate, Proposal, Tx, User
 from gate.web import people_wire as shapes
 
 PAGE = 100
@@ -106,37 +107,9 @@ def audit(ask: Ask) -> shapes.Audit:
     if before and not (before.isascii() and before.isdigit() and len(before) < 16):
         raise Malformed("bad_field", "before is an index")
     size, root = ask.tx.audit_head()
-    found = ask.tx.asked_events(asked(ask.query), int(before) if before else None, PAGE + 1)
+    found = ask.tx.asked_events(log.asked(ask.query), int(before) if before else None, PAGE + 1)
     following = found[PAGE - 1].index if len(found) > PAGE else None
     return shapes.Audit(size, root.hex(), [event_of(one) for one in found[:PAGE]], following)
-
-
-def asked(query: Mapping[str, str]) -> Asked:
-    """What a query asks of the audit log.
-
-    Raises:
-        Malformed: a time that cannot be read.
-    """
-    words = {name: query.get(name, "") for name in ("actor", "kind", "subject")}
-    return Asked(**words, since=moment(query.get("since", "")), until=moment(query.get("until", ""), ends=True))
-
-
-def moment(text: str, *, ends: bool = False) -> datetime | None:
-    """A time of a query, UTC where it says no other; a day's end where only a day is said and it ``ends`` something.
-
-    Raises:
-        Malformed: no time.
-    """
-    if not text:
-        return None
-    try:
-        found = datetime.fromisoformat(text)
-        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        if not 1971 <= found.year < 9999:
-            raise ValueError("no time of ours")
-    except (ValueError, OverflowError) as problem:
-        raise Malformed("bad_field", f"{text[:40]} is no time, such as 2026-03-02T09:00") from problem
-    return found + timedelta(days=1) if ends and len(text) == 10 else found
 
 
 def event_of(event: Event) -> shapes.EventSaid:

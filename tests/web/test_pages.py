@@ -16,7 +16,7 @@ from gate.adapters.passwords import hash_password
 from gate.bootstrap import pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.flows import holds, people
-from gate.web import acts, roles
+from gate.web import acts, audit, oidc, roles
 from gate.web import pages as views
 from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
@@ -85,14 +85,17 @@ def filled(gate: RealGate) -> tuple[str, str]:
 
 
 def address(rule: str, rollout: str, machine: str) -> str:
-    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x"}
-    return re.sub(r"<(\w+)>", lambda found: known[found[1]], rule)
+    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x", "index": "0"}
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 
 
 def test_every_route_for_every_role_and_none(sqlite_gate: RealGate, app: Flask) -> None:
     rollout, machine = filled(sqlite_gate)
     rules = {str(rule): rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"}
-    stated = {(view.__name__, need) for _, view, need, _ in (*views.VIEWS, *acts.VIEWS, *roles.VIEWS)}
+    stated = {
+        (view.__name__, need)
+        for _, view, need, _ in (*views.VIEWS, *acts.VIEWS, *roles.VIEWS, *oidc.VIEWS, *audit.VIEWS)
+    }
     assert {rule.endpoint for rule in app.url_map.iter_rules()} - {"static"} == {name for name, _ in stated}
     needs = dict(stated)
     order = ("reader", "technician", "approver", "admin")

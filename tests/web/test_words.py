@@ -25,7 +25,7 @@ from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
 
-DOORS = ("acts.py", "app.py", "auth.py", "pages.py", "roles.py")
+DOORS = ("acts.py", "app.py", "audit.py", "auth.py", "oidc.py", "pages.py", "roles.py")
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three
     "the last seq was {}",
