@@ -666,6 +666,12 @@ class Tx(Protocol):
         passed them: clocks of several gates that differ by seconds may put an entry on the other side."""
 
     def event(self, index: int) -> Event | None: ...
+    def first_event_at(self) -> datetime | None:
+        """Of the oldest entry that is still here, where older ones have left; None: none has."""
+
+    def decision_before(self, rollout_id: str, ring: str, at: datetime) -> StoredDecision | None:
+        """The last one that was taken by then."""
+
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         """Leaf bytes from ``start`` on, in order."""
 

@@ -5,15 +5,18 @@ They work on the database, also when the web process is dead; the shell's login 
 
 from __future__ import annotations
 
-import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from gate.cli.common import (
+    at_option,
     because_option,
+    emit,
     gate_of,
     language_option,
     machine_named,
@@ -26,7 +29,7 @@ from gate.cli.common import (
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import people, protection, recalls, sentences
+from gate.flows import past, people, protection, recalls, sentences
 from gate.flows import shadow as shadows
 from gate.flows import why as reasons
 from gate.ports import Gate, Tx
@@ -36,10 +39,16 @@ RINGS = "rings (healthy of machines)"
 
 
 @click.command()
+@at_option
 @settings_option
 @output_option
-def status(settings: Path, output: str) -> None:
+def status(at: datetime | None, settings: Path, output: str) -> None:
     """Rollouts, newest first, with their rings; then how old each ring's content is against the newest release."""
+    if at is not None:
+        with gate_of(settings) as opened, opened.store.read() as tx:
+            then = past.rollouts(tx, opened.gate, at)
+        say_then(then, output)
+        return
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx)
         ages = _ages(tx, opened.gate)
@@ -112,6 +121,21 @@ def watch(release: str, until: str | None, seconds: float, settings: Path) -> No
             time.sleep(0.5)
 
 
+def say_then(found: Sequence[past.Then], output: str) -> None:
+    """What was known then; what cannot be known is said once, at the end."""
+    if output != "table":
+        emit([asdict(one) for one in found], output)
+        return
+    for one in found:
+        click.echo(f"{one.rollout}:" if one.rollout else f"{one.source}:")
+        for line in one.sentences:
+            click.echo(f"  {line}")
+    for line in dict.fromkeys(line for one in found for line in one.unknown):
+        click.echo(line)
+    if not found:
+        click.echo("nothing had begun then")
+
+
 def _rung(ring: RingState, strata: list[Stratum]) -> str:
     if ring.opened_at is None:
         return f"{ring.ring} -"
@@ -123,20 +147,24 @@ def _rung(ring: RingState, strata: list[Stratum]) -> str:
 @click.argument("machine")
 @click.argument("source", required=False)
 @language_option
+@at_option
 @settings_option
 @output_option
-def why(machine: str, source: str | None, language: str, settings: Path, output: str) -> None:
+def why(machine: str, source: str | None, language: str, at: datetime | None, settings: Path, output: str) -> None:
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
         names = [source] if source else []
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
-        machine_id = machine_named(tx, machine).id
-        now = opened.clock.now()
-        found = [reasons.why(tx, opened.gate, machine_id, name, now, language) for name in names]
-    if output == "json":
-        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        known, now = machine_named(tx, machine), opened.clock.now()
+        then = [past.why(tx, opened.gate, known, name, at, language) for name in names] if at else []
+        found = [reasons.why(tx, opened.gate, known.id, name, now, language) for name in names] if not at else []
+    if at is not None:
+        say_then(then, output)
+        return
+    if output != "table":
+        emit([asdict(one) for one in found], output)
         return
     for one in found:
         click.echo(one.sentence)
@@ -207,9 +235,10 @@ def rollout_group() -> None:
 @rollout_group.command("show")
 @click.argument("rollout")
 @language_option
+@at_option
 @settings_option
 @output_option
-def rollout_show(rollout: str, language: str, settings: Path, output: str) -> None:
+def rollout_show(rollout: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
     """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
     still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
@@ -217,14 +246,19 @@ def rollout_show(rollout: str, language: str, settings: Path, output: str) -> No
         found = tx.rollout(rollout)
         if found is None:
             raise NotFound(f"there is no rollout {rollout}")
+        if at is not None:
+            say_then([past.rollout(tx, opened.gate, found, at, language)], output)
+            return
         lines = sentences.of_rollout(tx, opened.gate, found, now, language)
         lines += sentences.of_rings(tx, opened.gate, found, now, language)
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
-    if output == "table":
-        for line in lines:
-            click.echo(line)
     rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
-    if rows or output != "table":
+    if output != "table":
+        emit({"rollout": rollout, "sentences": lines, "sites": rows}, output)
+        return
+    for line in lines:
+        click.echo(line)
+    if rows:
         show(rows, ("site", "name", "machines", "unheard", "last_seen_at"), output)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -21,7 +22,8 @@ def audit() -> None:
 @settings_option
 @click.option("--size", type=click.IntRange(0), help="Size of a tree that you noted earlier.")
 @click.option("--root", help="Its root hash (64 hex digits).")
-def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
+@output_option
+def audit_verify(settings: Path, size: int | None, root: str | None, output: str) -> None:
     """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
     if (size is None) != (root is None):
         raise click.UsageError("--size and --root belong together")
@@ -30,22 +32,31 @@ def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
     with gate_of(settings) as opened:
         with opened.store.read() as tx:
             stored_size, stored_root = tx.audit_head()
-        peaks: merkle.Peaks = ()
-        noted = merkle.root(()).hex() if size == 0 else ""
-        count = 0
-        for leaf in opened.audit_leaves(stored_size):
-            peaks = merkle.append(count, peaks, leaf)
-            count += 1
-            if count == size:
-                noted = merkle.root(peaks).hex()
-    found = merkle.root(peaks)
+        count, found, noted = _computed(opened.audit_leaves(stored_size), size)
+    wrong = ""
     if (count, found) != (stored_size, stored_root):
-        click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")
+        wrong = f"{count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}"
+    elif root is not None and noted != root.lower():
+        wrong = f"the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}"
+    if output != "table":
+        emit({"good": not wrong, "problem": wrong, "size": count, "root": found.hex()}, output)
+    else:
+        click.echo(f"NOT WELL: {wrong}" if wrong else f"good: {count} leaves, root {found.hex()}")
+    if wrong:
         raise SystemExit(1)
-    if root is not None and noted != root.lower():
-        click.echo(f"NOT WELL: the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}")
-        raise SystemExit(1)
-    click.echo(f"good: {count} leaves, root {found.hex()}")
+
+
+def _computed(leaves: Iterable[bytes], size: int | None) -> tuple[int, bytes, str]:
+    """How many leaves, their root, and the root of the first ``size``."""
+    peaks: merkle.Peaks = ()
+    noted = merkle.root(()).hex() if size == 0 else ""
+    count = 0
+    for leaf in leaves:
+        peaks = merkle.append(count, peaks, leaf)
+        count += 1
+        if count == size:
+            noted = merkle.root(peaks).hex()
+    return count, merkle.root(peaks), noted
 
 
 @audit.command("prove")

@@ -1,7 +1,7 @@
 """The command line: parse, call one flow, render.
 
 - Exit codes: 0 ok, 1 finding, 2 usage, 3 unreachable, 4 refused by policy.
-- Read commands take ``-o table|json``; long work shows its progress on the terminal.
+- Read commands take ``-o table|json|yaml``, some ``--at TIME``; long work shows its progress on the terminal.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import click
 
 from gate.cli import act, fleet, policy_backtest, site_times, start
 from gate.cli.audit import audit
+from gate.cli.brake import brake, completion
 from gate.cli.database import db
 from gate.cli.hold import hold
+from gate.cli.look import machine_group, rings, site_group
 from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
@@ -51,6 +53,7 @@ for command in (
     act.status,
     act.watch,
     act.why,
+    brake,
     act.halt,
     act.resume,
     act.recall,
@@ -65,6 +68,9 @@ for command in (
     audit,
     user,
     token,
+    rings,
+    site_group,
+    machine_group,
     fleet.sites,
     site_times.duty,
     fleet.machines,
@@ -73,5 +79,6 @@ for command in (
     policy_backtest.policy,
     simulate,
     replay,
+    completion,
 ):
     main.add_command(command)

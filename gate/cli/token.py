@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import gate_of, me, settings_option, show, three_outputs
+from gate.cli.common import gate_of, me, output_option, settings_option, show
 from gate.flows import tokens
 
 
@@ -32,7 +32,7 @@ def token_create(login: str, scope: str, days: int, settings: Path) -> None:
 
 @token.command("list")
 @settings_option
-@three_outputs
+@output_option
 def token_list(settings: Path, output: str) -> None:
     """Every token with its scope, its end and when it was last used; never the token itself."""
     with gate_of(settings) as opened, opened.store.read() as tx:

@@ -168,6 +168,15 @@ class FactsTx(Rows):
         row = self._one(EVENTS, EVENTS.c.index == index)
         return to_event(row) if row else None
 
+    def first_event_at(self) -> datetime | None:
+        oldest = self._all(select(EVENTS.c.index, EVENTS.c.at).order_by(EVENTS.c.index).limit(1))
+        return oldest[0]["at"] if oldest and oldest[0]["index"] > 0 else None
+
+    def decision_before(self, rollout_id: str, ring: str, at: datetime) -> StoredDecision | None:
+        found = select(DECISIONS).where(DECISIONS.c.rollout == rollout_id, DECISIONS.c.ring == ring)
+        rows = self._all(found.where(DECISIONS.c.at <= at).order_by(DECISIONS.c.id.desc()).limit(1))
+        return to_decision(rows[0]) if rows else None
+
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         found = select(EVENTS.c.leaf).where(EVENTS.c.index >= start).order_by(EVENTS.c.index).limit(limit)
         return [bytes(row["leaf"]) for row in self._all(found)]
