@@ -42,7 +42,7 @@ def moment(text: str, zone: tzinfo = UTC, *, ends: bool = False) -> datetime | N
             found += timedelta(days=1)
         found = (found.replace(tzinfo=zone) if found.tzinfo is None else found).astimezone(UTC)
         if not 1971 <= found.year < 9999:
-            raise ValueError("no time of ours")
+            raise ValueError
     except (ValueError, OverflowError) as problem:
         raise Malformed("bad_field", f"{text[:40]} is no time, such as 2026-03-02T09:00") from problem
     return found
