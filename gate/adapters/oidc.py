@@ -126,7 +126,8 @@ class OidcProvider:
         except (JoseError, ValueError):
             known = None
         try:
-            self._keys = KeySet.import_key_set(self._json(document["jwks_uri"]))
+            said: Any = self._json(document["jwks_uri"])
+            self._keys = KeySet.import_key_set(said)
             return jwt.decode(text, self._keys, algorithms=list(ALGORITHMS))
         except (JoseError, ValueError, KeyError, TypeError) as problem:
             raise Unauthenticated(NOT_GOOD) from problem

@@ -23,7 +23,7 @@ EVENTS = table(tables.EventRow)
 HEAD = table(tables.AuditHeadRow)
 ACTIVE = table(tables.ActivePolicyRow)
 
-WALKED = 20_000
+WALKED = 5_000
 """Entries along an index that are looked at to choose among several."""
 
 LOCK_HEAD = Prepared(select(HEAD).with_for_update())
