@@ -180,10 +180,13 @@ def test_an_answer_is_nobodys_but_the_browsers_that_began(sqlite_gate: RealGate,
     assert mine.get(place).status_code == 401, "once"
 
 
-def test_a_code_is_worth_nothing_without_the_verifier_of_this_login(app: Flask) -> None:
+def test_a_code_is_worth_nothing_without_the_verifier_of_this_login(app: Flask, provider: Provider) -> None:
     one, two = app.test_client(), app.test_client()
     stolen = parse_qs(urlsplit(there(one)).query)["code"][0]
-    assert two.get(re.sub("code=[^&]+", f"code={stolen}", there(two))).status_code == 401
+    asked = parse_qs(urlsplit(two.get("/oidc/login").headers["Location"]).query)
+    provider.changed(nonce=asked["nonce"][0])  # so that the verifier alone stands in the way
+    back = {"code": stolen, "state": asked["state"][0], "iss": provider.issuer}
+    assert two.get("/oidc/back", query_string=back).status_code == 401
 
 
 def test_a_login_that_was_begun_too_long_ago_ends(sqlite_gate: RealGate, app: Flask) -> None:
