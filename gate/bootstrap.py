@@ -44,11 +44,16 @@ from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_values import Problem
 from gate.flows import claims, edits, people, placing
+from gate.flows.identities import Shown
 from gate.ports import Clock, Gate, Tx, User, Version
 from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
-from gate.web.agent_api import AgentApi, AgentApiParts, Wsgi
+from gate.web import people_openapi
+from gate.web.agent_api import AgentApi, AgentApiParts
 from gate.web.app import PagesParts, create_app
+from gate.web.oidc import LoginProvider
+from gate.web.people_api import PeopleApi, PeopleApiParts
+from gate.web.plain_http import Wsgi
 from gate.web.proxied import Proxied
 from gate.web.static_plane import StaticPlane
 from gate.web.wire import SourceShape
@@ -399,7 +404,10 @@ class Opened:
             report=claims.report,
             measure=self.metrics.call if self.metrics else lambda *_: None,
         )
-        behind = AgentApi(parts, inner)
+        for_people = PeopleApi(
+            PeopleApiParts(self.store, self.gate, self.clock, envelopes.read_json), inner, people_openapi.document()
+        )
+        behind = AgentApi(parts, for_people)
         named = Proxied(behind, self.settings.proxies) if self.settings.proxies else behind
         return StaticPlane(self.settings.public, named)
 
@@ -414,18 +422,22 @@ class Opened:
             if json.loads(line)["index"] == count < size:
                 yield line
                 count += 1
-        while count < size:
-            with self.store.read() as tx:
-                leaves = tx.audit_leaves(count, LEAVES)
-            if not leaves:
-                return
-            for leaf in leaves[: size - count]:
-                yield leaf
-                count += 1
+        yield from stored_leaves(self.store, count, size)
 
     def close(self) -> None:
         """Gives the database back."""
         self.store.close()
+
+
+def stored_leaves(store: SqlStore, count: int, size: int) -> Iterator[bytes]:
+    """The leaves from ``count`` on that the database holds, up to ``size``."""
+    while count < size:
+        with store.read() as tx:
+            leaves = tx.audit_leaves(count, LEAVES)
+        if not leaves:
+            return
+        yield from leaves[: size - count]
+        count += len(leaves)
 
 
 class ActiveRules:
@@ -521,8 +533,33 @@ def pages(opened: Opened) -> Wsgi:
             ready=lambda: ready(opened),
             metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
             metrics_token=opened.settings.metrics_token,
+            oidc=login_provider(opened),
+            leaves=opened.audit_leaves,
         )
     )
+
+
+def login_provider(opened: Opened) -> LoginProvider | None:
+    """The settings' login provider, if there is one.
+
+    Raises:
+        OperatorError: what it needs is not installed.
+    """
+    wanted = opened.settings.oidc
+    if wanted is None:
+        return None
+    try:
+        from gate.adapters import oidc
+    except ImportError as problem:
+        raise OperatorError("not_installed", "[oidc] needs more: pip install 'gate[oidc]'") from problem
+
+    def shown(claims: Mapping[str, Any]) -> Shown:
+        said = str(claims.get("name") or claims.get("preferred_username") or "")
+        name = "".join(char for char in said if char.isprintable())[:100]
+        role = oidc.role_of(claims, wanted.role_claim, wanted.roles, people.ROLES) if wanted.role_claim else None
+        return Shown(wanted.issuer, claims["sub"], name, role, oidc.confirmed_at(claims))
+
+    return LoginProvider(wanted.name, oidc.OidcProvider(wanted.issuer, wanted.client_id, wanted.client_secret), shown)
 
 
 def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> Wsgi:
@@ -546,6 +583,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             check_land=check_land,
             policy=lambda: policy,
             editor=policy_edit,
+            leaves=lambda size: stored_leaves(store, 0, size),
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

@@ -20,7 +20,21 @@ from gate.core.errors import OperatorError
 
 FILES = ("policy_signers", "policy_revoked")
 TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token", *FILES}
+ROLES = {"reader", "technician", "approver", "admin"}
 LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
+
+
+@dataclass(frozen=True, slots=True)
+class OidcSettings:
+    """What ``[oidc]`` may say."""
+
+    issuer: str
+    client_id: str
+    client_secret: str = ""
+    name: str = "OIDC"
+    role_claim: str = ""
+    """The claim whose words ``roles`` maps; empty: an admin sets the role."""
+    roles: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +72,8 @@ class Settings:
     Without it a push is nobody's word."""
     policy_revoked: Path | None = None
     """Keys that sign no more, one a line: ``ssh-ed25519 AAAA...`` or ``SHA256:...``."""
+    oidc: OidcSettings | None = None
+    """A login provider, as ``[oidc]``; see ``OidcSettings``."""
     plugin_folders: tuple[str, ...] = ()
     """Folders that hold source plugins of your own."""
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -112,7 +128,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     known = {one.name for one in fields(Settings)}
     for name in known:
         override = (os.environ if environment is None else environment).get(f"GATE_{name.upper()}")
-        if override is not None and name not in ("sources", "plugin_folders", "proxies"):
+        if override is not None and name not in ("sources", "plugin_folders", "proxies", "oidc"):
             found[name] = override
     for key in found:
         if key not in known:
@@ -143,6 +159,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
             raise ValueError("log is text or json")
         found["proxies"] = _list("proxies", found.get("proxies", []))
         found["plugin_folders"] = _list("plugin_folders", found.get("plugin_folders", []))
+        found["oidc"] = _oidc(found["oidc"]) if "oidc" in found else None
         found["sources"] = _sources(path, found.get("sources", {}))
     except (TypeError, ValueError, OverflowError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
@@ -153,6 +170,23 @@ def _list(name: str, found: Any) -> tuple[str, ...]:
     if not isinstance(found, list) or not all(isinstance(one, str) for one in found):
         raise ValueError(f"{name} is not a list of texts")
     return tuple(found)
+
+
+def _oidc(found: Any) -> OidcSettings:
+    if not isinstance(found, dict):
+        raise ValueError("oidc is not a table")
+    known = {one.name for one in fields(OidcSettings)}
+    if set(found) - known:
+        raise ValueError(f"oidc knows {', '.join(sorted(known))}")
+    roles = found.get("roles", {})
+    texts = [found.get(one, "") for one in known - {"roles"}]
+    if not isinstance(roles, dict) or not all(isinstance(one, str) for one in [*texts, *roles.values()]):
+        raise ValueError("oidc has texts in quotes, and roles = {word = 'role'}")
+    if not (found.get("issuer") and found.get("client_id")):
+        raise ValueError("oidc needs issuer and client_id")
+    if not set(roles.values()) <= ROLES or bool(found.get("role_claim")) != bool(roles):
+        raise ValueError(f"oidc.roles maps words of role_claim to {', '.join(sorted(ROLES))}; both or neither")
+    return OidcSettings(**found)
 
 
 def _sources(path: Path, found: Any) -> dict[str, dict[str, str]]:

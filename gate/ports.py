@@ -127,6 +127,33 @@ class WebSession:
     user: str
     created_at: datetime
     seen_at: datetime
+    stepped_up_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessToken:
+    """A person's token for the API for people; only its sha256 is kept."""
+
+    id: str
+    sha256: str
+    user: str
+    scope: str  # read | halt | approve | admin
+    created_at: datetime
+    created_by: str
+    expires_at: datetime
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which events somebody wants to see; an empty word asks for nothing."""
+
+    actor: str = ""
+    kind: str = ""
+    subject: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -648,6 +675,17 @@ class Tx(Protocol):
     def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         """Newest first."""
 
+    def asked_events(self, asked: Asked, before: int | None = None, limit: int = 100) -> list[Event]:
+        """Those that somebody asks for, newest first; by indexes, never by counting. Times cut where the log has
+        passed them: clocks of several gates that differ by seconds may put an entry on the other side."""
+
+    def event(self, index: int) -> Event | None: ...
+    def first_event_at(self) -> datetime | None:
+        """Of the oldest entry that is still here, where older ones have left; None: none has."""
+
+    def decision_before(self, rollout_id: str, ring: str, at: datetime) -> StoredDecision | None:
+        """The last one that was taken by then."""
+
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         """Leaf bytes from ``start`` on, in order."""
 
@@ -668,6 +706,25 @@ class Tx(Protocol):
     def web_session(self, session_id: str) -> WebSession | None: ...
     def touch_web_session(self, session_id: str, at: datetime) -> None: ...
     def drop_web_sessions(self, *, session_id: str = "", user: str = "") -> None: ...
+    def step_up(self, session_id: str, at: datetime) -> None:
+        """The person behind this session has been confirmed anew."""
+
+    def add_token(self, token: AccessToken) -> None: ...
+    def token(self, sha256: str) -> AccessToken | None: ...
+    def tokens(self) -> list[AccessToken]:
+        """Newest first."""
+
+    def use_token(self, token_id: str, at: datetime) -> None: ...
+    def revoke_token(self, token_id: str, at: datetime) -> bool:
+        """False where there is none, or it is revoked already."""
+
+    def identity(self, issuer: str, subject: str) -> str | None:
+        """The person who this is at that provider."""
+
+    def identities(self, user: str) -> list[tuple[str, str]]:
+        """(issuer, subject) of a person."""
+
+    def add_identity(self, issuer: str, subject: str, user: str, at: datetime) -> None: ...
     def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None: ...
     def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
         """The user it is for, once."""

@@ -5,17 +5,18 @@ They work on the database, also when the web process is dead; the shell's login 
 
 from __future__ import annotations
 
-import json
-import re
-import secrets
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
 
 import click
 
 from gate.cli.common import (
+    at_option,
     because_option,
+    emit,
     gate_of,
     language_option,
     machine_named,
@@ -25,11 +26,10 @@ from gate.cli.common import (
     settings_option,
     show,
 )
-from gate.core import merkle
 from gate.core.errors import NotFound
 from gate.core.model import RingState, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
-from gate.flows import people, protection, recalls, sentences
+from gate.flows import past, people, protection, recalls, sentences
 from gate.flows import shadow as shadows
 from gate.flows import why as reasons
 from gate.ports import Gate, Tx
@@ -39,10 +39,16 @@ RINGS = "rings (healthy of machines)"
 
 
 @click.command()
+@at_option
 @settings_option
 @output_option
-def status(settings: Path, output: str) -> None:
+def status(at: datetime | None, settings: Path, output: str) -> None:
     """Rollouts, newest first, with their rings; then how old each ring's content is against the newest release."""
+    if at is not None:
+        with gate_of(settings) as opened, opened.store.read() as tx:
+            then = past.rollouts(tx, opened.gate, at)
+        say_then(then, output)
+        return
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx)
         ages = _ages(tx, opened.gate)
@@ -115,6 +121,21 @@ def watch(release: str, until: str | None, seconds: float, settings: Path) -> No
             time.sleep(0.5)
 
 
+def say_then(found: Sequence[past.Then], output: str) -> None:
+    """What was known then; what cannot be known is said once, at the end."""
+    if output != "table":
+        emit([asdict(one) for one in found], output)
+        return
+    for one in found:
+        click.echo(f"{one.rollout}:" if one.rollout else f"{one.source}:")
+        for line in one.sentences:
+            click.echo(f"  {line}")
+    for line in dict.fromkeys(line for one in found for line in one.unknown):
+        click.echo(line)
+    if not found:
+        click.echo("nothing had begun then")
+
+
 def _rung(ring: RingState, strata: list[Stratum]) -> str:
     if ring.opened_at is None:
         return f"{ring.ring} -"
@@ -126,20 +147,24 @@ def _rung(ring: RingState, strata: list[Stratum]) -> str:
 @click.argument("machine")
 @click.argument("source", required=False)
 @language_option
+@at_option
 @settings_option
 @output_option
-def why(machine: str, source: str | None, language: str, settings: Path, output: str) -> None:
+def why(machine: str, source: str | None, language: str, at: datetime | None, settings: Path, output: str) -> None:
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
         names = [source] if source else []
         if not names and active is not None:
             names = [rule.name for rule in opened.gate.policy(active.commit).sources]
-        machine_id = machine_named(tx, machine).id
-        now = opened.clock.now()
-        found = [reasons.why(tx, opened.gate, machine_id, name, now, language) for name in names]
-    if output == "json":
-        click.echo(json.dumps([asdict(one) for one in found], indent=1, default=str))
+        known, now = machine_named(tx, machine), opened.clock.now()
+        then = [past.why(tx, opened.gate, known, name, at, language) for name in names] if at else []
+        found = [reasons.why(tx, opened.gate, known.id, name, now, language) for name in names] if not at else []
+    if at is not None:
+        say_then(then, output)
+        return
+    if output != "table":
+        emit([asdict(one) for one in found], output)
         return
     for one in found:
         click.echo(one.sentence)
@@ -210,9 +235,10 @@ def rollout_group() -> None:
 @rollout_group.command("show")
 @click.argument("rollout")
 @language_option
+@at_option
 @settings_option
 @output_option
-def rollout_show(rollout: str, language: str, settings: Path, output: str) -> None:
+def rollout_show(rollout: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
     """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
     still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
@@ -220,14 +246,19 @@ def rollout_show(rollout: str, language: str, settings: Path, output: str) -> No
         found = tx.rollout(rollout)
         if found is None:
             raise NotFound(f"there is no rollout {rollout}")
+        if at is not None:
+            say_then([past.rollout(tx, opened.gate, found, at, language)], output)
+            return
         lines = sentences.of_rollout(tx, opened.gate, found, now, language)
         lines += sentences.of_rings(tx, opened.gate, found, now, language)
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
-    if output == "table":
-        for line in lines:
-            click.echo(line)
     rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
-    if rows or output != "table":
+    if output != "table":
+        emit({"rollout": rollout, "sentences": lines, "sites": rows}, output)
+        return
+    for line in lines:
+        click.echo(line)
+    if rows:
         show(rows, ("site", "name", "machines", "unheard", "last_seen_at"), output)
 
 
@@ -265,91 +296,3 @@ def explain(claim: str, because: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         people.explain_failure(tx, opened.gate, claim, me(), because, opened.clock.now())
     click.echo("explained")
-
-
-@click.group()
-def audit() -> None:
-    """The audit log: verify."""
-
-
-@audit.command("verify")
-@settings_option
-@click.option("--size", type=click.IntRange(0), help="Size of a tree that you noted earlier.")
-@click.option("--root", help="Its root hash (64 hex digits).")
-def audit_verify(settings: Path, size: int | None, root: str | None) -> None:
-    """Compute the tree anew from every leaf; with --size and --root also against what you noted (a timestamp's)."""
-    if (size is None) != (root is None):
-        raise click.UsageError("--size and --root belong together")
-    if root is not None and not re.fullmatch("[0-9a-f]{64}", root.lower()):
-        raise click.UsageError("--root takes 64 hex digits, as a timestamp or an earlier verify printed them")
-    with gate_of(settings) as opened:
-        with opened.store.read() as tx:
-            stored_size, stored_root = tx.audit_head()
-        peaks: merkle.Peaks = ()
-        noted = merkle.root(()).hex() if size == 0 else ""
-        count = 0
-        for leaf in opened.audit_leaves(stored_size):
-            peaks = merkle.append(count, peaks, leaf)
-            count += 1
-            if count == size:
-                noted = merkle.root(peaks).hex()
-    found = merkle.root(peaks)
-    if (count, found) != (stored_size, stored_root):
-        click.echo(f"NOT WELL: {count} leaves give {found.hex()}, stored are {stored_size} with {stored_root.hex()}")
-        raise SystemExit(1)
-    if root is not None and noted != root.lower():
-        click.echo(f"NOT WELL: the first {size} leaves give {noted or 'nothing: there are fewer'}, you noted {root}")
-        raise SystemExit(1)
-    click.echo(f"good: {count} leaves, root {found.hex()}")
-
-
-@click.group()
-def user() -> None:
-    """People: add, link, disable, list."""
-
-
-@user.command("add")
-@click.argument("login")
-@click.option("--name", default="")
-@click.option("--role", type=click.Choice(people.ROLES), default="reader", show_default=True)
-@settings_option
-def user_add(login: str, name: str, role: str, settings: Path) -> None:
-    """A new person; prints the one-time link with which they choose a password."""
-    link = secrets.token_urlsafe(32)
-    with gate_of(settings) as opened:
-        with opened.store.write() as tx:
-            people.add_user(tx, login, name, role, link, me(), opened.clock.now())
-        click.echo(f"{opened.address}/link/{link}")
-
-
-@user.command("link")
-@click.argument("login")
-@settings_option
-def user_link(login: str, settings: Path) -> None:
-    """A new one-time link for LOGIN."""
-    link = secrets.token_urlsafe(32)
-    with gate_of(settings) as opened:
-        with opened.store.write() as tx:
-            people.new_link(tx, login, link, me(), opened.clock.now())
-        click.echo(f"{opened.address}/link/{link}")
-
-
-@user.command("disable")
-@click.argument("login")
-@settings_option
-def user_disable(login: str, settings: Path) -> None:
-    """LOGIN may not log in any more; open sessions end."""
-    with gate_of(settings) as opened, opened.store.write() as tx:
-        people.disable_user(tx, login, me(), opened.clock.now())
-    click.echo("disabled")
-
-
-@user.command("list")
-@settings_option
-@output_option
-def user_list(settings: Path, output: str) -> None:
-    """Everybody who may log in."""
-    with gate_of(settings) as opened, opened.store.read() as tx:
-        found = tx.users()
-    rows = [{"login": u.id, "name": u.name, "role": u.role, "disabled": u.disabled} for u in found]
-    show(rows, ("login", "name", "role", "disabled"), output)

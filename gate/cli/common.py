@@ -8,6 +8,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,8 +18,9 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from gate.bootstrap import Opened, open_gate
-from gate.core.errors import Conflict, NotFound
+from gate.core.errors import Conflict, Malformed, NotFound
 from gate.core.model import Machine, MachineStatus
+from gate.flows.audit import moment
 from gate.ports import Proposal, Tx
 
 REVOKED = MachineStatus.REVOKED
@@ -33,7 +35,7 @@ settings_option = click.option(
     show_default="gate.toml, or GATE_SETTINGS",
     help="The settings file.",
 )
-output_option = click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+output_option = click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
 language_option = click.option("--language", type=click.Choice(["de", "en"]), default="en", show_default=True)
 because_option = click.option("--because", required=True, help="The reason, for the audit log.")
 
@@ -53,7 +55,20 @@ def me() -> str:
     return f"shell:{getpass.getuser()}"
 
 
-three_outputs = click.option("-o", "--output", type=click.Choice(["table", "json", "yaml"]), default="table")
+def _moment(_: click.Context, option: click.Parameter, text: str) -> datetime | None:
+    try:
+        return moment(text)
+    except Malformed as problem:
+        raise click.BadParameter(problem.detail, param=option) from problem
+
+
+at_option = click.option(
+    "--at",
+    default="",
+    metavar="TIME",
+    callback=_moment,
+    help="What the gate knew and decided then: 2026-03-02T09:00, UTC where it says no other.",
+)
 
 
 def emit(value: Any, output: str) -> None:

@@ -16,7 +16,7 @@ from gate.adapters.shelf import FileShelf
 from gate.adapters.store import backup as tables
 from gate.adapters.store.sql import SqlStore
 from gate.bootstrap import Opened, SystemClock
-from gate.cli.common import gate_of, settings_option
+from gate.cli.common import emit, gate_of, output_option, settings_option
 from gate.core.errors import OperatorError
 
 FORMAT = 1
@@ -39,15 +39,20 @@ def upgrade(settings: Path) -> None:
 
 @db.command()
 @settings_option
-def check(settings: Path) -> None:
+@output_option
+def check(settings: Path, output: str) -> None:
     """Is the schema what this version wants, and the file sound? Exit code 1 when not."""
     with gate_of(settings) as opened:
         found = tables.problems(opened.store)
-    for line in found:
-        click.echo(line, err=True)
+    if output != "table":
+        emit({"good": not found, "problems": found}, output)
+    else:
+        for line in found:
+            click.echo(line, err=True)
     if found:
         raise SystemExit(1)
-    click.echo("good")
+    if output == "table":
+        click.echo("good")
 
 
 @db.command()

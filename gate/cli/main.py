@@ -1,7 +1,7 @@
 """The command line: parse, call one flow, render.
 
 - Exit codes: 0 ok, 1 finding, 2 usage, 3 unreachable, 4 refused by policy.
-- Read commands take ``-o table|json``; long work shows its progress on the terminal.
+- Read commands take ``-o table|json|yaml``, some ``--at TIME``; long work shows its progress on the terminal.
 """
 
 from __future__ import annotations
@@ -11,12 +11,17 @@ import sys
 import click
 
 from gate.cli import act, fleet, policy_changes, site_times, start
+from gate.cli.audit import audit
+from gate.cli.brake import brake, completion
 from gate.cli.database import db
 from gate.cli.hold import hold
+from gate.cli.look import machine_group, rings, site_group
 from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
+from gate.cli.token import token
+from gate.cli.user import user
 from gate.core.errors import CallerError, GateError, Unavailable
 
 
@@ -48,6 +53,7 @@ for command in (
     act.status,
     act.watch,
     act.why,
+    brake,
     act.halt,
     act.resume,
     act.recall,
@@ -59,8 +65,12 @@ for command in (
     act.waive,
     shadow,
     act.explain,
-    act.audit,
-    act.user,
+    audit,
+    user,
+    token,
+    rings,
+    site_group,
+    machine_group,
     fleet.sites,
     site_times.duty,
     fleet.machines,
@@ -69,5 +79,6 @@ for command in (
     policy_changes.policy,
     simulate,
     replay,
+    completion,
 ):
     main.add_command(command)

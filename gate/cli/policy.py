@@ -10,7 +10,7 @@ import click
 
 from gate.adapters.policy_format import formatted
 from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
-from gate.cli.common import emit, gate_of, language_option, settings_option, three_outputs
+from gate.cli.common import emit, gate_of, language_option, output_option, settings_option
 from gate.core.errors import NotFound
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_diff import Direction, diff, people_needed
@@ -67,7 +67,7 @@ def parsed(text: str, name: str) -> Policy:
 
 @policy.command()
 @file_argument
-@three_outputs
+@output_option
 def lint(file: Path, output: str) -> None:
     """Every problem of FILE with file:line:column and a caret; exit code 1 when there is one."""
     text = read_text(file)
@@ -118,7 +118,7 @@ def fmt(file: Path, check: bool) -> None:
 @policy.command("explain")
 @click.argument("name", metavar="[FILE|COMMIT]", default="active")
 @language_option
-@three_outputs
+@output_option
 @settings_option
 def explain_policy(name: str, language: str, output: str, settings: Path) -> None:
     """A policy in sentences, each with its line: the active one, or FILE, or COMMIT."""
@@ -135,7 +135,7 @@ def explain_policy(name: str, language: str, output: str, settings: Path) -> Non
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
 @language_option
-@three_outputs
+@output_option
 @settings_option
 def diff_policies(old: str, new: str, language: str, output: str, settings: Path) -> None:
     """What NEW loosens or tightens of OLD, and how many people it needs; exit code 1 when it loosens.

@@ -17,7 +17,7 @@ from rich.progress import Progress
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.shelf import FileShelf
 from gate.bootstrap import read_scenario, seed_policy, shipped_scenarios, simulation
-from gate.cli.common import emit, gate_of, settings_option, show, three_outputs
+from gate.cli.common import emit, gate_of, output_option, settings_option, show
 from gate.cli.policy import parsed, read_policy, read_text
 from gate.cli.policy_plan import policy as policy
 from gate.core.errors import NotFound
@@ -51,7 +51,7 @@ class Outcome:
 @click.option("--recorded", is_flag=True, help="Replay days of this installation; scenarios only where they are named.")
 @click.option("--since", type=DATE, help="First recorded day.  [default: 14 days before the last]")
 @click.option("--until", type=DATE, help="Last recorded day.  [default: today]")
-@three_outputs
+@output_option
 @settings_option
 def backtest(
     name: str,

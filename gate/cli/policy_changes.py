@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, me, settings_option, show, three_outputs
+from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
 from gate.cli.policy import read_text
 from gate.cli.policy_backtest import policy as policy
 from gate.core.errors import NotFound
@@ -19,7 +19,7 @@ MOST = 200
 
 @policy.command()
 @settings_option
-@three_outputs
+@output_option
 def history(settings: Path, output: str) -> None:
     """Every version on the branch, newest first: who wrote it, who agreed, and when it ruled (UTC)."""
     with gate_of(settings) as opened, opened.store.read() as tx:
@@ -45,7 +45,7 @@ def history(settings: Path, output: str) -> None:
 @click.argument("line", type=click.IntRange(min=1), required=False)
 @click.option("--version", "wanted", default="active", show_default=True, help="active, head or a commit.")
 @settings_option
-@three_outputs
+@output_option
 def blame(line: int | None, wanted: str, settings: Path, output: str) -> None:
     """Who changed LINE of the policy last, when and why; without LINE: each line."""
     with gate_of(settings) as opened:
@@ -106,7 +106,7 @@ def sign(proposal_id: str, settings: Path) -> None:
 
 @policy.command()
 @settings_option
-@three_outputs
+@output_option
 def proposals(settings: Path, output: str) -> None:
     """Changes of the policy that wait for a signature."""
     with gate_of(settings) as opened:

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gate.bootstrap import example_fleet, planning_gate
-from gate.cli.common import emit, gate_of, language_option, settings_option, three_outputs
+from gate.cli.common import emit, gate_of, language_option, output_option, settings_option
 from gate.cli.policy import policy as policy
 from gate.cli.policy import read_policy
 from gate.core import boot_times
@@ -35,7 +35,7 @@ EXAMPLE = Path("july-19")
 @click.option("--source", "wanted", help="Only this source.")
 @click.option("--worst", is_flag=True, help="Also the slowest of the next seven days to appear on.")
 @language_option
-@three_outputs
+@output_option
 @settings_option
 def plan_policy(
     name: str,

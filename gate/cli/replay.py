@@ -12,7 +12,7 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
 from gate.adapters.shelf import FileShelf
 from gate.bootstrap import Opened
-from gate.cli.common import emit, gate_of, settings_option, show, three_outputs
+from gate.cli.common import emit, gate_of, output_option, settings_option, show
 from gate.core.errors import NotFound
 from gate.flows.replay import Replayed, Sources, stored_decisions
 from gate.flows.replay import replay as judge_again
@@ -23,7 +23,7 @@ from gate.ports import StoredDecision
 @click.argument("decision", required=False, type=click.IntRange(1))
 @click.option("--all", "everything", is_flag=True, help="Every stored decision, on the shelf too; shows what differs.")
 @click.option("--rollout", help="Every decision of this rollout, with its number.")
-@three_outputs
+@output_option
 @settings_option
 def replay(decision: int | None, everything: bool, rollout: str | None, output: str, settings: Path) -> None:
     """Judge DECISION again, from the facts and policy version stored with it; exit code 1 when it is not the same."""

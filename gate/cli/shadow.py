@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import emit, gate_of, language_option, settings_option, show, three_outputs
+from gate.cli.common import emit, gate_of, language_option, output_option, settings_option, show
 from gate.flows import shadow as shadows
 from gate.flows.shadow_words import halt_sentence, learned_sentences, summary
 
@@ -14,7 +14,7 @@ from gate.flows.shadow_words import halt_sentence, learned_sentences, summary
 @click.command()
 @language_option
 @settings_option
-@three_outputs
+@output_option
 def shadow(language: str, settings: Path, output: str) -> None:
     """Where people open the rings (`decides: people`): the gate's word beside theirs, how it ended, what is learned."""
     with gate_of(settings) as opened, opened.store.read() as tx:

@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gate.bootstrap import read_scenario, seed_policy, simulation
+from gate.cli.common import emit, output_option
 from gate.sim import run
 
 
@@ -24,7 +25,7 @@ from gate.sim import run
 @click.option("--without-gate", is_flag=True, help="The same day when every machine takes what the vendor sends.")
 @click.option("--repeat", default=1, type=click.IntRange(1, 1000), help="Runs with different seeds.")
 @click.option("--seed", type=int, help="Overrides the scenario's seed.")
-@click.option("-o", "--output", type=click.Choice(["table", "json"]), default="table")
+@output_option
 def simulate(
     file: Path, policy_file: Path | None, without_gate: bool, repeat: int, seed: int | None, output: str
 ) -> None:
@@ -43,8 +44,8 @@ def simulate(
             results.append(result)
             unmet.extend(run.unmet(one, result))
     answer = results[0] if repeat == 1 else _spread(results)
-    if output == "json":
-        click.echo(json.dumps(answer, indent=1))
+    if output != "table":
+        emit(answer, output)
     else:
         _show(answer)
     for sentence in unmet:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import json
 import logging
 import os
 import resource
@@ -12,7 +11,7 @@ import signal
 import socket
 import sys
 import tempfile
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
@@ -27,11 +26,11 @@ from granian.server import Server
 from gate import bootstrap
 from gate.adapters import logs, metrics
 from gate.bootstrap import Wishes, open_gate
-from gate.cli.common import gate_of, output_option, settings_option
+from gate.cli.common import emit, gate_of, output_option, settings_option
 from gate.config import Settings, load
 from gate.core.errors import OperatorError
 from gate.core.policy import not_enforced
-from gate.web.agent_api import Wsgi
+from gate.web.plain_http import Wsgi
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
@@ -263,8 +262,8 @@ def doctor(settings: Path, output: str) -> None:
     """Say what is wrong; exit code 1 when something is."""
     with gate_of(settings) as opened:
         found = bootstrap.check(opened)
-    if output == "json":
-        click.echo(json.dumps([{"what": what, "good": good, "detail": text} for what, good, text in found], indent=1))
+    if output != "table":
+        emit([{"what": what, "good": good, "detail": text} for what, good, text in found], output)
     else:
         for what, good, text in found:
             click.echo(f"{'good' if good else 'BAD '}  {what}: {text}")
@@ -279,18 +278,28 @@ def config() -> None:
 
 @config.command("show")
 @settings_option
+@output_option
 @click.option("--origin", is_flag=True, help="Also where each value comes from.")
-def config_show(settings: Path, origin: bool) -> None:
-    """Every setting as it is in force; options of sources by name only, since secrets stand there."""
-    found = load(settings)
+def config_show(settings: Path, output: str, origin: bool) -> None:
+    """Every setting as it is in force; options of sources and secrets by name only."""
+    found, rows = load(settings), []
     text = settings.read_text(encoding="utf-8")
     for one in fields(Settings):
         value = getattr(found, one.name)
         if one.name == "sources":
             value = {name: sorted(options) for name, options in value.items()}
+        if one.name == "oidc" and value is not None:
+            value = replace(value, client_secret="(set)" if value.client_secret else "")
+        if one.name == "metrics_token" and value:
+            value = "(set)"
         if one.name == "database" and "@" in str(value):
             value = "(with a password)@" + str(value).rpartition("@")[2]
         override = f"GATE_{one.name.upper()}"
         stands = any(line.split("=")[0].strip() == one.name for line in text.splitlines())
         where = "environment" if override in os.environ else "file" if stands else "default"
-        click.echo(f"{one.name} = {value}" + (f"  ({where})" if origin else ""))
+        rows.append({"setting": one.name, "value": str(value)} | ({"origin": where} if origin else {}))
+    if output != "table":
+        emit(rows, output)
+        return
+    for row in rows:
+        click.echo(f"{row['setting']} = {row['value']}" + (f"  ({row['origin']})" if origin else ""))

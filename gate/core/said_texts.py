@@ -23,6 +23,34 @@ GERMAN: Mapping[str, str] = {
     "machine {} is revoked already": "Rechner {} ist schon gesperrt",
     "machine {} has been decided a moment ago": "über Rechner {} ist eben entschieden worden",
     "machine {} is {}": "Rechner {}: {}",
+    "a scope is one of {}": "ein Umfang ist einer von {}",
+    "a token lives 1 to {} days": "ein Token gilt 1 bis {} Tage",
+    "{} is {}: scope {} is more than that": "{} ist {}: Umfang {} ist mehr",
+    "there is no token {} that could be revoked": "es gibt kein Token {}, das zu sperren wäre",
+    "this needs a token with scope {} of a person who may": (
+        "das braucht ein Token mit Umfang {} einer Person, die es darf"
+    ),
+    "this identity is {} already": "diese Identität ist schon {}",
+    "your login provider gives you no role here": "Ihr Anmeldedienst gibt Ihnen hier keine Aufgabe",
+    "nobody here is {} of {}: an admin must link it": "niemand hier ist {} bei {}: die Verwaltung muss das verknüpfen",
+    "your login provider has confirmed somebody else": "Ihr Anmeldedienst hat jemand anderen bestätigt",
+    "your login provider has not asked you anew": "Ihr Anmeldedienst hat Sie nicht neu gefragt",
+    "what your login provider has said is not good; log in again": (
+        "was Ihr Anmeldedienst gesagt hat, ist nicht gültig; bitte neu anmelden"
+    ),
+    "your login provider has not let you in": "Ihr Anmeldedienst hat Sie nicht eingelassen",
+    "this login was begun elsewhere or too long ago; begin again": (
+        "diese Anmeldung wurde anderswo oder vor zu langer Zeit begonnen; bitte neu beginnen"
+    ),
+    "there is no entry {}: the log has {}": "es gibt keinen Eintrag {}: das Protokoll hat {}",
+    "the leaves do not give the stored root: gate audit verify": (
+        "die Einträge ergeben nicht die gespeicherte Wurzel: gate audit verify"
+    ),
+    "{} is no time, such as 2026-03-02T09:00": "{} ist keine Zeit wie 2026-03-02T09:00",
+    "what is asked for is too long, or has control characters": "die Suche ist zu lang oder hat Steuerzeichen",
+    "act is add, role, disable or link": "die Handlung ist add, role, disable oder link",
+    "{} is disabled, or has this role already": "{} ist gesperrt oder hat diese Aufgabe schon",
+    "{} needs {} people, and {} would be left who may": "{} braucht {} Personen, und es blieben {}, die es dürfen",
     "there is no rollout {}": "es gibt keinen Rollout {}",
     "there is no rollout {} with a ring {}": "es gibt keinen Rollout {} mit einem Ring {}",
     "there is no machine {}": "es gibt keinen Rechner {}",

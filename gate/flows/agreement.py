@@ -7,12 +7,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from gate.core.errors import Conflict, Malformed
 from gate.ports import Proposal, Tx
 
 PROPOSAL_FOR = timedelta(hours=24)
+TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
+    "resume": ("resume",),
+    "recall": ("recall",),
+    "waive": ("waive",),
+    "accept": ("accept_machine",),
+    "people": ("user_change",),
+    "sign": ("policy",),
+    "hold": ("lift_hold",),
+}
+"""act -> the kinds of proposals by which two different people do it; of machines those of the first rings."""
 
 
 def reason_given(because: str) -> None:
@@ -21,8 +33,19 @@ def reason_given(because: str) -> None:
         raise Malformed("bad_field", "a reason of at most 1000 characters is needed")
 
 
-def agreed(tx: Tx, kind: str, subject: str, exact: str, because: str, by: str, now: datetime) -> Proposal | None:
+def agreed(
+    tx: Tx,
+    kind: str,
+    subject: str,
+    exact: str,
+    because: str,
+    by: str,
+    now: datetime,
+    said: Mapping[str, str] = MappingProxyType({}),
+) -> Proposal | None:
     """The proposal that waits for another person; None when ``by`` was the second and it is enacted.
+
+    ``said`` goes into the proposal's event, for whom another person reads what is proposed.
 
     Raises:
         Conflict: needs_people, when the proposer asks again.
@@ -46,5 +69,5 @@ def agreed(tx: Tx, kind: str, subject: str, exact: str, because: str, by: str, n
         state="open",
     )
     tx.add_proposal(proposal)
-    tx.append(f"{kind}_proposed", by, subject, now, {"sha256": exact}, because)
+    tx.append(f"{kind}_proposed", by, subject, now, {"sha256": exact, **said}, because)
     return proposal

@@ -39,11 +39,13 @@ NEEDS = {
     "sign": "approver",
     "hold": "technician",
     "lift": "approver",
+    "people": "admin",
 }
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
 LINK_FOR = timedelta(hours=24)
 LEAST_PASSWORD = 12
+STEP_UP_FOR = timedelta(minutes=10)
 
 
 def may(user: User, act: str) -> bool:
@@ -60,8 +62,7 @@ def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now
     """
     if role not in ROLES:
         raise Malformed("bad_field", f"a role is one of {', '.join(ROLES)}")
-    if not user_id or len(user_id) > 60 or not all(char.isalnum() or char in ".-_@" for char in user_id):
-        raise Malformed("bad_field", "a login is 1 to 60 letters, digits, dots, dashes or @")
+    check_login(user_id)
     if tx.user(user_id) is not None:
         raise Conflict("taken", f"{user_id} exists")
     user = User(user_id, name or user_id, role, "", False, now)
@@ -69,6 +70,12 @@ def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now
     tx.append("user_added", by, user_id, now, {"role": role})
     new_link(tx, user_id, link, by, now)
     return user
+
+
+def check_login(user_id: str) -> None:
+    """Raises Malformed where this is no login."""
+    if not user_id or len(user_id) > 60 or not all(char.isalnum() or char in ".-_@" for char in user_id):
+        raise Malformed("bad_field", "a login is 1 to 60 letters, digits, dots, dashes or @")
 
 
 def new_link(tx: Tx, user_id: str, link: str, by: str, now: datetime) -> None:
@@ -125,7 +132,7 @@ def log_in(tx: Tx, user_id: str, verified: bool, token: str, now: datetime) -> U
     user = tx.user(user_id)
     if user is None or user.disabled or not verified:
         raise Unauthenticated("name or password is wrong")
-    tx.add_web_session(WebSession(digest(token), user.id, now, now))
+    tx.add_web_session(WebSession(digest(token), user.id, now, now, now))
     tx.append("logged_in", user.id, user.id, now)
     return user
 
@@ -137,6 +144,12 @@ def session_of(tx: Tx, token: str, now: datetime) -> tuple[User, WebSession] | N
         return None
     user = tx.user(session.user)
     return None if user is None or user.disabled else (user, session)
+
+
+def step_up(tx: Tx, token: str, user_id: str, now: datetime) -> None:
+    """The person behind a session has been confirmed anew."""
+    tx.step_up(digest(token), now)
+    tx.append("stepped_up", user_id, user_id, now)
 
 
 def log_out(tx: Tx, token: str, user_id: str, now: datetime) -> None:

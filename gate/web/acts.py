@@ -15,10 +15,8 @@ from gate.flows import machines as fleet
 from gate.flows import mornings, people, recalls, shadow
 from gate.ports import Proposal
 from gate.web import auth
-from gate.web.forms import POST
-from gate.web.forms import me as _me
-from gate.web.forms import ours as _ours
-from gate.web.forms import text as _text
+from gate.web.forms import POST, me, ours
+from gate.web.forms import text as text_of
 
 
 def log_in() -> str | Response | tuple[str, int]:
@@ -26,7 +24,7 @@ def log_in() -> str | Response | tuple[str, int]:
     wish = request.values.get("wish", "")
     if request.method == "GET":
         return render_template("login.html", problem="", wish=wish)
-    name, password = _text("login", 60), request.form.get("password", "")[:1000]
+    name, password = text_of("login", 60), request.form.get("password", "")[:1000]
     keys = (f"a:{request.remote_addr}", f"u:{name}")
     if max(g.parts.logins.wait_s(key, g.now) for key in keys):
         return render_template("login.html", problem="Too many tries; wait a minute.", wish=wish), 429
@@ -39,7 +37,7 @@ def log_in() -> str | Response | tuple[str, int]:
             people.log_in(tx, name, verified, token, g.now)
     except Unauthenticated as problem:
         return render_template("login.html", problem=problem.detail, wish=wish), 401
-    answer = redirect(wish if _ours(wish) else url_for("overview"), 303)
+    answer = redirect(wish if ours(wish) else url_for("overview"), 303)
     auth.set_cookie(answer, g.parts.public_url, token)
     return answer
 
@@ -74,57 +72,57 @@ def link(secret: str) -> str | Response | tuple[str, int]:
 
 def halt() -> Response:
     """The brake: everything that moves, or one rollout."""
-    scope, because = _text("rollout", 60), _text("because", 1000)
+    scope, because = text_of("rollout", 60), text_of("because", 1000)
     with g.parts.store.write() as tx:
         if scope == "all":
-            people.halt_all(tx, _me(), because, g.now)
+            people.halt_all(tx, me(), because, g.now)
         else:
-            people.halt(tx, scope, _me(), because, g.now)
+            people.halt(tx, scope, me(), because, g.now)
     return redirect(url_for("overview") if scope == "all" else url_for("rollout", rollout_id=scope), 303)
 
 
 def resume(rollout_id: str) -> Response:
     """Propose to lift a halt, or agree."""
     with g.parts.store.write() as tx:
-        people.resume(tx, rollout_id, _me(), _text("because", 1000), g.now)
+        people.resume(tx, rollout_id, me(), text_of("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
 def recall(rollout_id: str) -> Response:
     """Propose to recall what is halted, or agree."""
     with g.parts.store.write() as tx:
-        recalls.recall(tx, rollout_id, _me(), _text("because", 1000), g.now)
+        recalls.recall(tx, rollout_id, me(), text_of("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
 def approve(rollout_id: str) -> Response:
     """A person's word for a ring."""
     with g.parts.store.write() as tx:
-        people.approve_ring(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
+        people.approve_ring(tx, g.parts.gate, rollout_id, text_of("ring", 60), me(), text_of("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
 def waive(rollout_id: str) -> Response:
     """Propose to set aside what a ring still waits to be shown, or agree."""
     with g.parts.store.write() as tx:
-        shadow.waive(tx, g.parts.gate, rollout_id, _text("ring", 60), _me(), _text("because", 1000), g.now)
+        shadow.waive(tx, g.parts.gate, rollout_id, text_of("ring", 60), me(), text_of("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id), 303)
 
 
 def end_alarm() -> Response:
     """A silent morning has a cause that is not a release: openings go on."""
     with g.parts.store.write() as tx:
-        mornings.end(tx, _me(), _text("because", 1000), g.now)
+        mornings.end(tx, me(), text_of("because", 1000), g.now)
     return redirect(url_for("morning"), 303)
 
 
 def explain(rollout_id: str) -> Response:
     """A failure has another cause than the release."""
     with g.parts.store.write() as tx:
-        claim = tx.claim(_text("claim", 100))
+        claim = tx.claim(text_of("claim", 100))
         if claim is None or claim.rollout != rollout_id:
             raise NotFound("there is no such claim in this rollout")
-        people.explain_failure(tx, g.parts.gate, claim.id, _me(), _text("because", 1000), g.now)
+        people.explain_failure(tx, g.parts.gate, claim.id, me(), text_of("because", 1000), g.now)
     return redirect(url_for("rollout", rollout_id=rollout_id) + "#failures", 303)
 
 
@@ -135,13 +133,13 @@ def accept(machine_id: str) -> Response:
         active = tx.active_policy()
         if found is None or active is None:
             raise NotFound(f"there is no machine {machine_id}")
-        role = _text("role", 60)
+        role = text_of("role", 60)
         if not SLUG.match(role):
             raise Malformed("bad_field", "a role is a word of a-z, 0-9 and -, such as till")
-        labels = _text("labels", 500, needed=False).split()
-        site = _text("site", 60)
+        labels = text_of("labels", 500, needed=False).split()
+        site = text_of("site", 60)
         policy = g.parts.gate.policy(active.commit)
-        answer = fleet.accept(tx, found, site, role, labels, _me(), g.now, policy)
+        answer = fleet.accept(tx, found, site, role, labels, me(), g.now, policy)
     waits = isinstance(answer, Proposal)
     return redirect(url_for("machine", machine_id=machine_id) + ("#proposed" if waits else ""), 303)
 
@@ -152,7 +150,7 @@ def revoke(machine_id: str) -> Response:
         found = tx.machine(machine_id)
         if found is None:
             raise NotFound(f"there is no machine {machine_id}")
-        fleet.revoke(tx, found, _me(), _text("because", 1000), g.now)
+        fleet.revoke(tx, found, me(), text_of("because", 1000), g.now)
     return redirect(url_for("machine", machine_id=machine_id), 303)
 
 
@@ -162,13 +160,13 @@ def decommission(machine_id: str) -> Response:
         found = tx.machine(machine_id)
         if found is None:
             raise NotFound(f"there is no machine {machine_id}")
-        gone.decommission(tx, g.parts.gate, found, _me(), _text("because", 1000), g.now)
+        gone.decommission(tx, g.parts.gate, found, me(), text_of("because", 1000), g.now)
     return redirect(url_for("machine", machine_id=machine_id), 303)
 
 
 def save_site() -> Response:
     """Add or change a site."""
-    site_id, hours, land = _text("id", 41), _text("hours", 500, needed=False), _text("land", 2, needed=False)
+    site_id, hours, land = text_of("id", 41), text_of("hours", 500, needed=False), text_of("land", 2, needed=False)
     if not SLUG.match(site_id):
         raise Malformed("bad_field", "an id is a-z, 0-9 and -")
     land = (land or g.parts.land).upper()
@@ -177,29 +175,29 @@ def save_site() -> Response:
         raise Malformed("bad_field", problem)
     made = Site(
         id=site_id,
-        name=_text("name", 200, needed=False) or site_id,
+        name=text_of("name", 200, needed=False) or site_id,
         land=land,
         hours=hours,
         always_on="always_on" in request.form,
-        labels=frozenset(_text("labels", 500, needed=False).split()),
+        labels=frozenset(text_of("labels", 500, needed=False).split()),
     )
     with g.parts.store.write() as tx:
         before = tx.site(site_id)
         tx.save_site(made)
         kind = "site_changed" if before else "site_added"
-        tx.append(kind, _me(), site_id, g.now, {"name": made.name, "hours": hours, "land": land})
+        tx.append(kind, me(), site_id, g.now, {"name": made.name, "hours": hours, "land": land})
     return redirect(url_for("site", site_id=site_id), 303)
 
 
 def new_code(site_id: str) -> Response:
     """An enrolment code, shown once: it is in no address, no redirect and no log."""
-    uses = _text("uses", 4)
+    uses = text_of("uses", 4)
     if not (uses.isascii() and uses.isdigit()):
         raise Malformed("bad_field", "uses is a number")
     root = g.parts.root_sha256()
     secret = secrets.token_hex(16)
     with g.parts.store.write() as tx:
-        code = fleet.create_code(tx, secret, root, site_id, int(uses), timedelta(hours=24), _me(), g.now)
+        code = fleet.create_code(tx, secret, root, site_id, int(uses), timedelta(hours=24), me(), g.now)
         site, mine = tx.site(site_id), tx.machines(site=site_id, limit=200)
     address = g.parts.public_url or request.host_url.rstrip("/")
     return make_response(render_template("site.html", site=site, machines=mine, code=code, address=address))

@@ -12,14 +12,14 @@ import hashlib
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 
-from gate.core.errors import CallerError, Conflict, Forbidden, GateError, Malformed, NotFound, Unauthenticated
+from gate.core.errors import Conflict, Forbidden, GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import Claim, ClaimState, Machine, MachineStatus
 from gate.core.verdict import Refusal
 from gate.flows import machines
@@ -28,14 +28,11 @@ from gate.flows.machines import Answer, Call, Enrolment, SlowDown
 from gate.ports import Clock, Gate, Store, Tx
 from gate.web import openapi, wire
 from gate.web.limits import Buckets
+from gate.web.plain_http import REASONS, Environ, Refused, Start, Wsgi, body_of, problem_of, unavailable
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
-Environ = Mapping[str, Any]
-Start = Callable[..., Any]
-Wsgi = Callable[[dict[str, Any], Start], Iterable[bytes]]
-UNAVAILABLE_S = 30
 KNOWN_KEYS = 50_000
 
 
@@ -106,15 +103,6 @@ class _Kind(msgspec.Struct):
     kind: str = ""
 
 
-class Refused(CallerError):
-    """A request that HTTP itself already forbids."""
-
-    def __init__(self, status: int, kind: str, detail: str, **headers: str) -> None:
-        super().__init__(kind, detail)
-        self.status = status
-        self.headers = headers
-
-
 Door = Callable[["AgentApi", Environ], tuple[int, bytes]]
 Act = Callable[[Tx, Call, Any, datetime], Answer]
 
@@ -137,10 +125,10 @@ class AgentApi:
         try:
             status, body = _door(path, environ.get("REQUEST_METHOD", ""))(self, environ)
         except GateError as problem:
-            status, body, headers = _problem(problem)
+            status, body, headers = problem_of(problem)
         except Exception:
             log.exception("a call of the write plane failed: %s", path if path in ROUTES else "unknown path")
-            status, body, headers = _unavailable()
+            status, body, headers = unavailable()
         kind = _kind(body) if status >= 400 else ""
         self._parts.measure(path if path in ROUTES else "other", status, kind, time.perf_counter() - began)
         headers = {"Content-Type": "application/json", "Content-Length": str(len(body)), **headers}
@@ -165,7 +153,7 @@ class AgentApi:
     def enrol(self, environ: Environ) -> tuple[int, bytes]:
         """A new key asks to join; it signs its own request."""
         parts, now = self._parts, self._parts.clock.now()
-        raw = _body(environ)
+        raw = body_of(environ)
         self._slow_down(environ, now)
         envelope = self._envelope(raw, "enrol")
         said = wire.read(wire.Enrol, parts.envelopes.read_json(envelope.payload))
@@ -191,7 +179,7 @@ class AgentApi:
         return self._call(environ, "report", wire.ReportCall, self._report)
 
     def _call(self, environ: Environ, kind: str, shape: type[Any], act: Act) -> tuple[int, bytes]:
-        spoken = _Spoken(self, kind, shape, act, _body(environ))
+        spoken = _Spoken(self, kind, shape, act, body_of(environ))
         return self._parts.commit.submit(spoken.act, spoken.read)
 
     def _checkin(self, tx: Tx, call: Call, said: wire.CheckInCall, now: datetime) -> Answer:
@@ -307,23 +295,6 @@ ROUTES: dict[str, dict[str, Door]] = {
     "/v1/claims": {"POST": AgentApi.claims},
     "/v1/reports": {"POST": AgentApi.reports},
 }
-REASONS = {
-    200: "OK",
-    201: "Created",
-    202: "Accepted",
-    400: "Bad Request",
-    401: "Unauthorized",
-    403: "Forbidden",
-    404: "Not Found",
-    405: "Method Not Allowed",
-    408: "Request Timeout",
-    409: "Conflict",
-    411: "Length Required",
-    413: "Content Too Large",
-    415: "Unsupported Media Type",
-    429: "Too Many Requests",
-    503: "Service Unavailable",
-}
 
 
 def _door(path: str, method: str) -> Door:
@@ -337,48 +308,6 @@ def _door(path: str, method: str) -> Door:
 
 def _kind(body: bytes) -> str:
     return msgspec.json.decode(body, type=_Kind).kind
-
-
-def _body(environ: Environ) -> bytes:
-    stated = str(environ.get("CONTENT_LENGTH") or "")
-    if environ.get("HTTP_TRANSFER_ENCODING") or not (stated.isascii() and stated.isdigit()):
-        raise Refused(411, "length_required", "state the Content-Length")
-    if len(stated) > 9 or int(stated) > wire.MAX_BODY:
-        raise Refused(413, "too_large", f"a body has at most {wire.MAX_BODY} bytes")
-    media = str(environ.get("CONTENT_TYPE") or "").split(";")[0].strip().lower()
-    coding = str(environ.get("HTTP_CONTENT_ENCODING") or "identity").strip().lower()
-    if media != "application/json" or coding != "identity":
-        raise Refused(415, "unsupported_media_type", "a body is application/json, not encoded")
-    wanted, parts = int(stated), []
-    try:
-        while wanted:
-            part = environ["wsgi.input"].read(wanted)
-            if not part:
-                break
-            parts.append(part)
-            wanted -= len(part)
-    except OSError as problem:
-        raise Refused(408, "timeout", "the body did not come in time") from problem
-    if wanted:
-        raise Refused(408, "timeout", "the body ended before its length")
-    return b"".join(parts)
-
-
-def _problem(problem: GateError) -> tuple[int, bytes, dict[str, str]]:
-    if not isinstance(problem, CallerError) and problem.status != 503:
-        log.error("a call of the write plane failed: %s", problem)
-        return _unavailable()
-    more = {name: problem.more[name] for name in ("retry_after_s", "last_seq") if name in problem.more}
-    body = msgspec.json.encode({"kind": problem.kind, "detail": problem.detail, **more})
-    headers = dict(getattr(problem, "headers", {}))
-    if problem.status in (429, 503):
-        headers["Retry-After"] = str(more.get("retry_after_s", UNAVAILABLE_S))
-    return problem.status, body, headers
-
-
-def _unavailable() -> tuple[int, bytes, dict[str, str]]:
-    body = wire.write(wire.Problem("unavailable", "try again later", UNAVAILABLE_S))
-    return 503, body, {"Retry-After": str(UNAVAILABLE_S)}
 
 
 def _sha256(payload: bytes) -> str:

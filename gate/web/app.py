@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -25,7 +25,19 @@ from gate.core.policy import Policy
 from gate.core.verdict import Reason
 from gate.flows import people
 from gate.ports import Clock, Gate, PolicyEditor, Store, User
-from gate.web import acts, auth, event_texts, pages, policy_edit_pages, policy_pages, ring_pages
+from gate.web import (
+    acts,
+    audit,
+    auth,
+    event_texts,
+    oidc,
+    pages,
+    policy_edit_pages,
+    policy_pages,
+    ring_pages,
+    roles,
+    step_up,
+)
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.plans import Plans
@@ -46,7 +58,16 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
-VIEWS = (*pages.VIEWS, *acts.VIEWS, *policy_edit_pages.VIEWS, *policy_pages.VIEWS, *ring_pages.VIEWS)
+VIEWS = (
+    *pages.VIEWS,
+    *acts.VIEWS,
+    *roles.VIEWS,
+    *oidc.VIEWS,
+    *audit.VIEWS,
+    *policy_edit_pages.VIEWS,
+    *policy_pages.VIEWS,
+    *ring_pages.VIEWS,
+)
 
 
 @dataclass(frozen=True)
@@ -74,6 +95,10 @@ class PagesParts:
     metrics: Callable[[], bytes] | None = None
     """What has been counted, as text; None: there is no such page."""
     metrics_token: str = ""
+    leaves: Callable[[int], Iterable[bytes]] = lambda _: ()
+    """The first so many leaves of the audit tree, in order."""
+    oidc: oidc.LoginProvider | None = None
+    """Where people may log in besides here."""
     guest: User | None = None
     """The demo's visitor: everybody is this person, without logging in."""
     story: Callable[[], Mapping[str, Any]] | None = None
@@ -97,7 +122,7 @@ def create_app(parts: PagesParts) -> Flask:
     guest_token = secrets.token_urlsafe(32)
 
     @app.before_request
-    def admitted() -> WerkzeugResponse | None:
+    def admitted() -> WerkzeugResponse | tuple[str, int] | None:
         g.parts, g.now = parts, parts.clock.now()
         g.language = _language()
         g.visitor = None
@@ -116,7 +141,7 @@ def create_app(parts: PagesParts) -> Flask:
             wish = request.full_path if request.method == "GET" else ""
             return redirect(url_for("log_in", wish=wish.rstrip("?") or None))
         people.demand(g.visitor.user, need)
-        return None
+        return step_up.confirmed(need)
 
     @app.after_request
     def hardened(response: Response) -> Response:
@@ -137,7 +162,15 @@ def create_app(parts: PagesParts) -> Flask:
 
         banners = [] if request.endpoint in ("log_in", "link") else _banners(parts)
         who, guest = g.get("visitor"), parts.guest is not None
-        return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
+        return {
+            "t": t,
+            "visitor": who,
+            "guest": guest,
+            "language": g.language,
+            "banners": banners,
+            "may": _may,
+            "oidc": parts.oidc,
+        }
 
     _say_what_failed(app)
     app.jinja_env.filters["local"] = _local

@@ -32,6 +32,7 @@ class Visitor:
     user: User
     token: str
     csrf: str
+    stepped_up_at: datetime | None = None
 
 
 def cookie_name(public_url: str) -> str:
@@ -56,7 +57,7 @@ def visitor(store: Store, token: str, now: datetime) -> Visitor | None:
     if now - session.seen_at > people.TOUCH:
         with store.write() as tx:
             tx.touch_web_session(session.id, now)
-    return Visitor(user, token, csrf_of(token))
+    return Visitor(user, token, csrf_of(token), session.stepped_up_at)
 
 
 def check_form(request: Request, who: Visitor | None, public_url: str) -> None:

@@ -276,23 +276,6 @@ def shadowed() -> str:
     return render_template("shadow.html", found=found, said=said, halts=halts, needed=NEEDED)
 
 
-def audit() -> str:
-    """Everything that was done, newest first, with the tree's head."""
-    before = request.args.get("before", "")
-    with g.parts.store.read() as tx:
-        size, root = tx.audit_head()
-        events = tx.events(before=int(before) if before.isdigit() else None, limit=PAGE + 1)
-    following = events[PAGE - 1].index if len(events) > PAGE else ""
-    return render_template("audit.html", events=events[:PAGE], size=size, root=root.hex(), following=following)
-
-
-def users() -> str:
-    """Everybody who may log in."""
-    with g.parts.store.read() as tx:
-        found = tx.users()
-    return render_template("users.html", users=found)
-
-
 def brake() -> str:
     """The brake: scope and reason."""
     with g.parts.store.read() as tx:
@@ -449,8 +432,6 @@ VIEWS = (
     ("/sites", sites, "view", GET),
     ("/sites/<site_id>", site, "view", GET),
     ("/shadow", shadowed, "view", GET),
-    ("/audit", audit, "view", GET),
-    ("/people", users, "view", GET),
     ("/brake", brake, "view", GET),
     ("/healthz", healthz, "public", GET),
     ("/readyz", readyz, "public", GET),

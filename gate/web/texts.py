@@ -5,7 +5,7 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_policy, texts_rings
+from gate.web import texts_people, texts_policy, texts_rings
 
 LANGUAGES = ("de", "en")
 
@@ -299,6 +299,7 @@ GERMAN = {
     "Not in any ring": "In keinem Ring",
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
+    **texts_people.GERMAN,
 }
 GERMAN |= texts_policy.GERMAN
 GERMAN |= texts_rings.GERMAN

@@ -40,6 +40,7 @@ class Busy:
         """Every page, those of single things too."""
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
         found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
+        found.append("/people/roles")
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
         found += ["/policy", *(f"/policy?tab={one}" for one in ("edit", "words", "plan", "backtest", "history"))]

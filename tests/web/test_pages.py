@@ -85,8 +85,8 @@ def filled(gate: RealGate) -> tuple[str, str]:
 
 def address(rule: str, rollout: str, machine: str) -> str:
     known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x", "proposal_id": "p-none"}
-    known["commit"] = "head"
-    return re.sub(r"<(\w+)>", lambda found: known[found[1]], rule)
+    known |= {"commit": "head", "index": "0"}
+    return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 
 
 def test_every_route_for_every_role_and_none(sqlite_gate: RealGate, app: Flask) -> None:

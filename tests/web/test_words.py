@@ -28,13 +28,16 @@ from tests.web.busy import Busy, busy
 DOORS = (
     "acts.py",
     "app.py",
+    "audit.py",
     "auth.py",
     "forms.py",
+    "oidc.py",
     "pages.py",
     "policy_edit_pages.py",
     "policy_pages.py",
     "ring_forms.py",
     "ring_pages.py",
+    "roles.py",
 )
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three
@@ -43,7 +46,7 @@ NOT_SHOWN = {
     "ring {}",  # an error of ours
     "{} has no place on the shelf",
 }
-PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive")}
+PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change")}
 STEPPED = {f"rollout_{state}" for state in (RolloutState.RUNNING, RolloutState.SUPERSEDED)}
 TROUBLES = {"source_failed", "candidate_refused"}
 DYNAMIC = {

@@ -425,7 +425,11 @@ class EventRow(SQLModel, table=True):
     """A stored fact and the bytes of its leaf."""
 
     __tablename__ = "events"
-    __table_args__ = (Index("events_subject", "subject", "index"),)
+    __table_args__ = (
+        Index("events_subject", "subject", "index"),
+        Index("events_actor", "actor", "index"),
+        Index("events_kind", "kind", "index"),
+    )
     index: int = Field(primary_key=True, sa_type=BigInteger, sa_column_kwargs={"autoincrement": False})
     at: datetime = moment()
     kind: str
@@ -546,6 +550,32 @@ class WebSessionRow(SQLModel, table=True):
     user: str = Field(foreign_key="users.id", index=True)
     created_at: datetime = moment()
     seen_at: datetime = moment()
+    stepped_up_at: datetime | None = moment(default=None, nullable=True)
+
+
+class AccessTokenRow(SQLModel, table=True):
+    """A token for the API for people; only its sha256 is kept."""
+
+    __tablename__ = "access_tokens"
+    id: str = Field(primary_key=True)
+    sha256: str = Field(index=True, unique=True)
+    user: str = Field(foreign_key="users.id")
+    scope: str
+    created_at: datetime = moment()
+    created_by: str
+    expires_at: datetime = moment()
+    used_at: datetime | None = moment(default=None, nullable=True)
+    revoked_at: datetime | None = moment(default=None, nullable=True)
+
+
+class IdentityRow(SQLModel, table=True):
+    """Who a person is at an OIDC provider: issuer and subject, never an e-mail address."""
+
+    __tablename__ = "identities"
+    issuer: str = Field(primary_key=True)
+    subject: str = Field(primary_key=True)
+    user: str = Field(foreign_key="users.id", index=True)
+    since_at: datetime = moment()
 
 
 class OneTimeLinkRow(SQLModel, table=True):

@@ -16,12 +16,15 @@ from gate.adapters.store.tx_machines import MACHINES, SITES
 from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
 from gate.core import merkle
 from gate.core.model import MachineStatus, RolloutState
-from gate.ports import ActivePolicy, Event, StoredDecision
+from gate.ports import ActivePolicy, Asked, Event, StoredDecision
 
 DECISIONS = table(tables.DecisionRow)
 EVENTS = table(tables.EventRow)
 HEAD = table(tables.AuditHeadRow)
 ACTIVE = table(tables.ActivePolicyRow)
+
+WALKED = 5_000
+"""Entries along an index that are looked at to choose among several."""
 
 LOCK_HEAD = Prepared(select(HEAD).with_for_update())
 MOVE_HEAD = change(HEAD, [HEAD.c.id == 1, *equal(HEAD, "size")], "size", "peaks")
@@ -134,6 +137,60 @@ class FactsTx(Rows):
         if before is not None:
             found = found.where(EVENTS.c.index < before)
         return [to_event(row) for row in self._all(found)]
+
+    def asked_events(self, asked: Asked, before: int | None = None, limit: int = 100) -> list[Event]:
+        found = select(EVENTS).order_by(EVENTS.c.index.desc()).limit(limit)
+        words = {"subject": asked.subject, "actor": asked.actor, "kind": asked.kind}
+        wanted = {name: word for name, word in words.items() if word}
+        driving = self._rarest(wanted) if len(wanted) > 1 else next(iter(wanted), "")
+        for name, word in wanted.items():
+            # what is not compared bare is no reason for a database to walk that index instead
+            found = found.where((EVENTS.c[name] if name == driving else EVENTS.c[name].concat("")) == word)
+        if asked.since is not None:
+            found = found.where(EVENTS.c.index >= self._passed(asked.since))
+        if asked.until is not None:
+            until = self._passed(asked.until)
+            before = until if before is None else min(until, before)
+        if before is not None:
+            found = found.where(EVENTS.c.index < before)
+        return [to_event(row) for row in self._all(found)]
+
+    def _rarest(self, wanted: Mapping[str, str]) -> str:
+        """The word with the fewest entries, as far as a short walk along each index shows."""
+
+        def entries(name: str) -> int:
+            short = select(EVENTS.c[name]).where(EVENTS.c[name] == wanted[name]).limit(WALKED).subquery()
+            return int(self._connection.execute(select(func.count()).select_from(short)).scalar_one())
+
+        return min(wanted, key=entries)
+
+    def _passed(self, at: datetime) -> int:
+        """The index from which on the log's times are ``at`` or later: halved, an index at a time."""
+        least, most = 0, self.audit_head()[0]
+        while least < most:
+            middle = (least + most) // 2
+            after = (
+                select(EVENTS.c.index, EVENTS.c.at).where(EVENTS.c.index >= middle).order_by(EVENTS.c.index).limit(1)
+            )
+            row = self._connection.execute(after).mappings().first()
+            if row is None or row["at"] >= at:
+                most = middle
+            else:
+                least = int(row["index"]) + 1
+        return least
+
+    def event(self, index: int) -> Event | None:
+        row = self._one(EVENTS, EVENTS.c.index == index)
+        return to_event(row) if row else None
+
+    def first_event_at(self) -> datetime | None:
+        oldest = self._all(select(EVENTS.c.index, EVENTS.c.at).order_by(EVENTS.c.index).limit(1))
+        return oldest[0]["at"] if oldest and oldest[0]["index"] > 0 else None
+
+    def decision_before(self, rollout_id: str, ring: str, at: datetime) -> StoredDecision | None:
+        found = select(DECISIONS).where(DECISIONS.c.rollout == rollout_id, DECISIONS.c.ring == ring)
+        rows = self._all(found.where(DECISIONS.c.at <= at).order_by(DECISIONS.c.id.desc()).limit(1))
+        return to_decision(rows[0]) if rows else None
 
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         found = select(EVENTS.c.leaf).where(EVENTS.c.index >= start).order_by(EVENTS.c.index).limit(limit)

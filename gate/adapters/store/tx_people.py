@@ -11,13 +11,15 @@ from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, table
-from gate.ports import Proposal, User, WebSession
+from gate.ports import AccessToken, Proposal, User, WebSession
 
 USERS = table(tables.UserRow)
 WEB = table(tables.WebSessionRow)
 LINKS = table(tables.OneTimeLinkRow)
 PROPOSALS = table(tables.ProposalRow)
 SIGNATURES = table(tables.SignatureRow)
+TOKENS = table(tables.AccessTokenRow)
+IDENTITIES = table(tables.IdentityRow)
 
 
 class PeopleTx(Rows):
@@ -48,6 +50,37 @@ class PeopleTx(Rows):
     def drop_web_sessions(self, *, session_id: str = "", user: str = "") -> None:
         assert session_id or user
         self._delete(WEB, or_(WEB.c.id == session_id, WEB.c.user == user))
+
+    def step_up(self, session_id: str, at: datetime) -> None:
+        self._update(WEB, [WEB.c.id == session_id], stepped_up_at=at, seen_at=at)
+
+    def add_token(self, token: AccessToken) -> None:
+        self._insert(TOKENS, **asdict(token))
+
+    def token(self, sha256: str) -> AccessToken | None:
+        row = self._one(TOKENS, TOKENS.c.sha256 == sha256)
+        return AccessToken(**row) if row else None
+
+    def tokens(self) -> list[AccessToken]:
+        found = self._all(select(TOKENS).order_by(TOKENS.c.created_at.desc(), TOKENS.c.id))
+        return [AccessToken(**row) for row in found]
+
+    def use_token(self, token_id: str, at: datetime) -> None:
+        self._update(TOKENS, [TOKENS.c.id == token_id], used_at=at)
+
+    def revoke_token(self, token_id: str, at: datetime) -> bool:
+        return self._update(TOKENS, [TOKENS.c.id == token_id, TOKENS.c.revoked_at.is_(None)], revoked_at=at) == 1
+
+    def identity(self, issuer: str, subject: str) -> str | None:
+        row = self._one(IDENTITIES, IDENTITIES.c.issuer == issuer, IDENTITIES.c.subject == subject)
+        return str(row["user"]) if row else None
+
+    def identities(self, user: str) -> list[tuple[str, str]]:
+        found = self._all(select(IDENTITIES).where(IDENTITIES.c.user == user).order_by(IDENTITIES.c.since_at))
+        return [(str(row["issuer"]), str(row["subject"])) for row in found]
+
+    def add_identity(self, issuer: str, subject: str, user: str, at: datetime) -> None:
+        self._insert(IDENTITIES, issuer=issuer, subject=subject, user=user, since_at=at)
 
     def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None:
         self._insert(LINKS, sha256=sha256, user=user, expires_at=expires_at)

@@ -8,7 +8,7 @@
   if (!main || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
   const busy = () =>
     document.hidden || main.contains(document.activeElement) && document.activeElement !== main ||
-    main.querySelector("details[open], .code, [data-still], textarea:not([hidden])") || [...main.querySelectorAll("input[required]")].some((one) => one.value && one.value !== one.defaultValue);
+    main.querySelector("details[open], .code, [data-still], .still, textarea:not([hidden])") || [...main.querySelectorAll("input[required]")].some((one) => one.value && one.value !== one.defaultValue);
   let wait = 3000;
   const again = () => setTimeout(look, wait);
   const look = async () => {

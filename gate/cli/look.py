@@ -1,0 +1,136 @@
+"""``gate rings``, ``gate site show``, ``gate machine show``: what the gate knows of one thing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gate.cli.common import emit, gate_of, machine_named, output_option, settings_option, show
+from gate.core.errors import NotFound
+from gate.core.model import Machine
+
+
+@click.command()
+@settings_option
+@output_option
+def rings(settings: Path, output: str) -> None:
+    """The rings of the active policy in their order, with who is in them now and why each is there."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        policy = opened.gate.policy(active.commit)
+        rows = []
+        for position, ring in enumerate(policy.rings):
+            makes = tx.ring_makes(ring.name)
+            rows.append(
+                {
+                    "ring": ring.name,
+                    "order": position,
+                    "machines": sum(makes.values()),
+                    "makes": len(makes),
+                    "why": ring.why,
+                    "line": policy.line_of(f"rings[{position}]"),
+                }
+            )
+    show(rows, ("order", "ring", "machines", "makes", "why", "line"), output)
+
+
+@click.group("site")
+def site_group() -> None:
+    """One site: show."""
+
+
+@site_group.command("show")
+@click.argument("site")
+@settings_option
+@output_option
+def site_show(site: str, settings: Path, output: str) -> None:
+    """SITE: its hours and labels, its machines, and its times of duty and closing that are not over."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found, now = tx.site(site), opened.clock.now()
+        if found is None:
+            raise NotFound(f"there is no site {site}")
+        machines: list[Machine] = []
+        while page := tx.machines(site=site, after=machines[-1].id if machines else "", limit=1000):
+            machines += page
+    facts: dict[str, Any] = {
+        "site": found.id,
+        "name": found.name,
+        "land": found.land,
+        "hours": found.hours,
+        "always_on": found.always_on,
+        "labels": sorted(found.labels),
+        "times": [
+            {
+                "kind": one.kind.value,
+                "from": f"{one.start_at:%Y-%m-%d %H:%M} UTC",
+                "to": f"{one.end_at:%Y-%m-%d %H:%M} UTC",
+            }
+            for one in found.times
+            if one.end_at > now
+        ],
+    }
+    rows = [_line(one) for one in machines]
+    if output != "table":
+        emit(facts | {"machines": rows}, output)
+        return
+    _facts(facts)
+    show(rows, ("id", "name", "status", "ring", "make", "last seen"), output)
+
+
+@click.group("machine")
+def machine_group() -> None:
+    """One machine: show."""
+
+
+@machine_group.command("show")
+@click.argument("machine")
+@settings_option
+@output_option
+def machine_show(machine: str, settings: Path, output: str) -> None:
+    """MACHINE (its id or its name): who it is, what it has, what happened to it last."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found = machine_named(tx, machine)
+        session = tx.session(found.id)
+        events = tx.events(subject=found.id, limit=10)
+    facts: dict[str, Any] = _line(found) | {
+        "site": found.site,
+        "role": found.role,
+        "labels": sorted(found.labels),
+        "facts": dict(found.facts),
+        "installed": dict(session.installed) if session else {},
+        "boot_id": session.boot_id if session else "",
+    }
+    happened = [
+        {"at": f"{one.at:%Y-%m-%d %H:%M:%S} UTC", "what": one.kind, "who": one.actor, "because": one.because}
+        for one in events
+    ]
+    if output != "table":
+        emit(facts | {"events": happened}, output)
+        return
+    _facts(facts)
+    show(happened, ("at", "what", "who", "because"), output)
+
+
+def _line(machine: Machine) -> dict[str, Any]:
+    return {
+        "id": machine.id,
+        "name": machine.name,
+        "status": machine.status.value,
+        "ring": machine.ring or "-",
+        "make": machine.make,
+        "last seen": f"{machine.last_seen_at:%Y-%m-%d %H:%M:%S}" if machine.last_seen_at else "never",
+    }
+
+
+def _facts(found: dict[str, Any]) -> None:
+    for name, value in found.items():
+        said = value
+        if isinstance(value, dict):
+            said = ", ".join(f"{key}={one}" for key, one in value.items())
+        elif isinstance(value, list):
+            said = ", ".join(" ".join(map(str, one.values())) if isinstance(one, dict) else str(one) for one in value)
+        click.echo(f"{name}: {said if said not in ('', None) else '-'}")

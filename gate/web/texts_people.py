@@ -1,0 +1,74 @@
+"""The words of the pages about people, in German; see ``texts``."""
+
+from __future__ import annotations
+
+GERMAN = {
+    "Who may do what, and with whom": "Wer darf was, und mit wem",
+    "A role may do all that the roles before it may. Two people: one proposes, another does the same within 24 hours."
+    " Confirmed: not longer than ten minutes ago.": (
+        "Eine Aufgabe darf alles, was die vor ihr dürfen. Zwei Personen: eine schlägt vor, eine andere tut binnen 24"
+        " Stunden dasselbe. Bestätigt: vor höchstens zehn Minuten."
+    ),
+    "Acts": "Handlungen",
+    "How many people": "Wie viele Personen",
+    "Confirmed": "Bestätigt",
+    "Where": "Wo",
+    "two people": "zwei Personen",
+    "one person": "eine Person",
+    "into the first rings": "in die ersten Ringe",
+    "reader": "Lesen",
+    "technician": "Technik",
+    "approver": "Freigabe",
+    "admin": "Verwaltung",
+    "look at everything": "alles ansehen",
+    "pull the brake: everything that moves, or one rollout": (
+        "die Bremse ziehen: für alles, was läuft, oder einen Rollout"
+    ),
+    "until": "bis",
+    "give a ring the word that it needs; end the alarm of a silent morning": (
+        "einem Ring das Wort geben, das er braucht; den Alarm eines stummen Morgens beenden"
+    ),
+    "lift a halt": "eine Anhaltung aufheben",
+    "ask machines to go back": "Rechner bitten zurückzugehen",
+    "set aside what a ring still waits to be shown": "beiseite setzen, was ein Ring noch gezeigt haben will",
+    "say that a failure has another cause": "sagen, dass ein Ausfall eine andere Ursache hat",
+    "make enrolment codes": "Anmeldecodes erzeugen",
+    "accept, revoke and decommission machines": "Rechner aufnehmen, sperren und ausmustern",
+    "add and change sites": "Apotheken anlegen und ändern",
+    "add, disable and change people": "Personen anlegen, sperren und ändern",
+    "One-time link": "Einmal-Link",
+    "Hand it over yourself; it is shown once, works once and ends in 24 hours.": (
+        "Bitte selbst übergeben; er wird einmal gezeigt, gilt einmal und endet in 24 Stunden."
+    ),
+    "Waits for another person": "Wartet auf eine zweite Person",
+    "Agree": "Zustimmen",
+    "Login provider": "Anmeldedienst",
+    "There is one admin only, and a change of people takes two. Add the second at the server's shell:": (
+        "Es gibt nur eine Person in der Verwaltung, und Änderungen an Personen brauchen zwei. Die zweite kommt an der"
+        " Konsole des Servers dazu:"
+    ),
+    "Add a person": "Eine Person anlegen",
+    "Change a person": "Eine Person ändern",
+    "add a person": "eine Person anlegen",
+    "give another role": "eine andere Aufgabe geben",
+    "make a new one-time link": "einen neuen Einmal-Link erzeugen",
+    "disable": "sperren",
+    "New role, where it is another": "Neue Aufgabe, wo es eine andere ist",
+    "Propose": "Vorschlagen",
+    "Confirm that it is you": "Bitte bestätigen Sie, dass Sie es sind",
+    "What you asked for needs a confirmation that is not older than ten minutes. Nothing of your form is lost: it goes"
+    " on from here.": (
+        "Was Sie verlangen, braucht eine Bestätigung, die nicht älter als zehn Minuten ist. Von Ihrem Formular geht"
+        " nichts verloren: Hier geht es weiter."
+    ),
+    "Confirm and go on": "Bestätigen und weiter",
+    "Confirm at your login provider (opens another tab)": "Beim Anmeldedienst bestätigen (öffnet ein neues Fenster)",
+    "I have confirmed: go on": "Ich habe bestätigt: weiter",
+    "Log in with": "Anmelden mit",
+    "Close this tab and go on in the other one.": "Schließen Sie dieses Fenster, und machen Sie im anderen weiter.",
+    "everything": "alles",
+    "Show": "Zeigen",
+    "Export": "Ausgeben als",
+    "Proof": "Beweis",
+    "This password is wrong.": "Dieses Passwort ist falsch.",
+}
