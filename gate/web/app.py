@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, pages
+from gate.web import acts, auth, event_texts, lists, pages
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -43,6 +43,7 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
+VIEWS = (*pages.VIEWS, *acts.VIEWS, *lists.VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
-    for rule, view, needed, methods in (*pages.VIEWS, *acts.VIEWS):
+    for rule, view, needed, methods in VIEWS:
         view_name = view.__name__
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed

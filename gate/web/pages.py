@@ -91,7 +91,7 @@ def overview() -> str:
         moving = tx.rollouts(states=MOVING, limit=30)
         recent = tx.rollouts(states=(RolloutState.DONE,), limit=5)
         order = {state: index for index, state in enumerate(MOVING)}
-        lines = _lines(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
+        lines = lines_of(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
@@ -130,20 +130,13 @@ def overview() -> str:
     )
 
 
-def rollouts() -> str:
-    """Every rollout, newest first."""
-    with g.parts.store.read() as tx:
-        lines = _lines(tx, tx.rollouts(limit=PAGE))
-    return render_template("rollouts.html", lines=lines)
-
-
 def rollout(rollout_id: str) -> str:
     """One rollout: ladder, evidence per ring and make, exposure, failures, decisions, events."""
     with g.parts.store.read() as tx:
         found = tx.rollout(rollout_id)
         if found is None:
             raise NotFound(f"there is no rollout {rollout_id}")
-        (line,) = _lines(tx, [found])
+        (line,) = lines_of(tx, [found])
         policy = g.parts.gate.policy(found.policy_version)
         strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
         evidence = [(one, _bound(one.healthy, one.bad, one.pending, policy)) for one in strata]
@@ -189,26 +182,8 @@ def why() -> str:
         found = tx.machine(machine)
         if found is None:
             raise NotFound(f"there is no machine {machine}")
-        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources(source)]
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in sources_of(source)]
     return render_template("why.html", machine=found, answers=answers)
-
-
-def machines() -> str:
-    """Machines, by id, a page at a time."""
-    asked = {name: request.args.get(name, "")[:200] for name in ("site", "ring", "status", "make", "after")}
-    with g.parts.store.read() as tx:
-        found = tx.machines(
-            after=asked["after"],
-            limit=PAGE + 1,
-            site=asked["site"],
-            ring=asked["ring"],
-            make=asked["make"],
-            status=asked["status"],
-        )
-    following = found[PAGE - 1].id if len(found) > PAGE else ""
-    rules = g.parts.policy()
-    rings = [ring.name for ring in rules.rings] if rules else []
-    return render_template("machines.html", machines=found[:PAGE], asked=asked, following=following, rings=rings)
 
 
 def machine(machine_id: str) -> str:
@@ -220,7 +195,7 @@ def machine(machine_id: str) -> str:
         session = tx.session(machine_id)
         answers = []
         if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources("")]
+            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in sources_of("")]
         return render_template(
             "machine.html",
             machine=found,
@@ -232,15 +207,6 @@ def machine(machine_id: str) -> str:
             proposals=tx.proposals("open", machine_id),
             decommissioned=is_gone(tx, machine_id),
         )
-
-
-def sites() -> str:
-    """Sites, by id, a page at a time."""
-    after = request.args.get("after", "")[:100]
-    with g.parts.store.read() as tx:
-        found = tx.sites(after=after, limit=PAGE + 1)
-    following = found[PAGE - 1].id if len(found) > PAGE else ""
-    return render_template("sites.html", sites=found[:PAGE], following=following, after=after)
 
 
 def site(site_id: str) -> str:
@@ -299,7 +265,7 @@ def brake() -> str:
     return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
 
 
-def _lines(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
+def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
     """A line each, read together; only what moves is asked why it stands."""
     ladders, found = tx.ladders(rollouts), []
     for rollout in rollouts:
@@ -374,9 +340,8 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
 
 def _ages(tx: Tx, source: str = "") -> list[protection.Protection]:
     """How old each ring's content is against the newest release; without the sources that have brought nothing."""
-    policy = g.parts.policy()
-    rings = [ring.name for ring in policy.rings] if policy else []
-    return [one for name in _sources(source) for one in protection.ages(tx, name, rings)]
+    rings = ring_names()
+    return [one for name in sources_of(source) for one in protection.ages(tx, name, rings)]
 
 
 def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
@@ -393,7 +358,7 @@ def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
 
 def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
     found = []
-    for name in _sources(""):
+    for name in sources_of(""):
         newest = next(iter(tx.events(subject=f"source:{name}", limit=1)), None)
         if newest is not None and newest.kind in ("source_failed", "candidate_refused"):
             found.append((name, str(newest.detail.get("detail", newest.kind))))
@@ -426,7 +391,14 @@ def _name(tx: Tx, machine_id: str) -> str:
     return found.name if found else machine_id
 
 
-def _sources(only: str) -> list[str]:
+def ring_names() -> list[str]:
+    """Of the active policy, in order."""
+    policy = g.parts.policy()
+    return [ring.name for ring in policy.rings] if policy else []
+
+
+def sources_of(only: str) -> list[str]:
+    """The policy's sources, or only that one."""
     policy = g.parts.policy()
     names = [rule.name for rule in policy.sources] if policy else []
     return [only] if only in names else names
@@ -436,12 +408,9 @@ GET = ["GET"]
 VIEWS = (
     ("/", overview, "view", GET),
     ("/morning", mornings.morning, "view", GET),
-    ("/rollouts", rollouts, "view", GET),
     ("/rollouts/<rollout_id>", rollout, "view", GET),
     ("/why", why, "view", GET),
-    ("/machines", machines, "view", GET),
     ("/machines/<machine_id>", machine, "view", GET),
-    ("/sites", sites, "view", GET),
     ("/sites/<site_id>", site, "view", GET),
     ("/shadow", shadowed, "view", GET),
     ("/audit", audit, "view", GET),

@@ -5,6 +5,8 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
+from gate.web import texts_screens
+
 LANGUAGES = ("de", "en")
 
 GERMAN = {
@@ -298,8 +300,9 @@ GERMAN = {
     "sources": "Quellen",
     "does not answer": "antwortet nicht",
 }
+GERMAN |= {key: words for key, words in texts_screens.GERMAN.items() if key not in GERMAN}
 
 
 def translate(text: str, language: str) -> str:
     """The text in a language."""
-    return GERMAN.get(text, text) if language == "de" else text
+    return (GERMAN if language == "de" else texts_screens.ENGLISH).get(text, text)
