@@ -25,11 +25,12 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gate.adapters import envelopes, keys
-from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
+from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, holiday_names
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
+from gate.adapters.policy_edit import with_item
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import load as load_yaml
 from gate.adapters.policy_yaml import parse_text
@@ -477,6 +478,8 @@ def pages(opened: Opened) -> Wsgi:
             root_sha256=lambda: opened.publisher.root_sha256,
             later=later,
             land=opened.settings.land,
+            holidays=holiday_names,
+            with_item=with_item,
             ready=lambda: ready(opened),
             metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
             metrics_token=opened.settings.metrics_token,
@@ -504,6 +507,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             check_hours=check_hours,
             check_land=check_land,
             policy=lambda: policy,
+            holidays=holiday_names,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

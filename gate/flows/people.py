@@ -35,6 +35,7 @@ NEEDS = {
     "enrol": "admin",
     "accept": "admin",
     "sites": "admin",
+    "policy": "admin",
 }
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)

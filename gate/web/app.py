@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, event_texts, lists, pages
+from gate.web import acts, auth, calendars, event_texts, lists, pages, places
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -43,7 +43,7 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
-VIEWS = (*pages.VIEWS, *acts.VIEWS, *lists.VIEWS)
+VIEWS = (*pages.VIEWS, *acts.VIEWS, *lists.VIEWS, *places.VIEWS, *calendars.VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,10 @@ class PagesParts:
     """The demo's visitor: everybody is this person, without logging in."""
     story: Callable[[], Mapping[str, Any]] | None = None
     """The demo's own words for the overview."""
+    holidays: Callable[[str, int], Mapping[date, str]] = lambda _land, _year: {}
+    """The public holidays of a Land in a year, by name."""
+    with_item: Callable[[str, str, Mapping[str, str]], str] | None = None
+    """A policy's text with one item more in a list; None: nobody edits it here."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
 
 
@@ -90,6 +94,8 @@ def create_app(parts: PagesParts) -> Flask:
     @app.before_request
     def admitted() -> WerkzeugResponse | None:
         g.parts, g.now = parts, parts.clock.now()
+        if request.endpoint == "import_sites":
+            request.max_content_length = lists.MOST_UPLOADED
         g.language = _language()
         g.visitor = None
         if request.endpoint == "static":

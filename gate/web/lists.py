@@ -21,12 +21,15 @@ from gate.core import lists
 from gate.core.errors import Conflict, Malformed, NotFound
 from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import ClaimState, Machine, Rollout, RolloutState, Site
+from gate.flows import site_import
 from gate.ports import Tx
 from gate.web import pages
 
 PAGE = 50
 EXPORTED = 1000
 MOST_KEPT = 50
+MOST_UPLOADED = 8 * 1024 * 1024
+MOST_TROUBLES = 200
 LONGEST = 200
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CLAIM_WORDS = (*lists.GROUPS, *(state.value for state in ClaimState))
@@ -84,6 +87,26 @@ def as_csv(kind: str) -> Response:
     answer = Response(_streamed(g.parts.store.read, KINDS[kind], asked), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="{kind}.csv"'
     return answer
+
+
+def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
+    """Sites from a CSV file: all of them or none."""
+    if request.method == "GET":
+        return render_template("import.html", troubles=(), columns=site_import.COLUMNS)
+    file = request.files.get("file")
+    if file is None or not file.filename:
+        raise Malformed("bad_field", "choose a file")
+    checks = site_import.Checks(g.parts.check_hours, g.parts.check_land, g.parts.land)
+    found, troubles = site_import.read(file.stream.read(MOST_UPLOADED + 1), checks)
+    if not troubles and not found:
+        troubles = [site_import.Trouble(0, "there is no site in it")]
+    if troubles:
+        shown = troubles[:MOST_TROUBLES]
+        page = render_template("import.html", troubles=shown, more=len(troubles), columns=site_import.COLUMNS)
+        return page, 400
+    with g.parts.store.write() as tx:
+        site_import.take(tx, found, _me(), g.now)
+    return redirect(url_for("sites", sort="site"), 303)
 
 
 def keep_filter() -> WerkzeugResponse:
@@ -254,6 +277,7 @@ VIEWS = (
     ("/machines", machines, "view", ["GET"]),
     ("/sites", sites, "view", ["GET"]),
     ("/export/<kind>.csv", as_csv, "view", ["GET"]),
+    ("/sites/import", import_sites, "sites", ["GET", "POST"]),
     ("/filters", keep_filter, "view", ["POST"]),
     ("/filters/drop", drop_filter, "view", ["POST"]),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from gate.core import background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
+from gate.core.model import Action, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.flows import (
     explain,
@@ -28,10 +27,8 @@ from gate.flows import (
     sentences,
     shadow,
     shadow_words,
-    silence,
 )
 from gate.flows import why as reasons
-from gate.flows.decommission import is_gone
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web.ladder import Rung, draw, rungs
@@ -95,7 +92,7 @@ def overview() -> str:
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
-        shown = mornings.shown(tx, _t)
+        shown = mornings.shown(tx, translated)
         ages = _ages(tx)
         holding = tx.holds(g.now)
         gaps = tx.gaps(g.now - GAPS_FOR)
@@ -186,51 +183,6 @@ def why() -> str:
     return render_template("why.html", machine=found, answers=answers)
 
 
-def machine(machine_id: str) -> str:
-    """One machine: who it is, why it does not have what it does not have, what happened."""
-    with g.parts.store.read() as tx:
-        found = tx.machine(machine_id)
-        if found is None:
-            raise NotFound(f"there is no machine {machine_id}")
-        session = tx.session(machine_id)
-        answers = []
-        if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in sources_of("")]
-        return render_template(
-            "machine.html",
-            machine=found,
-            site=tx.site(found.site),
-            session=session,
-            answers=answers,
-            events=tx.events(subject=machine_id, limit=40),
-            fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
-            proposals=tx.proposals("open", machine_id),
-            decommissioned=is_gone(tx, machine_id),
-        )
-
-
-def site(site_id: str) -> str:
-    """One pharmacy with its machines."""
-    with g.parts.store.read() as tx:
-        found = tx.site(site_id)
-        if found is None:
-            raise NotFound(f"there is no site {site_id}")
-        mine = tx.machines(site=site_id, limit=200)
-        active = [one for one in mine if one.status is MachineStatus.ACTIVE]
-        told = {"dark": _dark(tx, found), "holding": holds.at_site(tx, active, g.now)}
-    times = [one for one in found.times if one.end_at > g.now]
-    return render_template("site.html", site=found, machines=mine, code="", address="", times=times, **told)
-
-
-def _dark(tx: Tx, found: Site) -> silence.Dark | None:
-    """Since when no machine of this site is heard though it should be, and until when that counts as nothing."""
-    policy = g.parts.policy()
-    if policy is None or not policy.rings or not policy.sources:
-        return None
-    settings = policy.settings_for(policy.rings[0].name, policy.sources[0].name)
-    return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
-
-
 def shadowed() -> str:
     """Where people open the rings: the gate's word beside theirs, how it ended, what has been learned."""
     with g.parts.store.read() as tx:
@@ -271,12 +223,13 @@ def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
     for rollout in rollouts:
         ladder = ladders[rollout.id]
         steps = rungs(rollout, ladder.rings, ladder.strata)
-        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, _t)
+        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, translated)
         found.append(Line(rollout, ladder.version, steps, picture, _stands(tx, rollout, ladder.rings)))
     return found
 
 
-def _t(text: str) -> str:
+def translated(text: str) -> str:
+    """In the visitor's language."""
     return translate(text, g.language)
 
 
@@ -293,10 +246,11 @@ def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
         return ""
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
     decision = tx.last_decision(rollout.id, following)
-    return _sentence(decision) if decision is not None and decision.verdict != "OPEN" else ""
+    return reasons_of(decision) if decision is not None and decision.verdict != "OPEN" else ""
 
 
-def _sentence(decision: StoredDecision) -> str:
+def reasons_of(decision: StoredDecision) -> str:
+    """Its first three reasons in the visitor's language."""
     return "; ".join(_reason(reason, decision.policy_version) for reason in decision.reasons[:3])
 
 
@@ -410,8 +364,6 @@ VIEWS = (
     ("/morning", mornings.morning, "view", GET),
     ("/rollouts/<rollout_id>", rollout, "view", GET),
     ("/why", why, "view", GET),
-    ("/machines/<machine_id>", machine, "view", GET),
-    ("/sites/<site_id>", site, "view", GET),
     ("/shadow", shadowed, "view", GET),
     ("/audit", audit, "view", GET),
     ("/people", users, "view", GET),

@@ -25,6 +25,87 @@ GERMAN = {
     "failure": "ausgefallen",
     "Claim": "Zusage",
     "Status": "Status",
+    "Now": "Jetzt",
+    "Import sites": "Apotheken einlesen",
+    "Nothing was imported.": "Nichts wurde übernommen.",
+    "Problems": "Probleme",
+    "Row": "Zeile",
+    "What is wrong": "Was nicht stimmt",
+    "the file": "die Datei",
+    "A CSV file": "Eine CSV-Datei",
+    "Its first line names the columns:": "Die erste Zeile nennt die Spalten:",
+    "All of it is taken or nothing; a site that is known is changed.": (
+        "Alles wird übernommen oder nichts; eine bekannte Apotheke wird geändert."
+    ),
+    "Import": "Einlesen",
+    "Day": "Tag",
+    "Days": "Tage",
+    "Show": "Zeigen",
+    "a week": "eine Woche",
+    "a month": "einen Monat",
+    "When could this reach it": "Wann könnte das hier ankommen",
+    "When could this reach": "Wann könnte das ankommen bei",
+    "A site's id; without one: what holds for everybody.": "Kennung einer Apotheke; ohne sie: was für alle gilt.",
+    "There is no such site.": "Es gibt keine solche Apotheke.",
+    "Before": "Davor",
+    "Today": "Heute",
+    "After": "Danach",
+    "(a release that appears now)": "(eine Freigabe, die jetzt erscheint)",
+    "its ring is open": "ihr Ring ist offen",
+    "its ring opens at the earliest": "ihr Ring öffnet frühestens",
+    "its ring does not open within seven days": "ihr Ring öffnet nicht binnen sieben Tagen",
+    "the fleet is too large to be planned while you wait: gate policy plan": (
+        "die Flotte ist zu groß, um sie nebenbei zu planen: gate policy plan"
+    ),
+    "the next slot begins": "die nächste Gelegenheit beginnt",
+    "no slot follows within seven days": "binnen sieben Tagen folgt keine Gelegenheit",
+    "Choose a site with active machines.": "Wählen Sie eine Apotheke mit aktiven Rechnern.",
+    "The best course: every machine asks at once, is healthy, and people approve. A real fleet is later.": (
+        "Der beste Verlauf: jeder Rechner fragt sofort, ist gesund, und Menschen stimmen zu. Wirklich wird es später."
+    ),
+    "Holiday": "Feiertag",
+    "Open": "Offen",
+    "Hours": "Stunden",
+    "Duty and closing days": "Notdienst und Schließtage",
+    "Freezes": "Sperren",
+    "Slots": "Gelegenheiten",
+    "clock change": "Zeitumstellung",
+    "no end": "kein Ende",
+    "each month on day": "jeden Monat am",
+    "around each opening": "um jede Öffnung",
+    "Change": "Ändern",
+    "Add a freeze": "Sperre hinzufügen",
+    "Go on": "Weiter",
+    "Nothing is changed yet: next you see what this edit does, give your reason, and save it.": (
+        "Noch ist nichts geändert: als Nächstes sehen Sie, was die Änderung bewirkt, nennen den Grund und speichern."
+    ),
+    "See what it does": "Ansehen, was sie bewirkt",
+    **{f"day.{number}": name for number, name in enumerate(("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"))},
+    "open now": "jetzt offen",
+    "closed now": "jetzt geschlossen",
+    "until": "bis",
+    "opens": "öffnet",
+    "Calendar": "Kalender",
+    "Last word": "Letztes Wort",
+    "the first ring whose pick it meets": "der erste Ring, dessen Auswahl passt",
+    "nothing said": "nichts gemeldet",
+    "The last fourteen days": "Die letzten vierzehn Tage",
+    "Bar: healthy. Cross: failed. Ring: a step of a claim. Dot: the last word. Shaded: opening hours.": (
+        "Balken: gesund. Kreuz: ausgefallen. Ring: ein Schritt einer Zusage. Punkt: das letzte Wort. Hinterlegt:"
+        " Öffnungszeiten."
+    ),
+    "Only steps of claims and the newest word are kept: what a machine booted in between is not known.": (
+        "Aufgehoben werden nur Schritte von Zusagen und das neueste Wort: was ein Rechner dazwischen startete, ist"
+        " nicht bekannt."
+    ),
+    "The same as a table": "Dasselbe als Tabelle",
+    "What the store knows": "Was bekannt ist",
+    "What the store knows of these machines, fourteen days": "Was von diesen Rechnern bekannt ist, vierzehn Tage",
+    "Release": "Freigabe",
+    "last word": "letztes Wort",
+    "went down as planned": "planmäßig aus",
+    "The newest decisions": "Die neuesten Entscheidungen",
+    "Contacts of a site are not kept here.": "Ansprechpartner einer Apotheke stehen hier nicht.",
 }
 ENGLISH = {
     "sort.name": "name",
@@ -35,6 +116,7 @@ ENGLISH = {
     "sort.newest": "newest first",
     "sort.oldest": "oldest first",
     "sort.source": "source",
+    **{f"day.{number}": name for number, name in enumerate(("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"))},
     "in_flight": "in flight",
     "failure": "failed",
 }

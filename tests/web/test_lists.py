@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F811  (fixtures of another file)
 """Long lists: filters, orders, pages by key, kept filters, CSV; everything stands in the address."""
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from gate.core.lists import MachineList, SiteList
 from gate.core.model import ClaimState, Machine, MachineStatus, Site
 from tests.adapters.test_store import LIMITS, claim_for, fleet, to
 from tests.real_gate import RealGate
-from tests.web.test_pages import HOSTILE, Person, app, person  # noqa: F401  (app is a fixture)
+from tests.web.test_pages import HOSTILE, Person, app, person
 
 NOW = datetime(2026, 3, 2, 9, tzinfo=UTC)
 NAMES = ("zeta", "Alpha", "alpha", "beta", "beta", "~x", "50%_off", "ärzte")
@@ -143,7 +144,7 @@ def test_a_word_that_no_page_made_begins_at_the_first_page() -> None:
 
 
 @pytest.fixture
-def many(sqlite_gate: RealGate, app: Flask) -> Person:  # noqa: F811
+def many(sqlite_gate: RealGate, app: Flask) -> Person:
     with sqlite_gate.opened.store.write() as tx:
         for number in range(120):
             add(tx, 100 + number, f"till {number:03}", "nord")
@@ -199,7 +200,7 @@ def test_an_export_of_more_rows_than_one_transaction_reads_has_each_row_once(
         assert many.client.get(f"/export/sites.csv?sort={sort}").text.count("\n") == 3
 
 
-def test_a_filter_is_kept_by_name_for_one_person_alone(sqlite_gate: RealGate, app: Flask, many: Person) -> None:  # noqa: F811
+def test_a_filter_is_kept_by_name_for_one_person_alone(sqlite_gate: RealGate, app: Flask, many: Person) -> None:
     kept = many.post("/filters", page="machines", name="dark <tills>", role="till", dark="1", csrf_="x")
     assert (kept.status_code, kept.headers["Location"]) == (303, "/machines?role=till&dark=1")
     page = many.client.get("/machines").text

@@ -25,7 +25,7 @@ from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
 
-DOORS = ("acts.py", "app.py", "auth.py", "pages.py")
+DOORS = ("acts.py", "app.py", "auth.py", "calendars.py", "lists.py", "pages.py", "places.py", "system.py")
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three
     "the last seq was {}",
