@@ -24,7 +24,7 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gate.adapters import envelopes, keys
+from gate.adapters import envelopes, keys, standing
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, holiday_names
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
@@ -36,6 +36,7 @@ from gate.adapters.policy_yaml import load as load_yaml
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
+from gate.adapters.store.backup import newest
 from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
@@ -481,6 +482,12 @@ def pages(opened: Opened) -> Wsgi:
             holidays=holiday_names,
             with_item=with_item,
             ready=lambda: ready(opened),
+            roles=lambda: standing.roles(opened.settings.public),
+            about=(
+                ("Database", "SQLite" if opened.store.url.startswith("sqlite") else "PostgreSQL"),
+                ("Schema", newest()),
+                ("Fleet", opened.settings.fleet),
+            ),
             metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
             metrics_token=opened.settings.metrics_token,
         )

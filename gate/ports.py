@@ -638,6 +638,12 @@ class Tx(Protocol):
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         """Leaf bytes from ``start`` on, in order."""
 
+    def audit_size(self) -> int:
+        """How many leaves the tree has: it grows with every event."""
+
+    def newest_decision(self) -> tuple[int, datetime] | None:
+        """Its number and when it was taken."""
+
     def audit_head(self) -> tuple[int, bytes]:
         """Size and root hash of the tree."""
 

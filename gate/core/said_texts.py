@@ -32,6 +32,7 @@ GERMAN: Mapping[str, str] = {
     "there is no claim {}": "es gibt keine Zusage {}",
     "there is no such claim in this rollout": "es gibt keine solche Zusage in diesem Rollout",
     "there is no such page": "es gibt keine solche Seite",
+    "no policy is active": "es gilt keine Richtlinie",
     "there is no such list": "es gibt keine solche Liste",
     "a filter has a name of at most 60 characters": "ein Filter hat einen Namen von höchstens 60 Zeichen",
     "a person keeps at most {} filters of a list": "eine Person merkt sich höchstens {} Filter einer Liste",

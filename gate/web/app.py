@@ -23,7 +23,7 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy
 from gate.flows import people
 from gate.ports import Clock, Gate, Store, User
-from gate.web import acts, auth, calendars, event_texts, lists, pages, places
+from gate.web import acts, auth, calendars, event_texts, lists, pages, places, system
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
 from gate.web.texts import LANGUAGES, translate
@@ -43,7 +43,7 @@ HEADERS = {
 }
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
-VIEWS = (*pages.VIEWS, *acts.VIEWS, *lists.VIEWS, *places.VIEWS, *calendars.VIEWS)
+VIEWS = (*pages.VIEWS, *acts.VIEWS, *lists.VIEWS, *places.VIEWS, *calendars.VIEWS, *system.VIEWS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +67,10 @@ class PagesParts:
     land: str = ""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
     """What a supervisor asks: (what, is it good, a sentence)."""
+    roles: Callable[[], Sequence[Any]] = lambda: ()
+    """What is published: each role's name, version, expires_at, written_at."""
+    about: Sequence[tuple[str, str]] = ()
+    """What else is known of this installation: (what, in words)."""
     metrics: Callable[[], bytes] | None = None
     """What has been counted, as text; None: there is no such page."""
     metrics_token: str = ""
@@ -103,7 +107,8 @@ def create_app(parts: PagesParts) -> Flask:
         if parts.guest is not None:
             g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
         else:
-            g.visitor = auth.visitor(parts.store, request.cookies.get(auth.cookie_name(parts.public_url), ""), g.now)
+            token = request.cookies.get(auth.cookie_name(parts.public_url), "")
+            g.visitor = auth.visitor(parts.store, token, g.now, keeps="X-Live" not in request.headers)
         need = _need(app)
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             auth.check_form(request, g.visitor, parts.public_url)
@@ -137,6 +142,7 @@ def create_app(parts: PagesParts) -> Flask:
         return {"t": t, "visitor": who, "guest": guest, "language": g.language, "banners": banners, "may": _may}
 
     _say_what_failed(app)
+    app.jinja_env.filters["t"] = lambda text: translate(text, g.language)
     app.jinja_env.filters["local"] = _local
     app.jinja_env.filters["make"] = _make
     app.jinja_env.filters["age"] = _age

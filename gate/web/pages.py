@@ -5,18 +5,20 @@ from __future__ import annotations
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import background, explained, opening, said_texts, stats
+from gate.core import agenda, background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, RingState, Rollout, RolloutState
+from gate.core.model import Action, Release, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
+from gate.core.times import Freeze
+from gate.flows import agenda as days
 from gate.flows import (
     explain,
     facts_json,
@@ -48,6 +50,18 @@ class Line:
     steps: Sequence[Rung]
     picture: Markup
     stands: str
+    next_at: datetime | None = None
+    """When the last of what holds it can change; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """How a source can be held, and when it last brought something or failed."""
+
+    source: str
+    lever: str
+    release: Release | None
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,8 @@ def overview() -> str:
         holding = tx.holds(g.now)
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
+        levers = _levers(tx, dict(troubles))
+        decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
@@ -124,6 +140,10 @@ def overview() -> str:
         holding=[(one, holds.words(one)) for one in holding],
         gaps=gaps,
         dark=dark,
+        levers=levers,
+        frozen=_frozen(),
+        decided_at=decision[1] if decision else None,
+        now=g.now,
     )
 
 
@@ -224,7 +244,8 @@ def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
         ladder = ladders[rollout.id]
         steps = rungs(rollout, ladder.rings, ladder.strata)
         picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, translated)
-        found.append(Line(rollout, ladder.version, steps, picture, _stands(tx, rollout, ladder.rings)))
+        stands, next_at = _stands(tx, rollout, ladder.rings)
+        found.append(Line(rollout, ladder.version, steps, picture, stands, next_at))
     return found
 
 
@@ -238,15 +259,19 @@ def _version(tx: Tx, rollout: Rollout) -> str:
     return release.version if release else ""
 
 
-def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
-    """One sentence: the newest reasons that hold it."""
+def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> tuple[str, datetime | None]:
+    """One sentence: the newest reasons that hold it; and when all of them can have changed, where each says so."""
     if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
-        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language)
+        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language), None
     if rollout.state is not RolloutState.RUNNING:
-        return ""
+        return "", None
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
     decision = tx.last_decision(rollout.id, following)
-    return reasons_of(decision) if decision is not None and decision.verdict != "OPEN" else ""
+    if decision is None or decision.verdict == "OPEN":
+        return "", None
+    times = [facts_json.reason_of(one).earliest_at for one in decision.reasons]
+    known = [at for at in times if at is not None]
+    return reasons_of(decision), max(known) if known and len(known) == len(times) else None
 
 
 def reasons_of(decision: StoredDecision) -> str:
@@ -317,6 +342,24 @@ def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
         if newest is not None and newest.kind in ("source_failed", "candidate_refused"):
             found.append((name, str(newest.detail.get("detail", newest.kind))))
     return found
+
+
+def _levers(tx: Tx, troubles: Mapping[str, str]) -> list[Lever]:
+    policy = g.parts.policy()
+    rules = policy.sources if policy else ()
+    return [
+        Lever(one.name, one.lever, next(iter(tx.releases(one.name, 1)), None), troubles.get(one.name, ""))
+        for one in rules
+    ]
+
+
+def _frozen() -> list[tuple[int, Freeze]]:
+    """Freezes by date that hold today, by their place in the policy."""
+    policy = g.parts.policy()
+    if policy is None:
+        return []
+    today = agenda.days_from(g.now.astimezone(policy.zone).date(), 1, policy.zone)
+    return [(one.index, one.freeze) for row in days.dated(policy, today) for one in row.frozen]
 
 
 def _open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | None:

@@ -7,7 +7,7 @@ import html
 import io
 import re
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -240,3 +240,74 @@ def test_a_freeze_from_the_calendar_is_an_edit_that_is_previewed(
     for wrong in ({"name": "Bad Name"}, {"from": "soon"}, {"from": "2027-02-01"}, {"why": ""}, {"owner": "a\nb"}):
         assert anna.post("/calendar/freeze", **{**form, **wrong}).status_code == 400, wrong
     assert person(app, "ada").post("/calendar/freeze", **form).status_code == 403
+
+
+def test_the_system_page_says_what_readiness_says_and_what_is_not_known(
+    sqlite_gate: RealGate, anna: Person, app: Flask
+) -> None:
+    before = shown(anna.client.get("/system?lang=en").text)
+    assert "gate is not well: worker" in before
+    assert "no worker has ever ticked" in before
+    assert "a backup was made not known" in before
+    filled(sqlite_gate)
+    sqlite_gate.worker.tick()
+    page = shown(anna.client.get("/system?lang=en").text)
+    assert "gate is well" in page
+    for what, _, _ in app.extensions["gate"].ready():
+        assert f"{what} good" in page
+    head = sqlite_gate.opened.policies.head()
+    for said in ("the branch's head is active", head[:12], "SQLite", "0011", "timestamp", "the newest decision",
+                 "claims in flight 0"):  # fmt: skip
+        assert said in page, said
+    assert not re.search(r"the newest (decision|publication) not known", page)
+    assert not re.search(r"snapshot \d+ .{60,90} (soon|over)", page)
+    sqlite_gate.clock.forward(days=400)
+    anna.log_in("anna")
+    assert re.search(r"timestamp \d+ .{10,90}over", shown(anna.client.get("/system?lang=en").text))
+    sqlite_gate.opened.policies.write("version: 1\nfleet: ???\n", head, "m", "oops", sqlite_gate.clock.now())
+    assert "the branch's head is another:" in shown(anna.client.get("/system?lang=en").text)
+
+
+def test_an_open_page_is_told_of_each_event_decision_and_minute_and_of_nothing_else(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    def mark(known: str = "") -> tuple[int, str]:
+        answer = anna.client.get("/live", headers={"If-None-Match": known, "X-Live": "1"})
+        assert answer.data == b""
+        return answer.status_code, answer.headers["ETag"]
+
+    sqlite_gate.clock.forward(seconds=61 - sqlite_gate.clock.now().second)  # early in a minute
+    status, first = mark()
+    assert status == 204
+    assert mark(first) == (304, first)
+    with sqlite_gate.opened.store.write() as tx:
+        tx.append("logged_in", "x", "x", sqlite_gate.clock.now())
+    status, second = mark(first)
+    assert (status, second != first) == (204, True)
+    sqlite_gate.clock.forward(minutes=1)
+    assert mark(second)[0] == 204, "ages are of this minute"
+
+
+def test_a_page_that_is_only_open_does_not_keep_a_session_alive(sqlite_gate: RealGate, anna: Person) -> None:
+    for _ in range(8):
+        sqlite_gate.clock.forward(minutes=2)
+        anna.client.get("/live", headers={"X-Live": "1"})
+        status = anna.client.get("/", headers={"X-Live": "1"}).status_code
+    assert status == 302
+    assert anna.client.get("/live", headers={"X-Live": "1"}).status_code == 302
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+def test_the_overview_says_what_is_frozen_how_sources_are_held_and_how_old_that_is(
+    sqlite_gate: RealGate, app: Flask, ahead: int
+) -> None:
+    policies = sqlite_gate.opened.policies
+    day = str(sqlite_gate.clock.now().astimezone(ZONE).date() + timedelta(days=ahead))
+    item = {"name": "closed", "from": day, "to": day, "owner": "k.lehmann", "why": "inventory"}
+    filled(sqlite_gate)
+    sqlite_gate.policy_says(policy_edit.with_item(policies.read(policies.head()), "freeze", item))
+    page = shown(person(app, "anna").client.get("/?lang=en").text)
+    said = f"Active freezes Name To Who looks after it Reason closed {day} k.lehmann inventory"
+    assert (said in page, "Active freezes" in page) == (not ahead, not ahead)
+    assert re.search(r"newest decision: \d\d\.\d\d\.", page)
+    assert re.search(r"shop-content held 1 \d\d\.\d\d\. .{5,20} nothing bad is known of it", page)

@@ -18,6 +18,7 @@ from sqlalchemy.types import BigInteger
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
+from gate.adapters.store.tx_facts import DECISIONS, HEAD
 from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RELEASES, ROLLOUTS, to_rollout
 from gate.core.claims import HOLDS_SLOT
@@ -98,6 +99,14 @@ class ListsTx(Rows):
             .limit(limit)
         )
         return [to_claim(row) for row in self._all(found)]
+
+    def audit_size(self) -> int:
+        return int(self._connection.execute(select(HEAD.c.size)).scalar_one())
+
+    def newest_decision(self) -> tuple[int, datetime] | None:
+        newest = select(DECISIONS.c.id, DECISIONS.c.at).order_by(DECISIONS.c.id.desc()).limit(1)
+        row = self._connection.execute(newest).mappings().first()
+        return (int(row["id"]), row["at"]) if row else None
 
     def saved_filters(self, user: str, page: str) -> dict[str, Mapping[str, str]]:
         mine = [FILTERS.c.user == user, FILTERS.c.page == page]
