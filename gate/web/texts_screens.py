@@ -26,6 +26,7 @@ GERMAN = {
     "Claim": "Zusage",
     "Status": "Status",
     "Now": "Jetzt",
+    "Of a long table this sheet shows the first rows only.": "Von langen Tabellen zeigt dieses Blatt nur den Anfang.",
     "Strip chart": "Streifenbild",
     "newest decision": "neueste Entscheidung",
     "Active freezes": "Sperren, die gelten",

@@ -38,6 +38,8 @@ class Busy:
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
+        found += ["/system", "/sites/import", "/calendar?span=month", "/machines?claim=failure&dark=1&sort=site"]
+        found += [f"/calendar?site={one}&source=falcon-content" for one in self.sites]
         return [*found, *(f"/sites/{one}" for one in self.sites)]
 
 
