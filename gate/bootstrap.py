@@ -24,8 +24,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from gate.adapters import envelopes, keys, policy_edit
-from gate.adapters.calendar import OpeningCalendar, check_hours, check_land
+from gate.adapters import envelopes, keys, policy_edit, standing
+from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, holiday_names
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
@@ -36,6 +36,7 @@ from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
 from gate.adapters.ssh_signature import SignersFile
+from gate.adapters.store.backup import newest
 from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
@@ -530,7 +531,14 @@ def pages(opened: Opened) -> Wsgi:
             root_sha256=lambda: opened.publisher.root_sha256,
             later=later,
             land=opened.settings.land,
+            holidays=holiday_names,
             ready=lambda: ready(opened),
+            roles=lambda: standing.roles(opened.settings.public),
+            about=(
+                ("Database", "SQLite" if opened.store.url.startswith("sqlite") else "PostgreSQL"),
+                ("Schema", newest()),
+                ("Fleet", opened.settings.fleet),
+            ),
             metrics=(lambda: render(_figures(opened))) if opened.metrics else None,
             metrics_token=opened.settings.metrics_token,
             oidc=login_provider(opened),
@@ -584,6 +592,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             policy=lambda: policy,
             editor=policy_edit,
             leaves=lambda size: stored_leaves(store, 0, size),
+            holidays=holiday_names,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
         )

@@ -19,6 +19,7 @@ from gate.core.calendar import Interval
 from gate.core.correlation import Pairs
 from gate.core.evalues import Span
 from gate.core.habits import Habit
+from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import (
     Attribution,
     Budget,
@@ -689,6 +690,12 @@ class Tx(Protocol):
     def audit_leaves(self, start: int, limit: int) -> list[bytes]:
         """Leaf bytes from ``start`` on, in order."""
 
+    def audit_size(self) -> int:
+        """How many leaves the tree has: it grows with every event."""
+
+    def newest_decision(self) -> tuple[int, datetime] | None:
+        """Its number and when it was taken."""
+
     def audit_head(self) -> tuple[int, bytes]:
         """Size and root hash of the tree."""
 
@@ -744,6 +751,31 @@ class Tx(Protocol):
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+
+    # long lists for people, paged by key
+    def list_machines(self, asked: MachineList, limit: int) -> list[Machine]: ...
+    def list_sites(self, asked: SiteList, limit: int) -> list[Site]: ...
+    def list_rollouts(self, asked: RolloutList, limit: int) -> list[Rollout]: ...
+    def rollout_numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Their order: what a list of them is paged by."""
+
+    def last_words(self, sites: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
+        """site -> its active machines, and when the last of them was heard."""
+
+    def installed(self, machines: Sequence[str]) -> dict[str, Mapping[str, str]]:
+        """machine -> source -> the release that it last said it has."""
+
+    def versions(self, releases: Sequence[str]) -> dict[str, str]:
+        """release -> its version."""
+
+    def claims_since(self, machines: Sequence[str], since: datetime, limit: int) -> list[Claim]:
+        """Claims of these machines that were granted or resolved since then, newest first."""
+
+    def saved_filters(self, user: str, page: str) -> dict[str, Mapping[str, str]]:
+        """name -> what it asks for, of one person and page."""
+
+    def save_filter(self, user: str, page: str, name: str, asked: Mapping[str, str], at: datetime) -> None: ...
+    def drop_filter(self, user: str, page: str, name: str) -> bool: ...
 
     # the fleet's mornings
     def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:

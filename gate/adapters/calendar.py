@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -92,6 +92,15 @@ def public_holidays(land: str, year: int) -> tuple[date, ...]:
     except NotImplementedError as problem:
         raise OperatorError("unknown_land", check_land(land) or land) from problem
     return tuple(sorted(day for day in known if day.year == year))
+
+
+@lru_cache(maxsize=1024)
+def holiday_names(land: str, year: int) -> Mapping[date, str]:
+    """Public holidays of a Land by name; none where the Land is not known."""
+    if check_land(land) is not None:
+        return {}
+    known = holidays.country_holidays("DE", subdiv=land or None, years=year, language="de")
+    return {day: name for day, name in sorted(known.items()) if day.year == year}
 
 
 def with_holidays(hours: str, dates: Iterable[date]) -> str:

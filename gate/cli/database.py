@@ -85,6 +85,8 @@ def backup(archive: Path, with_keys: bool, settings: Path) -> None:
                 tar.add(settings, "gate.toml")
                 _add_files(tar, opened, with_keys)
             part.rename(archive)
+            with opened.store.write() as tx:
+                tx.set_mark("backup", opened.clock.now())
         except OSError as problem:
             raise OperatorError("not_written", f"{archive} cannot be written: {problem.strerror}") from problem
     click.echo(f"{archive}: {sum(counts.values())} rows{'' if with_keys else '; the keys are not in it'}")

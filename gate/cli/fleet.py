@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import secrets
-from collections import Counter
-from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,13 +12,11 @@ from gate.adapters.calendar import check_hours, check_land
 from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
 from gate.cli.site_times import closed
 from gate.core.errors import NotFound
-from gate.core.model import SLUG, Site
+from gate.core.model import Site
 from gate.flows import machines as flow
+from gate.flows import site_import
 from gate.flows.decommission import decommission
 from gate.ports import Proposal
-
-MOST = 64 * 1024 * 1024
-COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 
 
 @click.group()
@@ -37,59 +31,20 @@ def sites_import(file: Path, settings: Path) -> None:
     """Import FILE, a CSV with the columns id, name, land, hours, always_on, labels; all of it or nothing."""
     with gate_of(settings) as opened:
         with file.open("rb") as source:
-            found, problems = read_sites(source.read(MOST + 1), opened.settings.land, str(file))
+            found, problems = read_sites(source.read(site_import.MOST + 1), opened.settings.land, str(file))
         if problems:
             for line in problems:
                 click.echo(line, err=True)
             raise SystemExit(1)
         with opened.store.write() as tx:
-            for site in found:
-                tx.save_site(site)
-            tx.append("sites_imported", me(), "sites", opened.clock.now(), {"count": len(found)})
+            site_import.take(tx, found, me(), opened.clock.now())
     click.echo(f"{len(found)} sites")
 
 
 def read_sites(raw: bytes, land: str, file: str) -> tuple[list[Site], list[str]]:
     """The sites of a CSV file, and what is wrong with it, as ``file:line: problem``."""
-    if len(raw) > MOST:
-        return [], [f"{file}: a list of sites has at most {MOST} bytes"]
-    found, problems = [], []
-    try:
-        rows = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
-        for number, row in enumerate(rows, start=2):
-            try:
-                found.append(_site(row, land))
-            except ValueError as problem:
-                problems.append(f"{file}:{number}: {problem}")
-    except UnicodeDecodeError as problem:
-        problems.append(f"{file}: not UTF-8: {problem.reason} at byte {problem.start}")
-    except csv.Error as problem:
-        problems.append(f"{file}: not CSV: {problem}")
-    twice = sorted(site for site, count in Counter(site.id for site in found).items() if count > 1)
-    return found, [*problems, *(f"{file}: site {site} is there twice" for site in twice)]
-
-
-def _site(row: Mapping[str, str | None], land: str) -> Site:
-    unknown = {str(key) for key in row if key not in COLUMNS}
-    if unknown:
-        raise ValueError(f"unknown column {', '.join(sorted(unknown))}; known: {', '.join(COLUMNS)}")
-    text = {key: (row.get(key) or "").strip() for key in COLUMNS}
-    if any(ord(char) < 32 or ord(char) == 127 for one in text.values() for char in one):
-        raise ValueError("a text has control characters")
-    if not SLUG.match(text["id"]):
-        raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
-    chosen = text["land"] or land
-    problem = (text["hours"] and check_hours(text["hours"])) or (chosen and check_land(chosen))
-    if problem:
-        raise ValueError(problem)
-    return Site(
-        id=text["id"],
-        name=text["name"] or text["id"],
-        land=chosen,
-        hours=text["hours"],
-        always_on=text["always_on"].lower() in ("1", "yes", "true", "ja"),
-        labels=frozenset(text["labels"].split()),
-    )
+    found, troubles = site_import.read(raw, site_import.Checks(check_hours, check_land, land))
+    return found, [f"{file}:{one.row}: {one.said}" if one.row else f"{file}: {one.said}" for one in troubles]
 
 
 @sites.command("list")

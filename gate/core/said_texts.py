@@ -61,6 +61,23 @@ GERMAN: Mapping[str, str] = {
     "there is no claim {}": "es gibt keine Zusage {}",
     "there is no such claim in this rollout": "es gibt keine solche Zusage in diesem Rollout",
     "there is no such page": "es gibt keine solche Seite",
+    "no policy is active": "es gilt keine Richtlinie",
+    "there is no such list": "es gibt keine solche Liste",
+    "a filter has a name of at most 60 characters": "ein Filter hat einen Namen von höchstens 60 Zeichen",
+    "a person keeps at most {} filters of a list": "eine Person merkt sich höchstens {} Filter einer Liste",
+    "choose a file": "wählen Sie eine Datei",
+    "there is no site in it": "darin steht keine Apotheke",
+    "a list of sites has at most {} bytes": "eine Liste von Apotheken hat höchstens {} Bytes",
+    "not UTF-8: {} at byte {}": "kein UTF-8: {} bei Byte {}",
+    "not CSV: {}": "kein CSV: {}",
+    "site {} is there twice": "die Apotheke {} steht zweimal da",
+    "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",
+    "a text has control characters": "ein Text hat Steuerzeichen",
+    "id {} is not a-z, 0-9 and -": "die Kennung {} ist nicht aus a-z, 0-9 und -",
+    "a freeze's name is a-z, 0-9 and -": "der Name einer Sperre besteht aus a-z, 0-9 und -",
+    "a freeze ends after it begins": "eine Sperre endet nach ihrem Beginn",
+    "a day is written 2026-12-23": "ein Tag wird geschrieben als 2026-12-23",
+    "{} is missing, too long, or has control characters": "{} fehlt, ist zu lang oder hat Steuerzeichen",
     "the rollout is {}": "der Rollout: {}",
     "the rollout is {}; halt it first, then recall it": "der Rollout: {}; erst anhalten, dann zurückrufen",
     "the rollout has changed a moment ago; look again": "der Rollout hat sich eben geändert; bitte noch einmal ansehen",
@@ -106,7 +123,6 @@ GERMAN: Mapping[str, str] = {
     "site {} would have {} duties and closing days; {} at most": (
         "Apotheke {} hätte {} Notdienste und Schließtage; höchstens {}"
     ),
-    "no policy is active": "es gilt keine Richtlinie",
     "somebody else has changed the policy in the meantime; nothing of yours is lost": (
         "jemand anderes hat die Richtlinie inzwischen geändert; von Ihrem geht nichts verloren"
     ),

@@ -89,10 +89,10 @@ def due(tx: Tx, gate: Gate, policy: Policy, now: datetime) -> Iterator[Late]:
             release, rings = tx.release(rollout.release), tx.rings(rollout.id)
             if release is not None and rings and rings[-1].opened_at is None:
                 due_at, own = release.first_seen_at + rule.must_be_everywhere_by, gate.policy(rollout.policy_version)
-                yield Late(rollout, release, due_at, _next_at(tx, own, rollout, release, now))
+                yield Late(rollout, release, due_at, next_at(tx, own, rollout, release, now))
 
 
-def _next_at(tx: Tx, policy: Policy, rollout: Rollout, release: Release, now: datetime) -> datetime:
+def next_at(tx: Tx, policy: Policy, rollout: Rollout, release: Release, now: datetime) -> datetime:
     """When the next ring can open at the earliest: its floor, and the first soak of a make that is over by then."""
     following = policy.settings_for(policy.rings[rollout.reached + 1].name, rollout.source)
     at = max(now, release.first_seen_at + following.floor)

@@ -14,7 +14,7 @@ from gate.flows import decommission as gone
 from gate.flows import machines as fleet
 from gate.flows import mornings, people, recalls, shadow
 from gate.ports import Proposal
-from gate.web import auth
+from gate.web import auth, places
 from gate.web.forms import POST, me, ours
 from gate.web.forms import text as text_of
 
@@ -198,9 +198,11 @@ def new_code(site_id: str) -> Response:
     secret = secrets.token_hex(16)
     with g.parts.store.write() as tx:
         code = fleet.create_code(tx, secret, root, site_id, int(uses), timedelta(hours=24), me(), g.now)
-        site, mine = tx.site(site_id), tx.machines(site=site_id, limit=200)
+        site = tx.site(site_id)
+        assert site is not None, "a code is made for a site that is there"
+        shown = places.of_site(tx, site)
     address = g.parts.public_url or request.host_url.rstrip("/")
-    return make_response(render_template("site.html", site=site, machines=mine, code=code, address=address))
+    return make_response(render_template("site.html", code=code, address=address, **shown))
 
 
 VIEWS = (

@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -29,14 +29,18 @@ from gate.web import (
     acts,
     audit,
     auth,
+    calendars,
     event_texts,
+    lists,
     oidc,
     pages,
+    places,
     policy_edit_pages,
     policy_pages,
     ring_pages,
     roles,
     step_up,
+    system,
 )
 from gate.web.auth import Visitor
 from gate.web.limits import Buckets
@@ -67,6 +71,10 @@ VIEWS = (
     *policy_edit_pages.VIEWS,
     *policy_pages.VIEWS,
     *ring_pages.VIEWS,
+    *lists.VIEWS,
+    *places.VIEWS,
+    *calendars.VIEWS,
+    *system.VIEWS,
 )
 
 
@@ -92,6 +100,10 @@ class PagesParts:
     land: str = ""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
     """What a supervisor asks: (what, is it good, a sentence)."""
+    roles: Callable[[], Sequence[Any]] = lambda: ()
+    """What is published: each role's name, version, expires_at, written_at."""
+    about: Sequence[tuple[str, str]] = ()
+    """What else is known of this installation: (what, in words)."""
     metrics: Callable[[], bytes] | None = None
     """What has been counted, as text; None: there is no such page."""
     metrics_token: str = ""
@@ -103,6 +115,8 @@ class PagesParts:
     """The demo's visitor: everybody is this person, without logging in."""
     story: Callable[[], Mapping[str, Any]] | None = None
     """The demo's own words for the overview."""
+    holidays: Callable[[str, int], Mapping[date, str]] = lambda _land, _year: {}
+    """The public holidays of a Land in a year, by name."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
 
     @cached_property
@@ -124,6 +138,8 @@ def create_app(parts: PagesParts) -> Flask:
     @app.before_request
     def admitted() -> WerkzeugResponse | tuple[str, int] | None:
         g.parts, g.now = parts, parts.clock.now()
+        if request.endpoint == "import_sites":
+            request.max_content_length = lists.MOST_UPLOADED
         g.language = _language()
         g.visitor = None
         if request.endpoint == "static":
@@ -131,7 +147,8 @@ def create_app(parts: PagesParts) -> Flask:
         if parts.guest is not None:
             g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
         else:
-            g.visitor = auth.visitor(parts.store, request.cookies.get(auth.cookie_name(parts.public_url), ""), g.now)
+            token = request.cookies.get(auth.cookie_name(parts.public_url), "")
+            g.visitor = auth.visitor(parts.store, token, g.now, keeps="X-Live" not in request.headers)
         need = _need(app)
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             auth.check_form(request, g.visitor, parts.public_url)
@@ -173,6 +190,7 @@ def create_app(parts: PagesParts) -> Flask:
         }
 
     _say_what_failed(app)
+    app.jinja_env.filters["t"] = lambda text: translate(text, g.language)
     app.jinja_env.filters["local"] = _local
     app.jinja_env.filters["make"] = _make
     app.jinja_env.filters["age"] = _age

@@ -45,8 +45,8 @@ def csrf_of(token: str) -> str:
     return hmac.new(token.encode(), b"form", hashlib.sha256).hexdigest()
 
 
-def visitor(store: Store, token: str, now: datetime) -> Visitor | None:
-    """Who this session is; keeps it alive, at most once a minute."""
+def visitor(store: Store, token: str, now: datetime, *, keeps: bool = True) -> Visitor | None:
+    """Who this session is. ``keeps``: a person asks, so it stays alive; that is written at most once a minute."""
     if not token:
         return None
     with store.read() as tx:
@@ -54,7 +54,7 @@ def visitor(store: Store, token: str, now: datetime) -> Visitor | None:
     if found is None:
         return None
     user, session = found
-    if now - session.seen_at > people.TOUCH:
+    if keeps and now - session.seen_at > people.TOUCH:
         with store.write() as tx:
             tx.touch_web_session(session.id, now)
     return Visitor(user, token, csrf_of(token), session.stepped_up_at)

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
 
-from gate.core import background, explained, opening, said_texts, stats
+from gate.core import agenda, background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import Action, MachineStatus, RingState, Rollout, RolloutState, Site
+from gate.core.model import Action, Release, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
+from gate.core.times import Freeze
+from gate.flows import agenda as days
 from gate.flows import (
     explain,
     facts_json,
@@ -28,10 +29,8 @@ from gate.flows import (
     sentences,
     shadow,
     shadow_words,
-    silence,
 )
 from gate.flows import why as reasons
-from gate.flows.decommission import is_gone
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web import policy_edit_pages
@@ -52,6 +51,18 @@ class Line:
     steps: Sequence[Rung]
     picture: Markup
     stands: str
+    next_at: datetime | None = None
+    """When the last of what holds it can change; None: not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lever:
+    """How a source can be held, and when it last brought something or failed."""
+
+    source: str
+    lever: str
+    release: Release | None
+    trouble: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,15 +103,17 @@ def overview() -> str:
         moving = tx.rollouts(states=MOVING, limit=30)
         recent = tx.rollouts(states=(RolloutState.DONE,), limit=5)
         order = {state: index for index, state in enumerate(MOVING)}
-        lines = _lines(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
+        lines = lines_of(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
         troubles = _source_troubles(tx)
-        shown = mornings.shown(tx, _t)
+        shown = mornings.shown(tx, translated)
         ages = _ages(tx)
         holding = tx.holds(g.now)
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
+        levers = _levers(tx, dict(troubles))
+        decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
@@ -128,14 +141,11 @@ def overview() -> str:
         holding=[(one, holds.words(one)) for one in holding],
         gaps=gaps,
         dark=dark,
+        levers=levers,
+        frozen=_frozen(),
+        decided_at=decision[1] if decision else None,
+        now=g.now,
     )
-
-
-def rollouts() -> str:
-    """Every rollout, newest first."""
-    with g.parts.store.read() as tx:
-        lines = _lines(tx, tx.rollouts(limit=PAGE))
-    return render_template("rollouts.html", lines=lines)
 
 
 def rollout(rollout_id: str) -> str:
@@ -144,7 +154,7 @@ def rollout(rollout_id: str) -> str:
         found = tx.rollout(rollout_id)
         if found is None:
             raise NotFound(f"there is no rollout {rollout_id}")
-        (line,) = _lines(tx, [found])
+        (line,) = lines_of(tx, [found])
         policy = g.parts.gate.policy(found.policy_version)
         strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
         evidence = [(one, _bound(one.healthy, one.bad, one.pending, policy)) for one in strata]
@@ -191,80 +201,8 @@ def why() -> str:
         found = tx.machine(machine)
         if found is None:
             raise NotFound(f"there is no machine {machine}")
-        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources(source)]
+        answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in sources_of(source)]
     return render_template("why.html", machine=found, answers=answers)
-
-
-def machines() -> str:
-    """Machines, by id, a page at a time."""
-    asked = {name: request.args.get(name, "")[:200] for name in ("site", "ring", "status", "make", "after")}
-    with g.parts.store.read() as tx:
-        found = tx.machines(
-            after=asked["after"],
-            limit=PAGE + 1,
-            site=asked["site"],
-            ring=asked["ring"],
-            make=asked["make"],
-            status=asked["status"],
-        )
-    following = found[PAGE - 1].id if len(found) > PAGE else ""
-    rules = g.parts.policy()
-    rings = [ring.name for ring in rules.rings] if rules else []
-    return render_template("machines.html", machines=found[:PAGE], asked=asked, following=following, rings=rings)
-
-
-def machine(machine_id: str) -> str:
-    """One machine: who it is, why it does not have what it does not have, what happened."""
-    with g.parts.store.read() as tx:
-        found = tx.machine(machine_id)
-        if found is None:
-            raise NotFound(f"there is no machine {machine_id}")
-        session = tx.session(machine_id)
-        answers = []
-        if found.status.value == "active":
-            answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in _sources("")]
-        return render_template(
-            "machine.html",
-            machine=found,
-            site=tx.site(found.site),
-            session=session,
-            answers=answers,
-            events=tx.events(subject=machine_id, limit=40),
-            fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
-            proposals=tx.proposals("open", machine_id),
-            decommissioned=is_gone(tx, machine_id),
-        )
-
-
-def sites() -> str:
-    """Sites, by id, a page at a time."""
-    after = request.args.get("after", "")[:100]
-    with g.parts.store.read() as tx:
-        found = tx.sites(after=after, limit=PAGE + 1)
-    following = found[PAGE - 1].id if len(found) > PAGE else ""
-    return render_template("sites.html", sites=found[:PAGE], following=following, after=after)
-
-
-def site(site_id: str) -> str:
-    """One pharmacy with its machines."""
-    with g.parts.store.read() as tx:
-        found = tx.site(site_id)
-        if found is None:
-            raise NotFound(f"there is no site {site_id}")
-        mine = tx.machines(site=site_id, limit=200)
-        active = [one for one in mine if one.status is MachineStatus.ACTIVE]
-        told = {"dark": _dark(tx, found), "holding": holds.at_site(tx, active, g.now)}
-    times = [one for one in found.times if one.end_at > g.now]
-    return render_template("site.html", site=found, machines=mine, code="", address="", times=times, **told)
-
-
-def _dark(tx: Tx, found: Site) -> silence.Dark | None:
-    """Since when no machine of this site is heard though it should be, and until when that counts as nothing."""
-    policy = g.parts.policy()
-    if policy is None or not policy.rings or not policy.sources:
-        return None
-    settings = policy.settings_for(policy.rings[0].name, policy.sources[0].name)
-    return silence.dark_site(tx, g.parts.gate, policy, settings, found, g.now)
 
 
 def shadowed() -> str:
@@ -284,18 +222,20 @@ def brake() -> str:
     return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
 
 
-def _lines(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
+def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
     """A line each, read together; only what moves is asked why it stands."""
     ladders, found = tx.ladders(rollouts), []
     for rollout in rollouts:
         ladder = ladders[rollout.id]
         steps = rungs(rollout, ladder.rings, ladder.strata)
-        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, _t)
-        found.append(Line(rollout, ladder.version, steps, picture, _stands(tx, rollout, ladder.rings)))
+        picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, translated)
+        stands, next_at = _stands(tx, rollout, ladder.rings)
+        found.append(Line(rollout, ladder.version, steps, picture, stands, next_at))
     return found
 
 
-def _t(text: str) -> str:
+def translated(text: str) -> str:
+    """In the visitor's language."""
     return translate(text, g.language)
 
 
@@ -304,18 +244,23 @@ def _version(tx: Tx, rollout: Rollout) -> str:
     return release.version if release else ""
 
 
-def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> str:
-    """One sentence: the newest reasons that hold it."""
+def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> tuple[str, datetime | None]:
+    """One sentence: the newest reasons that hold it; and when all of them can have changed, where each says so."""
     if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
-        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language)
+        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language), None
     if rollout.state is not RolloutState.RUNNING:
-        return ""
+        return "", None
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
     decision = tx.last_decision(rollout.id, following)
-    return _sentence(decision) if decision is not None and decision.verdict != "OPEN" else ""
+    if decision is None or decision.verdict == "OPEN":
+        return "", None
+    times = [facts_json.reason_of(one).earliest_at for one in decision.reasons]
+    known = [at for at in times if at is not None]
+    return reasons_of(decision), max(known) if known and len(known) == len(times) else None
 
 
-def _sentence(decision: StoredDecision) -> str:
+def reasons_of(decision: StoredDecision) -> str:
+    """Its first three reasons in the visitor's language."""
     return "; ".join(_reason(reason, decision.policy_version) for reason in decision.reasons[:3])
 
 
@@ -362,9 +307,8 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
 
 def _ages(tx: Tx, source: str = "") -> list[protection.Protection]:
     """How old each ring's content is against the newest release; without the sources that have brought nothing."""
-    policy = g.parts.policy()
-    rings = [ring.name for ring in policy.rings] if policy else []
-    return [one for name in _sources(source) for one in protection.ages(tx, name, rings)]
+    rings = ring_names()
+    return [one for name in sources_of(source) for one in protection.ages(tx, name, rings)]
 
 
 def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
@@ -381,11 +325,29 @@ def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
 
 def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
     found = []
-    for name in _sources(""):
+    for name in sources_of(""):
         newest = next(iter(tx.events(subject=f"source:{name}", limit=1)), None)
         if newest is not None and newest.kind in ("source_failed", "candidate_refused"):
             found.append((name, str(newest.detail.get("detail", newest.kind))))
     return found
+
+
+def _levers(tx: Tx, troubles: Mapping[str, str]) -> list[Lever]:
+    policy = g.parts.policy()
+    rules = policy.sources if policy else ()
+    return [
+        Lever(one.name, one.lever, next(iter(tx.releases(one.name, 1)), None), troubles.get(one.name, ""))
+        for one in rules
+    ]
+
+
+def _frozen() -> list[tuple[int, Freeze]]:
+    """Freezes by date that hold today, by their place in the policy."""
+    policy = g.parts.policy()
+    if policy is None:
+        return []
+    today = agenda.days_from(g.now.astimezone(policy.zone).date(), 1, policy.zone)
+    return [(one.index, one.freeze) for row in days.dated(policy, today) for one in row.frozen]
 
 
 def _open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | None:
@@ -414,7 +376,14 @@ def _name(tx: Tx, machine_id: str) -> str:
     return found.name if found else machine_id
 
 
-def _sources(only: str) -> list[str]:
+def ring_names() -> list[str]:
+    """Of the active policy, in order."""
+    policy = g.parts.policy()
+    return [ring.name for ring in policy.rings] if policy else []
+
+
+def sources_of(only: str) -> list[str]:
+    """The policy's sources, or only that one."""
     policy = g.parts.policy()
     names = [rule.name for rule in policy.sources] if policy else []
     return [only] if only in names else names
@@ -424,13 +393,8 @@ GET = ["GET"]
 VIEWS = (
     ("/", overview, "view", GET),
     ("/morning", mornings.morning, "view", GET),
-    ("/rollouts", rollouts, "view", GET),
     ("/rollouts/<rollout_id>", rollout, "view", GET),
     ("/why", why, "view", GET),
-    ("/machines", machines, "view", GET),
-    ("/machines/<machine_id>", machine, "view", GET),
-    ("/sites", sites, "view", GET),
-    ("/sites/<site_id>", site, "view", GET),
     ("/shadow", shadowed, "view", GET),
     ("/brake", brake, "view", GET),
     ("/healthz", healthz, "public", GET),

@@ -5,7 +5,7 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_people, texts_policy, texts_rings
+from gate.web import texts_people, texts_policy, texts_rings, texts_screens
 
 LANGUAGES = ("de", "en")
 
@@ -303,8 +303,9 @@ GERMAN = {
 }
 GERMAN |= texts_policy.GERMAN
 GERMAN |= texts_rings.GERMAN
+GERMAN |= {key: words for key, words in texts_screens.GERMAN.items() if key not in GERMAN}
 
 
 def translate(text: str, language: str) -> str:
     """The text in a language."""
-    return GERMAN.get(text, text) if language == "de" else text
+    return (GERMAN if language == "de" else texts_screens.ENGLISH).get(text, text)

@@ -38,6 +38,7 @@ from gate.adapters.store.tables import EPOCH, MICRO
 from gate.adapters.store.tx_machines import MACHINES
 from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, STRATA
 from gate.bootstrap import Opened, Wishes, init, open_gate, read_scenario, seed_policy, simulation
+from gate.core import lists
 from gate.core.facts import Facts, GateRule, Shown
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.core.opening import judge
@@ -363,6 +364,17 @@ def comparing(name: str, opened: Opened) -> None:
         "", "< 1 s", median < 1)  # fmt: skip
 
 
+LISTS = (
+    *(f"/machines?sort={one}" for one in lists.MACHINE_SORTS),
+    *(f"/sites?sort={one}" for one in lists.SITE_SORTS),
+    "/machines?text=pc-119", "/machines?text=nobody",
+    "/machines?role=server&sort=-last_seen", "/machines?claim=healthy",
+    "/machines?claim=in_flight", "/machines?dark=1", "/machines?status=active&sort=site", "/machines?after=pc-5~m",
+    "/sites?text=apotheke%2019", "/sites?text=nobody", "/sites?role=server", "/sites?ring=none", "/sites?dark=1",
+)  # fmt: skip
+"""Lists by every order, and filters that find much, little and nothing."""
+
+
 def paging(name: str, opened: Opened, port: int) -> None:
     """Every admin page of a large fleet: server time and bytes."""
     token = "b" * 43
@@ -374,7 +386,8 @@ def paging(name: str, opened: Opened, port: int) -> None:
     worst = (0.0, "")
     largest = (0, "")
     paths = ("/", "/rollouts", f"/rollouts/{rollout.id}", "/machines", f"/machines/{machine.id}", "/sites",
-             f"/sites/{machine.site}", f"/why?machine={machine.id}", "/audit", "/people")  # fmt: skip
+             f"/sites/{machine.site}", f"/why?machine={machine.id}", "/audit", "/people", *LISTS,
+             f"/machines?rollout={rollout.id}&claim=failure")  # fmt: skip
     for path in paths:
         request = urllib.request.Request(
             f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"{cookie_name('')}={token}"}

@@ -45,6 +45,8 @@ class Busy:
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
         found += ["/policy", *(f"/policy?tab={one}" for one in ("edit", "words", "plan", "backtest", "history"))]
         found += [f"/policy/versions/{self.policy}"]
+        found += ["/system", "/sites/import", "/calendar?span=month", "/machines?claim=failure&dark=1&sort=site"]
+        found += [f"/calendar?site={one}&source=falcon-content" for one in self.sites]
         return [*found, *(f"/sites/{one}" for one in self.sites)]
 
 

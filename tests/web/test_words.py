@@ -30,14 +30,18 @@ DOORS = (
     "app.py",
     "audit.py",
     "auth.py",
+    "calendars.py",
     "forms.py",
+    "lists.py",
     "oidc.py",
     "pages.py",
+    "places.py",
     "policy_edit_pages.py",
     "policy_pages.py",
     "ring_forms.py",
     "ring_pages.py",
     "roles.py",
+    "system.py",
 )
 NOT_SHOWN = {
     "this machine has no such claim",  # agents read these three

@@ -49,6 +49,7 @@ class SiteRow(SQLModel, table=True):
     """A site; ``in_flight`` counts its busy machines over all rings and sources."""
 
     __tablename__ = "sites"
+    __table_args__ = (Index("sites_name", "name", "id"),)
     id: str = Field(primary_key=True)
     name: str
     land: str = ""
@@ -76,8 +77,9 @@ class MachineRow(SQLModel, table=True):
     __tablename__ = "machines"
     __table_args__ = (
         Index("machines_place", "ring", "make"),
-        Index("machines_site", "site"),
+        Index("machines_site", "site", "id"),
         Index("machines_status", "status"),
+        Index("machines_name", "name", "id"),
     )
     id: str = Field(primary_key=True)
     site: str
@@ -540,6 +542,17 @@ class UserRow(SQLModel, table=True):
     password_hash: str = ""
     disabled: bool = False
     created_at: datetime = moment()
+
+
+class SavedFilterRow(SQLModel, table=True):
+    """A list's filter that a person keeps; ``asked`` is JSON."""
+
+    __tablename__ = "saved_filters"
+    user: str = Field(primary_key=True, foreign_key="users.id")
+    page: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    asked: str = long_text("{}")
+    saved_at: datetime = moment()
 
 
 class WebSessionRow(SQLModel, table=True):

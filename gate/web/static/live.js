@@ -1,26 +1,56 @@
-// A page that is marked data-still is left alone: it is a form, or an answer to one.
-// Every few seconds the page's main part is fetched anew and put in place, unless somebody is at a form or an open
-// detail, or the tab is hidden. Without JavaScript a reload does the same.
+// Every few seconds a word is asked for that changes when something has happened; then the page's main part is fetched
+// anew and put in place. Focus, what is folded open and what is scrolled stay; nothing changes while somebody is at a
+// form, nor on a page marked data-still (a form, or an answer to one), and nothing is asked while the tab is hidden. Without JavaScript a reload does the same.
 "use strict";
 (() => {
   const main = document.getElementById("main");
+  const said = document.getElementById("said");
   const quiet = new Set(["/login", "/brake"]);
-  if (!main || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
-  const busy = () =>
-    document.hidden || main.contains(document.activeElement) && document.activeElement !== main ||
-    main.querySelector("details[open], .code, [data-still], .still, textarea:not([hidden])") || [...main.querySelectorAll("input[required]")].some((one) => one.value && one.value !== one.defaultValue);
-  let wait = 3000;
+  if (!main || !said || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
+  const headers = { "X-Live": "1" };
+  const typing = () => {
+    const one = document.activeElement;
+    return main.contains(one) && /^(INPUT|SELECT|TEXTAREA)$/.test(one.tagName) ||
+      [...main.querySelectorAll("input, textarea, select")].some((field) => field.type === "checkbox"
+        ? field.checked !== field.defaultChecked
+        : field.tagName === "SELECT"
+          ? [...field.options].some((option) => option.selected !== option.defaultSelected && field.options.length > 1 && option.defaultSelected)
+          : field.type !== "hidden" && field.value !== field.defaultValue);
+  };
+  const busy = () => document.hidden || typing() || main.querySelector(".code, [data-still], .still");
+  // A place in the page that is the same before and after: what it is, and the words in it or its address.
+  const name = (one) => one.id || `${one.tagName} ${one.getAttribute("href") || (one.querySelector("summary") || one).textContent.replace(/\d+/g, "").trim()}`;
+  const put = (fresh) => {
+    const open = new Set([...main.querySelectorAll("details[open]")].map(name));
+    const left = [...main.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
+    const focused = main.contains(document.activeElement) && document.activeElement !== main ? name(document.activeElement) : "";
+    main.replaceChildren(...fresh.childNodes);
+    main.querySelectorAll("details").forEach((one) => { if (open.has(name(one))) one.open = true; });
+    main.querySelectorAll(".scroll").forEach((one, index) => { one.scrollLeft = left[index] || 0; });
+    if (focused) [...main.querySelectorAll("a, button, summary, [tabindex]")].find((one) => name(one) === focused)?.focus({ preventScroll: true });
+    const title = main.querySelector("h1")?.textContent.trim() || "";
+    if (said.dataset.title !== title) said.textContent = title;
+    said.dataset.title = title;
+  };
+  said.dataset.title = main.querySelector("h1")?.textContent.trim() || "";
+  let wait = 3000, mark = "", stale = false;
   const again = () => setTimeout(look, wait);
   const look = async () => {
-    if (busy()) return again();
+    if (document.hidden) return again();
     try {
-      const answer = await fetch(location.href, { headers: { "X-Live": "1" }, redirect: "error" });
-      if (!answer.ok) throw new Error(String(answer.status));
-      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
-      if (fresh && !busy() && fresh.innerHTML !== main.innerHTML) {
-        const left = [...main.querySelectorAll(".scroll")].map((one) => one.scrollLeft);
-        main.replaceChildren(...fresh.childNodes);
-        main.querySelectorAll(".scroll").forEach((one, index) => { one.scrollLeft = left[index] || 0; });
+      const word = await fetch("/live", { headers, redirect: "manual", cache: "no-store" });
+      if (word.type === "opaqueredirect" || word.status === 401) return location.reload();
+      if (!word.ok) throw new Error(String(word.status));
+      stale ||= mark !== "" && word.headers.get("ETag") !== mark;
+      mark = word.headers.get("ETag");
+      if (stale && !busy()) {
+        const answer = await fetch(location.href, { headers, redirect: "error" });
+        if (!answer.ok) throw new Error(String(answer.status));
+        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+        if (fresh && !busy()) {
+          if (fresh.innerHTML !== main.innerHTML) put(fresh);
+          stale = false;
+        }
       }
       wait = 3000;
     } catch {
@@ -28,5 +58,5 @@
     }
     again();
   };
-  again();
+  look();
 })();

@@ -1,0 +1,99 @@
+"""Sites from a CSV file: all of them or none, every problem with its row; one set of rules for page and command line.
+
+- Columns: id, name, land, hours, always_on, labels; the first line names them, and ``id`` must be there.
+- A row says a whole site: what it leaves out is empty, but for the Land, which is then the installation's own.
+- Rows are counted as a spreadsheet does: the first line is 1. Duty and closing days of a known site stay.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from gate.core.model import SLUG, Site
+from gate.ports import Tx
+
+MOST = 64 * 1024 * 1024
+COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
+Check = Callable[[str], str | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What is wrong with a row; row 0: with the file."""
+
+    row: int
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checks:
+    """What is wrong with opening hours and with a Land; ``land``: of a site that names none."""
+
+    hours: Check
+    land_known: Check
+    land: str = ""
+
+
+def read(raw: bytes, checks: Checks) -> tuple[list[Site], list[Trouble]]:
+    """The sites of a file, and what is wrong with it."""
+    if len(raw) > MOST:
+        return [], [Trouble(0, f"a list of sites has at most {MOST} bytes")]
+    found: list[tuple[int, Site]] = []
+    troubles: list[Trouble] = []
+    try:
+        rows = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+        for row in rows:
+            try:
+                found.append((rows.line_num, _site(row, checks)))
+            except ValueError as problem:
+                troubles.append(Trouble(rows.line_num, str(problem)))
+    except UnicodeDecodeError as problem:
+        troubles.append(Trouble(0, f"not UTF-8: {problem.reason} at byte {problem.start}"))
+    except csv.Error as problem:
+        troubles.append(Trouble(0, f"not CSV: {problem}"))
+    troubles += _twice(found)
+    return [site for _, site in found], troubles
+
+
+def _twice(found: Sequence[tuple[int, Site]]) -> list[Trouble]:
+    first: dict[str, int] = {}
+    troubles = []
+    for row, site in found:
+        if site.id in first:
+            troubles.append(Trouble(row, f"site {site.id} is there twice"))
+        first.setdefault(site.id, row)
+    return troubles
+
+
+def take(tx: Tx, sites: Sequence[Site], by: str, now: datetime) -> None:
+    """Adds or changes them, as one act."""
+    for site in sites:
+        tx.save_site(site)
+    tx.append("sites_imported", by, "sites", now, {"count": len(sites)})
+
+
+def _site(row: Mapping[str, str | None], checks: Checks) -> Site:
+    unknown = {str(key) for key in row if key not in COLUMNS}
+    if unknown:
+        raise ValueError(f"unknown column {', '.join(sorted(unknown))}; known: {', '.join(COLUMNS)}")
+    text = {key: (row.get(key) or "").strip() for key in COLUMNS}
+    if any(ord(char) < 32 or ord(char) == 127 for one in text.values() for char in one):
+        raise ValueError("a text has control characters")
+    if not SLUG.match(text["id"]):
+        raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
+    chosen = text["land"] or checks.land
+    problem = (text["hours"] and checks.hours(text["hours"])) or (chosen and checks.land_known(chosen))
+    if problem:
+        raise ValueError(problem)
+    return Site(
+        id=text["id"],
+        name=text["name"] or text["id"],
+        land=chosen,
+        hours=text["hours"],
+        always_on=text["always_on"].lower() in ("1", "yes", "true", "ja"),
+        labels=frozenset(text["labels"].split()),
+    )

@@ -1,0 +1,104 @@
+"""Who watches the watchman: what a supervisor asks at ``/readyz``, and beside it ages, queues, keys, policy, backup.
+
+- Everything is read when it is asked for; what is not known is said to be not known.
+- ``/live`` is what an open page asks every few seconds: one short word that changes when something has happened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from flask import Response, g, render_template, request
+
+from gate.core.errors import GateError
+from gate.flows import listening, mornings
+from gate.ports import Tx
+
+SOON = timedelta(days=14)
+DUE = 500
+MARKS = (
+    ("a worker was at work", listening.MARK),
+    ("this morning was looked at", mornings.MARK),
+    ("old rows left the database", "retention"),
+    ("it was planned whether releases arrive in time", "plans"),
+    ("a backup was made", "backup"),
+)
+
+
+def system() -> str:
+    """Is gate itself well?"""
+    checks = g.parts.ready()
+    with g.parts.store.read() as tx:
+        marks = [(said, tx.mark(name).at) for said, name in MARKS]
+        decision = tx.newest_decision()
+        queues = _queues(tx)
+        size, root = tx.audit_head()
+        active = tx.active_policy()
+    roles = g.parts.roles()
+    return render_template(
+        "system.html",
+        checks=checks,
+        bad=[what for what, well, _ in checks if not well],
+        marks=marks,
+        decided_at=decision[1] if decision else None,
+        queues=queues,
+        audit=(size, root.hex()),
+        active=active,
+        head=_head(),
+        roles=[(one, _left(one.expires_at)) for one in roles],
+        published_at=max((one.written_at for one in roles), default=None),
+        about=g.parts.about,
+        now=g.now,
+    )
+
+
+def live() -> Response:
+    """A word that changes with every event, decision and minute; 304 where the asker has it already.
+
+    It is answered at once: a request that waited for news would keep one of the server's threads for each open page.
+    """
+    with g.parts.store.read() as tx:
+        size, decision = tx.audit_size(), tx.newest_decision()
+    said = f"{size}/{decision[0] if decision else 0}/{int(g.now.timestamp()) // 60}"
+    answer = Response(status=204)
+    answer.set_etag(hashlib.sha256(said.encode()).hexdigest()[:16])
+    answer.make_conditional(request)
+    return answer
+
+
+def _left(at: datetime) -> str:
+    """How an expiry stands: over, soon, or neither."""
+    left = at - g.now
+    return "over" if left <= timedelta() else "soon" if left < SOON else ""
+
+
+def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:
+    """(what, how many, where to look); a number with a plus is at least that."""
+    figures = tx.overview()
+    due, plans = len(tx.due_claims(g.now, DUE)), len(tx.sites_to_plan(g.now, DUE))
+
+    def most(number: int) -> str:
+        return f"{number}+" if number >= DUE else str(number)
+
+    return (
+        ("claims in flight", str(figures["claims_in_flight"]), "/machines?claim=in_flight"),
+        ("claims whose deadline has come", most(due), ""),
+        ("sites whose next morning is not planned", most(plans), ""),
+        ("machines wait to be accepted", str(figures["machines_pending"]), "/machines?status=pending"),
+        ("proposals wait for another person", str(len(tx.proposals("open"))), "/"),
+    )
+
+
+def _head() -> str:
+    try:
+        return str(g.parts.gate.texts.head())
+    except GateError:
+        return ""
+
+
+VIEWS = (
+    ("/system", system, "view", ["GET"]),
+    ("/live", live, "view", ["GET"]),
+)
