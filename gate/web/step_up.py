@@ -18,7 +18,11 @@ from gate.flows import people
 FIELD = "confirm_password"
 SAFE = ("GET", "HEAD", "OPTIONS")
 ASKING = people.ROLES.index("approver")
-NOT_ASKED: Mapping[str, str] = {}
+NOT_ASKED: Mapping[str, str] = {
+    "preview_policy": "it shows what an edit would do and changes nothing; saving it is asked for",
+    "policy_problems": "it says what is wrong with a text while it is typed",
+    "add_freeze": "it makes a text of the policy to be previewed",
+}
 """View -> why it is not asked for."""
 
 
