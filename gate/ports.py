@@ -561,8 +561,8 @@ class Tx(Protocol):
         """Sites with a claim in flight that stands because the whole site is dark, 200 at most; of one rollout or all.
         Known from the claims whose deadline has come, not by looking at every site."""
 
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
-        """Whether a claim of this site is silent and has not been heard of since."""
+    def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
+        """Whether a claim of this site has become silent or relapsed after ``since`` and was not heard of again."""
 
     def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
         """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it, those

@@ -525,9 +525,12 @@ class FakeTx:
     def count_watched(self, rollout_id: str) -> int:
         return sum(one.rollout == rollout_id and one.watch_at is not None for one in self.a.claims.values())
 
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+    def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
         return any(
-            (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered
+            (one.rollout, one.site, one.recovered) == (rollout_id, site, False)
+            and one.state in (ClaimState.SILENT, ClaimState.RELAPSED)
+            and one.resolved_at is not None
+            and one.resolved_at > since
             for one in self.a.claims.values()
         )
 

@@ -79,11 +79,25 @@ def clocked(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Sit
 
 def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> datetime:
     """When a machine that is watched must have been heard of on its next opening day."""
+    return due(gate, tx, claim, machine, site, now, natural=True)
+
+
+def due(
+    gate: Gate,
+    tx: Tx,
+    claim: Claim,
+    machine: Machine | None,
+    site: Site | None,
+    since: datetime,
+    *,
+    natural: bool = False,
+) -> datetime:
+    """When a machine that is watched must have been heard of, by a clock that begins then."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
-    return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit_of(machine))
+    limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, since)
+    return silent_at(gate, policy, limit, site, since, claim.stay_up, natural=natural, habit=habit_of(machine))
 
 
 def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:

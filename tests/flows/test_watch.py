@@ -97,3 +97,35 @@ def test_the_watch_ends_after_seven_days(store: SqlStore, done: Gate) -> None:
             assert sweep.look_after(tx, done, OPENING + timedelta(days=day, hours=3)) == 0
         assert tx.watched(OPENING + timedelta(days=30)) == []
         assert sweep.look_after(tx, done, OPENING + timedelta(days=20)) == 0
+
+
+def test_a_site_that_stays_dark_for_days_counts_once_until_it_is_heard_again(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        dark = tx.sites()[0].id
+        gone = frozenset(one.id for one in tx.machines(site=dark, limit=100))
+        for day in range(3):
+            at = OPENING + timedelta(days=day)
+            seen(tx, at, but=gone)
+            for minutes in range(130, 600, 10):
+                sweep.look_after(tx, done, at + timedelta(minutes=minutes))
+            assert len(relapsed(tx)) == 1, f"day {day}"
+        first = relapsed(tx)
+        back = OPENING + timedelta(days=3)
+        seen(tx, back, but=gone - first)
+        sweep.look_after(tx, done, back + timedelta(minutes=121))
+        assert relapsed(tx) == gone, "it is heard again: who is still missing counts for himself"
+
+
+def test_machines_of_a_dark_site_have_a_whole_deadline_once_it_is_heard_again(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        site = tx.sites()[0].id
+        mine = sorted(one.id for one in tx.machines(site=site, limit=100))
+        seen(tx, OPENING, but=frozenset(mine))
+        for minutes in range(130, 231, 10):
+            sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        tx.seen(mine[0], OPENING + timedelta(minutes=235))  # five minutes before its grace is over
+        for minutes in range(240, 361, 10):
+            assert sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes)) == 0, minutes
+        for minutes in range(361, 400, 10):
+            sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        assert relapsed(tx) == set(mine[1:])
