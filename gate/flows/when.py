@@ -77,27 +77,28 @@ def clocked(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Sit
     return _timed(gate, tx, policy, begun, machine, site, now, [])
 
 
-def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> datetime:
-    """When a machine that is watched must have been heard of on its next opening day."""
-    return due(gate, tx, claim, machine, site, now, natural=True)
+def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine, now: datetime) -> tuple[datetime, datetime]:
+    """When a machine that is watched is first expected on its next opening day, and must have been heard of."""
+    site, habit = tx.site(claim.site), habit_of(machine)
+    policy, limit = _ruled(gate, tx, claim, now)
+    until = silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit)
+    return expected_from(gate, policy, site, now, until, habit, natural=True), until
 
 
-def due(
-    gate: Gate,
-    tx: Tx,
-    claim: Claim,
-    machine: Machine | None,
-    site: Site | None,
-    since: datetime,
-    *,
-    natural: bool = False,
-) -> datetime:
-    """When a machine that is watched must have been heard of, by a clock that begins then."""
+def due(gate: Gate, tx: Tx, claim: Claim, machine: Machine, since: datetime, now: datetime) -> datetime:
+    """When a machine that is watched must have been heard of, by a clock that began ``since`` and stood in our gaps."""
+    site, habit = tx.site(claim.site), habit_of(machine)
+    policy, limit = _ruled(gate, tx, claim, now)
+    gone = gaps(tx, policy, since)
+    return silent_at(gate, policy, limit, site, since, claim.stay_up, natural=False, now=now, gone=gone, habit=habit)
+
+
+def _ruled(gate: Gate, tx: Tx, claim: Claim, now: datetime) -> tuple[Policy, OpenDuration]:
+    """The policy that a claim's rollout keeps, and its make's deadline."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, since)
-    return silent_at(gate, policy, limit, site, since, claim.stay_up, natural=natural, habit=habit_of(machine))
+    return policy, deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
 
 
 def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:
