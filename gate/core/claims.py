@@ -2,7 +2,10 @@
 
 - A report out of order, late or repeated is kept as an event and changes nothing.
 - A claim that is silent stays a failure: a later good report marks it recovered.
+- What is worse is never said away: one that has crashed has crashed also after it went back, and one that has relapsed
+  and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
+- ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
 """
 
@@ -17,6 +20,7 @@ R = RolloutState
 
 HOLDS_SLOT = frozenset({C.GRANTED, C.INSTALLED, C.BOOTED})
 BROKEN = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED})
+CRASHED = frozenset({C.FAILED, C.ROLLED_BACK})
 FAILURE = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED, C.ROLLED_BACK})
 
 STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
@@ -36,9 +40,10 @@ STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
     (C.HEALTHY, Step.UNHEALTHY): C.RELAPSED,
     (C.HEALTHY, Step.FAILED): C.RELAPSED,
     (C.HEALTHY, Step.ROLLED_BACK): C.RELAPSED,
+    (C.UNHEALTHY, Step.FAILED): C.FAILED,
     (C.UNHEALTHY, Step.ROLLED_BACK): C.ROLLED_BACK,
     (C.FAILED, Step.ROLLED_BACK): C.ROLLED_BACK,
-    (C.RELAPSED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.RELAPSED, Step.ROLLED_BACK): C.RELAPSED,
 }
 
 RECALL_STEPS: dict[tuple[ClaimState, Step], ClaimState] = {

@@ -196,10 +196,19 @@ def _after(
             return when.clocked(gate, tx, waits, machine, tx.site(before.site), now), taken
         after = watch.begun(tx, gate, after, machine, now)
     if state is ClaimState.RELAPSED:
-        return replace(after, resolved_at=now, watch_at=None), taken
+        return _relapsed(before, after, step, now)
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken
+
+
+def _relapsed(before: Claim, after: Claim, step: Step, now: datetime) -> tuple[Claim, Taken]:
+    """A machine that was healthy says that it is not; one that says it went back works again."""
+    if before.state is not ClaimState.RELAPSED:
+        return replace(after, resolved_at=now, watch_at=None, recovered=step is Step.ROLLED_BACK), Taken.STEP
+    if before.recovered:
+        return before, Taken.KEPT
+    return replace(after, watch_at=None, recovered=True), Taken.STEP
 
 
 def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:

@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.core import background, evalues, evidence, spans, stats
+from gate.core.claims import CRASHED
 from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
@@ -24,7 +25,7 @@ from gate.flows.intake import cohort, counted
 from gate.ports import Bad, Gate, Grounds, Sight, Tx
 
 COUNTED = {
-    "crashed": (ClaimState.FAILED,),
+    "crashed": tuple(CRASHED),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
     "relapsed": (ClaimState.RELAPSED,),
 }
