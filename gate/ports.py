@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -162,6 +162,7 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    heard_since: datetime  # who was not heard of since is no working machine of its role
     again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
 
 
@@ -383,8 +384,9 @@ class Tx(Protocol):
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """(machine, ring, make) for many machines, when a policy becomes active."""
 
-    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
-        """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
+    def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
+        """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
+        was heard of (or accepted) since."""
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         """make -> active machines of it in this ring."""
@@ -392,7 +394,8 @@ class Tx(Protocol):
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
-    def is_sole(self, site: str, role: str) -> bool: ...
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        """No other machine of its role at its site was heard of (or accepted) since."""
 
     # write plane
     def session(self, machine_id: str) -> Session | None: ...
@@ -794,7 +797,7 @@ class Gate:
     """The parsed policy of a commit; cached, since a commit never changes."""
     texts: PolicyTexts
     hours: Hours
-    cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
+    cohorts: MutableMapping[tuple[str, str, int, date], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
     learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)
     """make -> when its learned deadline was read, and the deadline (none yet)."""

@@ -6,11 +6,13 @@
   and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
 - ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot.
+- ``WORKING``: a machine that was not heard of for longer is not one that its site can rely on.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from gate.core.model import Action, ClaimState, RolloutState, Step
@@ -20,6 +22,7 @@ R = RolloutState
 
 HOLDS_SLOT = frozenset({C.GRANTED, C.INSTALLED, C.BOOTED})
 BROKEN = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED})
+WORKING = timedelta(days=7)
 CRASHED = frozenset({C.FAILED, C.ROLLED_BACK})
 FAILURE = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED, C.ROLLED_BACK})
 

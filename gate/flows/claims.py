@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core import admission, boot_times, exposure, makes, stats
-from gate.core.claims import HOLDS_SLOT, Taken, next_state
+from gate.core.claims import HOLDS_SLOT, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
@@ -89,7 +89,7 @@ def claim(
     at_least = settings.at_least
     stratum = ask.stratum
     sole_after = min(at_least, stratum.plural) if stratum else 0
-    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after))
+    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after, now - WORKING))
     if kind is not None:
         retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
         return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
@@ -287,7 +287,7 @@ def ask_of(
         if policy and settings and not expedited
         else None,
         per_site=_per_site(settings),
-        sole=tx.is_sole(machine.site, machine.role),
+        sole=tx.is_sole(machine, now - WORKING),
         hold=holds.over(tx, machine, source, now),
     )
     return ask, policy

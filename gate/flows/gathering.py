@@ -70,7 +70,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
     elif rings[position].opened_at is not None:
         members, mine = rings[position].members, [s for s in read.strata if s.ring == ring]
     else:
-        members, mine = (counted if looks else cohort)(tx, gate, policy, rollout, ring)
+        members, mine = counted(tx, policy, rollout, ring) if looks else cohort(tx, gate, policy, rollout, ring, now)
     if mine and all(stratum.open for stratum in mine):
         return None
     taken = read.taken_over.get(ring, frozenset()) if position <= rollout.inherited else frozenset()

@@ -82,7 +82,9 @@ def _found(tx: Any, rollout_id: str) -> dict[str, Any]:
         "verdict": rollout.state,
         "claims": sorted((one.machine, one.state, one.recovered) for one in claims),
         "makes": [[getattr(one, name) for name in COUNTED] for one in tx.strata(rollout_id)],
-        "budgets": [(o.make, o.in_flight, o.healthy, o.failed, o.tried, o.tried_failed) for o in tx.budgets(rollout_id)],
+        "budgets": [
+            (o.make, o.in_flight, o.healthy, o.failed, o.tried, o.tried_failed) for o in tx.budgets(rollout_id)
+        ],
         "boots": tx.trials(rollout_id).boots,
     }
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +18,7 @@ from sqlalchemy import Connection, bindparam, select
 
 from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
 from gate.adapters.store.tx_claims import ClaimsTx
-from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES, MachinesTx, to_machine, to_site
+from gate.adapters.store.tx_machines import MACHINES, PEER_AT, SESSIONS, SITES, MachinesTx, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RolloutsTx
 from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site, SiteTime
 from gate.ports import GrantLimits, Session
@@ -29,12 +30,11 @@ _PLACES = tuple(
     for table, end in zip(_PARTS, _ENDS, strict=True)
 )
 SPEAKERS = (
-    select(*_PARTS, ROLES.c.total)
+    select(*_PARTS, PEER_AT)
     .select_from(
         MACHINES.outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
         .outerjoin(CLAIMS, CLAIMS.c.id == MACHINES.c.claim)
         .outerjoin(SITES, SITES.c.id == MACHINES.c.site)
-        .outerjoin(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))
     )
     .where(MACHINES.c.keyid.in_(bindparam("keyids", expanding=True)), MACHINES.c.status != MachineStatus.REVOKED.value)
 )
@@ -54,7 +54,7 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
         self._sessions: dict[str, Session | None] = {}
         self._in_hand: dict[str, Claim | None] = {}
         self._known_sites: dict[str, Site] = {}
-        self._sole: dict[tuple[str, str], bool] = {}
+        self._peer_at: dict[str, datetime | None] = {}
         self._releases: dict[str, Release | None] = {}
         self._rollouts: dict[str, Rollout | None] = {}
 
@@ -68,7 +68,7 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
                 self._known_sites[found.site] = to_site(site)
             if session is not None:
                 session["installed"] = json.loads(session["installed"])
-            self._sole[found.site, found.role] = row[-1] is not None and row[-1] <= 1
+            self._peer_at[found.id] = row[-1]
             known = Session(**session) if session is not None else None
             self._expected[machine["keyid"]] = (found, known, to_claim(claim) if claim else None)
 
@@ -117,11 +117,14 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
         self._known_sites.pop(site_id, None)
         return super().save_times(site_id, times, before)
 
-    def is_sole(self, site: str, role: str) -> bool:
-        return self._sole[site, role] if (site, role) in self._sole else super().is_sole(site, role)
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        if machine.id not in self._peer_at:
+            return super().is_sole(machine, heard_since)
+        peer_at = self._peer_at[machine.id]
+        return peer_at is None or peer_at < heard_since
 
     def _count_role(self, site: str, role: str, change: int) -> None:
-        self._sole.pop((site, role), None)
+        self._peer_at.clear()
         super()._count_role(site, role, change)
 
     def release(self, release_id: str) -> Release | None:
