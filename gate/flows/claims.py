@@ -212,10 +212,11 @@ def _relapsed(before: Claim, after: Claim, step: Step, now: datetime) -> tuple[C
 
 
 def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:
-    """What the make's deadline is learned from: boots only, also late ones."""
+    """What the make's deadline is learned from: boots only, also late ones, but no repairs."""
     if claim.evidence == "boot":
-        took = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
-        tx.count_boot(claim.make, boot_times.step_of(took))
+        took, deadline = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
+        if claim.state is not ClaimState.SILENT or boot_times.is_late(took, deadline):
+            tx.count_boot(claim.make, boot_times.step_of(took))
 
 
 def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:

@@ -108,16 +108,23 @@ def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site |
     return _timed(gate, tx, policy, claim, machine, site, now, gone)
 
 
-def took(gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime) -> timedelta:
-    """The expected-on time that a machine took to come back, without the time that it had to stay up."""
+def took(
+    gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime
+) -> tuple[timedelta, timedelta]:
+    """The expected-on time that a machine took to come back, and what of it its deadline left: both without the time that
+    it had to stay up, in which nobody listened, and in which its whole site was dark."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     since, policy = _since(claim), gate.policy(rollout.policy_version)
-    intervals, habit = opened(gate, site, since, now), habit_of(machine)
+    intervals, habit = opened(gate, site, since, max(now, claim.deadline_at)), habit_of(machine)
     start = begins(intervals, site, since, habit, policy, natural=_natural(claim))
     gone = not_counted(gate, tx, policy, claim, machine, site, since)
+    if claim.dark_at is not None:  # one that has become silent was found dark until a check-in before its deadline
+        last = claim.deadline_at - policy.checkin if claim.state is ClaimState.SILENT else now
+        gone.append(Interval(claim.dark_at, max(claim.dark_at, last)))
     on = site_time.without(expected_on(intervals, site, habit, policy), gone)
-    return calendar.open_time(on, start, now - claim.stay_up)
+    deadline = calendar.open_time(on, start, claim.deadline_at - claim.stay_up)
+    return calendar.open_time(on, start, now - claim.stay_up), deadline
 
 
 def habit_of(machine: Machine | None) -> Habit:
