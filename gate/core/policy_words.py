@@ -194,8 +194,8 @@ def _brake(value: Brake, language: str) -> str:
     number = said(value.number, language) if value.share else f"{value.number:g}"
     parts = [text("word.brake", language, number=number, what=_word(value.what, language))]
     if value.within is not None:
-        after = " " + _word("after the grant", language) if value.after_install else ""
-        parts.append(text("word.within", language, span=span(value.within, language)) + after)
+        key = "word.unheard" if value.after_install else "word.within"
+        parts.append(text(key, language, span=span(value.within, language)))
     if value.at is not None:
         parts.append(text("word.at", language, at=_edge(value.at, language)))
     if value.rings:

@@ -2,8 +2,8 @@
 
 - Each site's next morning is planned once, some hundred sites a transaction; again when its hours or closing days
   change. While some site is within its morning (or an alarm stands) one grouped statement a minute counts the fleet.
-- A morning is the opening of a site's own hours, also where night duty keeps it open through the night; duty makes one on
-  a day without. Who runs through the night has been heard since and is not missing.
+- A morning is the opening of a site's own hours, also where night duty keeps it open through the night; duty makes one
+  on a day without. Who runs through the night has been heard since and is not missing.
 - A machine should be up from its own usual first word on; where that is not known, a till or server from its site's
   first scheduled boot on, and others never.
 - What was missed while nobody listened says nothing: after a gap of our own every machine gets one check-in first.

@@ -111,9 +111,8 @@ def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site |
 def took(
     gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime
 ) -> tuple[timedelta, timedelta]:
-    """The expected-on time that a machine took to come back, and what of it its deadline left: both without the time that
-    it had to stay up, in which nobody listened, and in which its whole site was dark.
-    """
+    """The expected-on time that a machine took to come back, and what its deadline was of that: both without the time
+    that it had to stay up, in which nobody listened, and in which its whole site was dark."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     since, policy = _since(claim), gate.policy(rollout.policy_version)
