@@ -165,9 +165,9 @@ class Simulation:
         labels = one.site.labels | one.labels
         stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, labels, public_key=key)
         tx.add_machine(stored, key)
-        before = self.now - timedelta(days=30)
+        before, last = self.now - timedelta(days=30), self.now - timedelta(hours=12)
         active = replace(
-            stored, status=MachineStatus.ACTIVE, make=body.make, ring=body.ring, accepted_at=before, last_seen_at=before
+            stored, status=MachineStatus.ACTIVE, make=body.make, ring=body.ring, accepted_at=before, last_seen_at=last
         )
         assert tx.accept_machine(active, before)
 
