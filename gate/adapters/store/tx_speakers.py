@@ -18,8 +18,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
 from gate.adapters.store.tx_claims import ClaimsTx
-from gate.adapters.store.tx_machines import MACHINES, PEER_AT, SESSIONS, SITES, MachinesTx, to_machine, to_site
+from gate.adapters.store.tx_machines import MACHINES, PEER_AT, SEEN, SESSIONS, SITES, MachinesTx, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RolloutsTx
+from gate.core.claims import WORKING
 from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site, SiteTime
 from gate.ports import GrantLimits, Session
 
@@ -55,6 +56,7 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
         self._in_hand: dict[str, Claim | None] = {}
         self._known_sites: dict[str, Site] = {}
         self._peer_at: dict[str, datetime | None] = {}
+        self._heard_at: dict[str, datetime | None] = {}
         self._releases: dict[str, Release | None] = {}
         self._rollouts: dict[str, Rollout | None] = {}
 
@@ -69,6 +71,7 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
             if session is not None:
                 session["installed"] = json.loads(session["installed"])
             self._peer_at[found.id] = row[-1]
+            self._heard_at[found.id] = found.last_seen_at or found.accepted_at
             known = Session(**session) if session is not None else None
             self._expected[machine["keyid"]] = (found, known, to_claim(claim) if claim else None)
 
@@ -122,6 +125,15 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
             return super().is_sole(machine, heard_since)
         peer_at = self._peer_at[machine.id]
         return peer_at is None or peer_at < heard_since
+
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        before = self._heard_at.pop(machine_id, at)
+        if before is not None and at - before <= WORKING:
+            super().seen(machine_id, at, down=down)
+            return
+        self._peer_at.clear()  # it works again, which its peers' claims are to know in this very transaction
+        self.writes += 1
+        SEEN.run(self._raw, {"id": machine_id, "to_last_seen_at": at, "to_down_at": at if down else None})
 
     def _count_role(self, site: str, role: str, change: int) -> None:
         self._peer_at.clear()
