@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
@@ -191,6 +191,7 @@ class GrantLimits:
     first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
+    heard_since: datetime  # who was not heard of since is no working machine of its role
     apart: bool = False  # no other machine of the make at the site may have taken it in this ring
     again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
 
@@ -415,8 +416,9 @@ class Tx(Protocol):
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """(machine, ring, make) for many machines, when a policy becomes active."""
 
-    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
-        """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role."""
+    def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
+        """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
+        was heard of (or accepted) since."""
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         """make -> active machines of it in this ring."""
@@ -424,7 +426,8 @@ class Tx(Protocol):
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
-    def is_sole(self, site: str, role: str) -> bool: ...
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        """No other machine of its role at its site was heard of (or accepted) since."""
 
     # write plane
     def session(self, machine_id: str) -> Session | None: ...
@@ -596,8 +599,8 @@ class Tx(Protocol):
         """Sites with a claim in flight that stands because the whole site is dark, 200 at most; of one rollout or all.
         Known from the claims whose deadline has come, not by looking at every site."""
 
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
-        """Whether a claim of this site is silent and has not been heard of since."""
+    def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
+        """Whether a claim of this site has become silent or relapsed after ``since`` and was not heard of again."""
 
     def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
         """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it, those
@@ -959,7 +962,7 @@ class Gate:
     hours: Hours
     signers: Signers | None = None
     """Who may push; None: nobody is asked, and who pushed is nobody the gate knows."""
-    cohorts: MutableMapping[tuple[str, str, int], tuple[int, list[Stratum]]] = field(default_factory=dict)
+    cohorts: MutableMapping[tuple[str, str, int, date], tuple[int, list[Stratum]]] = field(default_factory=dict)
     """(rollout, ring, fleet version) -> the ring's members by make: not walked again until a membership changes."""
     learned: MutableMapping[str, tuple[datetime, OpenDuration | None]] = field(default_factory=dict)
     """make -> when its learned deadline was read, and the deadline (none yet)."""

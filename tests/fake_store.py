@@ -211,11 +211,10 @@ class FakeTx:
         self.a.fleet_version += 1
         return True
 
-    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
+    def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         for machine in self.a.machines.values():
             if machine.status is MachineStatus.ACTIVE and machine.ring:
-                plural = self.a.roles[machine.site, machine.role][0] > 1
-                yield machine.id, machine.ring, machine.make, machine.site, plural
+                yield machine.id, machine.ring, machine.make, machine.site, not self.is_sole(machine, heard_since)
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         active = (one for one in self.a.machines.values() if one.status is MachineStatus.ACTIVE)
@@ -224,9 +223,16 @@ class FakeTx:
     def fleet_version(self) -> int:
         return self.a.fleet_version
 
-    def is_sole(self, site: str, role: str) -> bool:
-        found = self.a.roles.get((site, role))
-        return found is not None and found[0] <= 1
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        return all(_heard_at(one) < heard_since for one in self._peers(machine))
+
+    def _peers(self, machine: Machine) -> list[Machine]:
+        place = machine.site, machine.role, MachineStatus.ACTIVE
+        return [
+            one
+            for one in self.a.machines.values()
+            if (one.site, one.role, one.status) == place and one.id != machine.id
+        ]
 
     def machine_by_key(self, keyid: str) -> Machine | None:
         """Here a machine's key id is its own id."""
@@ -480,9 +486,13 @@ class FakeTx:
             and other.machine != claim.machine
         ):
             return "site_limit"
-        if not ((total == 1 and busy == 0) or busy < total - 1):
-            return "last_of_role"
         machine = self.a.machines[claim.machine]
+        theirs = [one for one in self.a.claims.values() if one.state in HOLDS_SLOT or one.state in BROKEN]
+        taken = {one.machine for one in theirs if not one.recovered}
+        unheard = [one for one in self._peers(machine) if _heard_at(one) < limits.heard_since]
+        working = total - sum(one.id not in taken for one in unheard)
+        if not ((working <= 1 and busy == 0) or busy < working - 1):
+            return "last_of_role"
         if claim.machine in self.a.in_hand or machine.status is not MachineStatus.ACTIVE:
             return "other_in_flight"
         self.a.in_hand[claim.machine] = claim.id
@@ -551,9 +561,12 @@ class FakeTx:
     def count_watched(self, rollout_id: str) -> int:
         return sum(one.rollout == rollout_id and one.watch_at is not None for one in self.a.claims.values())
 
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
+    def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
         return any(
-            (one.rollout, one.site, one.state) == (rollout_id, site, ClaimState.SILENT) and not one.recovered
+            (one.rollout, one.site, one.recovered) == (rollout_id, site, False)
+            and one.state in (ClaimState.SILENT, ClaimState.RELAPSED)
+            and one.resolved_at is not None
+            and one.resolved_at > since
             for one in self.a.claims.values()
         )
 
@@ -788,6 +801,10 @@ class FakeTx:
             return False
         self.a.policy = row
         return True
+
+
+def _heard_at(machine: Machine) -> datetime:
+    return machine.last_seen_at or machine.accepted_at or NEVER
 
 
 class FakeStore:

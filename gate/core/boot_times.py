@@ -4,7 +4,9 @@
   and whatever took longer.
 - From 200 boots on, the deadline is the end of the step that holds the 99.9 % quantile: of n boots the one with
   floor(n/1000) longer ones. So it is never below 30 minutes, never before the quantile, and at most a fifth after it.
-- Boots that came after their deadline count as well: else each deadline would cut the next one shorter.
+- A boot that came after its deadline counts where it took at most twice that: else each deadline would cut the next one
+  shorter, and so it can grow step by step. What took longer is a repair: one machine that comes back after days says
+  nothing about the others of its make.
 """
 
 from __future__ import annotations
@@ -17,6 +19,11 @@ from gate.core.times import OpenDuration
 
 NEEDED = 200
 STEPS = tuple(timedelta(minutes=round(30 * 2 ** (step / 4))) for step in range(21))
+
+
+def is_late(took: timedelta, deadline: timedelta) -> bool:
+    """Is a boot after its deadline a late one (or else a repair)?"""
+    return took <= 2 * deadline
 
 
 def step_of(took: timedelta) -> int:

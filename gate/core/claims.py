@@ -2,12 +2,17 @@
 
 - A report out of order, late or repeated is kept as an event and changes nothing.
 - A claim that is silent stays a failure: a later good report marks it recovered.
+- What is worse is never said away: one that has crashed has crashed also after it went back, and one that has relapsed
+  and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
+- ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot.
+- ``WORKING``: a machine that was not heard of for longer is not one that its site can rely on.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from enum import StrEnum
 
 from gate.core.model import Action, ClaimState, RolloutState, Step
@@ -17,6 +22,8 @@ R = RolloutState
 
 HOLDS_SLOT = frozenset({C.GRANTED, C.INSTALLED, C.BOOTED})
 BROKEN = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED})
+WORKING = timedelta(days=7)
+CRASHED = frozenset({C.FAILED, C.ROLLED_BACK})
 FAILURE = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED, C.ROLLED_BACK})
 
 STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
@@ -36,9 +43,10 @@ STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
     (C.HEALTHY, Step.UNHEALTHY): C.RELAPSED,
     (C.HEALTHY, Step.FAILED): C.RELAPSED,
     (C.HEALTHY, Step.ROLLED_BACK): C.RELAPSED,
+    (C.UNHEALTHY, Step.FAILED): C.FAILED,
     (C.UNHEALTHY, Step.ROLLED_BACK): C.ROLLED_BACK,
     (C.FAILED, Step.ROLLED_BACK): C.ROLLED_BACK,
-    (C.RELAPSED, Step.ROLLED_BACK): C.ROLLED_BACK,
+    (C.RELAPSED, Step.ROLLED_BACK): C.RELAPSED,
 }
 
 RECALL_STEPS: dict[tuple[ClaimState, Step], ClaimState] = {

@@ -22,6 +22,8 @@ class Cell:
     path: str
     value: Any
     subject: str = ""  # the ring's or the source's name
+    own_path: str = ""  # where it would stand in the ring that it rules, if another one says it
+    own_subject: str = ""
 
 
 Cells = Mapping[tuple[str, ...], Cell]
@@ -105,7 +107,7 @@ def ring_cells(policy: Policy, name: str, source: str) -> Cells:
     }
     settings = policy.settings_for(name, source)
     for one in fields(RingSettings):
-        if one.name not in (*OWN, "windows"):
+        if one.name not in (*OWN, "windows", "learned"):  # learned: part of the deadline
             row = SETTINGS.get(one.name, f"rings[].{one.name}")
             cells[one.name] = Cell(row, path + row.removeprefix("rings[]"), getattr(settings, one.name), name)
     for part in ("gate", "at_most"):
@@ -115,7 +117,8 @@ def ring_cells(policy: Policy, name: str, source: str) -> Cells:
             )
     cells |= _own_cells(policy, rule, path, source)
     giver = _floor_giver(policy, index)
-    cells["floor"] = Cell("rings[].floor", f"rings[{giver}].floor", settings.floor, policy.rings[giver].name)
+    said = f"rings[{giver}].floor"
+    cells["floor"] = Cell("rings[].floor", said, settings.floor, policy.rings[giver].name, f"{path}.floor", name)
     if settings.sites is None:  # then as many sites as machines
         cells["sites"] = Cell("rings[].gate.sites", UNSAID, settings.at_least, name)
     proves = any(other.gate.get("rule_out") for other in policy.rings[index:])

@@ -127,6 +127,8 @@ def _compared(old: Cells, new: Cells) -> Iterator[Change]:
         told = b if b and (not a or _rank(b) <= _rank(a)) else a
         assert told is not None
         told = a if told.path == UNSAID and a else told
+        if a and b and a.subject != b.subject and told.own_path:  # another ring says it now: it is this one's change
+            told = replace(told, path=told.own_path, subject=told.own_subject)
         row = row_of(one.row)
         way = direction_of(row.tighter, before, after)
         if row.leans and way is not Direction.LOOSENS:

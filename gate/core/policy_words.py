@@ -9,6 +9,7 @@ from typing import Any
 from gate.core import policy_written
 from gate.core.policy import Brake
 from gate.core.policy_diff import Change, Direction, people_needed
+from gate.core.policy_order import same
 from gate.core.policy_rows import ROWS
 from gate.core.policy_texts import LANGUAGES, text
 from gate.core.times import Edge, Freeze, OpenDuration, Window
@@ -24,8 +25,18 @@ def sentence(change: Change, language: str) -> str:
     way = text(f"way.{change.direction.name}", language)
     if change.direction is Direction.NEUTRAL:
         return f"{said} ({way})."
-    meant = text(f"effect.{effect}.{change.direction.name}", language)
+    meant = text(f"effect.{'unknown' if _unsure(change) else effect}.{change.direction.name}", language)
     return f"{said} ({way}). {meant}."
+
+
+def _unsure(change: Change) -> bool:
+    """Is it looser only because nobody can compare the two?"""
+    known = ROWS.get(change.row)
+    if known is None or change.key != "changed" or change.direction is not Direction.LOOSENS:
+        return False
+    return known.tighter is not same and not known.tighter(
+        change.arguments.get("after"), change.arguments.get("before")
+    )
 
 
 def verdict(changes: Sequence[Change], language: str) -> str:
@@ -112,10 +123,10 @@ def counted(number: int, key: str, language: str) -> str:
     return f"{number} {one if number == 1 else many}"
 
 
-def span(value: timedelta, language: str, kind: str = "unit") -> str:
-    """A duration in its largest whole unit, up to two days in hours."""
+def span(value: timedelta, language: str, kind: str = "unit", units: Sequence[tuple[int, str]] = UNITS) -> str:
+    """A duration in its largest whole unit."""
     seconds = int(value.total_seconds())
-    for size, unit in UNITS:
+    for size, unit in units:
         if seconds >= size and seconds % size == 0:
             return counted(seconds // size, f"{kind}.{unit}", language)
     return counted(seconds, f"{kind}.s", language)
@@ -142,7 +153,9 @@ def _word(word: str, language: str) -> str:
 def _open(value: OpenDuration, language: str) -> str:
     if value.days:
         return counted(value.days, "unit.open.d", language)
-    return span(value.amount, language, "unit.open" if value.open else "unit")
+    if not value.open:
+        return span(value.amount, language)
+    return span(value.amount, language, "unit.open", UNITS[1:])  # a day of open hours is no opening day
 
 
 def _edge(value: Edge, language: str) -> str:
@@ -181,8 +194,8 @@ def _brake(value: Brake, language: str) -> str:
     number = said(value.number, language) if value.share else f"{value.number:g}"
     parts = [text("word.brake", language, number=number, what=_word(value.what, language))]
     if value.within is not None:
-        after = " " + _word("after the grant", language) if value.after_install else ""
-        parts.append(text("word.within", language, span=span(value.within, language)) + after)
+        key = "word.unheard" if value.after_install else "word.within"
+        parts.append(text(key, language, span=span(value.within, language)))
     if value.at is not None:
         parts.append(text("word.at", language, at=_edge(value.at, language)))
     if value.rings:

@@ -32,7 +32,8 @@ class OpenDuration:
         if self.days:
             return f"{self.days}d open"
         seconds = int(self.amount.total_seconds())
-        for unit, size in (("d", 86400), ("h", 3600), ("m", 60)):
+        units = (("h", 3600), ("m", 60)) if self.open else (("d", 86400), ("h", 3600), ("m", 60))
+        for unit, size in units:  # 1d open is not 24h open
             if seconds and seconds % size == 0:
                 return f"{seconds // size}{unit}" + (" open" if self.open else "")
         return f"{seconds}s" + (" open" if self.open else "")

@@ -126,7 +126,7 @@ def _open(tx: Tx, gate: Gate, read: gathering.Read, position: int, decision: Dec
     else:
         ring = rings[position]
         if ring.opened_at is None:
-            members, strata = cohort(tx, gate, policy, rollout, ring.ring)
+            members, strata = cohort(tx, gate, policy, rollout, ring.ring, now)
             ring = replace(ring, opened_at=now, members=members)
         else:
             strata = [s for s in read.strata if s.ring == ring.ring and s.make in decision.makes]

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core import admission, boot_times, exposure, makes, stats
-from gate.core.claims import HOLDS_SLOT, Taken, next_state
+from gate.core.claims import HOLDS_SLOT, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
@@ -90,7 +90,8 @@ def claim(
     stratum = ask.stratum
     sole_after = min(at_least, stratum.plural) if stratum else 0
     apart = policy.index(machine.ring) < makes.EARLY_RINGS and not ask.later_ring_open
-    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after, apart))
+    first, sole, heard_since = answer.first_batch, answer.sole, now - WORKING
+    kind = tx.grant(new, GrantLimits(answer.per_site, first, sole, sole_after, heard_since, apart))
     if kind is not None:
         retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
         return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
@@ -197,17 +198,27 @@ def _after(
             return when.clocked(gate, tx, waits, machine, tx.site(before.site), now), taken
         after = watch.begun(tx, gate, after, machine, now)
     if state is ClaimState.RELAPSED:
-        return replace(after, resolved_at=now, watch_at=None), taken
+        return _relapsed(before, after, step, now)
     if state in RESOLVED and before.resolved_at is None:
         after = replace(after, resolved_at=now)
     return after, taken
 
 
+def _relapsed(before: Claim, after: Claim, step: Step, now: datetime) -> tuple[Claim, Taken]:
+    """A machine that was healthy says that it is not; one that says it went back works again."""
+    if before.state is not ClaimState.RELAPSED:
+        return replace(after, resolved_at=now, watch_at=None, recovered=step is Step.ROLLED_BACK), Taken.STEP
+    if before.recovered:
+        return before, Taken.KEPT
+    return replace(after, watch_at=None, recovered=True), Taken.STEP
+
+
 def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:
-    """What the make's deadline is learned from: boots only, also late ones."""
+    """What the make's deadline is learned from: boots only, also late ones, but no repairs."""
     if claim.evidence == "boot":
-        took = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
-        tx.count_boot(claim.make, boot_times.step_of(took))
+        took, deadline = when.took(gate, tx, claim, machine, tx.site(claim.site), now)
+        if claim.state is not ClaimState.SILENT or boot_times.is_late(took, deadline):
+            tx.count_boot(claim.make, boot_times.step_of(took))
 
 
 def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
@@ -301,7 +312,7 @@ def ask_of(
         if policy and settings and not expedited
         else None,
         per_site=_per_site(settings),
-        sole=tx.is_sole(machine.site, machine.role),
+        sole=tx.is_sole(machine, now - WORKING),
         hold=holds.over(tx, machine, source, now),
     )
     return ask, policy

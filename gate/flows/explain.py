@@ -34,7 +34,7 @@ def _lost(tx: Tx, gate: Gate, read: gathering.Read, facts: Facts) -> dict[str, i
     policy, rollout, rings, budgets = read.policy, read.rollout, read.rings, read.grounds.budgets
     if facts.position == len(rings):
         return None
-    _, members = intake.counted(tx, gate, policy, rollout, facts.ring)
+    _, members = intake.counted(tx, policy, rollout, facts.ring)
     taking = {one.make: one.share_members for one in members}
     cap = rings[facts.position].cap
     found, more = dict[str, int](), 0

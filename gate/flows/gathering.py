@@ -14,6 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.core import background, evalues, evidence, spans, stats
+from gate.core.claims import CRASHED
 from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
@@ -24,7 +25,7 @@ from gate.flows.intake import cohort, counted
 from gate.ports import Bad, Gate, Grounds, Sight, Tx
 
 COUNTED = {
-    "crashed": (ClaimState.FAILED,),
+    "crashed": tuple(CRASHED),
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
     "relapsed": (ClaimState.RELAPSED,),
 }
@@ -69,7 +70,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
     elif rings[position].opened_at is not None:
         members, mine = rings[position].members, [s for s in read.strata if s.ring == ring]
     else:
-        members, mine = (counted if looks else cohort)(tx, gate, policy, rollout, ring)
+        members, mine = counted(tx, policy, rollout, ring) if looks else cohort(tx, gate, policy, rollout, ring, now)
     if mine and all(stratum.open for stratum in mine):
         return None
     taken = read.taken_over.get(ring, frozenset()) if position <= rollout.inherited else frozenset()

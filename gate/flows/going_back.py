@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.claims import BROKEN, HOLDS_SLOT, WORKING
 from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, RolloutState
 from gate.core.verdict import Refusal
 from gate.flows.approvals import former, speaker
@@ -53,7 +53,7 @@ def claim(
     again = any(one.state in BROKEN and one.state is not ClaimState.SILENT and not one.recovered for one in own)
     new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=back_to or ABSENT, action=Action.RECALL)
     per_site = policy.settings_for(machine.ring, source).per_site
-    limits = GrantLimits(0 if per_site == "half" else int(per_site), False, False, 0, again=again)
+    limits = GrantLimits(0 if per_site == "half" else int(per_site), False, False, 0, now - WORKING, again=again)
     kind = tx.grant(new, limits)
     if kind is not None:
         rule = f"rings[{policy.index(machine.ring)}].at_most"

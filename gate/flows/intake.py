@@ -17,6 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.core import background, makes
+from gate.core.claims import WORKING
 from gate.core.errors import Overtaken, SourceError
 from gate.core.model import (
     FLEET,
@@ -170,7 +171,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         RingState(rollout.id, ring.name, position, None, 0, chosen.cap or 0, 0)
         for position, (ring, chosen) in enumerate(zip(policy.rings, settings, strict=True))
     ]
-    found = sorted({make for _, _, make, _, _ in tx.members()})
+    found = sorted({make for _, _, make, _, _ in tx.members(now)})
     fleet = max(policy.at_risk.fleet, policy.first_batch)
     budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
     tx.add_rollout(rollout, rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)])
@@ -219,22 +220,22 @@ def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime) -> Rollo
     return after
 
 
-def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now: datetime) -> tuple[int, list[Stratum]]:
     """The members of a ring by make, with the cut of its share: walked once, and again when a membership changed."""
-    key = (rollout.id, ring, tx.fleet_version())
+    key = (rollout.id, ring, tx.fleet_version(), now.date())
     if key not in gate.cohorts:
         if len(gate.cohorts) >= KEPT_COHORTS:
             gate.cohorts.clear()
-        gate.cohorts[key] = _cohort(tx, policy, rollout, ring)
+        gate.cohorts[key] = _cohort(tx, policy, rollout, ring, now - WORKING)
     return gate.cohorts[key]
 
 
-def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str, heard_since: datetime) -> tuple[int, list[Stratum]]:
     settings = policy.settings_for(ring, rollout.source)
     by_make: dict[str, list[float]] = defaultdict(list)
     sites: dict[str, set[str]] = defaultdict(set)
     plural: Counter[str] = Counter()
-    for machine, own, make, site, has_peer in tx.members():
+    for machine, own, make, site, has_peer in tx.members(heard_since):
         if own == ring:
             by_make[make].append(makes.rank(rollout.salt, machine))
             sites[make].add(site)
@@ -250,7 +251,7 @@ def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, l
     return total, strata
 
 
-def counted(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
+def counted(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
     """The members of a ring by make as ``cohort`` would say, but for the cut of its share: counted, not walked."""
     settings = policy.settings_for(ring, rollout.source)
     strata = []

@@ -361,7 +361,7 @@ def _take_facts(tx: Tx, gate: Gate, machine: Machine, facts: Mapping[str, str], 
     ring, make = place(replace(machine, facts=kept))
     after = replace(machine, facts=kept, make=make)
     if make != machine.make and machine.status is MachineStatus.ACTIVE:
-        remade.moved(tx, gate, machine, make)
+        remade.moved(tx, gate, machine, make, now)
     tx.save_facts(machine.id, kept, make, machine.ring)
     if (ring, make) != (machine.ring, machine.make):
         moved = {"make": make, "make_before": machine.make, "ring": machine.ring, "ring_by_policy": ring}

@@ -2,6 +2,8 @@
 
 - Each site's next morning is planned once, some hundred sites a transaction; again when its hours or closing days
   change. While some site is within its morning (or an alarm stands) one grouped statement a minute counts the fleet.
+- A morning is the opening of a site's own hours, also where night duty keeps it open through the night; duty makes one
+  on a day without. Who runs through the night has been heard since and is not missing.
 - A machine should be up from its own usual first word on; where that is not known, a till or server from its site's
   first scheduled boot on, and others never.
 - What was missed while nobody listened says nothing: after a gap of our own every machine gets one check-in first.
@@ -22,7 +24,7 @@ from zoneinfo import ZoneInfo
 from gate.core import calendar, mornings
 from gate.core.errors import Conflict, GateError
 from gate.core.facts import BrakeCount
-from gate.core.model import RolloutState, Site
+from gate.core.model import RolloutState, Site, TimeKind
 from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Brake, Policy
 from gate.core.times import Anchor
@@ -50,13 +52,23 @@ def plan(tx: Tx, gate: Gate, now: datetime) -> int:
 def _day(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> SiteDay:
     today = now.astimezone(zone).date()
     if not site.always_on:
-        hours = when.opened(gate, site, now - when.NEAR, now + when.HORIZON)
-        for one in calendar.opening_days(hours):
-            opens = one.start_at.astimezone(zone).date()
+        for opens_at in _openings(gate, zone, site, now):
+            opens = opens_at.astimezone(zone).date()
             if opens >= today:
                 until = _midnight(opens + calendar.DAY, zone)
-                return SiteDay(site.id, opens.isoformat(), one.start_at - when.BOOT_LEAD, one.start_at, until)
+                return SiteDay(site.id, opens.isoformat(), opens_at - when.BOOT_LEAD, opens_at, until)
     return SiteDay(site.id, "", None, None, _midnight(today + calendar.DAY, zone))
+
+
+def _openings(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> list[datetime]:
+    """When a site opens, once a local date: by its own hours, and by its duty only where those have no opening."""
+    start, end = now - when.NEAR, now + when.HORIZON
+    by_hours = replace(site, times=tuple(one for one in site.times if one.kind is not TimeKind.DUTY))
+    found: dict[date, datetime] = {}
+    for one in (by_hours, site):
+        for day in calendar.opening_days(when.opened(gate, one, start, end)):
+            found.setdefault(day.start_at.astimezone(zone).date(), day.start_at)
+    return sorted(found.values())
 
 
 def _midnight(day: date, zone: ZoneInfo) -> datetime:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gate.core import background, calendar, evidence, makes, opening
+from gate.core.claims import WORKING
 from gate.core.facts import Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, Machine, Release, Site, Trust
 from gate.core.policy import Policy, RingSettings, SourceRule
@@ -132,6 +133,8 @@ class _Course:
         self.background = background.of(policy, 0, 0)
         self.release = Release("", source.name, "", source.kind, source.boot_critical, 0, (), Trust.VENDOR_SIGNED, at)
         self.per_role = Counter((one.site, one.role) for one in machines)
+        working = [one for one in machines if (one.last_seen_at or one.accepted_at or at) >= at - WORKING]
+        self.working = Counter((one.site, one.role) for one in working)
         self.rings = self._rings(machines, sites)
         self.waiting: list[_Machine] = []
         self.flying: set[str] = set()
@@ -163,7 +166,7 @@ class _Course:
             site = sites.get(one.site) or Site(one.site, one.site)
             ring, make = placed(self.policy, one, site)
             if ring:
-                sole = self.per_role[one.site, one.role] == 1
+                sole = self.working[one.site, one.role] <= 1
                 found[ring][make].append(_Machine(one.id, site, one.role, self.policy.index(ring), make, sole))
         rings = []
         for rule in self.policy.rings:

@@ -8,14 +8,17 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from gate.core import makes
+from gate.core.claims import WORKING
 from gate.core.model import Machine, Rollout, RolloutState
 from gate.ports import Gate, Tx
 
 MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
 
 
-def moved(tx: Tx, gate: Gate, machine: Machine, make: str) -> None:
+def moved(tx: Tx, gate: Gate, machine: Machine, make: str, now: datetime) -> None:
     """``machine`` as it was until now; it is of ``make`` from now on."""
     for rollout in tx.rollouts(states=MOVING):
         opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == machine.ring), None)
@@ -25,7 +28,7 @@ def moved(tx: Tx, gate: Gate, machine: Machine, make: str) -> None:
         first = gate.policy(rollout.policy_version).first_batch
         alone = not tx.machines(site=machine.site, ring=machine.ring, make=make, status="active", limit=1)
         done = rollout.state is RolloutState.DONE
-        plural = not tx.is_sole(machine.site, machine.role)
+        plural = not tx.is_sole(machine, now - WORKING)
         tx.join_ring(rollout.id, machine.ring, make, site=alone, plural=plural, first_batch=first, opened=done)
 
 

@@ -108,7 +108,8 @@ def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, obje
         own = policy.settings_for(facts.ring, source)
         yield f"{facts.path}.floor", facts.floor, own.floor
         yield f"{facts.path}.needs.people", facts.people_needed, own.needs_people
-    if (facts.gate is None) != (facts.position == 0):
+    inherits = facts.gate is None and policy.defaults.supersede == "inherit"  # it took over what had opened before
+    if (facts.gate is None) != (facts.position == 0) and not inherits:
         yield "rings", "without a ring before" if facts.gate is None else "with a ring before", "the other way round"
     if facts.gate is not None:
         before = policy.settings_for(policy.rings[facts.position - 1].name, source)

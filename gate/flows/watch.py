@@ -1,9 +1,11 @@
 """Every machine that was healthy is watched for ``watch``: what breaks at a later boot is seen as well.
 
-- It is looked at once an opening day, when its deadline of that day has passed: not heard of since the day's first
-  boot, it has *relapsed*: a failure that counts for the brakes in all rings. It keeps its site's slot meanwhile.
+- Each opening day is decided when its deadline has passed, also where the day is shorter than that and it ends after
+  closing or on the next one: not heard of since the day's first boot, it has *relapsed*, a failure that counts for the
+  brakes in all rings. It keeps its site's slot meanwhile. What did not count (our gaps, changed hours) moves the look.
 - Heard of again, it is recovered and stays a failure, as one that was silent.
-- Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then it counts once.
+- Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then one of its machines
+  has relapsed, and no further one for as long as nobody of it is heard. When it is heard again, clocks begin anew.
 - Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day
   every twenty hours; what is looked at in between is no trial of its own.
 - The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
@@ -21,7 +23,6 @@ from gate.flows import when
 from gate.ports import Gate, Tx
 
 LOOK_AGAIN = timedelta(minutes=10)
-PEERS = 1000
 A_DAY = timedelta(hours=20)
 
 
@@ -35,9 +36,8 @@ def begun(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> 
 
 def look(tx: Tx, gate: Gate, now: datetime) -> Iterator[tuple[str, str]]:
     """Looks at all whose time has come; yields rollout and make of each that has relapsed."""
-    dark: set[tuple[str, str]] = set()
     for claim in tx.watched(now):
-        after = _looked_at(tx, gate, claim, now, dark)
+        after = _looked_at(tx, gate, claim, now)
         if not tx.move(claim, replace(after, version=claim.version + 1)):
             continue
         if after.state is not claim.state:
@@ -46,7 +46,7 @@ def look(tx: Tx, gate: Gate, now: datetime) -> Iterator[tuple[str, str]]:
             yield claim.rollout, claim.make
 
 
-def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[str, str]]) -> Claim:
+def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     machine = tx.machine(claim.machine)
     if machine is None or machine.status is not MachineStatus.ACTIVE or claim.watch_until is None:
         return replace(claim, watch_at=None)
@@ -57,19 +57,29 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime, dark: set[tuple[
     moved_on = session is not None and session.installed.get(claim.source) != claim.release
     if claim.state is not ClaimState.HEALTHY or moved_on:
         return replace(claim, watch_at=None)
+    return _judged(tx, gate, claim, machine, now)
+
+
+def _judged(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
+    """The claim once the day that it waits for is decided, or later looked at."""
     since = _day_began(tx, gate, claim, now)
     if since is None:
         return _renewed(tx, gate, claim, machine, now)
     day = _a_day_more(tx, claim, since)
     if _heard(machine, since):
         return _renewed(tx, gate, day, machine, now)
-    if not any(_heard(one, since) for one in tx.machines(site=claim.site, status="active", limit=PEERS)):
+    due = when.due(gate, tx, claim, machine, claim.trial_at or since, now)
+    if due > now:
+        return replace(claim, watch_at=due)
+    word = tx.last_word(claim.site)[1] or claim.granted_at
+    if claim.dark_at is not None and word > claim.dark_at:
+        return replace(claim, dark_at=None, watch_at=when.due(gate, tx, claim, machine, now, now))
+    if word < since:
         patience = _grace_ends(tx, gate, claim, since)
         if now < patience:
-            return replace(claim, watch_at=patience)
-        if (claim.rollout, claim.site) in dark:
+            return replace(claim, dark_at=word, watch_at=patience)
+        if tx.lost_at_site(claim.rollout, claim.site, word):
             return _renewed(tx, gate, claim, machine, now)
-        dark.add((claim.rollout, claim.site))
     return replace(day, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + LOOK_AGAIN)
 
 
@@ -93,19 +103,21 @@ def _heard(machine: Machine, since: datetime) -> bool:
 def _renewed(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
     """The next look: at the deadline of the next opening day."""
     assert claim.watch_until is not None
-    following = when.next_day(gate, tx, claim, machine, tx.site(claim.site), now)
-    return replace(claim, watch_at=following if following <= claim.watch_until else None)
+    begins, due = when.next_day(gate, tx, claim, machine, now)
+    return replace(claim, dark_at=None, trial_at=begins, watch_at=due if due <= claim.watch_until else None)
 
 
 def _day_began(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> datetime | None:
-    """When this site's machines should have been up today; an ``always_on`` site's: a deadline ago."""
+    """When this site's machines should have been up on the day that the claim waits for, None where that is yet to
+    come; an ``always_on`` site's: a deadline ago."""
     site = tx.site(claim.site)
     if site is None or site.always_on:
         rollout = tx.rollout(claim.rollout)
         assert rollout is not None
         policy = gate.policy(rollout.policy_version)
         return now - policy.settings_for(claim.ring, claim.source).deadline.amount
-    day = calendar.opening_day(when.opened(gate, site, now - when.NEAR, now + when.NEAR), now)
+    waits = claim.trial_at or now
+    day = calendar.opening_day(when.opened(gate, site, waits - when.NEAR, now + when.NEAR), waits)
     return None if day is None or day.start_at > now else day.start_at - when.BOOT_LEAD
 
 

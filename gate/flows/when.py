@@ -77,13 +77,28 @@ def clocked(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Sit
     return _timed(gate, tx, policy, begun, machine, site, now, [])
 
 
-def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine | None, site: Site | None, now: datetime) -> datetime:
-    """When a machine that is watched must have been heard of on its next opening day."""
+def next_day(gate: Gate, tx: Tx, claim: Claim, machine: Machine, now: datetime) -> tuple[datetime, datetime]:
+    """When a machine that is watched is first expected on its next opening day, and must have been heard of."""
+    site, habit = tx.site(claim.site), habit_of(machine)
+    policy, limit = _ruled(gate, tx, claim, now)
+    until = silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit)
+    return expected_from(gate, policy, site, now, until, habit, natural=True), until
+
+
+def due(gate: Gate, tx: Tx, claim: Claim, machine: Machine, since: datetime, now: datetime) -> datetime:
+    """When a machine that is watched must have been heard of, by a clock that began ``since`` and stood in our gaps."""
+    site, habit = tx.site(claim.site), habit_of(machine)
+    policy, limit = _ruled(gate, tx, claim, now)
+    gone = gaps(tx, policy, since)
+    return silent_at(gate, policy, limit, site, since, claim.stay_up, natural=False, now=now, gone=gone, habit=habit)
+
+
+def _ruled(gate: Gate, tx: Tx, claim: Claim, now: datetime) -> tuple[Policy, OpenDuration]:
+    """The policy that a claim's rollout keeps, and its make's deadline."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     policy = gate.policy(rollout.policy_version)
-    limit = deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
-    return silent_at(gate, policy, limit, site, now, claim.stay_up, natural=True, habit=habit_of(machine))
+    return policy, deadline_of(gate, tx, policy.settings_for(claim.ring, claim.source), claim.make, now)
 
 
 def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site | None, now: datetime) -> Claim:
@@ -93,16 +108,23 @@ def counted_again(gate: Gate, tx: Tx, policy: Policy, claim: Claim, site: Site |
     return _timed(gate, tx, policy, claim, machine, site, now, gone)
 
 
-def took(gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime) -> timedelta:
-    """The expected-on time that a machine took to come back, without the time that it had to stay up."""
+def took(
+    gate: Gate, tx: Tx, claim: Claim, machine: Machine, site: Site | None, now: datetime
+) -> tuple[timedelta, timedelta]:
+    """The expected-on time that a machine took to come back, and what its deadline was of that: both without the time
+    that it had to stay up, in which nobody listened, and in which its whole site was dark."""
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     since, policy = _since(claim), gate.policy(rollout.policy_version)
-    intervals, habit = opened(gate, site, since, now), habit_of(machine)
+    intervals, habit = opened(gate, site, since, max(now, claim.deadline_at)), habit_of(machine)
     start = begins(intervals, site, since, habit, policy, natural=_natural(claim))
     gone = not_counted(gate, tx, policy, claim, machine, site, since)
+    if claim.dark_at is not None:  # one that has become silent was found dark until a check-in before its deadline
+        last = claim.deadline_at - policy.checkin if claim.state is ClaimState.SILENT else now
+        gone.append(Interval(claim.dark_at, max(claim.dark_at, last)))
     on = site_time.without(expected_on(intervals, site, habit, policy), gone)
-    return calendar.open_time(on, start, now - claim.stay_up)
+    deadline = calendar.open_time(on, start, claim.deadline_at - claim.stay_up)
+    return calendar.open_time(on, start, now - claim.stay_up), deadline
 
 
 def habit_of(machine: Machine | None) -> Habit:

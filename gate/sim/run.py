@@ -22,7 +22,7 @@ from gate.core import makes
 from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, intake, mornings, rounds, unclear
+from gate.flows import advance, approvals, claims, intake, mornings, rounds, sweep, unclear
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.idle import CheckIns, OpenTx
@@ -165,9 +165,9 @@ class Simulation:
         labels = one.site.labels | one.labels
         stored = Machine(one.id, one.site.id, MachineStatus.PENDING, one.id, one.facts, labels, public_key=key)
         tx.add_machine(stored, key)
-        before = self.now - timedelta(days=30)
+        before, last = self.now - timedelta(days=30), self.now - timedelta(hours=12)
         active = replace(
-            stored, status=MachineStatus.ACTIVE, make=body.make, ring=body.ring, accepted_at=before, last_seen_at=before
+            stored, status=MachineStatus.ACTIVE, make=body.make, ring=body.ring, accepted_at=before, last_seen_at=last
         )
         assert tx.accept_machine(active, before)
 
@@ -266,6 +266,7 @@ class Simulation:
         rounds.sweep(within, self._gate, self.now)
         if self._heard is not None:
             rounds.morning(within, self._gate, self.now)
+            sweep.look_after(tx, self._gate, self.now)
         for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
             if self._heard is not None:
                 self.compare(within, rollout.id)

@@ -47,7 +47,7 @@ from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
 from tests.conftest import NOW
 
 MINUTE = timedelta(minutes=1)
-LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0)
+LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0, heard_since=NOW)
 NUMBERS = count(1)
 
 
@@ -106,6 +106,59 @@ def claim_for(rollout: Rollout, machine: str, name: str = "") -> Claim:
 def to(claim: Claim, state: ClaimState, **change: object) -> Claim:
     """The claim after a step."""
     return replace(claim, state=state, version=claim.version + 1, **change)  # type: ignore[arg-type]
+
+
+WEEK = timedelta(days=7)
+
+
+@pytest.mark.parametrize(
+    ("heard", "sole", "granted"),
+    [
+        (["now", "now"], False, True),
+        (["now", "now", "now"], False, True),
+        (["a week"], False, True),
+        (["longer"], True, True),  # only this one works: as where there never was another
+        (["longer", "longer"], True, True),
+        (["longer", "now"], False, True),
+        (["busy"], False, False),  # the other one is in flight
+        (["longer", "busy"], False, False),
+        (["longer and busy"], True, False),  # what a release has broken stays one of the site's
+        (["longer", "now", "busy"], False, True),
+        (["never, accepted now"], False, True),
+    ],
+    ids=str,
+)
+def test_a_machine_that_was_not_heard_of_for_a_week_is_no_working_one(
+    store: SqlStore, heard: list[str], sole: bool, granted: bool
+) -> None:
+    now = NOW + 2 * WEEK
+    with store.write() as tx:
+        rollout = fleet(tx, sites=1, tills=1 + len(heard))
+        tx.save_site(Site("s0", "Site 0"))
+        wide = replace(LIMITS, per_site=9, heard_since=now - WEEK)
+        for number, word in enumerate(heard, 1):
+            name = f"s0-{number}"
+            if "busy" in word:
+                tx.seen(name, now)
+                tx.seen("s0-0", now)
+                for other in range(1, len(heard) + 1):
+                    tx.seen(f"s0-{other}", now)
+                assert tx.grant(claim_for(rollout, name), wide) is None
+        tx.seen("s0-0", now)
+        for number, word in enumerate(heard, 1):
+            late = timedelta(microseconds=1)
+            at = {"a week": now - WEEK, "longer": now - WEEK - late, "longer and busy": now - WEEK - late}
+            if word != "never, accepted now":
+                tx.seen(f"s0-{number}", at.get(word, now))
+    with store.write() as tx:
+        machine = tx.machine("s0-0")
+        assert machine is not None
+        since = NOW if heard == ["never, accepted now"] else now - WEEK
+        assert tx.is_sole(machine, since) is sole
+        plural = {name: more for name, _, _, _, more in tx.members(since)}
+        assert plural["s0-0"] is not sole
+        kind = tx.grant(claim_for(rollout, "s0-0"), replace(wide, heard_since=since))
+        assert kind == (None if granted else "last_of_role")
 
 
 def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) -> None:

@@ -496,3 +496,52 @@ def test_the_shipped_policies_differ_from_each_other_and_from_the_least() -> Non
     for one in shipped:
         for other in shipped:
             assert (diff(one, other) == ()) == (one is other)
+
+
+# what is said is what changes
+
+
+def said(old: Policy, new: Policy) -> list[tuple[str, str, str, str]]:
+    return [(one.path, one.before, one.after, sentence(one, "en")) for one in diff(old, new)]
+
+
+UNSURE = "(loosens). Nobody can say which way this goes, so it counts as looser."
+
+
+def test_a_deadline_to_and_from_learned_is_one_change_that_nobody_can_compare() -> None:
+    learned, stated = policy(top="defaults: {deadline: learned}"), policy(top="defaults: {deadline: 2h open}")
+    [(path, before, after, words)] = said(learned, stated)
+    assert (path, before, after) == ("defaults.deadline", "learned", "2h open")
+    assert words.endswith(f"2 opening hours instead of as learned {UNSURE}")
+    [(path, before, after, words)] = said(stated, learned)
+    assert (path, before, after) == ("defaults.deadline", "2h open", "learned")
+    assert words.endswith(f"as learned instead of 2 opening hours {UNSURE}")
+    [(*_, words)] = said(stated, policy(top="defaults: {deadline: 3h open}"))
+    assert words.endswith("(loosens). What goes wrong is noticed later.")
+
+
+def test_a_day_of_opening_hours_is_not_said_as_an_opening_day() -> None:
+    day, hours = policy(b="gate: {soak: 1d open}"), policy(b="gate: {soak: 24h open}")
+    assert said(day, hours) == [
+        (
+            "rings[1].gate.soak",
+            "1d open",
+            "24h open",
+            f"Ring b: soak: 24 opening hours instead of 1 opening day {UNSURE}",
+        )
+    ]
+    assert str(OpenDuration(timedelta(days=2), 0, True)) == "48h open"
+    assert str(OpenDuration(timedelta(days=2))) == "2d"
+
+
+def test_a_floor_that_a_ring_says_no_longer_is_said_of_that_ring() -> None:
+    both, one = policy(a="floor: 2h", b="floor: 12h"), policy(a="floor: 2h")
+    [(path, before, after, words)] = said(both, one)
+    assert (path, before, after) == ("rings[1].floor", "12h", "2h")
+    assert words.startswith("Ring b: ")
+    [(path, before, after, words)] = said(one, both)
+    assert (path, before, after) == ("rings[1].floor", "2h", "12h")
+    assert words.startswith("Ring b: ")
+    [(path, _, _, words)] = said(one, policy(a="floor: 3h"))
+    assert path == "rings[0].floor", "both rings have it from the first one, which says it"
+    assert words.startswith("Ring a: ")

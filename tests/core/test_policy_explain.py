@@ -73,3 +73,20 @@ def test_a_changed_number_is_said(old: str, new: str, numbers: tuple[str, ...], 
 def test_the_exposure_budget_is_said_in_plain_words() -> None:
     said = [one.text for one in explain(parse_text(SEED), "en")]
     assert any(one.startswith("At most 10 machines of one make and 20 of the whole fleet may be lost") for one in said)
+
+
+@pytest.mark.parametrize(
+    ("language", "told", "untold"),
+    [
+        ("en", "without a word for 20 minutes since the grant or the last one", "after the grant"),
+        ("en", "people are to be paged (nothing is sent yet)", "people are paged"),
+        ("en", "the morning notice is wanted (nothing is sent yet)", "goes out"),
+        ("en", "A technician may stop a rollout", "Anybody"),
+        ("de", "ohne ein Wort seit der Zusage oder dem letzten: 20 Minuten", "nach der Zusage"),
+        ("de", "verschickt wird noch nichts", "geht hinaus"),
+    ],
+)
+def test_what_is_said_of_brakes_is_what_they_do(language: str, told: str, untold: str) -> None:
+    said = " ".join(one.text for one in explain(parse_text(SEED), language))
+    assert told in said
+    assert untold not in said

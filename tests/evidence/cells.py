@@ -101,6 +101,7 @@ def ours(content: Content, ladder: Ladder | None = None) -> Simulated:
 HARMLESS = Content()
 OUTAGE = Content(outage_nights=(3,))
 ONE_FIVE, ONE_TWO, HALF_FIVE = one_make(FIVE, 1.0), one_make(TWO, 1.0), one_make(FIVE, 0.5)
+FOURTH_SHARE, TENTH_SHARE, FRONT_SHARE = 0.2, 0.1, 0.05
 FRONT = ((10, 20), (20, 40), (30, 60), (40, 80), (80, 160))
 
 TABLE = {
@@ -114,10 +115,12 @@ TABLE = {
     "healthy": Cell("healthy", ours(HARMLESS), {"halted": 0.001, "asked": 0.2, "nights": 7}),
 }
 BESIDE = {
-    "tenth": Cell("0.1 %", ours(every_make(0.001)), share=0.1),
-    "fourth": Cell("100 % at the fourth boot", ours(every_make(1.0, 4)), {"exposed": 13_000}, share=0.2),
+    "tenth": Cell("0.1 %", ours(every_make(0.001)), share=TENTH_SHARE),
+    "fourth": Cell("100 % at the fourth boot", ours(every_make(1.0, 4)), {"exposed": 13_000}, share=FOURTH_SHARE),
     "fourth-plain": Cell(
-        "the same, without the part by boot number", ours(every_make(1.0, 4), Ladder(per_boot=False)), share=0.2
+        "the same, without the part by boot number",
+        ours(every_make(1.0, 4), Ladder(per_boot=False)),
+        share=FOURTH_SHARE,
     ),
 }
 HEADLINES = {
@@ -137,7 +140,7 @@ SHAPES = {
     f"front-{make}-{content}": Cell(
         f"at risk {make} / {fleet}",
         ours(every_make(0.01) if content == "bad" else HARMLESS, Ladder(at_risk_make=make, at_risk_fleet=fleet)),
-        share=0.05,
+        share=FRONT_SHARE,
     )
     for make, fleet in FRONT
     for content in ("bad", "good")

@@ -11,7 +11,19 @@ import pytest
 
 from tests.conftest import REPOSITORY
 from tests.evidence import others, page
-from tests.evidence.cells import BESIDE, CELLS, HEADLINES, TABLE, Cell, Tally, ours, run_chunk
+from tests.evidence.cells import (
+    BESIDE,
+    CELLS,
+    FOURTH_SHARE,
+    FRONT_SHARE,
+    HEADLINES,
+    TABLE,
+    TENTH_SHARE,
+    Cell,
+    Tally,
+    ours,
+    run_chunk,
+)
 from tests.evidence.fleet import MACHINES, SHARES, SIZES, Content, Ladder, Outcome, every_make
 from tests.evidence.page import Delivery
 from tests.evidence.release import Release
@@ -112,5 +124,7 @@ def test_the_page_has_its_tables_its_command_and_charts_that_are_well_formed(tmp
 def test_the_page_in_the_documents_is_of_twenty_thousand_releases() -> None:
     text = (REPOSITORY / "docs/evidence.md").read_text(encoding="utf-8")
     assert "20,000 releases a row" in text
+    for share in (FOURTH_SHARE, TENTH_SHARE, FRONT_SHARE):
+        assert f"{round(20_000 * share):,} " in text
     for cell in TABLE.values():
         assert f"| {cell.title}" in text

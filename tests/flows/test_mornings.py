@@ -10,7 +10,7 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict, Malformed
-from gate.core.model import Artifact, RolloutState, Site, Trust
+from gate.core.model import Artifact, RolloutState, Site, SiteTime, TimeKind, Trust
 from gate.core.mornings import Morning
 from gate.flows import advance, intake, mornings, replay, site_times
 from gate.ports import ActivePolicy
@@ -470,3 +470,58 @@ def test_the_worker_looks_once_a_minute_and_only_within_a_morning(real_gate: Rea
         gate.worker.tick()
         found.append(points())
     assert found == [0, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("duty", "opens"),
+    [
+        ((), "2026-11-24 08:00"),
+        (("2026-11-23 09:00", "2026-11-24 09:00"), "2026-11-24 08:00"),  # through the night
+        (("2026-11-24 00:00", "2026-11-24 08:00"), "2026-11-24 08:00"),
+        (("2026-11-24 20:00", "2026-11-25 08:00"), "2026-11-24 08:00"),
+    ],
+    ids=["none", "the night before", "from midnight on", "the night after"],
+)
+def test_a_site_with_night_duty_has_its_ordinary_morning(shop: Shop, duty: tuple[str, ...], opens: str) -> None:
+    if duty:
+        begins, ends = duty
+        with shop.store.write() as tx:
+            night = SiteTime(at(begins), at(ends), TimeKind.DUTY, "duty", "anna")
+            site_times.take_duty(tx, {f"s{number}": [night] for number in EARLY}, "anna", shop.now)
+    shop.tick("06:30", *ALL)
+    shop.look("00:01", day="2026-11-24")
+    with shop.store.read() as tx:
+        span = tx.morning_span("2026-11-24")
+    assert span is not None
+    assert span[0] == at(opens) - 90 * MINUTE
+    assert shop.tick("08:00", *ALL, day="2026-11-24").missing == 0
+    shop.look("00:01", day="2026-11-25")
+    with shop.store.read() as tx:
+        span = tx.morning_span("2026-11-25")
+    assert span is not None
+    assert span[0] == at("2026-11-25 06:30")
+
+
+def test_duty_on_a_day_without_hours_makes_a_morning(shop: Shop) -> None:
+    sunday = SiteTime(at("2026-11-29 09:00"), at("2026-11-30 09:00"), TimeKind.DUTY, "duty", "anna")
+    with shop.store.write() as tx:
+        site_times.take_duty(tx, {"s0": [sunday]}, "anna", shop.now)
+    shop.look("00:01", day="2026-11-29")
+    with shop.store.read() as tx:
+        assert tx.morning_span("2026-11-29") == (at("2026-11-29 07:30"), at("2026-11-29 09:00"))
+    shop.look("00:01", day="2026-11-30")
+    with shop.store.read() as tx:
+        assert tx.morning_span("2026-11-30") == (at("2026-11-30 06:30"), at("2026-11-30 09:00"))
+
+
+def test_who_does_not_come_on_the_morning_after_night_duty_is_missing(shop: Shop) -> None:
+    nights = {f"s{number}": [SiteTime(at("2026-11-23 09:00"), at("2026-11-24 09:00"), TimeKind.DUTY)] for number in ALL}
+    shop.usual_mornings()
+    with shop.store.write() as tx:
+        site_times.take_duty(tx, nights, "anna", shop.now)
+    shop.tick("07:30", *ALL)
+    shop.look("00:01", day="2026-11-24")
+    shop.tick("06:40", 0, day="2026-11-24")
+    shop.tick("08:00", 0, day="2026-11-24")
+    morning = shop.tick("09:00", 0, day="2026-11-24")
+    assert morning.stands

@@ -388,9 +388,19 @@ def test_two_hundred_healthy_boots_of_the_make_set_its_deadline(shop: Shop) -> N
 
 
 @pytest.mark.parametrize(
-    ("minutes", "counted"), [(20, {0: 1}), (31, {0: 1}), (32, {1: 1}), (100, {7: 1}), (150, {10: 1})]
+    ("minutes", "counted"),
+    [
+        (20, {0: 1}),
+        (31, {0: 1}),
+        (32, {1: 1}),
+        (100, {7: 1}),
+        (150, {10: 1}),
+        (241, {12: 1}),  # twice its deadline, and a minute to stay up
+        (242, {}),  # a repair
+        (2000, {}),
+    ],
 )
-def test_each_boot_counts_with_the_open_time_that_it_took_also_a_late_one(
+def test_each_boot_counts_with_the_open_time_that_it_took_also_a_late_one_but_no_repair(
     shop: Shop, minutes: int, counted: dict[int, int]
 ) -> None:
     [claim] = shop.installed("c0")
@@ -411,6 +421,40 @@ def test_a_gap_of_our_own_makes_no_boot_longer(shop: Shop) -> None:
         shop.report(tx, claim, Step.BOOTED, "boot-1")
         shop.report(tx, claim, Step.HEALTHY, "boot-1")
         assert tx.boot_times("role=till") == {0: 1}
+
+
+@pytest.mark.parametrize("learned", [6, 10])
+def test_the_learned_deadline_grows_step_by_step_where_the_boots_do(shop: Shop, learned: int) -> None:
+    boots(shop, learned, 200)  # a deadline of 85 minutes, or of 170
+    [claim] = shop.installed("c0")
+    had = claim.deadline_at - MONDAY
+    shop.sweep(f"2026-11-23 {'10:26' if learned == 6 else '11:51'}")
+    shop.now = MONDAY + 2 * had - 3 * MINUTE
+    with shop.write() as tx:
+        shop.report(tx, claim, Step.BOOTED, "boot-1")
+        shop.report(tx, claim, Step.HEALTHY, "boot-1")
+        assert tx.boot_times("role=till") == {learned: 200, learned + 4: 1}
+
+
+@pytest.mark.parametrize(
+    ("heard", "counted"),
+    [("2026-11-23 12:59", {0: 1}), ("2026-11-23 16:00", {})],
+    ids=["within the grace", "silent, and repaired"],
+)
+def test_the_time_in_which_its_site_was_dark_makes_no_boot_longer(
+    shop: Shop, heard: str, counted: dict[int, int]
+) -> None:
+    [claim] = shop.installed("b0")
+    last = at(heard)
+    now = at("2026-11-23 11:01")
+    while now < last:
+        shop.sweep(f"{now.astimezone(BERLIN):%Y-%m-%d %H:%M}")
+        now += 5 * MINUTE
+    shop.now = last
+    with shop.write() as tx:
+        shop.report(tx, claim, Step.BOOTED, "boot-1")
+        shop.report(tx, claim, Step.HEALTHY, "boot-1")
+        assert tx.boot_times("role=till") == counted
 
 
 def test_boots_of_many_machines_in_one_commit_are_summed(shop: Shop) -> None:

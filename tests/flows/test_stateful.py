@@ -26,7 +26,7 @@ from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
-from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT, WORKING
 from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
@@ -185,7 +185,7 @@ class Stores(RuleBasedStateMachine):
         """Past the rules that are said early: here the store's own conditions decide, and nothing else."""
         rollouts = self.moving()
         rollout = rollouts[pick % len(rollouts)]
-        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0), apart)
+        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0), self.now - WORKING, apart)
         for number in order:
             self.straight += 1
             machine = self.fake.everything.machines[MACHINES[number][0]]
@@ -286,6 +286,18 @@ class Stores(RuleBasedStateMachine):
     @rule(minutes=st.sampled_from([1, 2, 6, 25]))
     def time_passes(self, minutes: int) -> None:
         self.now += timedelta(minutes=minutes)
+        self.the_worker_ticks()
+
+    @rule(heard=st.sets(st.sampled_from([name for name, *_ in MACHINES])))
+    def a_week_in_which_only_some_are_heard(self, heard: set[str]) -> None:
+        """Who was not heard of is no working machine of its role."""
+        self.now += timedelta(days=8)
+
+        def hear(tx: Any, _: Gate) -> None:
+            for name in sorted(heard):
+                tx.seen(name, self.now)
+
+        self.both(hear)
         self.the_worker_ticks()
 
     def the_worker_ticks(self) -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
-from gate.core.model import ClaimState, RolloutState
+from gate.core.model import ClaimState, RolloutState, Site, Step
 from gate.flows import advance, sweep
-from gate.ports import Gate
+from gate.ports import ActivePolicy, Gate
 from tests import long_run
+from tests.flows.small_fleet import appears, joins, says, takes
+from tests.flows.test_site_times import at
+from tests.flows.test_stateful import gate_for
 
 BRAKE = "brakes:\n  - {if: relapsed >= 2, then: halt, why: late failures are failures}\n"
 OPENING = long_run.START + timedelta(days=1, hours=2)  # the next day, eight o'clock
@@ -97,3 +101,108 @@ def test_the_watch_ends_after_seven_days(store: SqlStore, done: Gate) -> None:
             assert sweep.look_after(tx, done, OPENING + timedelta(days=day, hours=3)) == 0
         assert tx.watched(OPENING + timedelta(days=30)) == []
         assert sweep.look_after(tx, done, OPENING + timedelta(days=20)) == 0
+
+
+def test_a_site_that_stays_dark_for_days_counts_once_until_it_is_heard_again(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        dark = tx.sites()[0].id
+        gone = frozenset(one.id for one in tx.machines(site=dark, limit=100))
+        for day in range(3):
+            at = OPENING + timedelta(days=day)
+            seen(tx, at, but=gone)
+            for minutes in range(130, 600, 10):
+                sweep.look_after(tx, done, at + timedelta(minutes=minutes))
+            assert len(relapsed(tx)) == 1, f"day {day}"
+        first = relapsed(tx)
+        back = OPENING + timedelta(days=3)
+        seen(tx, back, but=gone - first)
+        sweep.look_after(tx, done, back + timedelta(minutes=121))
+        assert relapsed(tx) == gone, "it is heard again: who is still missing counts for himself"
+
+
+def test_machines_of_a_dark_site_have_a_whole_deadline_once_it_is_heard_again(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        site = tx.sites()[0].id
+        mine = sorted(one.id for one in tx.machines(site=site, limit=100))
+        seen(tx, OPENING, but=frozenset(mine))
+        for minutes in range(130, 231, 10):
+            sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        tx.seen(mine[0], OPENING + timedelta(minutes=235))  # five minutes before its grace is over
+        for minutes in range(240, 361, 10):
+            assert sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes)) == 0, minutes
+        for minutes in range(361, 400, 10):
+            sweep.look_after(tx, done, OPENING + timedelta(minutes=minutes))
+        assert relapsed(tx) == set(mine[1:])
+
+
+SHORT = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {{by: [role]}}
+sources:
+  - {{name: one, plugin: directory}}
+rings:
+  - {{name: all, why: w, pick: {{role: [till]}}, at_most: {{per_site: 4}}, gate: {{soak: 30m, at_least: 3}}}}
+defaults: {{stay_up: 1m, deadline: {deadline}, reboot: after install}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("deadline", "saturday", "decided"),
+    [
+        ("2h open", "09:00-13:00", "2026-11-28 11:01"),
+        ("4h open", "09:00-13:00", "2026-11-28 13:01"),
+        ("2h open", "09:00-11:00", "2026-11-28 11:01"),
+        ("3h open", "09:00-11:00", "2026-11-30 09:01"),
+        ("9h open", "09:00-13:00", "2026-11-30 13:01"),
+    ],
+    ids=["inside the day", "the whole day", "a short day", "longer than the day", "much longer"],
+)
+@pytest.mark.parametrize("comes", [False, True])
+def test_an_opening_day_is_decided_also_where_its_deadline_ends_after_closing(
+    store: SqlStore, deadline: str, saturday: str, decided: str, *, comes: bool
+) -> None:
+    gate, friday = gate_for(SHORT.format(deadline=deadline)), at("2026-11-27 09:00")
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("v", friday, "test"), "")
+        tx.save_site(Site("a", "A", "NW", f"Mo-Fr 08:00-18:00; Sa {saturday}"))
+        for name in ("till", "other"):
+            joins(tx, name, "a", "all", friday)
+            tx.seen(name, friday)
+        rollout = appears(tx, gate, friday)
+        advance.advance_rollout(tx, gate, rollout, friday)
+        says(tx, gate, takes(tx, gate, rollout, "till", friday), Step.HEALTHY, "b1", friday)
+        tx.seen("other", at("2026-11-28 09:05"))
+        last, minute = at(decided), timedelta(minutes=1)
+        sweep.look_after(tx, gate, last - minute)
+        assert relapsed(tx) == set(), "before its deadline"
+        if comes:
+            tx.seen("till", last - minute)
+        tx.seen("other", last - minute)
+        sweep.look_after(tx, gate, last)
+        assert relapsed(tx) == (set() if comes else {"till"})
+        claim = tx.claim_of("till", rollout)
+        assert claim is not None
+        assert claim.days == 1
+
+
+def test_a_day_that_is_declared_closed_is_no_day_of_the_watch(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        for site in tx.sites():
+            tx.save_site(replace(site, hours="We-Fr 08:00-18:00"))  # OPENING is a Tuesday
+        assert sweep.look_after(tx, done, OPENING + timedelta(hours=6)) == 0
+        seen(tx, OPENING + timedelta(days=1, minutes=5))
+        assert sweep.look_after(tx, done, OPENING + timedelta(days=1, hours=6)) == 0
+        days = {claim.days for claim in tx.claims(tx.rollouts()[0].id)}
+        assert days == {1}
+
+
+def test_the_clock_of_a_watched_machine_stands_while_nobody_listened(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        gone = frozenset({min(claim.machine for claim in tx.claims(tx.rollouts()[0].id))})
+        seen(tx, OPENING, but=gone)
+        tx.add_gap(OPENING, OPENING + timedelta(hours=2))
+        assert sweep.look_after(tx, done, OPENING + timedelta(hours=3)) == 0
+        seen(tx, OPENING + timedelta(hours=3), but=gone)
+        assert sweep.look_after(tx, done, OPENING + timedelta(hours=5)) == 1

@@ -31,6 +31,7 @@ _GONE_ON = exists().where(
     or_(_BACK, _NEWER),
 )
 """The machine has gone back, or has taken a newer release of the same source since."""
+LOST = [ClaimState.SILENT.value, ClaimState.RELAPSED.value]
 LIVE = [state.value for state in HOLDS_SLOT]
 UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value, ClaimState.GONE.value]
 
@@ -107,8 +108,8 @@ class ClaimReadsTx(Rows):
             found = found.where(CLAIMS.c.rollout == rollout_id)
         return [row["site"] for row in self._all(found.distinct().order_by(CLAIMS.c.site).limit(200))]
 
-    def silent_at_site(self, rollout_id: str, site: str) -> bool:
-        lost = CLAIMS.c.state == ClaimState.SILENT.value, CLAIMS.c.recovered.is_(False)
+    def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
+        lost = CLAIMS.c.state.in_(LOST), CLAIMS.c.recovered.is_(False), CLAIMS.c.resolved_at > since
         found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)
         return bool(self._all(found))
 

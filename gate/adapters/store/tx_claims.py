@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, or_, select
+from sqlalchemy import and_, case, exists, func, or_, select
 
 from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
 from gate.adapters.store.tx_claim_reads import ATTRIBUTIONS, CLAIMS, LIVE, ClaimReadsTx
-from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES
+from gate.adapters.store.tx_machines import MACHINES, ROLES, SITES, heard_at
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUT, ROLLOUTS, STRATA
 from gate.adapters.store.tx_spans import COUNT_SPAN
 from gate.core.claims import BROKEN, HOLDS_SLOT
@@ -64,8 +64,29 @@ TAKE_SITE = change(
     SITES, [*_SITE, SITES.c.in_flight < given(SITES.c.in_flight, "per_site")], in_flight=SITES.c.in_flight + 1
 )
 TAKE_HALF_SITE = change(SITES, [*_SITE, SITES.c.in_flight < _ALLOWED], in_flight=SITES.c.in_flight + 1)
-_ALONE = and_(ROLES.c.total == 1, ROLES.c.busy == 0)
-TAKE_ROLE = change(ROLES, [*_ROLE, or_(_ALONE, ROLES.c.busy < ROLES.c.total - 1)], busy=ROLES.c.busy + 1)
+_PEERS, _THEIRS = MACHINES.alias("peers"), CLAIMS.alias("theirs")
+_COUNTED = exists().where(
+    _THEIRS.c.machine == _PEERS.c.id,
+    or_(*(_THEIRS.c.state == state for state in TAKEN)),
+    _THEIRS.c.recovered.is_(False),
+)  # busy has them
+_LOST = (
+    select(func.count())
+    .select_from(_PEERS)
+    .where(
+        _PEERS.c.site == given(ROLES.c.site),
+        _PEERS.c.role == given(ROLES.c.role),
+        _PEERS.c.id != given(_PEERS.c.id, "machine"),
+        _PEERS.c.status == MachineStatus.ACTIVE.value,
+        heard_at(_PEERS) < given(_PEERS.c.last_seen_at, "heard_since"),
+        ~_COUNTED,
+    )
+    .scalar_subquery()
+)
+_WORKING = ROLES.c.total - _LOST
+_ALONE = and_(_WORKING <= 1, ROLES.c.busy == 0)
+_READS = [ROLES.name, MACHINES.name, CLAIMS.name]
+TAKE_ROLE = change(ROLES, [*_ROLE, or_(_ALONE, ROLES.c.busy < _WORKING - 1)], touches=_READS, busy=ROLES.c.busy + 1)
 SITE_AGAIN = change(SITES, _SITE, in_flight=SITES.c.in_flight + 1)
 ROLE_AGAIN = change(ROLES, _ROLE, busy=ROLES.c.busy + 1)
 SAME_MAKE = Prepared(
@@ -192,7 +213,8 @@ class ClaimsTx(ClaimReadsTx):
         if limits.apart:
             mine = {"rollout": claim.rollout, "ring": claim.ring, "make": claim.make, "site": claim.site}
             takes.append(_Take(SAME_RING, mine | {"machine": claim.machine}, lambda _: "site_limit", count=0))
-        takes.append(_Take(ROLE_AGAIN if limits.again else TAKE_ROLE, role, lambda _: "last_of_role"))
+        working = role | {"machine": claim.machine, "heard_since": limits.heard_since}
+        takes.append(_Take(ROLE_AGAIN if limits.again else TAKE_ROLE, working, lambda _: "last_of_role"))
         takes.append(_Take(TAKE_MACHINE, {"id": claim.machine, "to_claim": claim.id}, lambda _: "other_in_flight"))
         takes.append(_Take(ADD_CLAIM, _values(claim), lambda _: "other_in_flight"))
         return takes

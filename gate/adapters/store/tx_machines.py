@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import exists, func, select
+from sqlalchemy import and_, case, exists, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
@@ -31,7 +31,6 @@ DAYS = table(tables.SiteDayRow)
 SITE = get(SITES, "id")
 MACHINE = get(MACHINES, "id")
 SPEAKER = Prepared(select(MACHINES).where(*equal(MACHINES, "keyid"), MACHINES.c.status != MachineStatus.REVOKED.value))
-ROLE = get(ROLES, "site", "role")
 SESSION = get(SESSIONS, "machine")
 SESSION_VALUES = tuple(name for name in Session.__slots__ if name != "machine")
 SAVE_SESSION = change(
@@ -43,6 +42,26 @@ UP = ("up_weekday", "up_saturday", "up_sunday")
 LEARN = change(MACHINES, equal(MACHINES, "id"), "habit", *UP, touches=["machines.habit"])
 _ACTIVE = [*equal(MACHINES, "site"), MACHINES.c.status == MachineStatus.ACTIVE.value]
 _HEARD: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).label("at")
+
+
+def heard_at(of: Any) -> Any:
+    """When a machine was last heard of, or else accepted."""
+    return func.coalesce(of.c.last_seen_at, of.c.accepted_at, type_=tables.Moment())
+
+
+_PEERS = MACHINES.alias("peers")
+PEER_AT = (
+    select(func.max(heard_at(_PEERS), type_=tables.Moment()))
+    .where(
+        _PEERS.c.site == MACHINES.c.site,
+        _PEERS.c.role == MACHINES.c.role,
+        _PEERS.c.id != MACHINES.c.id,
+        _PEERS.c.status == MachineStatus.ACTIVE.value,
+    )
+    .scalar_subquery()
+)
+"""When another machine of its role at its site was heard of last."""
+PEER = Prepared(select(PEER_AT.label("at")).where(*equal(MACHINES, "id")))
 LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
 
 
@@ -218,12 +237,17 @@ class MachinesTx(Rows):
             PLACE.many(self._connection, values)
             self._moved()
 
-    def members(self) -> Iterable[tuple[str, str, str, str, bool]]:
-        joined = MACHINES.join(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))
+    def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
+        active = MACHINES.c.status == MachineStatus.ACTIVE.value
+        heard = heard_at(MACHINES) >= heard_since
+        place = MACHINES.c.site, MACHINES.c.role
+        working = select(*place, func.count().label("machines")).where(active, heard).group_by(*place).subquery()
+        joined = MACHINES.outerjoin(working, and_(*(working.c[of.name] == of for of in place)))
+        others = func.coalesce(working.c.machines, 0) - case((heard, 1), else_=0)
         found = (
-            select(MACHINES.c.id, MACHINES.c.ring, MACHINES.c.make, MACHINES.c.site, ROLES.c.total > 1)
+            select(MACHINES.c.id, MACHINES.c.ring, MACHINES.c.make, MACHINES.c.site, others > 0)
             .select_from(joined)
-            .where(MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring != "")
+            .where(active, MACHINES.c.ring != "")
         )
         for machine, ring, make, site, plural in self._connection.execute(found):
             yield machine, ring, make, site, bool(plural)
@@ -233,9 +257,9 @@ class MachinesTx(Rows):
         found = select(MACHINES.c.make, func.count().label("machines")).where(*active).group_by(MACHINES.c.make)
         return {row["make"]: int(row["machines"]) for row in self._all(found)}
 
-    def is_sole(self, site: str, role: str) -> bool:
-        row = self._first(ROLE, site=site, role=role)
-        return row is not None and row["total"] <= 1
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        row = self._first(PEER, id=machine.id)
+        return row is None or row["at"] is None or row["at"] < heard_since
 
     def session(self, machine_id: str) -> Session | None:
         row = self._first(SESSION, machine=machine_id)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import datetime
 from itertools import accumulate
 from typing import Any
 
@@ -17,8 +18,9 @@ from sqlalchemy import Connection, bindparam, select
 
 from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
 from gate.adapters.store.tx_claims import ClaimsTx
-from gate.adapters.store.tx_machines import MACHINES, ROLES, SESSIONS, SITES, MachinesTx, to_machine, to_site
+from gate.adapters.store.tx_machines import MACHINES, PEER_AT, SEEN, SESSIONS, SITES, MachinesTx, to_machine, to_site
 from gate.adapters.store.tx_rollouts import RolloutsTx
+from gate.core.claims import WORKING
 from gate.core.model import Claim, Machine, MachineStatus, Release, Rollout, Site, SiteTime
 from gate.ports import GrantLimits, Session
 
@@ -29,12 +31,11 @@ _PLACES = tuple(
     for table, end in zip(_PARTS, _ENDS, strict=True)
 )
 SPEAKERS = (
-    select(*_PARTS, ROLES.c.total)
+    select(*_PARTS, PEER_AT)
     .select_from(
         MACHINES.outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
         .outerjoin(CLAIMS, CLAIMS.c.id == MACHINES.c.claim)
         .outerjoin(SITES, SITES.c.id == MACHINES.c.site)
-        .outerjoin(ROLES, (ROLES.c.site == MACHINES.c.site) & (ROLES.c.role == MACHINES.c.role))
     )
     .where(MACHINES.c.keyid.in_(bindparam("keyids", expanding=True)), MACHINES.c.status != MachineStatus.REVOKED.value)
 )
@@ -54,7 +55,8 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
         self._sessions: dict[str, Session | None] = {}
         self._in_hand: dict[str, Claim | None] = {}
         self._known_sites: dict[str, Site] = {}
-        self._sole: dict[tuple[str, str], bool] = {}
+        self._peer_at: dict[str, datetime | None] = {}
+        self._heard_at: dict[str, datetime | None] = {}
         self._releases: dict[str, Release | None] = {}
         self._rollouts: dict[str, Rollout | None] = {}
 
@@ -68,7 +70,8 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
                 self._known_sites[found.site] = to_site(site)
             if session is not None:
                 session["installed"] = json.loads(session["installed"])
-            self._sole[found.site, found.role] = row[-1] is not None and row[-1] <= 1
+            self._peer_at[found.id] = row[-1]
+            self._heard_at[found.id] = found.last_seen_at or found.accepted_at
             known = Session(**session) if session is not None else None
             self._expected[machine["keyid"]] = (found, known, to_claim(claim) if claim else None)
 
@@ -117,11 +120,23 @@ class SpeakersTx(MachinesTx, RolloutsTx, ClaimsTx):
         self._known_sites.pop(site_id, None)
         return super().save_times(site_id, times, before)
 
-    def is_sole(self, site: str, role: str) -> bool:
-        return self._sole[site, role] if (site, role) in self._sole else super().is_sole(site, role)
+    def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
+        if machine.id not in self._peer_at:
+            return super().is_sole(machine, heard_since)
+        peer_at = self._peer_at[machine.id]
+        return peer_at is None or peer_at < heard_since
+
+    def seen(self, machine_id: str, at: datetime, *, down: bool = False) -> None:
+        before = self._heard_at.pop(machine_id, at)
+        if before is not None and at - before <= WORKING:
+            super().seen(machine_id, at, down=down)
+            return
+        self._peer_at.clear()  # it works again, which its peers' claims are to know in this very transaction
+        self.writes += 1
+        SEEN.run(self._raw, {"id": machine_id, "to_last_seen_at": at, "to_down_at": at if down else None})
 
     def _count_role(self, site: str, role: str, change: int) -> None:
-        self._sole.pop((site, role), None)
+        self._peer_at.clear()
         super()._count_role(site, role, change)
 
     def release(self, release_id: str) -> Release | None:
