@@ -1,10 +1,10 @@
-# make demo | make test | make check | make soak | make month | make bench | make fuzz | make evidence : each sets up all it needs.
+# make demo | make test | make check | make soak | make month | make bench | make fuzz | make evidence | make screens : each sets up all it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak month check lint lock bench fuzz evidence clean
+.PHONY: setup demo test soak month check lint lock bench fuzz evidence screens clean
 
 setup: $(STAMP)
 
@@ -46,6 +46,10 @@ fuzz: setup
 
 evidence: setup
 	$(BIN)/python -m tests.evidence
+
+screens: setup
+	@scripts/system-packages
+	GATE_SCREENS=docs/screens $(BIN)/python -m pytest -q -n 0 tests/browser/test_screens.py -k drawn
 
 lock: setup
 	scripts/lock

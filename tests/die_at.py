@@ -34,6 +34,7 @@ from sqlalchemy import event
 from sqlalchemy.pool import Pool
 
 from gate.bootstrap import Opened, open_gate
+from gate.flows import edits
 
 ANSWERS = "answers.jsonl"
 CALLS = "calls.json"
@@ -188,8 +189,9 @@ def publication(opened: Opened, _step: Steps) -> None:
 
 
 def activation(opened: Opened, _step: Steps) -> None:
-    """Somebody commits a policy, and the worker makes it rule."""
+    """Somebody pushes a policy that loosens, two people agree to it, and the worker makes it rule."""
     commit_policy(opened)
+    people_agree(opened)
     opened.worker().tick()
 
 
@@ -199,6 +201,18 @@ def commit_policy(opened: Opened) -> None:
     head = opened.policies.head()
     if opened.policies.read(head) != text:
         opened.policies.write(text, head, "anna", "another policy", datetime.now(UTC))
+
+
+def people_agree(opened: Opened) -> None:
+    """Two people sign what waits, who has not signed it yet."""
+    now = datetime.now(UTC)
+    with opened.store.write() as tx:
+        edits.activate_head(tx, opened.gate, "test", now)
+        waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND]
+    for one in waiting:
+        for who in {"anna", "berta"} - set(one.signatures):
+            with opened.store.write() as tx:
+                edits.sign(tx, opened.gate, one.id, who, now)
 
 
 def batch(opened: Opened, step: Steps) -> None:

@@ -74,7 +74,9 @@ def claim(
             return back
     own = tx.claim_of(machine.id, rollout.id) if rollout else None
     if own is not None and own.state in HOLDS_SLOT and now < own.lease_until and own.release == release:
-        if rollout is not None and rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
+        begun = own.state is not ClaimState.GRANTED  # a machine that has begun goes back under the claim in hand
+        recalled = rollout is not None and rollout.state is RolloutState.RECALLED and not begun
+        if rollout is not None and (rollout.state is RolloutState.HALTED or recalled):
             return Refusal("halted", f"halted by {rollout.halted_by}: {rollout.halted_because}", 600)
         hold = holds.over(tx, machine, source, now)
         return (own, False) if hold is None else admission.held(hold, now)

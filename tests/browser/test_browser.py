@@ -59,7 +59,7 @@ def test_the_first_steps_lead_to_a_site_and_a_code_without_javascript(logged_in:
     page.get_by_role("link", name="Add a site").click()
     page.get_by_label("Id").fill("nord")
     page.get_by_label("Name").fill("Apotheke Nord")
-    page.get_by_label("Land").fill("NW")
+    page.locator("#s-land").fill("NW")
     page.get_by_label("Opening hours").fill("Mo-Fr 08:00-18:30; Sa 08:30-13:00")
     page.get_by_role("button", name="Save").click()
     expect(page.get_by_role("heading", name="Apotheke Nord")).to_be_visible()

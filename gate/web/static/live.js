@@ -6,7 +6,7 @@
   const main = document.getElementById("main");
   const said = document.getElementById("said");
   const quiet = new Set(["/login", "/brake"]);
-  if (!main || !said || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
+  if (!main || !said || !document.querySelector("header nav") || quiet.has(location.pathname) || location.pathname.startsWith("/link/")) return;
   const headers = { "X-Live": "1" };
   const typing = () => {
     const one = document.activeElement;
