@@ -192,7 +192,6 @@ class GrantLimits:
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
     heard_since: datetime  # who was not heard of since is no working machine of its role
-    apart: bool = False  # no other machine of the make at the site may have taken it in this ring
     again: bool = False  # a recall: the machine is broken by the release and holds its site's slot and role's already
 
 

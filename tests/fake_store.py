@@ -479,13 +479,6 @@ class FakeTx:
             if (other.rollout, other.make) == (claim.rollout, claim.make)
         ):
             return "site_limit"
-        if limits.apart and any(
-            other.site == claim.site and other.state not in (ClaimState.EXPIRED, ClaimState.GONE)
-            for other in self.a.claims.values()
-            if (other.rollout, other.ring, other.make) == (claim.rollout, claim.ring, claim.make)
-            and other.machine != claim.machine
-        ):
-            return "site_limit"
         machine = self.a.machines[claim.machine]
         theirs = [one for one in self.a.claims.values() if one.state in HOLDS_SLOT or one.state in BROKEN]
         taken = {one.machine for one in theirs if not one.recovered}

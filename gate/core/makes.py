@@ -69,10 +69,6 @@ def taking(count: int, share: float | None, at_least: int) -> int:
     return count if share is None else min(count, max(math.ceil(share * count - 1e-9), at_least))
 
 
-EARLY_RINGS = 3
-"""Rings 0 to 2 take at most one machine of a make at a site: two of one site say little more than one."""
-
-
 def in_share(salt: str, machine: str, cut: float) -> bool:
     """Is a machine drawn, under the cut of its make?"""
     return rank(salt, machine) <= cut

@@ -91,9 +91,7 @@ def claim(
     at_least = settings.at_least
     stratum = ask.stratum
     sole_after = min(at_least, stratum.plural) if stratum else 0
-    apart = policy.index(machine.ring) < makes.EARLY_RINGS and not ask.later_ring_open
-    first, sole, heard_since = answer.first_batch, answer.sole, now - WORKING
-    kind = tx.grant(new, GrantLimits(answer.per_site, first, sole, sole_after, heard_since, apart))
+    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after, now - WORKING))
     if kind is not None:
         retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
         return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")

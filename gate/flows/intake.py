@@ -245,8 +245,6 @@ def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str, heard_since: da
     for make, ranks in sorted(by_make.items()):
         count = len(ranks)
         taking, cut = makes.drawn(ranks, settings.share, settings.at_least)
-        if policy.index(ring) < min(makes.EARLY_RINGS, len(policy.rings) - 1):
-            taking = min(taking, len(sites[make]))
         strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
     return total, strata
 

@@ -177,15 +177,14 @@ class Stores(RuleBasedStateMachine):
         per_site=st.sampled_from([0, 1, 2, 5]),
         first=st.booleans(),
         sole_after=st.sampled_from([-1, 0, 1]),
-        apart=st.booleans(),
     )
     def claims_go_straight_to_the_store(
-        self, order: list[int], pick: int, per_site: int, first: bool, sole_after: int, apart: bool
+        self, order: list[int], pick: int, per_site: int, first: bool, sole_after: int
     ) -> None:
         """Past the rules that are said early: here the store's own conditions decide, and nothing else."""
         rollouts = self.moving()
         rollout = rollouts[pick % len(rollouts)]
-        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0), self.now - WORKING, apart)
+        limits = GrantLimits(per_site, first, sole_after >= 0, max(sole_after, 0), self.now - WORKING)
         for number in order:
             self.straight += 1
             machine = self.fake.everything.machines[MACHINES[number][0]]

@@ -250,20 +250,3 @@ def test_a_new_make_in_a_rollout_that_is_done_starts_at_its_first_batch(store: S
     assert shop.state().state is RolloutState.DONE
     remade(shop, "late")
     assert isinstance(shop.asks("late"), Claim)
-
-
-def test_early_rings_take_one_machine_of_a_make_at_a_site_also_when_the_first_was_healthy(store: SqlStore) -> None:
-    three = RINGS.replace(
-        "  - {name: rest,",
-        "  - {name: more, why: w, pick: {label: x}, gate: {soak: 1h, at_least: 3}}\n  - {name: rest,",
-    )
-    sites = {f"s{n}": [(f"t{n}{k}", "lab", "till") for k in range(4)] for n in range(4)}
-    sites["s0"].append(("q0", "rest", "server"))
-    shop = Shop(store, three + DEFAULTS, sites)
-    with store.read() as tx:
-        assert [one.share_members for one in tx.strata(shop.rollout) if one.ring == "lab"] == [4]
-    shop.says(shop.takes("t00"), Step.HEALTHY)
-    again = shop.asks("t01")
-    assert isinstance(again, Refusal)
-    assert again.kind == "site_limit"
-    assert isinstance(shop.asks("t10"), Claim)

@@ -94,12 +94,6 @@ SAME_MAKE = Prepared(
     .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in TAKEN)))
     .limit(1)
 )
-SAME_RING = Prepared(
-    select(CLAIMS.c.id)
-    .where(*equal(CLAIMS, "rollout", "ring", "make", "site"), CLAIMS.c.machine != given(CLAIMS.c.machine))
-    .where(*(CLAIMS.c.state != state.value for state in (ClaimState.EXPIRED, ClaimState.GONE)))
-    .limit(1)
-)
 TAKE_MACHINE = change(
     MACHINES,
     [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value],
@@ -210,9 +204,6 @@ class ClaimsTx(ClaimReadsTx):
         if limits.first_batch:  # read under the site's row lock, which every grant takes
             same = {"rollout": claim.rollout, "make": claim.make, "site": claim.site}
             takes.append(_Take(SAME_MAKE, same, lambda _: "site_limit", count=0))
-        if limits.apart:
-            mine = {"rollout": claim.rollout, "ring": claim.ring, "make": claim.make, "site": claim.site}
-            takes.append(_Take(SAME_RING, mine | {"machine": claim.machine}, lambda _: "site_limit", count=0))
         working = role | {"machine": claim.machine, "heard_since": limits.heard_since}
         takes.append(_Take(ROLE_AGAIN if limits.again else TAKE_ROLE, working, lambda _: "last_of_role"))
         takes.append(_Take(TAKE_MACHINE, {"id": claim.machine, "to_claim": claim.id}, lambda _: "other_in_flight"))
