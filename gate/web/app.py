@@ -190,6 +190,16 @@ def create_app(parts: PagesParts) -> Flask:
         }
 
     _say_what_failed(app)
+    _word_values(app)
+    for rule, view, needed, methods in VIEWS:
+        view_name = view.__name__
+        app.add_url_rule(rule, view_name, view, methods=methods)
+        app.extensions.setdefault("gate.needs", {})[view_name] = needed
+    return app
+
+
+def _word_values(app: Flask) -> None:
+    """How templates say values, in the visitor's language and the policy's time."""
     app.jinja_env.filters["t"] = lambda text: translate(text, g.language)
     app.jinja_env.filters["local"] = _local
     app.jinja_env.filters["make"] = _make
@@ -202,11 +212,6 @@ def create_app(parts: PagesParts) -> Flask:
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
     app.jinja_env.filters["reason"] = _reason
-    for rule, view, needed, methods in VIEWS:
-        view_name = view.__name__
-        app.add_url_rule(rule, view_name, view, methods=methods)
-        app.extensions.setdefault("gate.needs", {})[view_name] = needed
-    return app
 
 
 def _say_what_failed(app: Flask) -> None:

@@ -45,19 +45,24 @@ class Person:
         return self.client.post(path, data={"csrf": self.csrf, **form}, headers=OURS)
 
 
-@pytest.fixture
-def app(sqlite_gate: RealGate) -> Flask:
-    now = sqlite_gate.clock.now()
-    with sqlite_gate.opened.store.write() as tx:
+def app_of(gate: RealGate) -> Flask:
+    """The pages of a gate with a person of each role, who have chosen a password."""
+    now = gate.clock.now()
+    with gate.opened.store.write() as tx:
         for login, role in PEOPLE.items():
             if tx.user(login) is None:
                 people.add_user(tx, login, login, role, f"link-{login}", "test", now)
             else:
                 people.new_link(tx, login, f"link-{login}", "test", now)
             people.choose_password(tx, f"link-{login}", PASSWORD, lambda _: HASH, now)
-    app = pages(sqlite_gate.opened)
+    app = pages(gate.opened)
     assert isinstance(app, Flask)
     return app
+
+
+@pytest.fixture
+def app(sqlite_gate: RealGate) -> Flask:
+    return app_of(sqlite_gate)
 
 
 @pytest.fixture

@@ -12,13 +12,13 @@ import pytest
 from flask import Flask
 
 from gate.adapters import policy_edit
-from gate.bootstrap import pages, seed_policy
+from gate.bootstrap import seed_policy
 from gate.core.model import Site
-from gate.flows import edits, holds, people
+from gate.flows import edits, holds
 from gate.web import ring_fields
 from tests.flows.test_preview import ALL_FRONT, TEXT, joins
 from tests.real_gate import RealGate
-from tests.web.test_pages import HASH, PASSWORD, PEOPLE, Person, person
+from tests.web.test_pages import Person, app_of, person
 
 BLOCK = """\
 # by hand
@@ -121,20 +121,6 @@ def changed(before: str, after: str) -> tuple[list[str], list[str]]:
 
 def head(gate: RealGate) -> str:
     return gate.opened.policies.read(gate.opened.policies.head())
-
-
-def app_of(gate: RealGate) -> Flask:
-    now = gate.clock.now()
-    with gate.opened.store.write() as tx:
-        for login, role in PEOPLE.items():
-            if tx.user(login) is None:
-                people.add_user(tx, login, login, role, f"link-{login}", "test", now)
-            else:
-                people.new_link(tx, login, f"link-{login}", "test", now)
-            people.choose_password(tx, f"link-{login}", PASSWORD, lambda _: HASH, now)
-    app = pages(gate.opened)
-    assert isinstance(app, Flask)
-    return app
 
 
 @pytest.fixture
