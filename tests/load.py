@@ -30,7 +30,7 @@ from nacl.signing import SigningKey
 
 from gate.adapters.envelopes import seal
 from gate.bootstrap import Opened, Wishes, init, open_gate
-from gate.core.claims import HOLDS_SLOT
+from gate.core.claims import BROKEN, HOLDS_SLOT
 from gate.core.counters import counts
 from gate.core.model import FLEET, Machine, MachineStatus, RolloutState, Site
 from gate.flows import machines
@@ -395,6 +395,20 @@ def newest(opened: Opened) -> str:
     with opened.store.read() as tx:
         running = tx.rollouts(states=(RolloutState.RUNNING,), source="shop", limit=1)
     return running[0].release if running else ""
+
+
+def whereabouts(opened: Opened) -> str:
+    """What the gate knows of its newest rollouts, for a test that waited for one in vain."""
+    with opened.store.read() as tx:
+        said = []
+        for one in tx.rollouts(limit=3):
+            said.append(f"{one.id} {one.state.value} reached {one.reached} {one.halted_because}")
+            said += [f"  {budget}" for budget in tx.budgets(one.id)]
+            said += [f"  {ring}" for ring in tx.rings(one.id)]
+            said += [f"  {found.ring} {found.verdict} {found.reasons}" for found in tx.decisions(one.id, 4)]
+            held = [claim for claim in tx.claims(one.id, limit=1000) if claim.state in HOLDS_SLOT | BROKEN]
+            said += [f"  {claim}" for claim in held[:10]]
+    return "\n".join(said)
 
 
 def compare(opened: Opened, clients: list[Client], least: int) -> None:

@@ -28,6 +28,7 @@ from tests.load import (
     free_port,
     newest,
     prepare,
+    whereabouts,
 )
 
 pytestmark = pytest.mark.soak
@@ -85,6 +86,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         while time.monotonic() < until and any(agents.content(number) != last for number in range(AGENTS)):
             WANTED["release"] = newest(opened)
             time.sleep(0.2)
+        waited = "" if all(agents.content(number) == last for number in range(AGENTS)) else whereabouts(opened)
         for number in range(AGENTS):
             if agents.content(number) != last:
                 agents.abort(number)
@@ -100,7 +102,9 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         agents.end()
         served.end()
     logs = served.logs()
-    assert [agents.content(number) for number in range(AGENTS)] == [last] * AGENTS, agents.said()
+    assert [agents.content(number) for number in range(AGENTS)] == [last] * AGENTS, (
+        f"{waited}\n{agents.said()[-6000:]}\n{logs[-4000:]}"
+    )
     assert [fault for client in clients for fault in client.faults] == [], logs[-4000:]
     assert reader.faults == []
     assert reader.refreshed > 50
