@@ -188,7 +188,7 @@ class GrantLimits:
     """The numbers that a grant's conditional statements compare with."""
 
     per_site: int  # 0: half of the site's working machines of the role, at least one
-    first_batch: bool  # the make has nothing resolved: no other machine of the site may be in flight
+    one_of_make: bool  # no other machine of its make and site may be in flight
     sole: bool  # the only one of its role at its site
     sole_after: int  # healthy machines of the make that a sole machine waits for
     heard_since: datetime  # who was not heard of since is no working machine of its role

@@ -473,8 +473,8 @@ class FakeTx:
         allowed = limits.per_site or max((total - broken) // 2, 1)
         if self.a.site_flight[claim.site] >= allowed:
             return "site_limit"
-        if limits.first_batch and any(
-            other.site == claim.site and (other.state in HOLDS_SLOT or other.state in BROKEN)
+        if limits.one_of_make and any(
+            other.site == claim.site and other.state in HOLDS_SLOT
             for other in self.a.claims.values()
             if (other.rollout, other.make) == (claim.rollout, claim.make)
         ):

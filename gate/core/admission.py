@@ -14,6 +14,9 @@ from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.model import Claim, ClaimState, Hold, Machine, Rollout, RolloutState, Stratum
 from gate.core.verdict import Offer, Refusal
 
+EARLY_RINGS = 3
+"""Rings 0 to 2, and a make of which nothing is resolved: machines in flight of one make are on different sites."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wait:
@@ -34,6 +37,7 @@ class Ask:
     known_release: bool
     rollout: Rollout | None
     ring_path: str
+    position: int  # of its ring in the policy
     ring_opened_at: datetime | None
     stratum: Stratum | None
     stopped: bool  # its make has an unexplained failure
@@ -60,7 +64,8 @@ def answer(ask: Ask) -> Offer | Refusal:
             return refusal
     assert ask.machine.ring
     cohort = ask.ring_opened_at is not None and (ask.machine.accepted_at or ask.now) <= ask.ring_opened_at
-    return Offer(ask.machine.ring, ask.machine.make, ask.per_site, ask.resolved == 0, ask.sole, cohort)
+    alone = ask.resolved == 0 or ask.position < EARLY_RINGS
+    return Offer(ask.machine.ring, ask.machine.make, ask.per_site, alone, ask.sole, cohort)
 
 
 def _approval(ask: Ask) -> Refusal | None:

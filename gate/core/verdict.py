@@ -68,6 +68,6 @@ class Offer:
     ring: str
     make: str
     per_site: int  # 0: half of the site's working machines of the role
-    first_batch: bool
+    one_of_make: bool
     sole: bool
     cohort: bool

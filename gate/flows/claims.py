@@ -91,7 +91,7 @@ def claim(
     at_least = settings.at_least
     stratum = ask.stratum
     sole_after = min(at_least, stratum.plural) if stratum else 0
-    kind = tx.grant(new, GrantLimits(answer.per_site, answer.first_batch, answer.sole, sole_after, now - WORKING))
+    kind = tx.grant(new, GrantLimits(answer.per_site, answer.one_of_make, answer.sole, sole_after, now - WORKING))
     if kind is not None:
         retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
         return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
@@ -144,14 +144,22 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
 
 
 def lapse(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim | None:
-    """A check-in after the lease shows the release absent: the claim never started, its slot is free again."""
-    if claim.state is not ClaimState.GRANTED or now <= claim.lease_until:
+    """A check-in after the lease shows the release absent: the claim never started, its slot is free again. One that
+    has become silent meanwhile stays a failure and is recovered."""
+    detail = {"claim": claim.id, "machine": claim.machine}
+    silent = claim.state is ClaimState.SILENT and claim.installed_at is None and not claim.recovered
+    if silent:
+        after = replace(claim, recovered=True)
+    elif claim.state is ClaimState.GRANTED and now > claim.lease_until:
+        after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now)
+    else:
         return None
-    after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now, version=claim.version + 1)
+    after = replace(after, version=claim.version + 1)
     if not tx.move(claim, after):
         raise Overtaken
     renew_limits(tx, gate, claim.rollout, claim.make)  # an extension waits until nothing is in flight
-    tx.append("claim_expired", "gate", claim.rollout, now, {"claim": claim.id, "machine": claim.machine})
+    kind = "claim_heard" if silent else "claim_expired"
+    tx.append(kind, "gate", claim.rollout, now, detail)
     return after
 
 
@@ -297,6 +305,7 @@ def ask_of(
         known_release=known is not None and known.source == source,
         rollout=rollout,
         ring_path=f"rings[{position}]",
+        position=position,
         ring_opened_at=standing.ring.opened_at if standing.ring else None,
         stratum=stratum,
         stopped=any(budget.stopped for budget in budgets),

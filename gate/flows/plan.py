@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gate.core import background, calendar, evidence, makes, opening
+from gate.core.admission import EARLY_RINGS
 from gate.core.claims import WORKING
 from gate.core.facts import Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, Machine, Release, Site, Trust
@@ -333,7 +334,8 @@ class _Course:
         ring = self.rings[one.ring]
         assert ring.settings is not None
         in_ring, at_site = self.aloft["ring", str(one.ring)], self.aloft["site", one.site.id]
-        if not self.healthy[one.make] and self.aloft["both", one.make, one.site.id]:
+        alone = not self.healthy[one.make] or one.ring < EARLY_RINGS
+        if alone and self.aloft["both", one.make, one.site.id]:
             return False
         if at_site >= self._per_site(ring.settings, one):
             return False
@@ -400,7 +402,8 @@ class _Course:
         proven = Counter(one.make for other in self.rings[:index] for rows in other.makes.values() for one in rows)
         total = 0
         for make, members in ring.makes.items():
-            apart = len({one.site.id for one in members}) if not proven[make] else len(members)
+            alone = not proven[make] or index < EARLY_RINGS
+            apart = len({one.site.id for one in members}) if alone else len(members)
             total += min(len(members), apart, self._limit(make, proven[make]))
         at_sites: dict[str, list[_Machine]] = defaultdict(list)
         for members in ring.makes.values():

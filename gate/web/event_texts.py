@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "candidate_refused": ("a candidate was refused", "ein Angebot wurde abgelehnt"),
+    "claim_heard": (
+        "a silent machine is heard of, without the release",
+        "ein stummer Rechner meldet sich, ohne die Version",
+    ),
     "claim_expired": ("a claim has expired", "eine Zusage ist abgelaufen"),
     "claim_relapsed": ("a machine has relapsed", "ein Rechner ist wieder ausgefallen"),
     "claim_silent": ("a machine is silent", "ein Rechner ist stumm"),

@@ -85,7 +85,7 @@ def new_claim(number: str, machine: str) -> Claim:
 def child(url: str, own: int, rounds: int, per_site: int) -> None:
     """Claims for every machine in turn; what was granted is reported healthy, expired or failed a little later."""
     store = SqlStore(url)
-    limits = GrantLimits(per_site, first_batch=False, sole=False, sole_after=0, heard_since=NOW)
+    limits = GrantLimits(per_site, one_of_make=False, sole=False, sole_after=0, heard_since=NOW)
     held: list[Claim] = []
     seen_halt = False
     full = halted = False

@@ -47,7 +47,7 @@ from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
 from tests.conftest import NOW
 
 MINUTE = timedelta(minutes=1)
-LIMITS = GrantLimits(per_site=1, first_batch=False, sole=False, sole_after=0, heard_since=NOW)
+LIMITS = GrantLimits(per_site=1, one_of_make=False, sole=False, sole_after=0, heard_since=NOW)
 NUMBERS = count(1)
 
 
@@ -285,8 +285,8 @@ def test_the_only_one_of_its_role_waits_until_its_make_is_proven(store: SqlStore
         assert tx.grant(claim_for(rollout, "s0-0"), sole) is None
 
 
-def test_the_first_batch_of_a_make_is_on_different_sites(store: SqlStore) -> None:
-    first = replace(LIMITS, per_site=5, first_batch=True)
+def test_machines_of_one_make_are_in_flight_on_different_sites(store: SqlStore) -> None:
+    first = replace(LIMITS, per_site=5, one_of_make=True)
     with store.write() as tx:
         rollout = fleet(tx, 2, 3)
         assert tx.grant(claim_for(rollout, "s0-0"), first) is None

@@ -24,7 +24,7 @@ timezone: Europe/Berlin
 makes: {by: [role]}
 sources: [{name: s, plugin: directory}]
 rings:
-  - {name: a, why: w, pick: {label: pilot}, #a#}
+  - {name: a, why: w, pick: {label: pilot}, #a#}#between#
   - {name: b, why: w, pick: {role: till}, #b#}
 windows: {day: {from: 30m after opening, to: 60m before closing}}
 defaults: {stay_up: 10m, deadline: 2h open, #defaults#}
@@ -36,7 +36,7 @@ FRIDAY = datetime(2026, 7, 24, 9, 0, tzinfo=BERLIN)
 def policy_text(**parts: str) -> str:
     said = TEXT
     usual = {"a": "gate: {at_least: 1}, reboot: after install", "b": "gate: {at_least: 1}, reboot: after install"}
-    for name in ("a", "b", "defaults", "top"):
+    for name in ("a", "between", "b", "defaults", "top"):
         said = said.replace(f"#{name}#", parts.get(name, usual.get(name, "")))
     return said
 
@@ -113,9 +113,18 @@ RISKS = [
 ]  # fmt: skip
 
 
+EARLY = [f"\n  - {{name: x{n}, why: w, pick: {{label: none}}}}" for n in range(2)]
+
+
 @pytest.mark.parametrize(("what", "b", "top", "sites", "most"), RISKS, ids=[row[0] for row in RISKS])
 def test_what_could_be_lost_is_the_smallest_limit(what: str, b: str, top: str, sites: int, most: int) -> None:
-    found = course(b=b, top=top, sites=sites).rings[1]
+    found = course(b=b, top=top, sites=sites, between="".join(EARLY)).rings[-1]
+    assert found.at_risk == most
+
+
+@pytest.mark.parametrize(("between", "most"), [(1, 3), (2, 6)])
+def test_rings_0_to_2_risk_one_machine_of_a_make_at_a_site(between: int, most: int) -> None:
+    found = course(b="at_most: {per_site: 2}", between="".join(EARLY[:between])).rings[-1]
     assert found.at_risk == most
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from gate.adapters.store.sql import SqlStore
-from gate.core.model import Claim, Rollout, RolloutState, Site, Step
+from gate.core.model import Claim, ClaimState, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Decision, Refusal, Verdict
 from gate.flows import advance, claims, machines, people, recalls, sweep
 from gate.flows.machines import CheckIn
@@ -118,6 +118,33 @@ def test_a_machine_that_is_not_heard_of_when_its_lease_is_over_counts_as_failed_
     decision = shop.ticks()[0]
     assert (decision.verdict is Verdict.OPEN) == opens
     assert opens or [one.code for one in decision.reasons if not one.make] == ["rule_out"]
+
+
+def test_a_machine_that_was_silent_before_it_installed_may_take_the_next_release_once_it_is_heard(
+    store: SqlStore,
+) -> None:
+    """Without the release in its check-in it never started, or went back: its slot is free, its silence stays."""
+    shop = Shop(
+        store,
+        RINGS + DEFAULTS.replace("{", "{supersede: restart, "),
+        {"s0": [(name, "lab", "till") for name in ("t0", "u0", "v0")]},
+    )
+    claim = shop.asks("t0")
+    assert isinstance(claim, Claim)
+    shop.ticks(hours=9)
+    with store.read() as tx:
+        assert [one.state for one in tx.claims(shop.rollout)] == [ClaimState.SILENT]
+    shop.arrives("2")
+    assert isinstance(refusal := shop.asks("t0"), Refusal)
+    assert refusal.kind == "other_in_flight"
+    with store.write() as tx:
+        machine = tx.machine("t0")
+        assert machine is not None
+        machines.checkin(tx, shop.gate, machine, CheckIn("b1", HOUR), lambda one: (one.ring, one.make), shop.now)
+        silent = tx.claim(claim.id)
+    assert silent is not None
+    assert (silent.state, silent.recovered) == (ClaimState.SILENT, True)
+    assert isinstance(shop.asks("t0"), Claim)
 
 
 def done(shop: Shop, count: int) -> None:
@@ -250,3 +277,37 @@ def test_a_new_make_in_a_rollout_that_is_done_starts_at_its_first_batch(store: S
     assert shop.state().state is RolloutState.DONE
     remade(shop, "late")
     assert isinstance(shop.asks("late"), Claim)
+
+
+@pytest.mark.parametrize(("rings_before", "kind"), [(0, "site_limit"), (2, "site_limit"), (3, None)])
+def test_rings_0_to_2_have_one_machine_of_a_make_and_site_in_flight(
+    store: SqlStore, rings_before: int, kind: str | None
+) -> None:
+    """Whatever ``per_site`` says: two machines of one site in flight are one witness. Another make may be beside it."""
+    before = "".join(
+        f"  - {{name: r{n}, why: w, pick: {{role: r{n}}}, gate: {{soak: 1m, at_least: 1}}}}\n"
+        for n in range(rings_before)
+    )
+    text = RINGS.replace("rings:\n", f"rings:\n{before}").replace("role: till", "role: [till, desk]")
+    fleet = {
+        f"s{n}": [
+            (f"a{n}", "lab", "till"),
+            (f"b{n}", "lab", "till"),
+            (f"c{n}", "lab", "till"),
+            (f"d{n}", "lab", "desk"),
+            (f"e{n}", "lab", "desk"),
+        ]
+        for n in range(5)
+    }
+    fleet |= {f"x{n}": [(f"x{n}", f"r{n}", f"r{n}")] for n in range(rings_before)}
+    shop = Shop(store, text.replace("per_site: 2", "per_site: 3") + DEFAULTS.replace("natural", "boot"), fleet)
+    for n in range(rings_before):
+        shop.says(shop.takes(f"x{n}"), Step.HEALTHY)
+        shop.ticks()
+        shop.ticks(minutes=5)
+    for n in range(3):  # the make is known: nothing hangs on its first batch
+        shop.says(shop.takes(f"a{n}"), Step.HEALTHY)
+    assert isinstance(shop.asks("a4"), Claim)
+    found = shop.asks("b4")
+    assert (found.kind if isinstance(found, Refusal) else None) == kind
+    assert isinstance(shop.asks("d4"), Claim)

@@ -91,7 +91,7 @@ SITE_AGAIN = change(SITES, _SITE, in_flight=SITES.c.in_flight + 1)
 ROLE_AGAIN = change(ROLES, _ROLE, busy=ROLES.c.busy + 1)
 SAME_MAKE = Prepared(
     select(CLAIMS.c.id)
-    .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in TAKEN)))
+    .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in LIVE)))
     .limit(1)
 )
 TAKE_MACHINE = change(
@@ -201,7 +201,7 @@ class ClaimsTx(ClaimReadsTx):
         else:
             site = {"site": claim.site, "per_site": limits.per_site}
             takes.append(_Take(TAKE_SITE, site, lambda _: "site_limit"))
-        if limits.first_batch:  # read under the site's row lock, which every grant takes
+        if limits.one_of_make:  # read under the site's row lock, which every grant takes
             same = {"rollout": claim.rollout, "make": claim.make, "site": claim.site}
             takes.append(_Take(SAME_MAKE, same, lambda _: "site_limit", count=0))
         working = role | {"machine": claim.machine, "heard_since": limits.heard_since}
