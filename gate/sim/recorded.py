@@ -116,7 +116,6 @@ def read(
         run=min(until, rollouts[-1].started_at + AFTER) - start,
         machines=tuple(fleet.machines.values()),
         sites=tuple(fleet.sites.values()),
-        duty=frozenset(),
         silent=0.0,
         delay=timedelta(),
         releases=tuple(release for release, _ in made),

@@ -22,7 +22,7 @@ from gate.core import makes
 from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, intake, mornings, rounds, sweep, unclear
+from gate.flows import advance, approvals, claims, expedite, intake, mornings, rounds, sweep, unclear
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.idle import CheckIns, OpenTx
@@ -224,6 +224,9 @@ class Simulation:
             for site in self.scenario.sites:
                 if not site.always_on and event["hours"].get("site") in (None, site.id):
                     tx.save_site(replace(site, hours=str(event["hours"]["to"])))
+        elif event.get("act", {}).get("do") == "expedite":
+            for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
+                expedite.expedite(tx, self._gate, rollout.id, event["act"]["by"], event["act"]["because"], self.now)
         elif "act" in event:
             self._halt(tx, "", event["act"]["by"], event["act"]["because"])
 

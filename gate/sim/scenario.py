@@ -11,15 +11,16 @@ import itertools
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from gate.core.errors import Malformed
-from gate.core.model import Site
+from gate.core.model import Site, SiteTime, TimeKind
 
 MOST = 200_000
 MOST_MAKES = 10_000
+MORNING, DUTY_LASTS = 9, timedelta(hours=15)
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 EDGE = re.compile(r"(\d+[smhd])\s+(before|after)\s+(opening|closing)\Z")
 EXPECTED = "exposed bricked healthy silent opened sites_without_till halted halted_by done held alarms alarmed_at asked"
@@ -94,7 +95,6 @@ class Scenario:
     run: timedelta
     machines: tuple[SimMachine, ...]
     sites: tuple[Site, ...]
-    duty: frozenset[str]
     silent: float
     delay: timedelta
     releases: tuple[SimRelease, ...]
@@ -178,7 +178,9 @@ def _parsed(node: Any) -> Scenario:
     policy = keys(top.get("policy") or {}, "policy", "", "drop_rings")
     background = keys(fleet.get("background") or {}, "background", "", "silent")
     delay = keys(fleet.get("report_delay") or {}, "report_delay", "", "median")
-    duty = share(keys(fleet["duty"], "duty", "share")["share"]) if fleet.get("duty") else 0.0
+    if fleet.get("duty"):
+        part, night = share(keys(fleet["duty"], "duty", "share")["share"]), _night(moment(top["start"]))
+        sites, machines = _on_duty(sites, machines, night, part, seed)
     return Scenario(
         name=str(top["name"]),
         seed=seed,
@@ -186,7 +188,6 @@ def _parsed(node: Any) -> Scenario:
         run=duration(top["run"]),
         machines=tuple(machines),
         sites=tuple(sites),
-        duty=frozenset(site.id for site in sites if not site.always_on and draw(seed, "duty", site.id) < duty),
         silent=share(background.get("silent", "0%")),
         delay=duration(delay.get("median", "0s")),
         releases=tuple(_release(entry, i) for i, entry in enumerate(top["releases"])),
@@ -195,6 +196,22 @@ def _parsed(node: Any) -> Scenario:
         check_ins=_flag(fleet.get("check_ins", False), "fleet.check_ins"),
         expect=keys(top.get("expect") or {}, "expect", "", EXPECTED),
     )
+
+
+def _night(start: datetime) -> SiteTime:
+    """The night duty in or before which a scenario begins: six in the evening to nine, by the clock of its start."""
+    first = start if start.hour < MORNING else start + timedelta(days=1)
+    ends = first.replace(hour=MORNING, minute=0, second=0, microsecond=0)
+    return SiteTime((ends - DUTY_LASTS).astimezone(UTC), ends.astimezone(UTC), TimeKind.DUTY)
+
+
+def _on_duty(
+    sites: Sequence[Site], machines: Sequence[SimMachine], night: SiteTime, part: float, seed: int
+) -> tuple[list[Site], list[SimMachine]]:
+    """Sites and machines, once ``part`` of the sites have this night duty."""
+    times = {site.id: (night,) if not site.always_on and draw(seed, "duty", site.id) < part else () for site in sites}
+    told = {site.id: replace(site, times=times[site.id]) for site in sites}
+    return list(told.values()), [replace(one, site=told[one.site.id]) for one in machines]
 
 
 def _flag(value: object, where: str) -> bool:
@@ -215,8 +232,8 @@ def _event(entry: Any, index: int) -> Mapping[str, Any]:
         keys(event["hours"], f"events[{index}].hours", "to", "site")
     if "act" in event:
         act = keys(event["act"], f"events[{index}].act", "by do because")
-        if act["do"] != "halt":
-            raise Malformed("bad_field", f"events[{index}].act.do: only halt is known")
+        if act["do"] not in ("halt", "expedite"):
+            raise Malformed("bad_field", f"events[{index}].act.do: halt and expedite are known")
     return {**event, "at": moment(event["at"])}
 
 
