@@ -414,8 +414,10 @@ class FakeTx:
         found: dict[str, set[str]] = {}
         for ring in self.rings(rollout_id):
             for one in self.a.events:
-                if (one.kind, one.subject) == ("ring_approved", f"{rollout_id}/{ring.ring}"):
+                if one.subject == f"{rollout_id}/{ring.ring}" and one.kind == "ring_approved":
                     found.setdefault(ring.ring, set()).add(one.actor)
+                if one.subject == f"{rollout_id}/{ring.ring}" and one.kind == "approval_void":
+                    found.pop(ring.ring, None)
         return {ring: tuple(sorted(people)) for ring, people in found.items()}
 
     def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:

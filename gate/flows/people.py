@@ -199,7 +199,7 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
 def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
     """Lifts a halt: the first person proposes, the same call by another enacts.
 
-    The proposal is bound to this very halt; a new halt voids it.
+    The proposal is bound to this very halt; a new halt voids it. Approvals of rings must be given anew.
 
     Raises:
         NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
@@ -227,6 +227,8 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     if not tx.save_rollout(after):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     tx.append("rollout_resumed", by, rollout.id, now, {"because": because}, because)
+    for ring in tx.grounds(rollout.id, now).approved_by:  # they were given before anybody knew why it would halt
+        tx.append("approval_void", by, f"{rollout.id}/{ring}", now, {"ring": ring}, because)
     return after
 
 
@@ -246,8 +248,7 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     if not policy.settings_for(ring, rollout.source).wants_people:
         raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
     subject = f"{rollout.id}/{ring}"
-    given = {event.actor for event in tx.events(subject=subject, limit=100) if event.kind == "ring_approved"}
-    if by in given:
+    if by in tx.grounds(rollout.id, now).approved_by.get(ring, ()):
         raise Conflict("given", f"{by} has approved ring {ring} already")
     tx.append("ring_approved", by, subject, now, {"ring": ring}, because, rollout.policy_version)
 

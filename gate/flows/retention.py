@@ -21,7 +21,7 @@ from gate.core.model import Claim, ClaimState, Rollout, RolloutState
 from gate.ports import Shelf, Store, StoredDecision, Tx
 
 BATCH = 2000
-STAYS = ("ring_approved",)
+STAYS = ("ring_approved", "approval_void")
 EVENTS = "events"
 
 

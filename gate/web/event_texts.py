@@ -54,6 +54,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "report_refused": ("a report was refused", "eine Meldung wurde abgelehnt"),
     "report_step": ("a machine has reported", "ein Rechner hat gemeldet"),
     "resume_proposed": ("a person proposed to resume", "eine Person schlug vor fortzusetzen"),
+    "approval_void": (
+        "approvals of a ring are void after a halt",
+        "Freigaben eines Rings gelten nach einem Halt nicht mehr",
+    ),
     "ring_approved": ("a ring was approved", "ein Ring wurde freigegeben"),
     "ring_opened": ("a ring has opened", "ein Ring ist offen"),
     "ring_waived": ("a ring's gate was set aside", "das Tor eines Rings wurde beiseite gesetzt"),

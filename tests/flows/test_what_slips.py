@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore
+from gate.core.errors import Conflict
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Decision, Refusal, Verdict
 from gate.flows import advance, claims, machines, people, recalls, sweep
@@ -311,3 +314,53 @@ def test_rings_0_to_2_have_one_machine_of_a_make_and_site_in_flight(
     found = shop.asks("b4")
     assert (found.kind if isinstance(found, Refusal) else None) == kind
     assert isinstance(shop.asks("d4"), Claim)
+
+
+def test_what_people_approved_before_a_halt_must_be_approved_anew_after_it(store: SqlStore) -> None:
+    text = RINGS.replace("at_least: 3}}\nat_risk", "at_least: 3}, needs: {people: 1}}\nat_risk")
+    shop = Shop(store, text + DEFAULTS, tills(6, 6))
+
+    def says_yes(by: str) -> None:
+        with store.write() as tx:
+            people.approve_ring(tx, shop.gate, shop.rollout, "rest", by, "go", shop.now)
+
+    says_yes("anna")
+    with pytest.raises(Conflict):
+        says_yes("anna")
+    with store.write() as tx:
+        people.halt(tx, shop.rollout, "bert", "a call from a pharmacy", shop.now)
+    for by in ("bert", "carla"):
+        with store.write() as tx:
+            people.resume(tx, shop.rollout, by, "it was the printer", shop.now)
+    for n in range(4):
+        shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
+    shop.ticks()
+    assert [one.code for one in shop.ticks(hours=2)[0].reasons if not one.make] == ["needs_people"]
+    says_yes("anna")
+    assert shop.ticks(minutes=1)[0].verdict is Verdict.OPEN
+
+
+def test_a_policy_that_changes_in_mid_rollout_rules_the_next_release_only(store: SqlStore) -> None:
+    """Tightened or loosened: a rollout goes on under the version that it began with, which its decisions name."""
+    shop = Shop(store, RINGS + DEFAULTS, tills(9, 9))
+    stricter = (HEAD + RINGS + DEFAULTS).replace("at_least: 3", "at_least: 7")
+    policies = {"v": shop.gate.policy("v"), "w": parse_text(stricter)}
+    shop.gate = replace(shop.gate, policy=policies.__getitem__)
+    for n in range(4):
+        shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("w", shop.now, "test"), "v")
+    shop.ticks()
+    assert shop.ticks(hours=2)[0].verdict is Verdict.OPEN, "four are enough for at_least: 3"
+    with store.write() as tx:
+        decision = tx.last_decision(shop.rollout, "rest")
+        people.halt(tx, shop.rollout, "bert", "make room", shop.now)
+        later = appears(tx, shop.gate, shop.now, version="2", policy="w")
+        advance.advance_rollout(tx, shop.gate, later, shop.now)
+    assert decision is not None
+    assert decision.policy_version == "v"
+    shop.rollout = later
+    for n in range(4):
+        shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
+    shop.ticks()
+    assert shop.ticks(hours=2)[0].verdict is Verdict.HOLD

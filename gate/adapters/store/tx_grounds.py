@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, func, literal, literal_column, select, union_all
+from sqlalchemy import Integer, Select, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -53,9 +53,9 @@ _SAID = select(DECISIONS.c.ring, DECISIONS.c.verdict, DECISIONS.c.makes, DECISIO
 )
 _PLACE = RINGS.c.rollout + "/" + RINGS.c.ring
 _APPROVED = (
-    select(RINGS.c.ring, EVENTS.c.actor)
+    select(RINGS.c.ring, EVENTS.c.actor, EVENTS.c.kind, EVENTS.c.index)
     .join_from(RINGS, EVENTS, EVENTS.c.subject == _PLACE)
-    .where(*equal(RINGS, "rollout"), EVENTS.c.kind == "ring_approved")
+    .where(*equal(RINGS, "rollout"), or_(EVENTS.c.kind == "ring_approved", EVENTS.c.kind == "approval_void"))
 )
 _OVERDUE = (
     select(CLAIMS.c.ring, CLAIMS.c.make, func.count().label("claims"))
@@ -97,8 +97,11 @@ class GroundsTx(Rows):
     def grounds(self, rollout_id: str, now: datetime) -> Grounds:
         found = GROUNDS.split(self._rows(GROUNDS.statement, rollout=rollout_id, now=now))
         people: dict[str, set[str]] = defaultdict(set)
-        for row in found["approved"]:
-            people[row["ring"]].add(row["actor"])
+        for row in sorted(found["approved"], key=lambda one: one["index"]):
+            if row["kind"] == "approval_void":
+                people[row["ring"]].clear()
+            else:
+                people[row["ring"]].add(row["actor"])
         return Grounds(
             release=to_release(found["release"][0]),
             rings=sorted((RingState(**row) for row in found["rings"]), key=lambda ring: ring.position),
@@ -110,7 +113,7 @@ class GroundsTx(Rows):
                 row["ring"]: Said(row["verdict"], tuple(json.loads(row["makes"])), json.loads(row["reasons"]))
                 for row in found["said"]
             },
-            approved_by={ring: tuple(sorted(names)) for ring, names in people.items()},
+            approved_by={ring: tuple(sorted(names)) for ring, names in people.items() if names},
             overdue={(row["ring"], row["make"]): int(row["claims"]) for row in found["overdue"]},
         )
 
