@@ -31,6 +31,7 @@ from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins
 from gate.adapters.policy_git import GitPolicies
+from gate.adapters.policy_remote import PolicyRemote
 from gate.adapters.policy_yaml import load as load_yaml
 from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.adapters.publisher_tuf import TufPublisher
@@ -383,6 +384,7 @@ class Opened:
                 keep=timedelta(days=self.settings.keep_days),
                 tick_s=self.settings.tick_s,
                 source_s=self.settings.source_s,
+                fetch=_fetch(self.settings, self.policies),
             )
         )
 
@@ -478,6 +480,12 @@ class ActiveRules:
         """All that agents may ask for."""
         self.policy()
         return self._sources
+
+
+def _fetch(settings: Settings, policies: GitPolicies) -> Callable[[], str] | None:
+    if not settings.policy_remote:
+        return None
+    return PolicyRemote(settings.policy, settings.policy_remote, settings.policy_remote_token, policies).fetch
 
 
 def _signers(settings: Settings, policies: GitPolicies) -> SignersFile | None:

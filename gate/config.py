@@ -16,10 +16,12 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from gate.adapters.remote_address import address
 from gate.core.errors import OperatorError
 
 FILES = ("policy_signers", "policy_revoked")
-TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", "metrics_token", *FILES}
+SECRETS = ("metrics_token", "policy_remote_token")
+TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", *SECRETS, "policy_remote", *FILES}
 ROLES = {"reader", "technician", "approver", "admin"}
 LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
 
@@ -72,6 +74,11 @@ class Settings:
     Without it a push is nobody's word."""
     policy_revoked: Path | None = None
     """Keys that sign no more, one a line: ``ssh-ed25519 AAAA...`` or ``SHA256:...``."""
+    policy_remote: str = ""
+    """A git repository whose branch ``main`` is fetched every ``source_s`` seconds: ``https://`` or ``ssh://``; judged
+    as what is pushed."""
+    policy_remote_token: str = ""
+    """The password for it by https, such as a read-only access token."""
     oidc: OidcSettings | None = None
     """A login provider, as ``[oidc]``; see ``OidcSettings``."""
     plugin_folders: tuple[str, ...] = ()
@@ -148,6 +155,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
             found[name] = (path.parent / found[name]).resolve() if found.get(name) else None
         if found["policy_revoked"] and not found["policy_signers"]:
             raise ValueError("policy_revoked without policy_signers revokes nothing")
+        if found.get("policy_remote"):
+            address(found["policy_remote"])
         found["port"] = int(found.get("port", 8400))
         found["tick_s"] = float(found.get("tick_s", 0.5))
         found["source_s"] = float(found.get("source_s", 30.0))

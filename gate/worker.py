@@ -25,6 +25,7 @@ from gate.flows import (
     edits,
     intake,
     listening,
+    policy_remote,
     protection,
     publication,
     recalls,
@@ -65,6 +66,8 @@ class WorkerParts:
     """Told each piece of work: its name, ``done`` or ``failed``, seconds."""
     keep: timedelta = timedelta()
     """How long what is over stays in the database; zero: for ever."""
+    fetch: Callable[[], str] | None = None
+    """Brings what the remote of the policy repository has; none: there is no remote."""
     tick_s: float = 0.5
     source_s: float = 30.0
 
@@ -106,6 +109,7 @@ class Worker:
         for name, act, pause in (
             ("worker-tick", self.tick, self._parts.tick_s),
             ("worker-sources", self.look, self._parts.source_s),
+            ("worker-policy", self.fetch, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
             ("worker-plans", self.foresee, LOOK_EVERY_S),
         ):
@@ -180,6 +184,12 @@ class Worker:
             if self._stop.is_set():
                 return
             self._alone("source", rule.name, lambda one=rule: self._look_at(one, active.commit))  # type: ignore[misc]
+
+    def fetch(self) -> None:
+        """Brings what the remote of the policy repository has; the next tick judges it."""
+        parts = self._parts
+        if parts.fetch is not None:
+            policy_remote.look(parts.store, parts.fetch, parts.clock.now())
 
     def publish(self, now: datetime) -> None:
         """Makes the read plane say what has been decided."""

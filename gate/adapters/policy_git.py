@@ -233,6 +233,11 @@ class GitPolicies:
         """
         return self._write(BRANCH, text, parent, parent, author, message, now)
 
+    def forward(self, before: str, after: str) -> bool:
+        """Moves the branch from ``before`` to ``after``, which is here already; False: it is elsewhere by now."""
+        with self._open() as repo:
+            return bool(_unlocked(lambda: repo.refs.set_if_equals(BRANCH, _commit(before), _commit(after))))
+
     def _write(self, ref: Ref, text: str, parent: str, head: str, author: str, message: str, now: datetime) -> str:
         """A commit on ``parent`` at the tip of ``ref``, which must be at ``head`` (empty: not there)."""
         with self._open() as repo:
@@ -323,6 +328,15 @@ def _unlocked(act: Callable[[], T]) -> T:
             with suppress(FileNotFoundError):
                 os.unlink(problem.lockfilename)
             until += LOCKED_S
+
+
+def commit_id(text: str) -> str:
+    """``text``, which is the id of a commit.
+
+    Raises:
+        OperatorError: not 40 hex digits.
+    """
+    return str(_commit(text).decode())
 
 
 def _commit(text: str) -> ObjectID:

@@ -27,7 +27,7 @@ from gate import bootstrap
 from gate.adapters import logs, metrics
 from gate.bootstrap import Wishes, open_gate
 from gate.cli.common import emit, gate_of, output_option, settings_option
-from gate.config import Settings, load
+from gate.config import SECRETS, Settings, load
 from gate.core.errors import OperatorError
 from gate.core.policy import not_enforced
 from gate.web.plain_http import Wsgi
@@ -290,7 +290,7 @@ def config_show(settings: Path, output: str, origin: bool) -> None:
             value = {name: sorted(options) for name, options in value.items()}
         if one.name == "oidc" and value is not None:
             value = replace(value, client_secret="(set)" if value.client_secret else "")
-        if one.name == "metrics_token" and value:
+        if one.name in SECRETS and value:
             value = "(set)"
         if one.name == "database" and "@" in str(value):
             value = "(with a password)@" + str(value).rpartition("@")[2]

@@ -43,6 +43,15 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "password_chosen": ("a password was chosen", "ein Passwort wurde gewählt"),
     "policy_activated": ("a policy became active", "eine Richtlinie gilt jetzt"),
     "policy_proposed": ("a person proposed a policy", "eine Person schlug eine Richtlinie vor"),
+    "policy_fetched": ("the policy's remote was fetched", "das entfernte Richtlinien-Repository wurde abgeholt"),
+    "policy_remote_failed": (
+        "the policy's remote could not be fetched",
+        "das entfernte Richtlinien-Repository ließ sich nicht abholen",
+    ),
+    "policy_remote_parted": (
+        "the policy's remote and the gate have parted",
+        "das entfernte Richtlinien-Repository und gate sind auseinandergelaufen",
+    ),
     "policy_refused": ("a policy was refused", "eine Richtlinie wurde abgelehnt"),
     "policy_signed": ("a person signed a policy", "eine Person unterschrieb eine Richtlinie"),
     "policy_withdrawn": ("a proposed policy was withdrawn", "eine vorgeschlagene Richtlinie wurde zurückgezogen"),

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from flask import Response, g, render_template, request
 
 from gate.core.errors import GateError
-from gate.flows import listening, mornings
+from gate.flows import listening, mornings, policy_remote
 from gate.ports import Tx
 
 SOON = timedelta(days=14)
@@ -36,6 +36,7 @@ def system() -> str:
         queues = _queues(tx)
         size, root = tx.audit_head()
         active = tx.active_policy()
+        remote = tx.mark(policy_remote.MARK).at, policy_remote.trouble(tx)
     roles = g.parts.roles()
     return render_template(
         "system.html",
@@ -47,6 +48,7 @@ def system() -> str:
         audit=(size, root.hex()),
         active=active,
         head=_head(),
+        remote=remote,
         roles=[(one, _left(one.expires_at)) for one in roles],
         published_at=max((one.written_at for one in roles), default=None),
         about=g.parts.about,

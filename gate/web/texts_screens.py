@@ -54,6 +54,8 @@ GERMAN = {
     "old rows left the database": "Altes verließ die Datenbank",
     "it was planned whether releases arrive in time": "es wurde geplant, ob Freigaben rechtzeitig ankommen",
     "a backup was made": "eine Sicherung wurde gemacht",
+    "The policy's remote": "Entferntes Repository der Richtlinie",
+    "fetched": "abgeholt",
     "Queues": "Warteschlangen",
     "How many": "Wie viele",
     "claims in flight": "Zusagen unterwegs",
