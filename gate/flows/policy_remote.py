@@ -27,7 +27,7 @@ def look(store: Store, fetch: Callable[[], str], now: datetime) -> None:
     with store.write() as tx:
         tx.set_mark(MARK, now)
         if outcome == "taken" or trouble(tx):
-            tx.append("policy_fetched", "gate", SUBJECT, now, {"outcome": outcome})
+            tx.append("policy_fetched", "gate", SUBJECT, now)
 
 
 def trouble(tx: Tx) -> str:
