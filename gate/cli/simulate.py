@@ -17,6 +17,8 @@ from rich.table import Table
 from gate.bootstrap import read_scenario, seed_policy, simulation
 from gate.cli.common import emit, output_option
 from gate.sim import run
+from gate.sim.results import unmet as unmet_of
+from gate.sim.results import without_gate as without
 
 
 @click.command()
@@ -38,11 +40,11 @@ def simulate(
         with tempfile.TemporaryDirectory(prefix="gate-simulate-") as folder:
             sim = simulation(one, text, Path(folder))
             if without_gate:
-                results.append(run.without_gate(one, sim.world))
+                results.append(without(one, sim.world))
                 continue
             result = _with_progress(sim)
             results.append(result)
-            unmet.extend(run.unmet(one, result))
+            unmet.extend(unmet_of(one, result))
     answer = results[0] if repeat == 1 else _spread(results)
     if output != "table":
         emit(answer, output)

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from gate.sim.run import Simulation, without_gate
+from gate.sim.results import without_gate
+from gate.sim.run import Simulation
 
 STEP_S = 0.25
 

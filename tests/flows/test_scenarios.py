@@ -23,7 +23,7 @@ from gate.core.counters import counts
 from gate.core.model import FLEET
 from gate.flows import replay
 from gate.ports import Gate
-from gate.sim import run
+from gate.sim import results, run
 from gate.sim.idle import OpenTx
 from gate.sim.run import CHECKIN
 from gate.sim.scenario import Scenario
@@ -84,7 +84,7 @@ def recount(store: SqlStore) -> None:
 def test_each_special_case_goes_as_its_file_expects(file: Path, tmp_path: Path) -> None:
     plan = read_scenario(file)
     assert plan.expect
-    assert run.unmet(plan, lived(plan, policy_of(file), tmp_path)) == []
+    assert results.unmet(plan, lived(plan, policy_of(file), tmp_path)) == []
 
 
 def ended(plan: Scenario, policy: str, folder: Path, *, compares: bool = True) -> dict[str, Any]:
@@ -146,7 +146,7 @@ def test_each_file_says_what_it_catches() -> None:
 @pytest.mark.parametrize("name", ["july-19.yaml", "july-19-at-ten.yaml"])
 def test_the_shipped_scenarios_are_met(name: str, tmp_path: Path) -> None:
     plan = read_scenario(SHIPPED / name)
-    assert run.unmet(plan, lived(plan, seed_policy(), tmp_path)) == []
+    assert results.unmet(plan, lived(plan, seed_policy(), tmp_path)) == []
 
 
 def test_every_shipped_scenario_is_run() -> None:

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from gate.bootstrap import read_scenario, scenario_of, seed_policy, simulation
 from gate.cli.main import main
 from gate.core.errors import Malformed
-from gate.sim import run, scenario
+from gate.sim import results, scenario
 from tests.conftest import REPOSITORY
 
 
@@ -19,12 +19,12 @@ def test_the_19th_of_july_ends_in_the_lab(tmp_path: Path) -> None:
     plan = read_scenario(Path("july-19"))
     sim = simulation(plan, seed_policy(), tmp_path)
     result = sim.run()
-    assert run.unmet(plan, result) == []
+    assert results.unmet(plan, result) == []
     assert result["promises_broken"] == []
     release = result["releases"][0]
     assert release["halted_by"] == "brakes[1]"
     assert [ring["exposed"] > 0 for ring in release["rings"]] == [True, False, False, False, False]
-    without = run.without_gate(plan, sim.world)
+    without = results.without_gate(plan, sim.world)
     assert without["bricked"] > 100
     assert without["sites_without_till"] > 20
 
@@ -32,7 +32,7 @@ def test_the_19th_of_july_ends_in_the_lab(tmp_path: Path) -> None:
 def test_the_same_file_at_ten_stops_among_the_pilots(tmp_path: Path) -> None:
     plan = read_scenario(Path("july-19-at-ten"))
     result = simulation(plan, seed_policy(), tmp_path).run()
-    assert run.unmet(plan, result) == []
+    assert results.unmet(plan, result) == []
     assert result["promises_broken"] == []
     assert [ring["exposed"] > 0 for ring in result["releases"][0]["rings"]] == [True, False, False, False]
 
@@ -99,7 +99,7 @@ def test_two_weeks_of_healthy_releases_are_never_halted(tmp_path: Path) -> None:
     plan = scenario_of(text.replace("sites: 400", "sites: 60"), "healthy-week")  # at its full size: tests/soak
     assert len(plan.sites) == 61
     result = simulation(plan, seed_policy(), tmp_path).run()
-    assert run.unmet(plan, result) == []
+    assert results.unmet(plan, result) == []
     assert result["promises_broken"] == []
 
 
