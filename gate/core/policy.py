@@ -231,6 +231,8 @@ DEFAULT: Mapping[str, Any] = {
     "site_dark_grace": OpenDuration(4 * HOUR, 0, True),
     "decides": "gate",
 }
+LANE: Mapping[str, Any] = {"people": 2, "expires": 24 * HOUR}
+"""What a fast lane has that does not say it."""
 UNTIL_LEARNED = OpenDuration(2 * HOUR, 0, True)
 
 
