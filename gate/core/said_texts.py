@@ -70,6 +70,9 @@ GERMAN: Mapping[str, str] = {
     "a list of sites has at most {} bytes": "eine Liste von Apotheken hat höchstens {} Bytes",
     "not UTF-8: {} at byte {}": "kein UTF-8: {} bei Byte {}",
     "not CSV: {}": "kein CSV: {}",
+    "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree": (
+        "Apotheke {}: ihre Kennzeichen brächten Rechner in die ersten Ringe; einzeln ändern, zwei stimmen zu"
+    ),
     "site {} is there twice": "die Apotheke {} steht zweimal da",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",
     "a text has control characters": "ein Text hat Steuerzeichen",

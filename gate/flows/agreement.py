@@ -22,9 +22,10 @@ TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
     "accept": ("accept_machine",),
     "people": ("user_change",),
     "sign": ("policy",),
-    "hold": ("lift_hold",),
+    "lift": ("lift_hold",),
+    "sites": ("change_site",),
 }
-"""act -> the kinds of proposals by which two different people do it; of machines those of the first rings."""
+"""act -> the kinds of proposals by which two different people do it; of machines and sites those of the first rings."""
 
 
 def reason_given(because: str) -> None:

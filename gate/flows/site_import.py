@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core.model import SLUG, Site
+from gate.core.policy import Policy
+from gate.flows import site_changes
 from gate.ports import Tx
 
 MOST = 64 * 1024 * 1024
@@ -69,10 +71,17 @@ def _twice(found: Sequence[tuple[int, Site]]) -> list[Trouble]:
     return troubles
 
 
-def take(tx: Tx, sites: Sequence[Site], by: str, now: datetime) -> None:
+def into_first(tx: Tx, policy: Policy | None, sites: Sequence[Site]) -> list[Trouble]:
+    """The sites whose labels would bring machines into the first rings: for each of these it takes two people."""
+    found = [(site, len(site_changes.into_first(tx, policy, site))) for site in sites] if policy else []
+    said = "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree"
+    return [Trouble(0, said.format(site.id)) for site, count in found if count]
+
+
+def take(tx: Tx, policy: Policy | None, sites: Sequence[Site], by: str, now: datetime) -> None:
     """Adds or changes them, as one act."""
     for site in sites:
-        tx.save_site(site)
+        site_changes.save(tx, policy, site)
     tx.append("sites_imported", by, "sites", now, {"count": len(sites)})
 
 
