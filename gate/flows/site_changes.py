@@ -37,7 +37,8 @@ def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *,
             return proposal
     save(tx, policy, made)
     detail = {"name": made.name, "hours": made.hours, "land": made.land, "labels": sorted(made.labels)}
-    tx.append("site_changed" if before else "site_added", by, made.id, now, detail)
+    kind = "site_changed" if before else "site_added"
+    tx.append(kind, by, made.id, now, detail)
     return None
 
 

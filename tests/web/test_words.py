@@ -50,7 +50,7 @@ NOT_SHOWN = {
     "ring {}",  # an error of ours
     "{} has no place on the shelf",
 }
-PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change")}
+PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change", "change_site")}
 STEPPED = {f"rollout_{state}" for state in (RolloutState.RUNNING, RolloutState.SUPERSEDED)}
 TROUBLES = {"source_failed", "candidate_refused"}
 DYNAMIC = {
