@@ -272,3 +272,9 @@ def test_lines_name_the_rule_or_the_nearest_rule_around_it() -> None:
     assert "at_most" in SEED.splitlines()[line - 1]
     assert policy.line_of("rings[1].at_most.nothing") == line
     assert policy.line_of("nothing") == 0
+
+
+def test_a_folded_text_over_two_lines_is_one_line_of_words() -> None:
+    """ruamel marks each fold with a bell, which is no part of the text."""
+    text = WALK.replace("why: one machine tries it before the other", "why: >-\n      longer\n      than a line", 1)
+    assert parse_text(text).rings[0].why == "longer than a line"
