@@ -73,6 +73,9 @@ GERMAN: Mapping[str, str] = {
     "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree": (
         "Apotheke {}: ihre Kennzeichen brächten Rechner in die ersten Ringe; einzeln ändern, zwei stimmen zu"
     ),
+    "the policy cannot be read now, and labels of a site say which ring its machines are in": (
+        "die Richtlinie ist gerade nicht zu lesen; Kennzeichen einer Apotheke sagen, in welchem Ring ihre Rechner sind"
+    ),
     "site {} is there twice": "die Apotheke {} steht zweimal da",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",
     "a text has control characters": "ein Text hat Steuerzeichen",

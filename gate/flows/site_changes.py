@@ -12,6 +12,7 @@ import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
+from gate.core.errors import Conflict
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy
 from gate.flows.agreement import agreed
@@ -43,10 +44,19 @@ def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *,
 
 
 def save(tx: Tx, policy: Policy | None, made: Site) -> None:
-    """Stores a site, and where its machines stand now."""
+    """Stores a site, and where its machines stand now.
+
+    Raises:
+        Conflict: no_policy, where its labels change and nobody can say what that moves.
+    """
     before = tx.site(made.id)
+    moves = before is not None and before.labels != made.labels
+    if moves and policy is None and tx.active_policy() is not None:
+        raise Conflict(
+            "no_policy", "the policy cannot be read now, and labels of a site say which ring its machines are in"
+        )
     tx.save_site(made)
-    if policy is not None and before is not None and before.labels != made.labels:
+    if moves and policy is not None:
         tx.memberships([(machine.id, *placed(policy, machine, made)) for machine in _active(tx, made.id)])
 
 

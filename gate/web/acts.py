@@ -78,7 +78,8 @@ def halt() -> Response:
             people.halt_all(tx, me(), because, g.now)
         else:
             people.halt(tx, scope, me(), because, g.now)
-    return redirect(url_for("overview") if scope == "all" else url_for("rollout", rollout_id=scope), 303)
+    unread = g.parts.policy() is None  # then the rollout's own page cannot be shown, and it is halted all the same
+    return redirect(url_for("overview") if scope == "all" or unread else url_for("rollout", rollout_id=scope), 303)
 
 
 def resume(rollout_id: str) -> Response:

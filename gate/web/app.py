@@ -267,6 +267,10 @@ def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
         with parts.store.read() as tx:
             active = tx.active_policy()
             waiting = policy_edit_pages.waiting(tx.proposals("open"), g.now)
+        if active is not None and parts.policy() is None:
+            found.append(
+                ("bad", "The policy cannot be read: nothing opens and nothing is granted. The brake works.", ())
+            )
         if active is not None and active.problem:
             found.append(("bad", "The policy's branch is not active:", [active.problem]))
         if waiting:

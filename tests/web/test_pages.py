@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
-from gate.bootstrap import pages
+from gate.bootstrap import Opened, pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.flows import holds, people
 from gate.web.app import VIEWS
@@ -536,3 +537,28 @@ def test_two_people_open_a_ring_before_enough_has_been_shown(sqlite_gate: RealGa
     compared = anna.client.get("/shadow?lang=de").text
     assert "Menschen früher" in compared
     assert "1 Ring: Menschen öffneten, bevor gate es getan hätte, und es läuft noch." in compared
+
+
+def test_a_gate_that_starts_with_the_repository_gone_shows_the_brake_and_halts(sqlite_gate: RealGate) -> None:
+    rollout, _ = filled(sqlite_gate)
+    sqlite_gate.worker.tick()
+    app_of(sqlite_gate)
+    shutil.rmtree(sqlite_gate.opened.settings.policy)
+    again = Opened(sqlite_gate.opened.settings, sqlite_gate.clock)
+    app = pages(again)
+    assert isinstance(app, Flask)
+    tom = person(app, "tom")
+    for path in ("/", "/brake", f"/brake?rollout={rollout}", "/machines", "/rollouts"):
+        page = tom.client.get(path)
+        assert (page.status_code, "The policy cannot be read" in page.text) == (200, True), path
+    answer = tom.post("/halt", rollout=rollout, because="the shop stands still")
+    assert answer.status_code == 303
+    assert tom.client.get(answer.headers["Location"]).status_code == 200
+    with again.store.read() as tx:
+        found = tx.rollout(rollout)
+    assert found is not None
+    assert (found.state, found.halted_by) == (RolloutState.HALTED, "tom")
+    anna = person(app, "anna")
+    assert anna.post("/sites", id="nord", name="Nord", labels="first").status_code == 409
+    assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
+    again.close()
