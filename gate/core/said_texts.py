@@ -76,6 +76,7 @@ GERMAN: Mapping[str, str] = {
     "the policy cannot be read now, and labels of a site say which ring its machines are in": (
         "die Richtlinie ist gerade nicht zu lesen; Kennzeichen einer Apotheke sagen, in welchem Ring ihre Rechner sind"
     ),
+    "{} is longer than {} characters": "{} ist länger als {} Zeichen",
     "site {} is there twice": "die Apotheke {} steht zweimal da",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",
     "a text has control characters": "ein Text hat Steuerzeichen",

@@ -22,7 +22,6 @@ from gate.web.forms import POST
 from gate.web.ring_fields import NEW, SECTIONS, TOP, Field, one_line
 from gate.web.texts import translate
 
-
 LONGEST = 50_000  # a pick may name every site of a fleet
 
 

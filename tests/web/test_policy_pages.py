@@ -12,7 +12,7 @@ from flask import Flask
 
 from gate.flows import edits
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
-from tests.flows.test_policy_versions import active
+from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
 from tests.web import test_pages
 from tests.web.test_pages import Person, filled, person
@@ -66,6 +66,22 @@ def test_the_editor_holds_the_active_text_on_the_head_and_posts_it_to_the_previe
     reader = person(app, "ada").client.get("/policy?tab=edit").text
     assert "<textarea" not in reader
     assert "tab=edit" not in reader
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_form_whose_commit_the_branch_has_lost_loses_no_text(sqlite_gate: RealGate, anna: Person, gone: bool) -> None:
+    first = sqlite_gate.opened.policies.head()
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER), "anna", "x")
+    form_ = form(anna.client.get("/policy?tab=edit").text, "/policy/preview")
+    form_["text"] = form_["text"].replace("first_batch: 3", "first_batch: 2")
+    rewind(sqlite_gate, first)
+    if gone:
+        form_["base"] = "0" * 40
+    for path in ("/policy/preview", "/policy/save"):
+        page = anna.post(path, **{**form_, "because": "why not"})
+        assert page.status_code == 409
+        assert "Somebody else was faster" in page.text
+        assert page.text.count("first_batch: 2") >= 2, "in what is carried on, and as a changed line"
 
 
 def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate, anna: Person) -> None:

@@ -512,7 +512,7 @@ def test_a_text_that_is_no_policy_comes_back_with_its_problems_and_itself(anna: 
         assert "fleeet" in page.text
         assert "<script>alert" not in page.text
         assert "evil.example" not in page.text
-    for wrong in ({"base": "0" * 40}, {"base": "--upload-pack=x"}, {"base": ""}, {"text": ""}, {"text": "x" * 210_000}):
+    for wrong in ({"base": "--upload-pack=x"}, {"base": ""}, {"text": ""}, {"text": "x" * 210_000}):
         assert anna.post("/policy/preview", **{"base": base, "text": broken, **wrong}).status_code == 400, wrong
 
 
