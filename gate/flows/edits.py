@@ -74,7 +74,7 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     _not_rewound(gate, head, active)
     found = judged(tx, gate, text, today(gate, tx, now))
     assert active is not None
-    if text == gate.texts.read(head) and (active.commit == head or found.people > 1):
+    if text == gate.texts.read(head) and (active.commit == head or (found.people > 1 and waits(tx, head, now))):
         raise Conflict("unchanged", "this is what the policy says already")
     refuse_one_ring(tx, gate.policy(active.commit), found.policy)
     if found.people < PEOPLE:
@@ -83,6 +83,13 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
     commit = gate.texts.propose(name, text, head, by, because, now)
     return _proposed(tx, name, commit, by, because, found.changes, now)
+
+
+def waits(tx: Tx, head: str, now: datetime) -> bool:
+    """Is there a proposal for this head that can still be signed? Once it has expired or was refused, whoever may edit
+    proposes the same text anew."""
+    proposal = tx.proposal(_pushed_name(head))
+    return proposal is not None and proposal.state == "open" and proposal.expires_at > now
 
 
 def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Proposal:

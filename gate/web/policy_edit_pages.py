@@ -132,6 +132,7 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
             assert active is not None
             old = gate.policy(active.commit)
             would = preview(tx, gate, old, found.policy, g.now)
+            again = active.commit != head and not edits.waits(tx, head, g.now)
     except PolicyProblems as problems:
         return _problems(edit, problems)
     before = gate.texts.read(head)
@@ -145,7 +146,7 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
         would=would,
         problem=detail,
         ahead=active.commit != head,
-        same=edit.text == before,
+        same=edit.text == before and not again,
     )
     return page, status
 
@@ -180,7 +181,7 @@ def _newest(head: str, before: str, theirs: str) -> tuple[str, datetime | None, 
 
 
 def _base_text(base: str, instead: str | None = None) -> str:
-    """The text that a form began with, also where the branch was rewound since; ``instead``, where nobody has it any more.
+    """The text that a form began with, also where the branch was rewound since; ``instead`` where nobody has it now.
 
     Raises:
         Malformed: nobody has it, and there is nothing instead.

@@ -145,6 +145,7 @@ def policy_version(commit: str) -> str:
         past = policy_versions.one_past(tx, gate, commit)
         events = tx.events(subject=commit, limit=20)
         day = edits.today(gate, tx, g.now)
+        lapsed = active is not None and active.commit != commit and not edits.waits(tx, commit, g.now)
     parent = past.version.parents[0] if past.version.parents else ""
     text, head = _text(commit), gate.texts.head()
     changed = policy_versions.changed(gate, parent, commit, day)
@@ -162,7 +163,7 @@ def policy_version(commit: str) -> str:
         verdict=verdict(changed.changes, g.language) if changed.changes else "",
         people=people_needed(changed.changes or ()),
         lines=changed.lines,
-        revertible=edits_allowed() and head != commit and text != policy_versions.text_of(gate, head),
+        revertible=edits_allowed() and (lapsed if head == commit else text != policy_versions.text_of(gate, head)),
         events=events,
     )
 

@@ -84,6 +84,26 @@ def test_a_form_whose_commit_the_branch_has_lost_loses_no_text(sqlite_gate: Real
         assert page.text.count("first_batch: 2") >= 2, "in what is carried on, and as a changed line"
 
 
+def test_a_pushed_loosening_that_nobody_signed_in_time_is_proposed_anew(sqlite_gate: RealGate, app: Flask) -> None:
+    commit = push(sqlite_gate, LOOSER)
+    sqlite_gate.worker.tick()
+    where = f"/policy/versions/{commit}"
+    assert "Propose this version again" not in person(app, "anna").client.get(where).text, "it waits for a signature"
+    sqlite_gate.clock.forward(hours=25)
+    sqlite_gate.worker.tick()
+    anna = person(app, "anna")
+    page = anna.client.get(where).text
+    assert "Propose this version again" in page
+    preview = anna.post("/policy/preview", **form(page, "/policy/preview"))
+    assert 'action="/policy/save"' in preview.text
+    answer = anna.post("/policy/save", **{**form(page, "/policy/preview"), "because": "still wanted"})
+    assert answer.status_code == 303
+    ada = person(app, "ada")
+    assert ada.post(answer.headers["Location"] + "/sign").status_code == 303
+    assert "soak: 4s" in sqlite_gate.opened.policies.read(active(sqlite_gate).commit)
+    assert active(sqlite_gate).problem == ""
+
+
 def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate, anna: Person) -> None:
     commit = push(sqlite_gate, LOOSER)
     sqlite_gate.worker.tick()
