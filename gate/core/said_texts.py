@@ -76,6 +76,7 @@ GERMAN: Mapping[str, str] = {
     "the policy cannot be read now, and labels of a site say which ring its machines are in": (
         "die Richtlinie ist gerade nicht zu lesen; Kennzeichen einer Apotheke sagen, in welchem Ring ihre Rechner sind"
     ),
+    "a reason has no control characters": "eine Begründung hat keine Steuerzeichen",
     "{} is longer than {} characters": "{} ist länger als {} Zeichen",
     "site {} is there twice": "die Apotheke {} steht zweimal da",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -29,9 +30,11 @@ TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
 
 
 def reason_given(because: str) -> None:
-    """Raises Malformed where there is none."""
+    """Raises Malformed where there is none, or where it holds what no keyboard types."""
     if not because.strip() or len(because) > 1000:
         raise Malformed("bad_field", "a reason of at most 1000 characters is needed")
+    if any(char not in "\r\n\t" and unicodedata.category(char) in ("Cc", "Cs") for char in because):
+        raise Malformed("bad_field", "a reason has no control characters")
 
 
 def agreed(

@@ -67,6 +67,7 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
             one_ring (all tills of a site would be in one ring).
     """
     reason_given(because)
+    because = " ".join(because.split())  # in one line: below it stand the names of those who signed
     head = gate.texts.head()
     if base != head:
         raise Conflict("moved", "somebody else has changed the policy in the meantime; nothing of yours is lost")
