@@ -37,6 +37,12 @@ def reason_given(because: str) -> None:
         raise Malformed("bad_field", "a reason has no control characters")
 
 
+def shut_out(tx: Tx, login: str) -> bool:
+    """Has this person been disabled since? Then nobody agrees with them any more."""
+    user = tx.user(login)
+    return user is not None and user.disabled
+
+
 def agreed(
     tx: Tx,
     kind: str,
@@ -55,7 +61,7 @@ def agreed(
         Conflict: needs_people, when the proposer asks again.
     """
     for old in tx.proposals("open", subject):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
+        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now or shut_out(tx, old.proposed_by):
             continue
         if old.proposed_by == by:
             raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
