@@ -2,7 +2,8 @@
 
 - Columns: id, name, land, hours, always_on, labels; the first line names them, and ``id`` must be there.
 - A row says a whole site: what it leaves out is empty, but for the Land, which is then the installation's own.
-- Rows are counted as an editor does: the first line is 1, a row is told by the line on which it ends. Duty and closing days of a known site stay.
+- Rows are counted as an editor does: the first line is 1, a row is told by the line on which it ends.
+- Duty and closing days of a known site stay.
 """
 
 from __future__ import annotations
