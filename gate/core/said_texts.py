@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from gate.core import problem_texts
 from gate.core.reason_texts import LANGUAGES
 
 REFUSED = "commit {} is refused: {}"
@@ -289,6 +290,7 @@ GERMAN: Mapping[str, str] = {
         "{} hat {} unterschrieben und darf die Richtlinie nicht ändern"
     ),
     "there is no policy version {}": "es gibt keine Richtlinienversion {}",
+    **problem_texts.GERMAN,
 }
 RULES = ("brakes[", "defaults.")
 """How the rules begin that halt by themselves."""
@@ -301,6 +303,9 @@ def said(sentence: str, language: str) -> str:
     head, colon, why = sentence.partition(" is refused: ")
     if colon and re.fullmatch("commit [0-9a-f]+", head):
         return GERMAN[REFUSED].format(head.removeprefix("commit "), said(why, language))
+    parts = problem_texts.parted(sentence, lambda part: said(part, language))
+    if parts is not None:
+        return parts
     for pattern, german in _patterns():
         found = pattern.fullmatch(sentence)
         if found is not None:

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Response, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from gate.core import said_texts
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy_diff import Direction, people_needed
 from gate.core.policy_explain import explain
@@ -175,9 +176,9 @@ def policy_problems() -> Response:
 
 
 def worded(problem: Problem) -> str:
-    """What is wrong, and what was meant."""
+    """What is wrong, and what was meant, in the visitor's language."""
     meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-    return problem.message + meant
+    return said_texts.said(problem.message + meant, g.language)
 
 
 def policy_schema() -> Response:

@@ -14,6 +14,7 @@ from typing import Any
 from flask import g, render_template, request, url_for
 
 from gate.core.errors import Malformed, NotFound
+from gate.core.model import SLUG
 from gate.core.policy_values import Problem
 from gate.core.policy_words import label
 from gate.web import policy_edit_pages as edits
@@ -139,6 +140,8 @@ def _written(before: str, said: Any, at: At, sent: Mapping[str, str]) -> tuple[s
             name = _sent("new_name")
             if name in (said.get("windows") or {}):
                 return before, {"new_name": "there is such a window already"}
+            if not SLUG.match(name):
+                return before, {"new_name": f"{name!r} is not a name of a-z, 0-9 and - with at most 41 characters"}
             return editor.edited(before, [(f"windows.{name}", item)]), problems
         place = request.form.get("place", "")
         count = len(said.get(at.section) or ())

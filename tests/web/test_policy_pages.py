@@ -122,6 +122,9 @@ def test_a_text_is_looked_at_while_it_is_typed_and_nothing_is_stored(sqlite_gate
     [problem] = anna.post("/policy/problems", text=text).get_json()["problems"]
     assert problem["line"] == line_of(sqlite_gate, "first_batch:")
     assert "did you mean 'first_batch'" in problem["message"]
+    anna.client.get("/?lang=de")
+    [problem] = anna.post("/policy/problems", text=text).get_json()["problems"]
+    assert problem["message"] == "unbekannter Schlüssel 'first_bach' (meinten Sie 'first_batch'?)"
     assert anna.post("/policy/problems", text=text.replace("bach", "batch")).get_json() == {"problems": []}
     assert anna.post("/policy/problems").status_code == 400
     assert sqlite_gate.opened.policies.head() == head

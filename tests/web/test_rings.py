@@ -291,6 +291,9 @@ def test_problems_are_said_in_german(anna: Person) -> None:
     for said in ("ist keine Dauer wie 4h open, 1d open oder 1h", "ist kein Anteil wie 2%", "ist kein Name aus a-z"):
         assert said in page, said
     assert "is not" not in re.sub(r"<[^>]+>", " ", page)
+    page = edited(anna, "windows.new", new_name="", **{"from": "opening", "to": "closing"})
+    assert page.status_code == 400, "a window has a name"
+    assert "ist kein Name aus a-z" in page.text
 
 
 def test_a_longer_soak_is_one_line_by_the_person_with_the_reason_and_acts(anna: Person, sqlite_gate: RealGate) -> None:
