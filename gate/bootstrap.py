@@ -520,9 +520,16 @@ def open_gate(file: Path, clock: Clock | None = None) -> Opened:
 def pages(opened: Opened) -> Wsgi:
     """The pages for people."""
 
+    def policy() -> Policy | None:
+        """None also where it cannot be read: a page is shown all the same, the brake among them."""
+        try:
+            return opened.rules.policy()
+        except GateError:
+            return None
+
     def later() -> list[str]:
-        policy = opened.rules.policy()
-        return not_enforced(policy) if policy else []
+        found = policy()
+        return not_enforced(found) if found else []
 
     return create_app(
         PagesParts(
@@ -533,7 +540,7 @@ def pages(opened: Opened) -> Wsgi:
             verify_password=verify_password,
             check_hours=check_hours,
             check_land=check_land,
-            policy=opened.rules.policy,
+            policy=policy,
             editor=policy_edit,
             public_url=opened.settings.public_url,
             root_sha256=lambda: opened.publisher.root_sha256,

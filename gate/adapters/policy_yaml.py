@@ -108,7 +108,8 @@ def _node(node: YamlNode, file: str, problems: list[Problem], depth: int) -> Nod
         items = tuple(_node(item, file, problems, depth + 1) for item in node.value)
         return Node(line, column, items=items)
     assert isinstance(node, ScalarNode)
-    return Node(line, column, str(node.value))
+    text = str(node.value)  # in a folded text ruamel marks each fold with a bell
+    return Node(line, column, text.replace("\a", "") if node.style == ">" else text)
 
 
 def _map(node: MappingNode, file: str, problems: list[Problem], depth: int) -> Node:

@@ -27,7 +27,7 @@ from gate.cli.common import (
     show,
 )
 from gate.core.errors import NotFound
-from gate.core.model import RingState, RolloutState, Stratum
+from gate.core.model import RingState, Rollout, RolloutState, Stratum
 from gate.flows import expedite as fast_lane
 from gate.flows import past, people, protection, recalls, sentences
 from gate.flows import shadow as shadows
@@ -50,7 +50,7 @@ def status(at: datetime | None, settings: Path, output: str) -> None:
         say_then(then, output)
         return
     with gate_of(settings) as opened, opened.store.read() as tx:
-        rows = _rows(tx)
+        rows = _rows(tx, tx.rollouts(limit=20))
         ages = _ages(tx, opened.gate)
     show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
     if output == "table" and ages:
@@ -77,9 +77,28 @@ def _ages(tx: Tx, gate: Gate) -> list[dict[str, str]]:
     ]
 
 
-def _rows(tx: Tx) -> list[dict[str, str]]:
+@click.command()
+@click.option("--source", default="", help="Only of this source.")
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=click.Choice([one.value for one in RolloutState]),
+    help="Only in this state.",
+)
+@click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@settings_option
+@output_option
+def rollouts(source: str, states: tuple[str, ...], limit: int, settings: Path, output: str) -> None:
+    """Rollouts, newest first, with their rings."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        rows = _rows(tx, tx.rollouts([RolloutState(one) for one in states], source, limit))
+    show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
+
+
+def _rows(tx: Tx, found: Sequence[Rollout]) -> list[dict[str, str]]:
     rows = []
-    for rollout in tx.rollouts(limit=20):
+    for rollout in found:
         release = tx.release(rollout.release)
         strata = tx.strata(rollout.id)
         ladder = [_rung(ring, [one for one in strata if one.ring == ring.ring]) for ring in tx.rings(rollout.id)]
@@ -108,7 +127,7 @@ def watch(release: str, until: str | None, seconds: float, settings: Path) -> No
     with gate_of(settings) as opened:
         while True:
             with opened.store.read() as tx:
-                rows = [row for row in _rows(tx) if release in ("", row["version"])]
+                rows = [row for row in _rows(tx, tx.rollouts(limit=20)) if release in ("", row["version"])]
             for row in reversed(rows):
                 if known.get(row["rollout"]) != row:
                     known[row["rollout"]] = row

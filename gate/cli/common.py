@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import io
 import json
 import os
+import pwd
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -51,8 +51,12 @@ def gate_of(settings: Path) -> Iterator[Opened]:
 
 
 def me() -> str:
-    """Who acts: the operator's own shell, by the login name."""
-    return f"shell:{getpass.getuser()}"
+    """Who acts: the operator's own shell, by the account that runs it; the environment can say any name."""
+    uid = os.geteuid()
+    try:
+        return f"shell:{pwd.getpwuid(uid).pw_name}"
+    except KeyError:
+        return f"shell:uid-{uid}"
 
 
 def _moment(_: click.Context, option: click.Parameter, text: str) -> datetime | None:

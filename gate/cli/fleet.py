@@ -37,7 +37,7 @@ def sites_import(file: Path, settings: Path) -> None:
                 click.echo(line, err=True)
             raise SystemExit(1)
         with opened.store.write() as tx:
-            site_import.take(tx, found, me(), opened.clock.now())
+            site_import.take(tx, opened.rules.policy(), found, me(), opened.clock.now())
     click.echo(f"{len(found)} sites")
 
 

@@ -60,6 +60,7 @@ for command in (
     act.expedite,
     hold,
     morning,
+    act.rollouts,
     act.rollout_group,
     act.approve,
     act.waive,

@@ -231,6 +231,8 @@ DEFAULT: Mapping[str, Any] = {
     "site_dark_grace": OpenDuration(4 * HOUR, 0, True),
     "decides": "gate",
 }
+LANE: Mapping[str, Any] = {"people": 2, "expires": 24 * HOUR}
+"""What a fast lane has that does not say it."""
 UNTIL_LEARNED = OpenDuration(2 * HOUR, 0, True)
 
 
@@ -399,6 +401,10 @@ def _freeze(reader: Reader, node: Node, path: str) -> Freeze | None:
         reader.problem(node, f"{path} needs 'from', 'days' or 'during'{more}", path=f"{path}.from")
     if "from" in found and not is_date and "to" not in found:
         reader.problem(node, f"{path} needs 'to'", path=f"{path}.to")
+    if is_date and "from" in found and "to" in found and found["to"] < found["from"]:
+        reader.problem(dated["to"], f"{path}.to: {found['to']} is before {found['from']}", path=f"{path}.to")
+    if by_days and not found.get("days"):
+        reader.problem(dated["days"], f"{path}.days names no day", path=f"{path}.days")
     return Freeze(
         name=found["name"],
         why=found.get("why", ""),

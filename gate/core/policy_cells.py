@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from gate.core import policy_order as order
-from gate.core.policy import DEFAULT, OWN, Defaults, Policy, RingRule, RingSettings, SourceRule
+from gate.core.policy import DEFAULT, LANE, OWN, Defaults, Policy, RingRule, RingSettings, SourceRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ def top_cells(policy: Policy) -> Cells:
         if one.name in MAPS:
             mapping = getattr(policy, one.name)
             cells |= {one.name: bool(mapping)} if one.name == "expedite" else {}
-            cells |= {f"{one.name}.{key}": value for key, value in mapping.items()}
+            said = {**LANE, **mapping} if one.name == "expedite" and mapping else mapping
+            cells |= {f"{one.name}.{key}": value for key, value in said.items()}
         elif one.name not in (*TOP_APART, *NO_RULES):
             cells[one.name] = getattr(policy, one.name)
     for one in fields(Defaults):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from gate.core.policy import OWN, Policy, RingSettings
+from gate.core.policy import LANE, OWN, Policy, RingSettings
 from gate.core.policy_texts import LANGUAGES, text
 from gate.core.policy_words import counted, joined, label, pick, said
 
@@ -165,8 +165,8 @@ def _stops(policy: Policy, language: str) -> Iterator[Sentence]:
             joined([_skipped(word, language) for word in lane.get(key, ())], "and", language) or said(None, language)
             for key in ("may_skip", "never_skip")
         )
-        people = counted(lane.get("people", 2), "unit.person", language)
-        expires = said(lane.get("expires"), language)
+        people = counted(lane.get("people", LANE["people"]), "unit.person", language)
+        expires = said(lane.get("expires", LANE["expires"]), language)
         yield "expedite", "expedite", "", {"people": people, "may": may, "never": never, "expires": expires}
     else:
         yield "expedite", "no_lane", "", {}

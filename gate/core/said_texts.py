@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from gate.core import problem_texts
 from gate.core.reason_texts import LANGUAGES
 
 REFUSED = "commit {} is refused: {}"
@@ -70,7 +71,19 @@ GERMAN: Mapping[str, str] = {
     "a list of sites has at most {} bytes": "eine Liste von Apotheken hat höchstens {} Bytes",
     "not UTF-8: {} at byte {}": "kein UTF-8: {} bei Byte {}",
     "not CSV: {}": "kein CSV: {}",
+    "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree": (
+        "Apotheke {}: ihre Kennzeichen brächten Rechner in die ersten Ringe; einzeln ändern, zwei stimmen zu"
+    ),
+    "the policy cannot be read now, and labels of a site say which ring its machines are in": (
+        "die Richtlinie ist gerade nicht zu lesen; Kennzeichen einer Apotheke sagen, in welchem Ring ihre Rechner sind"
+    ),
+    "a reason has no control characters": "eine Begründung hat keine Steuerzeichen",
+    "{} is longer than {} characters": "{} ist länger als {} Zeichen",
     "site {} is there twice": "die Apotheke {} steht zweimal da",
+    "the column {} is there twice": "die Spalte {} steht zweimal da",
+    "the column id is missing": "die Spalte id fehlt",
+    "{} values in a row of {} columns": "{} Werte in einer Zeile mit {} Spalten",
+    "always_on {} is not yes or no": "always_on {} ist weder ja noch nein",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",
     "a text has control characters": "ein Text hat Steuerzeichen",
     "id {} is not a-z, 0-9 and -": "die Kennung {} ist nicht aus a-z, 0-9 und -",
@@ -277,6 +290,7 @@ GERMAN: Mapping[str, str] = {
         "{} hat {} unterschrieben und darf die Richtlinie nicht ändern"
     ),
     "there is no policy version {}": "es gibt keine Richtlinienversion {}",
+    **problem_texts.GERMAN,
 }
 RULES = ("brakes[", "defaults.")
 """How the rules begin that halt by themselves."""
@@ -289,6 +303,9 @@ def said(sentence: str, language: str) -> str:
     head, colon, why = sentence.partition(" is refused: ")
     if colon and re.fullmatch("commit [0-9a-f]+", head):
         return GERMAN[REFUSED].format(head.removeprefix("commit "), said(why, language))
+    parts = problem_texts.parted(sentence, lambda part: said(part, language))
+    if parts is not None:
+        return parts
     for pattern, german in _patterns():
         found = pattern.fullmatch(sentence)
         if found is not None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
@@ -22,15 +23,24 @@ TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
     "accept": ("accept_machine",),
     "people": ("user_change",),
     "sign": ("policy",),
-    "hold": ("lift_hold",),
+    "lift": ("lift_hold",),
+    "sites": ("change_site",),
 }
-"""act -> the kinds of proposals by which two different people do it; of machines those of the first rings."""
+"""act -> the kinds of proposals by which two different people do it; of machines and sites those of the first rings."""
 
 
 def reason_given(because: str) -> None:
-    """Raises Malformed where there is none."""
+    """Raises Malformed where there is none, or where it holds what no keyboard types."""
     if not because.strip() or len(because) > 1000:
         raise Malformed("bad_field", "a reason of at most 1000 characters is needed")
+    if any(char not in "\r\n\t" and unicodedata.category(char) in ("Cc", "Cs") for char in because):
+        raise Malformed("bad_field", "a reason has no control characters")
+
+
+def shut_out(tx: Tx, login: str) -> bool:
+    """Has this person been disabled since? Then nobody agrees with them any more."""
+    user = tx.user(login)
+    return user is not None and user.disabled
 
 
 def agreed(
@@ -51,7 +61,7 @@ def agreed(
         Conflict: needs_people, when the proposer asks again.
     """
     for old in tx.proposals("open", subject):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
+        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now or shut_out(tx, old.proposed_by):
             continue
         if old.proposed_by == by:
             raise Conflict("needs_people", f"{by} has proposed this; another person must agree")

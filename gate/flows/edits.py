@@ -4,6 +4,7 @@
 - ``core.policy_diff`` decides on the parsed policies, against the active one: what it cannot classify loosens.
 - A loosening stands on a branch of its own until it is signed; then it becomes a commit on the head that names both
   people. Its signatures are bound to that very commit, the proposer's own does not count, and it expires in 24 hours.
+  Whoever was shut out since, or may no longer, stands behind nothing.
 - What was pushed into the branch is judged alike: tightening acts, loosening waits for as many people as it takes.
   Without ``gate.signers`` who pushed is nobody the gate knows. With them every commit between the active one and the
   head is signed by a person who may change the policy, or was written by the gate for a proposal; else the head is
@@ -67,6 +68,7 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
             one_ring (all tills of a site would be in one ring).
     """
     reason_given(because)
+    because = " ".join(because.split())  # in one line: below it stand the names of those who signed
     head = gate.texts.head()
     if base != head:
         raise Conflict("moved", "somebody else has changed the policy in the meantime; nothing of yours is lost")
@@ -74,7 +76,7 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     _not_rewound(gate, head, active)
     found = judged(tx, gate, text, today(gate, tx, now))
     assert active is not None
-    if text == gate.texts.read(head) and (active.commit == head or found.people > 1):
+    if text == gate.texts.read(head) and (active.commit == head or (found.people > 1 and waits(tx, head, now))):
         raise Conflict("unchanged", "this is what the policy says already")
     refuse_one_ring(tx, gate.policy(active.commit), found.policy)
     if found.people < PEOPLE:
@@ -83,6 +85,13 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
     commit = gate.texts.propose(name, text, head, by, because, now)
     return _proposed(tx, name, commit, by, because, found.changes, now)
+
+
+def waits(tx: Tx, head: str, now: datetime) -> bool:
+    """Is there a proposal for this head that can still be signed? Once it has expired or was refused, whoever may edit
+    proposes the same text anew."""
+    proposal = tx.proposal(_pushed_name(head))
+    return proposal is not None and proposal.state == "open" and proposal.expires_at > now
 
 
 def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Proposal:
@@ -112,7 +121,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy 
         NotFound. Conflict: closed, expired, moved (the branch has another head: the proposal is void).
     """
     proposal = _open(tx, proposal_id, now)
-    people = _people(proposal)
+    people = _people(tx, proposal)
     if len(people) < PEOPLE:
         return None
     active = tx.active_policy()
@@ -127,7 +136,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy 
     else:
         parent = gate.texts.parents(proposal.subject)[0]
         if head == parent:
-            head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal), now)
+            head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal, people), now)
         elif parent not in gate.texts.parents(head) or gate.texts.read(head) != text:  # a process died after it
             raise Conflict("moved", "the policy has changed since; propose it anew")
     if not tx.enact_proposal(proposal.id, now):
@@ -138,7 +147,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy 
 def signed(tx: Tx, now: datetime) -> list[str]:
     """Proposals that enough people have signed and nobody has enacted."""
     found = [one for one in tx.proposals("open") if one.kind == KIND and one.expires_at > now]
-    return [one.id for one in found if len(_people(one)) >= PEOPLE]
+    return [one.id for one in found if len(_people(tx, one)) >= PEOPLE]
 
 
 def withdraw(tx: Tx, proposal_id: str, by: str, because: str, now: datetime) -> None:
@@ -242,9 +251,15 @@ def today(gate: Gate, tx: Tx, now: datetime) -> date:
     return now.astimezone(gate.policy(active.commit).zone).date() if active else now.date()
 
 
-def _people(proposal: Proposal) -> list[str]:
-    proposer = [] if proposal.proposed_by == PUSHED else [proposal.proposed_by]
-    return list(dict.fromkeys([*proposer, *proposal.signatures]))
+def _people(tx: Tx, proposal: Proposal) -> list[str]:
+    """Who stands behind it now: whoever was shut out since, or has a lesser role, does not."""
+    proposer = [proposal.proposed_by] if _still(tx, proposal.proposed_by, "policy") else []
+    return list(dict.fromkeys([*proposer, *(one for one in proposal.signatures if _still(tx, one, "sign"))]))
+
+
+def _still(tx: Tx, login: str, act: str) -> bool:
+    user = tx.user(login)
+    return login != PUSHED and (user is None or may(user, act))  # the server's own shell is nobody's account
 
 
 def _open(tx: Tx, proposal_id: str, now: datetime) -> Proposal:
@@ -270,8 +285,8 @@ def _proposed(
     return made
 
 
-def _message(proposal: Proposal) -> str:
-    signed = "".join(f"Signed-off-by: {name}\n" for name in proposal.signatures)
+def _message(proposal: Proposal, people: Sequence[str]) -> str:
+    signed = "".join(f"Signed-off-by: {name}\n" for name in people if name != proposal.proposed_by)
     return f"{proposal.because}\n\nProposed-by: {proposal.proposed_by}\n{signed}"
 
 

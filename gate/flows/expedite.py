@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
-from gate.core.policy import Policy
+from gate.core.policy import LANE, Policy
 from gate.flows.agreement import reason_given
 from gate.ports import Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
-DAY = timedelta(hours=24)
 CAN_SKIP = frozenset({"soak", "windows"})
 
 
@@ -43,11 +42,11 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
         given.add(event.actor)
     if by in given:
         raise Conflict("given", f"{by} has agreed already; another person must")
-    needed = int(rule.get("people", 2)) - len(given) - 1
+    needed = int(rule.get("people", LANE["people"])) - len(given) - 1
     tx.append("expedite_agreed", by, f"{rollout.id}/expedite", now, {}, because, rollout.policy_version)
     if needed > 0:
         return rollout, needed
-    after = replace(rollout, expedited_until=now + rule.get("expires", DAY), version=rollout.version + 1)
+    after = replace(rollout, expedited_until=now + rule.get("expires", LANE["expires"]), version=rollout.version + 1)
     if not tx.save_rollout(after):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     assert after.expedited_until is not None

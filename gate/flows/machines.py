@@ -24,6 +24,7 @@ from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthe
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows import remade
+from gate.flows.agreement import shut_out
 from gate.flows.claims import lapse
 from gate.flows.placing import place
 from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
@@ -225,6 +226,8 @@ def _second(tx: Tx, wanted: Machine, by: str, now: datetime) -> Proposal | None:
     digest = _sha256(text)
     for old in tx.proposals("open", wanted.id):
         if (old.kind, old.sha256) != ("accept_machine", digest) or old.expires_at <= now:
+            continue
+        if shut_out(tx, old.proposed_by):
             continue
         if old.proposed_by == by:
             raise Conflict("needs_people", f"{by} has proposed this; another person must accept")

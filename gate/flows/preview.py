@@ -1,7 +1,8 @@
 """What an edit of the policy would do to this fleet, by the very functions that decide.
 
-- The fleet is walked once, in a reading transaction: ``placing.placed`` says for each machine where it stands and where
-  it would stand. Counts are kept, and the first names of each move; nothing is stored.
+- The fleet is walked once, in a reading transaction: where each machine stands is stored, ``placing.placed`` says where
+  it would stand. So a machine that has said something new of itself since moves here as it will with the next policy.
+  Counts are kept, and the first names of each move; nothing is stored.
 - A running rollout keeps the policy version that it began with. Its verdicts may still change, since memberships move
   at once: it is judged, under its own rules, on the members that its next ring would have.
 - A site whose tills stand in several rings today and would all stand in one is refused: ``one_ring``. Where they stand
@@ -149,7 +150,7 @@ def refuse_one_ring(tx: Tx, old: Policy, new: Policy) -> None:
         return
     tills: dict[str, list[Any]] = {}
     for machine, site in _active(tx):
-        _count_till(tills, machine, site, placed(old, machine, site)[0], placed(new, machine, site)[0])
+        _count_till(tills, machine, site, machine.ring, placed(new, machine, site)[0])
     found = _one_ring(tills)
     if found:
         named = ", ".join(one.site for one in found[:FIRST]) + (" ..." if len(found) > FIRST else "")
@@ -177,7 +178,7 @@ def _walk(tx: Tx, old: Policy, new: Policy) -> _Walk:
     facts: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
     early = [{ring.name for ring in rules.rings[:EARLY]} for rules in (old, new)]
     for machine, site in _active(tx):
-        was, would = placed(old, machine, site), placed(new, machine, site)
+        was, would = (machine.ring, machine.make), placed(new, machine, site)
         if site is not None:
             walk.sites[site.id] = site
         walk.members[0][was[0]] += 1

@@ -2,22 +2,27 @@
 
 - Columns: id, name, land, hours, always_on, labels; the first line names them, and ``id`` must be there.
 - A row says a whole site: what it leaves out is empty, but for the Land, which is then the installation's own.
-- Rows are counted as a spreadsheet does: the first line is 1. Duty and closing days of a known site stay.
+- Rows are counted as an editor does: the first line is 1, a row is told by the line on which it ends.
+- Duty and closing days of a known site stay.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core.model import SLUG, Site
+from gate.core.policy import Policy
+from gate.flows import site_changes
 from gate.ports import Tx
 
 MOST = 64 * 1024 * 1024
 COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
+LONGEST = {"id": 60, "name": 200, "land": 60, "hours": 1000, "always_on": 60, "labels": 500}
+YES, NO = ("1", "yes", "true", "ja"), ("", "0", "no", "false", "nein")
 Check = Callable[[str], str | None]
 
 
@@ -45,10 +50,16 @@ def read(raw: bytes, checks: Checks) -> tuple[list[Site], list[Trouble]]:
     found: list[tuple[int, Site]] = []
     troubles: list[Trouble] = []
     try:
-        rows = csv.DictReader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+        rows = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
+        columns = next(rows, [])
+        troubles += [Trouble(1, said) for said in _head(columns)]
+        if troubles:
+            return [], troubles
         for row in rows:
+            if not row:
+                continue
             try:
-                found.append((rows.line_num, _site(row, checks)))
+                found.append((rows.line_num, _site(columns, row, checks)))
             except ValueError as problem:
                 troubles.append(Trouble(rows.line_num, str(problem)))
     except UnicodeDecodeError as problem:
@@ -69,22 +80,47 @@ def _twice(found: Sequence[tuple[int, Site]]) -> list[Trouble]:
     return troubles
 
 
-def take(tx: Tx, sites: Sequence[Site], by: str, now: datetime) -> None:
+def into_first(tx: Tx, policy: Policy | None, sites: Sequence[Site]) -> list[Trouble]:
+    """The sites whose labels would bring machines into the first rings: for each of these it takes two people."""
+    found = [(site, len(site_changes.into_first(tx, policy, site))) for site in sites] if policy else []
+    said = "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree"
+    return [Trouble(0, said.format(site.id)) for site, count in found if count]
+
+
+def take(tx: Tx, policy: Policy | None, sites: Sequence[Site], by: str, now: datetime) -> None:
     """Adds or changes them, as one act."""
     for site in sites:
-        tx.save_site(site)
+        site_changes.save(tx, policy, site)
     tx.append("sites_imported", by, "sites", now, {"count": len(sites)})
 
 
-def _site(row: Mapping[str, str | None], checks: Checks) -> Site:
-    unknown = {str(key) for key in row if key not in COLUMNS}
+def _head(columns: Sequence[str]) -> Iterator[str]:
+    """What is wrong with the line that names the columns."""
+    unknown = sorted(set(columns) - set(COLUMNS))
     if unknown:
-        raise ValueError(f"unknown column {', '.join(sorted(unknown))}; known: {', '.join(COLUMNS)}")
-    text = {key: (row.get(key) or "").strip() for key in COLUMNS}
+        shown = ", ".join(one[:60] for one in unknown)
+        yield f"unknown column {shown}; known: {', '.join(COLUMNS)}"
+    twice = sorted({one for one in columns if columns.count(one) > 1})
+    if twice:
+        yield f"the column {twice[0][:60]} is there twice"
+    if columns and not unknown and "id" not in columns:
+        yield "the column id is missing"
+
+
+def _site(columns: Sequence[str], row: Sequence[str], checks: Checks) -> Site:
+    if len(row) > len(columns):
+        raise ValueError(f"{len(row)} values in a row of {len(columns)} columns")
+    said = dict(zip(columns, row, strict=False))
+    text = {key: said.get(key, "").strip() for key in COLUMNS}
     if any(ord(char) < 32 or ord(char) == 127 for one in text.values() for char in one):
         raise ValueError("a text has control characters")
+    for key, most in LONGEST.items():
+        if len(text[key]) > most:
+            raise ValueError(f"{key} is longer than {most} characters")
     if not SLUG.match(text["id"]):
         raise ValueError(f"id {text['id']!r} is not a-z, 0-9 and -")
+    if text["always_on"].lower() not in (*YES, *NO):
+        raise ValueError(f"always_on {text['always_on']!r} is not yes or no")
     chosen = text["land"] or checks.land
     problem = (text["hours"] and checks.hours(text["hours"])) or (chosen and checks.land_known(chosen))
     if problem:
@@ -94,6 +130,6 @@ def _site(row: Mapping[str, str | None], checks: Checks) -> Site:
         name=text["name"] or text["id"],
         land=chosen,
         hours=text["hours"],
-        always_on=text["always_on"].lower() in ("1", "yes", "true", "ja"),
+        always_on=text["always_on"].lower() in YES,
         labels=frozenset(text["labels"].split()),
     )

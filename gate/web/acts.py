@@ -12,7 +12,7 @@ from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
 from gate.core.model import SLUG, Site
 from gate.flows import decommission as gone
 from gate.flows import machines as fleet
-from gate.flows import mornings, people, recalls, shadow
+from gate.flows import mornings, people, recalls, shadow, site_changes
 from gate.ports import Proposal
 from gate.web import auth, places
 from gate.web.forms import POST, me, ours
@@ -78,7 +78,8 @@ def halt() -> Response:
             people.halt_all(tx, me(), because, g.now)
         else:
             people.halt(tx, scope, me(), because, g.now)
-    return redirect(url_for("overview") if scope == "all" else url_for("rollout", rollout_id=scope), 303)
+    unread = g.parts.policy() is None  # then the rollout's own page cannot be shown, and it is halted all the same
+    return redirect(url_for("overview") if scope == "all" or unread else url_for("rollout", rollout_id=scope), 303)
 
 
 def resume(rollout_id: str) -> Response:
@@ -165,7 +166,7 @@ def decommission(machine_id: str) -> Response:
 
 
 def save_site() -> Response:
-    """Add or change a site."""
+    """Add or change a site; into the first rings by its labels another person must do the same."""
     site_id, hours, land = text_of("id", 41), text_of("hours", 500, needed=False), text_of("land", 2, needed=False)
     if not SLUG.match(site_id):
         raise Malformed("bad_field", "an id is a-z, 0-9 and -")
@@ -182,11 +183,8 @@ def save_site() -> Response:
         labels=frozenset(text_of("labels", 500, needed=False).split()),
     )
     with g.parts.store.write() as tx:
-        before = tx.site(site_id)
-        tx.save_site(made)
-        kind = "site_changed" if before else "site_added"
-        tx.append(kind, me(), site_id, g.now, {"name": made.name, "hours": hours, "land": land})
-    return redirect(url_for("site", site_id=site_id), 303)
+        waits = site_changes.change(tx, g.parts.policy(), made, me(), g.now)
+    return redirect(url_for("site", site_id=site_id) + ("#proposed" if waits else ""), 303)
 
 
 def new_code(site_id: str) -> Response:

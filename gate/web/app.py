@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,7 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
+TURNS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
 VIEWS = (
@@ -200,6 +202,7 @@ def create_app(parts: PagesParts) -> Flask:
 
 def _word_values(app: Flask) -> None:
     """How templates say values, in the visitor's language and the policy's time."""
+    app.jinja_env.finalize = _upright
     app.jinja_env.filters["t"] = lambda text: translate(text, g.language)
     app.jinja_env.filters["local"] = _local
     app.jinja_env.filters["make"] = _make
@@ -212,6 +215,14 @@ def _word_values(app: Flask) -> None:
     app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
     app.jinja_env.filters["reason"] = _reason
+
+
+def _upright(value: Any) -> Any:
+    """What turns the direction of text, and control characters, are shown as such; what is markup already stays.
+
+    A text that a form sends back as it is goes through ``|e`` first.
+    """
+    return TURNS.sub("\N{REPLACEMENT CHARACTER}", value) if type(value) is str and TURNS.search(value) else value
 
 
 def _say_what_failed(app: Flask) -> None:
@@ -267,6 +278,10 @@ def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
         with parts.store.read() as tx:
             active = tx.active_policy()
             waiting = policy_edit_pages.waiting(tx.proposals("open"), g.now)
+        if active is not None and parts.policy() is None:
+            found.append(
+                ("bad", "The policy cannot be read: nothing opens and nothing is granted. The brake works.", ())
+            )
         if active is not None and active.problem:
             found.append(("bad", "The policy's branch is not active:", [active.problem]))
         if waiting:

@@ -89,6 +89,10 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "user_change_proposed": ("a person proposed a change of a person", "eine Person schlug vor, eine Person zu ändern"),
     "user_role_changed": ("a person has another role", "eine Person hat eine andere Aufgabe"),
     "site_added": ("a site was added", "eine Apotheke wurde angelegt"),
+    "change_site_proposed": (
+        "a person proposed a change of a site",
+        "eine Person schlug vor, eine Apotheke zu ändern",
+    ),
     "site_changed": ("a site was changed", "eine Apotheke wurde geändert"),
     "site_closed": ("closing days were declared", "Schließtage wurden erklärt"),
     "site_reopened": ("closing days were taken back", "Schließtage wurden zurückgenommen"),

@@ -101,12 +101,21 @@ def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
     if not troubles and not found:
         troubles = [site_import.Trouble(0, "there is no site in it")]
     if troubles:
-        shown = troubles[:MOST_TROUBLES]
-        page = render_template("import.html", troubles=shown, more=len(troubles), columns=site_import.COLUMNS)
-        return page, 400
+        return _not_imported(troubles)
+    policy = g.parts.policy()
     with g.parts.store.write() as tx:
-        site_import.take(tx, found, _me(), g.now)
+        troubles = site_import.into_first(tx, policy, found)
+        if not troubles:
+            site_import.take(tx, policy, found, _me(), g.now)
+    if troubles:
+        return _not_imported(troubles)
     return redirect(url_for("sites", sort="site"), 303)
+
+
+def _not_imported(troubles: Sequence[site_import.Trouble]) -> tuple[str, int]:
+    shown = troubles[:MOST_TROUBLES]
+    page = render_template("import.html", troubles=shown, more=len(troubles), columns=site_import.COLUMNS)
+    return page, 400
 
 
 def keep_filter() -> WerkzeugResponse:

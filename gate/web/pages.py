@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 from flask import Response, g, render_template, request
 from markupsafe import Markup
@@ -14,7 +15,7 @@ from markupsafe import Markup
 from gate.core import agenda, background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
-from gate.core.errors import NotFound
+from gate.core.errors import NotFound, OperatorError
 from gate.core.model import Action, Release, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.core.times import Freeze
@@ -266,7 +267,10 @@ def reasons_of(decision: StoredDecision) -> str:
 
 def _reason(stored: Mapping[str, Any], policy_version: str) -> str:
     """A stored reason in the visitor's language."""
-    zone = g.parts.gate.policy(policy_version).zone
+    try:
+        zone = g.parts.gate.policy(policy_version).zone
+    except OperatorError:  # the repository is gone: the brake's page is shown all the same
+        zone = ZoneInfo("Europe/Berlin")
     return explained.sentence(facts_json.reason_of(stored), g.language, zone)
 
 

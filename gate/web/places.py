@@ -21,7 +21,7 @@ from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import ClaimState, Machine, MachineStatus, Site
 from gate.core.policy import Policy
-from gate.flows import holds, silence, when
+from gate.flows import holds, silence, site_changes, when
 from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
 from gate.ports import Tx
@@ -96,6 +96,7 @@ def of_site(tx: Tx, found: Site) -> dict[str, Any]:
         "times": [one for one in found.times if one.end_at > g.now],
         "dark": _dark(tx, found),
         "holding": holds.at_site(tx, active, g.now),
+        "proposed": site_changes.waiting(tx, found.id, g.now),
     }
 
 

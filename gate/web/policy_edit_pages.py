@@ -132,6 +132,7 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
             assert active is not None
             old = gate.policy(active.commit)
             would = preview(tx, gate, old, found.policy, g.now)
+            again = active.commit != head and not edits.waits(tx, head, g.now)
     except PolicyProblems as problems:
         return _problems(edit, problems)
     before = gate.texts.read(head)
@@ -145,15 +146,15 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
         would=would,
         problem=detail,
         ahead=active.commit != head,
-        same=edit.text == before,
+        same=edit.text == before and not again,
     )
     return page, status
 
 
 def _conflict(edit: Edit, head: str) -> Page:
     """Somebody was faster: both changes, and mine carried onto theirs where that is possible line by line."""
-    gate = g.parts.gate
-    before, theirs = _base_text(edit.base), gate.texts.read(head)
+    theirs = g.parts.gate.texts.read(head)
+    before = _base_text(edit.base, theirs)
     together = merged(before, edit.text, theirs)
     who, at, because = _newest(head, before, theirs)
     page = render_template(
@@ -179,14 +180,18 @@ def _newest(head: str, before: str, theirs: str) -> tuple[str, datetime | None, 
     return max(found, key=lambda one: one[1], default=("", None, ""))
 
 
-def _base_text(base: str) -> str:
-    gate = g.parts.gate
+def _base_text(base: str, instead: str | None = None) -> str:
+    """The text that a form began with, also where the branch was rewound since; ``instead`` where nobody has it now.
+
+    Raises:
+        Malformed: nobody has it, and there is nothing instead.
+    """
     try:
-        if not gate.texts.descends(gate.texts.head(), base):
-            raise Malformed("bad_field", "this form names no commit of the policy's branch")
-        return str(gate.texts.read(base))
+        return str(g.parts.gate.texts.read(base))
     except GateError as problem:
-        raise Malformed("bad_field", "this form names no commit of the policy's branch") from problem
+        if instead is None:
+            raise Malformed("bad_field", "this form names no commit of the policy's branch") from problem
+        return instead
 
 
 def _problems(edit: Edit, problems: PolicyProblems) -> Page:
@@ -223,15 +228,21 @@ def based() -> tuple[str, str]:
     Raises:
         Malformed: it names no commit of the branch.
     """
+    base = _named()
+    return base, _base_text(base)
+
+
+def _named() -> str:
     base = request.form.get("base", "")
     if not re.fullmatch(r"[0-9a-f]{40}", base):
         raise Malformed("bad_field", "this form names no commit of the policy's branch")
-    return base, _base_text(base)
+    return base
 
 
 def _edit() -> Edit:
     """What the form sent. A browser sends a text with its own ends of lines; the policy keeps those that it has."""
-    base, before = based()
+    base = _named()
+    before = _base_text(base, "")
     text = request.form.get("text", "")
     if not text or len(text) > LONGEST:
         raise Malformed("bad_field", "text is missing, or longer than a policy may be")

@@ -14,6 +14,7 @@ from typing import Any
 from flask import Response, g, jsonify, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
+from gate.core import said_texts
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy_diff import Direction, people_needed
 from gate.core.policy_explain import explain
@@ -145,6 +146,7 @@ def policy_version(commit: str) -> str:
         past = policy_versions.one_past(tx, gate, commit)
         events = tx.events(subject=commit, limit=20)
         day = edits.today(gate, tx, g.now)
+        lapsed = active is not None and active.commit != commit and not edits.waits(tx, commit, g.now)
     parent = past.version.parents[0] if past.version.parents else ""
     text, head = _text(commit), gate.texts.head()
     changed = policy_versions.changed(gate, parent, commit, day)
@@ -162,7 +164,7 @@ def policy_version(commit: str) -> str:
         verdict=verdict(changed.changes, g.language) if changed.changes else "",
         people=people_needed(changed.changes or ()),
         lines=changed.lines,
-        revertible=edits_allowed() and head != commit and text != policy_versions.text_of(gate, head),
+        revertible=edits_allowed() and (lapsed if head == commit else text != policy_versions.text_of(gate, head)),
         events=events,
     )
 
@@ -174,9 +176,9 @@ def policy_problems() -> Response:
 
 
 def worded(problem: Problem) -> str:
-    """What is wrong, and what was meant."""
+    """What is wrong, and what was meant, in the visitor's language."""
     meant = f" (did you mean {problem.suggestion!r}?)" if problem.suggestion else ""
-    return problem.message + meant
+    return said_texts.said(problem.message + meant, g.language)
 
 
 def policy_schema() -> Response:

@@ -193,6 +193,11 @@ def shown(field: Field, item: Any) -> str:
     return ", ".join(_listed(found)) if field.kind == "list" else found if isinstance(found, str) else ""
 
 
+def one_line(text: str) -> str:
+    """As a field has it: blanks, tabs and ends of lines are one blank."""
+    return " ".join(text.split())
+
+
 def changes(section: str, place: str, item: Any, sent: Mapping[str, str]) -> tuple[Changes, dict[str, str]]:
     """(what changes of the text, field -> what cannot be read of it)."""
     found: Changes = []
@@ -200,7 +205,7 @@ def changes(section: str, place: str, item: Any, sent: Mapping[str, str]) -> tup
     below = "" if section == TOP else f"{place}."
     for field in fields_of(section):
         value = sent.get(field.name, "")
-        if value == shown(field, item):
+        if value == one_line(shown(field, item)):
             continue
         if field.kind == "pick":
             picked = pairs(value)

@@ -14,13 +14,16 @@ from typing import Any
 from flask import g, render_template, request, url_for
 
 from gate.core.errors import Malformed, NotFound
+from gate.core.model import SLUG
 from gate.core.policy_values import Problem
 from gate.core.policy_words import label
 from gate.web import policy_edit_pages as edits
 from gate.web import ring_fields as fields
 from gate.web.forms import POST
-from gate.web.ring_fields import NEW, SECTIONS, TOP, Field
+from gate.web.ring_fields import NEW, SECTIONS, TOP, Field, one_line
 from gate.web.texts import translate
+
+LONGEST = 50_000  # a pick may name every site of a fleet
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,15 @@ def _item(said: Any, at: At) -> Any:
 
 
 def _sent(name: str) -> str:
-    return " ".join(request.form.get(name, "")[:1000].split())
+    """A field as it was sent, in one line; nothing is cut, since what is cut would be a change.
+
+    Raises:
+        Malformed: longer than any value may be.
+    """
+    found = one_line(request.form.get(name, ""))
+    if len(found) > LONGEST:
+        raise Malformed("bad_field", f"{name} is longer than {LONGEST} characters")
+    return found
 
 
 def _moved(before: str, at: At, act: str) -> str:
@@ -129,6 +140,8 @@ def _written(before: str, said: Any, at: At, sent: Mapping[str, str]) -> tuple[s
             name = _sent("new_name")
             if name in (said.get("windows") or {}):
                 return before, {"new_name": "there is such a window already"}
+            if not SLUG.match(name):
+                return before, {"new_name": f"{name!r} is not a name of a-z, 0-9 and - with at most 41 characters"}
             return editor.edited(before, [(f"windows.{name}", item)]), problems
         place = request.form.get("place", "")
         count = len(said.get(at.section) or ())

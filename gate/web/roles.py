@@ -33,9 +33,13 @@ MEANINGS: Mapping[str, str] = {
     "accept": "accept, revoke and decommission machines",
     "sites": "add and change sites",
     "people": "add, disable and change people",
+    "policy": "edit the policy: what tightens acts at once, what loosens is a proposal",
+    "sign": "agree to a change of the policy that loosens, or refuse it",
+    "hold": "keep machines out that meet a pick, for a time",
+    "lift": "lift a hold before its end",
 }
 """act -> what it is; an act that is not here is shown by its name."""
-FOLLOWS = {"accept": "into the first rings"}
+FOLLOWS = {"accept": "into the first rings", "sites": "into the first rings"}
 """Where two people are needed in some cases only."""
 ACTS = {
     "add": "add a person",

@@ -268,6 +268,9 @@ GERMAN = {
     "Pull the brake": "Bremse ziehen",
     "Profile: all keys are on this machine.": "Profil: alle Schlüssel liegen auf diesem Rechner.",
     "Not yet enforced:": "Noch nicht durchgesetzt:",
+    "The policy cannot be read: nothing opens and nothing is granted. The brake works.": (
+        "Die Richtlinie ist nicht zu lesen: nichts öffnet, nichts wird zugeteilt. Die Bremse wirkt."
+    ),
     "The policy's branch is not active:": "Der Zweig der Richtlinie ist nicht aktiv:",
     "Rule": "Regel",
     "changed": "geändert",

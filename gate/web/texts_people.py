@@ -28,6 +28,15 @@ GERMAN = {
     "give a ring the word that it needs; end the alarm of a silent morning": (
         "einem Ring das Wort geben, das er braucht; den Alarm eines stummen Morgens beenden"
     ),
+    "edit the policy: what tightens acts at once, what loosens is a proposal": (
+        "die Richtlinie bearbeiten: was verschärft, gilt sofort, was lockert, ist ein Vorschlag"
+    ),
+    "agree to a change of the policy that loosens, or refuse it": (
+        "einer Lockerung der Richtlinie zustimmen oder sie ablehnen"
+    ),
+    "keep machines out that meet a pick, for a time": "Rechner nach einer Auswahl eine Zeit lang zurückhalten",
+    "lift a hold before its end": "ein Zurückhalten vor seinem Ende aufheben",
+    "It brings machines into the first rings.": "Es bringt Rechner in die ersten Ringe.",
     "lift a halt": "eine Anhaltung aufheben",
     "ask machines to go back": "Rechner bitten zurückzugehen",
     "set aside what a ring still waits to be shown": "beiseite setzen, was ein Ring noch gezeigt haben will",

@@ -63,6 +63,7 @@ GERMAN = {
     "nobody: it was never active": "niemand: sie galt nie",
     "Made on": "Beruht auf",
     "nothing: it is the first": "nichts: sie ist die erste",
+    "Propose this version again": "Diese Version noch einmal vorschlagen",
     "Back to this version": "Zurück zu dieser Version",
     "Proposes this text anew on the present head; the preview shows what that would do.": (
         "Schlägt diesen Text auf der jetzigen Spitze neu vor; die Vorschau zeigt, was das bewirken würde."

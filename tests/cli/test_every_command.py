@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from ruamel.yaml import YAML
 
+from gate.cli.common import me
 from gate.cli.main import main
 from gate.core.model import RolloutState
 from gate.core.past_texts import TEXTS
@@ -44,6 +45,15 @@ def test_every_command_has_help_and_every_option_that_is_its_own_too() -> None:
         assert command.help, name
         shown = CliRunner().invoke(main, [*name.split(), "--help"])
         assert shown.exit_code == 0, name
+
+
+def test_who_acts_is_the_account_that_runs_the_shell_whatever_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    before = me()
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(name, "berta")
+    assert me() == before != "shell:berta"
 
 
 def test_every_command_that_reads_answers_in_three_forms() -> None:
@@ -90,6 +100,12 @@ def test_the_same_is_said_in_three_forms(shop: RealGate) -> None:
         ("db", "check"), ("morning",), ("duty", "list"), ("policy", "history"),
     ):  # fmt: skip
         assert said(shop, *words) is not None
+    rows = said(shop, "rollouts")
+    assert isinstance(rows, list)
+    assert [(one["rollout"], one["state"]) for one in rows] == [(rollout, "running")]
+    assert said(shop, "rollouts", "--state", "running", "--source", "shop-content") == rows
+    for other in (("--state", "halted"), ("--source", "another")):
+        assert said(shop, "rollouts", *other) == []
     rows = said(shop, "rings")
     assert isinstance(rows, list)
     assert [(one["ring"], one["machines"]) for one in rows] == [("first", 1), ("rest", 0)]

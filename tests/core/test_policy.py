@@ -272,3 +272,22 @@ def test_lines_name_the_rule_or_the_nearest_rule_around_it() -> None:
     assert "at_most" in SEED.splitlines()[line - 1]
     assert policy.line_of("rings[1].at_most.nothing") == line
     assert policy.line_of("nothing") == 0
+
+
+@pytest.mark.parametrize(
+    ("rule", "said"),
+    [
+        ("from: 2026-12-23, to: 2026-01-04", "2026-01-04 is before 2026-12-23"),
+        ("days: []", "freeze[0].days names no day"),
+    ],
+)
+def test_a_freeze_that_would_never_hold_is_a_problem(rule: str, said: str) -> None:
+    [problem] = problems(LEAST + f"freeze: [{{name: x, {rule}}}]\n")
+    assert said in problem
+    assert problems(LEAST + "freeze: [{name: x, from: 2026-12-23, to: 2026-12-23}]\n") == []
+
+
+def test_a_folded_text_over_two_lines_is_one_line_of_words() -> None:
+    """ruamel marks each fold with a bell, which is no part of the text."""
+    text = WALK.replace("why: one machine tries it before the other", "why: >-\n      longer\n      than a line", 1)
+    assert parse_text(text).rings[0].why == "longer than a line"

@@ -122,6 +122,8 @@ LIMITS = [
     ("top", "", "expedite: {people: 2}", "expedite: {people: 2, may_skip: [soak]}"),
     ("top", "expedite: {people: 3}", "expedite: {people: 2}", "expedite: {may_skip: [soak]}"),
     ("top", "", "expedite: {expires: 24h}", "expedite: {expires: 25h}"),
+    ("top", "expedite: {people: 2, expires: 23h}", "expedite: {people: 2}", "expedite: {people: 2, expires: 25h}"),
+    ("top", "expedite: {people: 3, expires: 24h}", "expedite: {expires: 24h}", "expedite: {people: 2, expires: 25h}"),
     ("top", "expedite: {never_skip: [rings, floor]}", "expedite: {never_skip: [rings]}", "expedite: {people: 2}"),
     ("top", "", "", "expedite: {people: 10, expires: 1s}"),
 ]  # fmt: skip

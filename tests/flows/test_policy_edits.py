@@ -7,7 +7,8 @@ from datetime import timedelta
 import pytest
 
 from gate.core.errors import Conflict, Malformed, NotFound
-from gate.flows import edits, people
+from gate.flows import edits, people, user_changes
+from gate.flows.agreement import agreed
 from gate.ports import ActivePolicy, Proposal
 from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
@@ -122,6 +123,44 @@ def push(gate: RealGate, change: tuple[str, str]) -> str:
 def waiting(gate: RealGate) -> list[Proposal]:
     with gate.opened.store.read() as tx:
         return [one for one in tx.proposals("open") if one.kind == edits.KIND]
+
+
+def joined(gate: RealGate, login: str, role: str) -> None:
+    with gate.opened.store.write() as tx:
+        people.add_user(tx, login, login, role, f"link-{login}", "test", gate.clock.now())
+
+
+@pytest.mark.parametrize("left", ["disabled", "reader"])
+def test_who_was_shut_out_or_may_no_longer_stands_behind_nothing(real_gate: RealGate, left: str) -> None:
+    for login, role in (("mallory", "admin"), ("vera", "approver"), ("kim", "approver"), ("lea", "approver")):
+        joined(real_gate, login, role)
+    proposal, before = proposed(real_gate, by="mallory"), active(real_gate).commit
+    with real_gate.opened.store.write() as tx:
+        if left == "disabled":
+            people.disable_user(tx, "mallory", "anna", real_gate.clock.now())
+        else:
+            user_changes.change_role(tx, "mallory", left, "anna", "why", real_gate.clock.now())
+    assert signed(real_gate, proposal, "vera") is None, "one person of those who still may"
+    assert active(real_gate).commit == before
+    with real_gate.opened.store.write() as tx:
+        people.disable_user(tx, "vera", "anna", real_gate.clock.now())
+    assert signed(real_gate, proposal, "kim") is None
+    row = signed(real_gate, proposal, "lea")
+    assert row is not None
+    message = real_gate.opened.policies.history()[0].message
+    assert message.endswith("Proposed-by: mallory\nSigned-off-by: kim\nSigned-off-by: lea")
+
+
+def test_nobody_agrees_with_a_person_who_was_shut_out(real_gate: RealGate) -> None:
+    joined(real_gate, "mallory", "admin")
+    now = real_gate.clock.now()
+    with real_gate.opened.store.write() as tx:
+        assert agreed(tx, "resume", "r-1", "exact", "why", "mallory", now) is not None
+        people.disable_user(tx, "mallory", "anna", now)
+        mine = agreed(tx, "resume", "r-1", "exact", "why", "anna", now)
+        assert mine is not None
+        assert mine.proposed_by == "anna"
+        assert agreed(tx, "resume", "r-1", "exact", "why", "berta", now) is None
 
 
 def test_a_push_that_tightens_rules_from_the_next_tick(real_gate: RealGate) -> None:

@@ -103,6 +103,20 @@ def test_the_preview_says_what_then_happens(fleet: RealGate) -> None:
     assert counts == {ring: after for ring, _, after in found.members}
 
 
+def test_who_moves_anyway_with_the_next_policy_is_shown_with_it(fleet: RealGate) -> None:
+    """A machine's own words may place it anew; it stands where it stood until a policy becomes active."""
+    with fleet.opened.store.write() as tx:
+        tx.save_facts("s1", {"role": "workstation"}, "role=workstation", "rest")
+        tx.save_facts("n1", {"role": "workstation"}, "role=workstation", "front")
+    change = ("soak: 1h", "soak: 2h")
+    found = seen(fleet, change)
+    assert [(move.old, move.new, [one.id for one in move.first]) for move in found.moves] == [("front", "rest", ["n1"])]
+    with fleet.opened.store.write() as tx:
+        place_all(tx, parse_text(TEXT.replace(*change, 1)))
+        counts = {ring: sum(tx.ring_makes(ring).values()) for ring, *_ in found.members}
+    assert counts == {ring: after for ring, _, after in found.members}
+
+
 def test_a_make_whose_last_canary_leaves_is_named(fleet: RealGate) -> None:
     assert seen(fleet, NO_PILOT).uncovered == ("role=server",)
     assert seen(fleet, ("soak: 1h", "soak: 2h")).uncovered == ()
@@ -193,13 +207,14 @@ def test_a_fleet_of_several_pages_is_walked_to_its_end_and_planned_for_in_part(
     from gate.flows import preview as flow
 
     machines, sites = example_fleet(Path("july-19"))
+    rules = parse_text(seed_policy())
     with sqlite_gate.opened.store.write() as tx:
         for site in sites.values():
             tx.save_site(site)
         for number, one in enumerate(machines):
             tx.add_machine(replace(one, status=MachineStatus.PENDING, public_key=f"k{number}"), f"k{number}")
             assert tx.accept_machine(one, sqlite_gate.clock.now())
-    rules = parse_text(seed_policy())
+        place_all(tx, rules)
     new = parse_text(seed_policy().replace("pick: {role: till}", "pick: {role: [till, workstation]}"))
     monkeypatch.setattr(flow, "PAGE", 50)
     monkeypatch.setattr(flow, "PLANNED", 100)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -13,7 +14,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
-from gate.bootstrap import pages
+from gate.bootstrap import Opened, pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.flows import holds, people
 from gate.web.app import VIEWS
@@ -536,3 +537,67 @@ def test_two_people_open_a_ring_before_enough_has_been_shown(sqlite_gate: RealGa
     compared = anna.client.get("/shadow?lang=de").text
     assert "Menschen früher" in compared
     assert "1 Ring: Menschen öffneten, bevor gate es getan hätte, und es läuft noch." in compared
+
+
+def test_a_gate_that_starts_with_the_repository_gone_shows_the_brake_and_halts(sqlite_gate: RealGate) -> None:
+    rollout, _ = filled(sqlite_gate)
+    sqlite_gate.worker.tick()
+    app_of(sqlite_gate)
+    shutil.rmtree(sqlite_gate.opened.settings.policy)
+    again = Opened(sqlite_gate.opened.settings, sqlite_gate.clock)
+    app = pages(again)
+    assert isinstance(app, Flask)
+    tom = person(app, "tom")
+    for path in ("/", "/brake", f"/brake?rollout={rollout}", "/machines", "/rollouts"):
+        page = tom.client.get(path)
+        assert (page.status_code, "The policy cannot be read" in page.text) == (200, True), path
+    answer = tom.post("/halt", rollout=rollout, because="the shop stands still")
+    assert answer.status_code == 303
+    assert tom.client.get(answer.headers["Location"]).status_code == 200
+    with again.store.read() as tx:
+        found = tx.rollout(rollout)
+    assert found is not None
+    assert (found.state, found.halted_by) == (RolloutState.HALTED, "tom")
+    anna = person(app, "anna")
+    assert anna.post("/sites", id="nord", name="Nord", labels="first").status_code == 409
+    assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
+    again.close()
+
+
+TURNED = "Apotheke \u202eevil\u2066 \x9b31m"
+
+
+def test_what_turns_the_direction_of_text_is_shown_as_such_on_every_page(sqlite_gate: RealGate, app: Flask) -> None:
+    rollout, machine = filled(sqlite_gate)
+    with sqlite_gate.opened.store.write() as tx:
+        tx.save_site(Site("nord", TURNED, "NW", "Mo-Su 00:00-24:00", True, frozenset({"\u202elabel"})))
+        people.halt(tx, rollout, "anna", "stop \u202ethe shop\u2067", sqlite_gate.clock.now())
+    anna = person(app, "anna")
+    for rule in app.url_map.iter_rules():
+        if "GET" not in rule.methods or rule.endpoint in ("static", "export_csv"):
+            continue
+        page = anna.client.get(address(str(rule), rollout, machine))
+        if page.mimetype == "text/html":
+            assert not re.search("[\x00-\x08\x0b-\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]", page.text), rule
+    assert "Apotheke \ufffdevil\ufffd \ufffd31m" in anna.client.get("/sites/nord").text
+
+
+def test_a_reason_with_control_characters_is_refused_and_stands_in_one_line_of_the_commit(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    policies = sqlite_gate.opened.policies
+    text = policies.read(policies.head()).replace("first_batch: 3", "first_batch: 2")
+    form = {"base": policies.head(), "text": text}
+    page = anna.post("/policy/save", **form, because="bell \x07")
+    assert page.status_code == 400
+    assert "a reason has no control characters" in page.text
+    assert anna.post("/policy/save", **form, because="smaller\r\n\r\nSigned-off-by: berta").status_code == 303
+    assert policies.history()[0].message == "smaller Signed-off-by: berta"
+
+
+def test_a_policy_with_such_characters_comes_back_from_a_form_as_it_is(sqlite_gate: RealGate, anna: Person) -> None:
+    policies = sqlite_gate.opened.policies
+    text = policies.read(policies.head()).replace("first_batch: 3", "first_batch: 2 # \u202eturned")
+    page = anna.post("/policy/preview", base=policies.head(), text=text)
+    assert "first_batch: 2 # \u202eturned" in page.text, "what is sent on is the very text"
+    assert "first_batch: 2 # \ufffdturned" in page.text, "what is shown is not turned"

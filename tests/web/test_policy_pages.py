@@ -12,7 +12,7 @@ from flask import Flask
 
 from gate.flows import edits
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
-from tests.flows.test_policy_versions import active
+from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
 from tests.web import test_pages
 from tests.web.test_pages import Person, filled, person
@@ -68,6 +68,42 @@ def test_the_editor_holds_the_active_text_on_the_head_and_posts_it_to_the_previe
     assert "tab=edit" not in reader
 
 
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_form_whose_commit_the_branch_has_lost_loses_no_text(sqlite_gate: RealGate, anna: Person, gone: bool) -> None:
+    first = sqlite_gate.opened.policies.head()
+    saved(sqlite_gate, said(sqlite_gate, TIGHTER), "anna", "x")
+    form_ = form(anna.client.get("/policy?tab=edit").text, "/policy/preview")
+    form_["text"] = form_["text"].replace("first_batch: 3", "first_batch: 2")
+    rewind(sqlite_gate, first)
+    if gone:
+        form_["base"] = "0" * 40
+    for path in ("/policy/preview", "/policy/save"):
+        page = anna.post(path, **{**form_, "because": "why not"})
+        assert page.status_code == 409
+        assert "Somebody else was faster" in page.text
+        assert page.text.count("first_batch: 2") >= 2, "in what is carried on, and as a changed line"
+
+
+def test_a_pushed_loosening_that_nobody_signed_in_time_is_proposed_anew(sqlite_gate: RealGate, app: Flask) -> None:
+    commit = push(sqlite_gate, LOOSER)
+    sqlite_gate.worker.tick()
+    where = f"/policy/versions/{commit}"
+    assert "Propose this version again" not in person(app, "anna").client.get(where).text, "it waits for a signature"
+    sqlite_gate.clock.forward(hours=25)
+    sqlite_gate.worker.tick()
+    anna = person(app, "anna")
+    page = anna.client.get(where).text
+    assert "Propose this version again" in page
+    preview = anna.post("/policy/preview", **form(page, "/policy/preview"))
+    assert 'action="/policy/save"' in preview.text
+    answer = anna.post("/policy/save", **{**form(page, "/policy/preview"), "because": "still wanted"})
+    assert answer.status_code == 303
+    ada = person(app, "ada")
+    assert ada.post(answer.headers["Location"] + "/sign").status_code == 303
+    assert "soak: 4s" in sqlite_gate.opened.policies.read(active(sqlite_gate).commit)
+    assert active(sqlite_gate).problem == ""
+
+
 def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate, anna: Person) -> None:
     commit = push(sqlite_gate, LOOSER)
     sqlite_gate.worker.tick()
@@ -86,6 +122,9 @@ def test_a_text_is_looked_at_while_it_is_typed_and_nothing_is_stored(sqlite_gate
     [problem] = anna.post("/policy/problems", text=text).get_json()["problems"]
     assert problem["line"] == line_of(sqlite_gate, "first_batch:")
     assert "did you mean 'first_batch'" in problem["message"]
+    anna.client.get("/?lang=de")
+    [problem] = anna.post("/policy/problems", text=text).get_json()["problems"]
+    assert problem["message"] == "unbekannter Schlüssel 'first_bach' (meinten Sie 'first_batch'?)"
     assert anna.post("/policy/problems", text=text.replace("bach", "batch")).get_json() == {"problems": []}
     assert anna.post("/policy/problems").status_code == 400
     assert sqlite_gate.opened.policies.head() == head

@@ -52,7 +52,13 @@ WRONG = [
     ("hours", GOOD + "x,X,NW,whenever,,\n", 52, "column"),
     ("a Land", GOOD + "x,X,XX,,,\n", 52, "no Land 'XX'"),
     ("an id", GOOD + "../x,X,NW,,,\n", 52, "'../x' is not a-z"),
-    ("a field too many", GOOD + "x,X,NW,,,,more\n", 52, "unknown column"),
+    ("a field too many", GOOD + "x,X,NW,,,,more\n", 52, "7 values in a row of 6 columns"),
+    ("a name of a novel", GOOD + f"x,{'X' * 201},NW,,,\n", 52, "name is longer than 200 characters"),
+    ("labels of a novel", GOOD + f"x,X,NW,,,{'x ' * 300}\n", 52, "labels is longer than 500 characters"),
+    ("neither yes nor no", GOOD + "x,X,NW,,perhaps,\n", 52, "always_on 'perhaps' is not yes or no"),
+    ("semicolons", GOOD.replace(",", ";"), 1, "unknown column id;name;land"),
+    ("a column twice", GOOD.replace("id,name", "id,id", 1), 1, "the column id is there twice"),
+    ("no id", GOOD.replace("id,name", "name", 1), 1, "the column id is missing"),
     ("a quoted line break before it", GOOD + 'y,"a\nb",NW,,,\n', 53, "control characters"),
 ]
 
@@ -78,7 +84,7 @@ def test_a_problem_is_told_by_its_row_and_nothing_is_imported(
 
 
 def test_a_file_that_is_no_list_of_sites_is_refused(anna: Person, app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
-    for raw in (b"", b"\xff\xfe", b"id\n", b"name\nx\n"):
+    for raw in (b"", b"\xff\xfe", b"id\n", b"name\nx\n", b'id,name\nx,"cut off here'):
         assert upload(anna, raw).status_code == 400, raw
     assert anna.post("/sites/import").status_code == 400
     monkeypatch.setattr(lists, "MOST_UPLOADED", 1000)

@@ -50,7 +50,7 @@ NOT_SHOWN = {
     "ring {}",  # an error of ours
     "{} has no place on the shelf",
 }
-PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change")}
+PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change", "change_site")}
 STEPPED = {f"rollout_{state}" for state in (RolloutState.RUNNING, RolloutState.SUPERSEDED)}
 TROUBLES = {"source_failed", "candidate_refused"}
 DYNAMIC = {
@@ -95,6 +95,30 @@ def raised() -> Iterator[tuple[str, str]]:
 def in_german(sentence: str) -> bool:
     """With something in every gap."""
     return said_texts.said(sentence.replace("{}", "x1"), "de") != sentence.replace("{}", "x1")
+
+
+def problems() -> Iterator[tuple[str, str]]:
+    """(where, sentence) of each thing that can be wrong with a policy."""
+    places = {"Wanted": 0, "scalar": 1, "read.scalar": 1, "reader.problem": 1, "self.problem": 1, "at": 1, "Problem": 3}
+    for path in sources("core/policy.py", "core/policy_values.py", "adapters/policy_yaml.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            named = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            if isinstance(node, ast.Call) and named in places and len(node.args) > places[named]:
+                found = template(node.args[places[named]])
+                said = "x1 is not " if places[named] < 2 and named in ("Wanted", "scalar", "read.scalar") else ""
+                if found is not None and found != "{}: {} {}":
+                    yield f"{path.name}:{node.lineno}", said + found
+
+
+def test_everything_that_can_be_wrong_with_a_policy_has_its_german() -> None:
+    found = list(problems())
+    assert len(found) > 40
+    assert [one for one in found if not in_german(one[1])] == []
+    several = "policy.yaml:2:1: unknown key 'x' (did you mean 'y'?); policy.yaml:3:1: rings[0].floor: 'x' is not a date"
+    assert said_texts.said(f"commit 0a is refused: {several}", "de") == (
+        "Commit 0a wird abgelehnt: policy.yaml:2:1: unbekannter Schlüssel 'x' (meinten Sie 'y'?); "
+        "policy.yaml:3:1: rings[0].floor: 'x' ist kein Tag"
+    )
 
 
 def test_every_refusal_of_a_form_has_its_german() -> None:

@@ -1,0 +1,71 @@
+"""What is wrong with a policy, in German: the sentences of the language's readers and of the YAML itself.
+
+Values and paths stand in them as they are written; what the YAML library says stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+
+GERMAN: Mapping[str, str] = {
+    "unknown key {}": "unbekannter Schlüssel {}",
+    "{} needs {}": "{} braucht {}",
+    "{} needs both 'from' and 'to', or neither": "{} braucht 'from' und 'to' oder keines davon",
+    "{} needs 'from', 'days' or 'during'": "{} braucht 'from', 'days' oder 'during'",
+    "{} needs 'from', 'days' or 'during', one of them": "{} braucht 'from', 'days' oder 'during', eines davon",
+    "{} must be a map of keys": "{} muss eine Zuordnung von Schlüsseln sein",
+    "must be a map of keys": "muss eine Zuordnung von Schlüsseln sein",
+    "{} must be a list": "{} muss eine Liste sein",
+    "must be a list": "muss eine Liste sein",
+    "{}.to: {} is before {}": "{}.to: {} liegt vor {}",
+    "{} is before {}": "{} liegt vor {}",
+    "{} names no day": "{} nennt keinen Tag",
+    "names no day": "nennt keinen Tag",
+    "{}: only 'missing' counts in per cent": "{}: nur 'missing' zählt in Prozent",
+    "rings: a policy needs at least one ring": "rings: eine Richtlinie braucht mindestens einen Ring",
+    "evidence 'alive' is refused: {} is boot_critical": "evidence 'alive' wird abgelehnt: {} ist boot_critical",
+    "{}: evidence 'alive' is refused for a source that is boot_critical": (
+        "{}: evidence 'alive' wird für eine Quelle abgelehnt, die boot_critical ist"
+    ),
+    "{}: there is no window {}": "{}: es gibt kein Fenster {}",
+    "{}: there is no ring {}": "{}: es gibt keinen Ring {}",
+    "{}: {} is there twice": "{}: {} steht zweimal da",
+    "ring {} has no 'why'": "Ring {} hat kein 'why'",
+    "freeze {} has no end or no owner": "die Sperre {} hat kein Ende oder niemanden, der sich kümmert",
+    "{} is not a name": "{} ist kein Name",
+    "{} is not a condition": "{} ist keine Bedingung",
+    "{} is not a time zone": "{} ist keine Zeitzone",
+    "{} is not a time zone such as Europe/Berlin": "{} ist keine Zeitzone wie Europe/Berlin",
+    "{} is not a map such as {role: till}": "{} ist keine Zuordnung wie {{role: till}}",
+    "{} is not a map of windows": "{} ist keine Zuordnung von Fenstern",
+    "{} is not a duration": "{} ist keine Dauer",
+    "{} is not a duration such as 15m": "{} ist keine Dauer wie 15m",
+    "{} is not a duration such as 4h open": "{} ist keine Dauer wie 4h open",
+    "{} is not a whole number": "{} ist keine ganze Zahl",
+    "{} is not a clock time": "{} ist keine Uhrzeit",
+    "{} is not a date": "{} ist kein Tag",
+    "a policy has at most {} bytes": "eine Richtlinie hat höchstens {} Bytes",
+    "the policy is empty": "die Richtlinie ist leer",
+    "nested too deeply": "zu tief verschachtelt",
+    "this is not YAML: {}": "das ist kein YAML: {}",
+    "anchors and aliases are not allowed": "Anker und Verweise sind nicht erlaubt",
+    "tag {} is not allowed": "die Markierung {} ist nicht erlaubt",
+    "a key must be a word": "ein Schlüssel muss ein Wort sein",
+    "key {} is there twice": "der Schlüssel {} steht zweimal da",
+}
+NEXT = re.compile(r"; (?=policy\.yaml:\d+:\d+: )")
+PLACED = re.compile(r"((?:policy\.yaml:\d+:)?\d+: )(.+)", re.DOTALL)
+MEANT = re.compile(r"(.+) \(did you mean (.+)\?\)", re.DOTALL)
+
+
+def parted(sentence: str, said: Callable[[str], str]) -> str | None:
+    """Several problems, one with its place or with what was meant, each part by ``said``; None: it is one sentence."""
+    several = NEXT.split(sentence)
+    if len(several) > 1:
+        return "; ".join(said(one) for one in several)
+    placed = PLACED.fullmatch(sentence)
+    if placed is not None:
+        return placed[1] + said(placed[2])
+    meant = MEANT.fullmatch(sentence)
+    return f"{said(meant[1])} (meinten Sie {meant[2]}?)" if meant is not None else None

@@ -1,0 +1,98 @@
+"""A site is added or changed; its machines stand in the ring that its labels give them, at once.
+
+- Labels of a site count for its machines. Where they would bring machines into the first rings, it takes two people, as
+  for a machine itself: the first proposes, the same change by another enacts.
+- At the server's own shell one person is enough.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+
+from gate.core.errors import Conflict
+from gate.core.model import Machine, MachineStatus, Site
+from gate.core.policy import Policy
+from gate.flows.agreement import agreed
+from gate.flows.machines import TWO_PEOPLE_RINGS
+from gate.flows.placing import PAGE, placed
+from gate.ports import Proposal, Tx
+
+KIND = "change_site"
+
+
+def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *, people: int = 2) -> Proposal | None:
+    """Adds or changes a site; the proposal where another person must do the same.
+
+    Raises:
+        Conflict: needs_people, where the proposer asks again.
+    """
+    before = tx.site(made.id)
+    if people > 1 and policy is not None and into_first(tx, policy, made):
+        text = written(made)
+        exact = hashlib.sha256(f"{KIND}/{text}".encode()).hexdigest()
+        proposal = agreed(tx, KIND, made.id, exact, text, by, now)
+        if proposal is not None:
+            return proposal
+    save(tx, policy, made)
+    detail = {"name": made.name, "hours": made.hours, "land": made.land, "labels": sorted(made.labels)}
+    kind = "site_changed" if before else "site_added"
+    tx.append(kind, by, made.id, now, detail)
+    return None
+
+
+def save(tx: Tx, policy: Policy | None, made: Site) -> None:
+    """Stores a site, and where its machines stand now.
+
+    Raises:
+        Conflict: no_policy, where its labels change and nobody can say what that moves.
+    """
+    before = tx.site(made.id)
+    moves = before is not None and before.labels != made.labels
+    if moves and policy is None and tx.active_policy() is not None:
+        raise Conflict(
+            "no_policy", "the policy cannot be read now, and labels of a site say which ring its machines are in"
+        )
+    tx.save_site(made)
+    if moves and policy is not None:
+        tx.memberships([(machine.id, *placed(policy, machine, made)) for machine in _active(tx, made.id)])
+
+
+def into_first(tx: Tx, policy: Policy, made: Site) -> list[Machine]:
+    """Machines that would come into ring 0 or 1, or from 1 to 0, with the labels that a site would have."""
+    before = tx.site(made.id)
+    if before is None or before.labels == made.labels:
+        return []
+    early: Sequence[str] = [rule.name for rule in policy.rings[:TWO_PEOPLE_RINGS]]
+    found = []
+    for machine in _active(tx, made.id):
+        ring = placed(policy, machine, made)[0]
+        if ring in early and (machine.ring not in early or early.index(ring) < early.index(machine.ring)):
+            found.append(machine)
+    return found
+
+
+def written(site: Site) -> str:
+    """A site as a proposal has it."""
+    return json.dumps([site.id, site.name, site.land, site.hours, site.always_on, sorted(site.labels)])
+
+
+def read(text: str) -> Site:
+    """What ``written`` has written."""
+    site_id, name, land, hours, always_on, labels = json.loads(text)
+    return Site(site_id, name, land, hours, always_on, frozenset(labels))
+
+
+def waiting(tx: Tx, site_id: str, now: datetime) -> list[tuple[Proposal, Site]]:
+    """The changes of a site that wait for another person."""
+    found = [one for one in tx.proposals("open", site_id) if one.kind == KIND and one.expires_at > now]
+    return [(one, read(one.because)) for one in found]
+
+
+def _active(tx: Tx, site_id: str) -> Iterator[Machine]:
+    after = ""
+    while page := tx.machines(after=after, limit=PAGE, site=site_id):
+        yield from (one for one in page if one.status is MachineStatus.ACTIVE)
+        after = page[-1].id
