@@ -29,7 +29,7 @@ from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, hol
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
-from gate.adapters.plugins import ChildPlugins
+from gate.adapters.plugins import ChildPlugins, Network
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_yaml import load as load_yaml
 from gate.adapters.policy_yaml import parse_text, problems_of
@@ -334,7 +334,9 @@ class Opened:
             signers=_signers(settings, self.policies),
         )
         spool = settings.spool / f"{platform.node()}-{os.getpid()}"
-        self.plugins = ChildPlugins(spool, folders=[Path(one) for one in settings.plugin_folders])
+        network = Network(settings.loopback_sources, settings.source_bytes_per_s)
+        folders = [Path(one) for one in settings.plugin_folders]
+        self.plugins = ChildPlugins(spool, folders=folders, network=network)
 
     @property
     def address(self) -> str:
