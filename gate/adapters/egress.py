@@ -34,7 +34,7 @@ from urllib3.response import BaseHTTPResponse
 
 from gate.adapters.addresses import is_loopback, refused
 from gate.adapters.egress_part import Part
-from gate.hookspecs import Answer, Fetched
+from gate.hookspecs import Answer, Fetched, Status
 
 T = TypeVar("T")
 PART = 1 << 16
@@ -330,7 +330,7 @@ def _must(response: BaseHTTPResponse, url: str, *statuses: int) -> None:
         said = response.headers.get("Retry-After", "")
         raise Cut(f"{_place(url)} answered {response.status}", min(float(said), WAIT_S) if said.isdigit() else 0.0)
     if response.status not in statuses:
-        raise OSError(f"{_place(url)} answered {response.status}")
+        raise Status(f"{_place(url)} answered {response.status}", response.status)
 
 
 def _whole(response: BaseHTTPResponse, length: int) -> None:

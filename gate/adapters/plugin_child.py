@@ -124,7 +124,7 @@ def _asked(plugin: str, hook: str, arguments: dict[str, Any], io: Mapping[str, A
     given["source"] = source
     if hook == "gate_order":
         pairs = given.pop("pairs")
-        return {"answer": [hookspecs.call(hooks, hook, int, a=a, b=b, **given) for a, b in pairs]}
+        return {"answer": [hookspecs.call(hooks, hook, int, nothing=True, a=a, b=b, **given) for a, b in pairs]}
     if hook in OUTWARD:
         given["io"] = Io(LateHttp(source, io), secrets, lambda: datetime.now(UTC), Path(io["state"]))
     found = hookspecs.call(hooks, hook, ANSWERS[hook], nothing=hook in NOTHING, **given)

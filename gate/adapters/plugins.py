@@ -151,6 +151,8 @@ class ChildPlugins:
         if "missing" in found:
             return None
         said = read.many(found, "answer")
+        if None in said:
+            return None
         if len(said) != len(pairs) or not all(type(one) is int and one in (-1, 0, 1) for one in said):
             raise SourceError("source_failed", f"{plugin}.gate_order did not answer -1, 0 or 1")
         return said
