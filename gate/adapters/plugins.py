@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,6 +44,7 @@ from gate.hookspecs import (
 
 STATE = 64 * 1024 * 1024
 STATE_FILE = 8 * 1024 * 1024
+LEFT_S = 7 * 86400
 SPARE_S = 5.0
 """So much before the child's end its network stops, so that it can still say what it has."""
 
@@ -197,8 +200,21 @@ class ChildPlugins:
         found = self._call(plugin, "gate_observed", arguments, self._folder(source.name), 1)
         return None if {"missing", "nothing"} & set(found) else read.made(Observed, found)
 
+    def loading(self, source: str) -> list[str]:
+        """The downloads of a source that are on their way, each as a sentence."""
+        found = []
+        for note in sorted((self._spool.parent / "kept" / source / "parts").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                said, have = json.loads(note.read_bytes()), note.with_suffix("").stat().st_size
+                found.append(f"{have} of {said['length'] or '?'} bytes of {str(said['url']).partition('?')[0][:200]}")
+        return found
+
     def tidy(self) -> None:
-        """Removes what processes of this host that have ended left in their spools."""
+        """Removes what processes of this host that have ended left in their spools, and downloads that nobody goes on
+        with."""
+        for part in self._spool.parent.glob("kept/*/parts/*"):
+            if time.time() - part.stat().st_mtime > LEFT_S:
+                part.unlink(missing_ok=True)
         host, _, _ = self._spool.name.rpartition("-")
         for folder in self._spool.parent.glob(f"{host}-*"):
             pid = folder.name.rpartition("-")[2]
