@@ -81,17 +81,12 @@ def source_try(name: str, settings: Path, output: str) -> None:
     """What would source NAME bring now? It is looked at, and nothing is fetched, stored or remembered."""
     with gate_of(settings) as opened:
         rule = _rule(opened, name)
-        source = look.configured(rule, opened.settings.sources)
-        try:
-            found = opened.plugins.discover(rule.plugin, source, "")
-        finally:
-            opened.plugins.clean(name)
-        rows = []
+        found = opened.try_source(rule)
         with opened.store.read() as tx:
-            for one in found.candidates:
-                stored = tx.release_by_version(name, one.version) is not None
-                size = sum(artifact.length for artifact in one.artifacts)
-                rows.append({"version": one.version, "bytes": size, "files": len(one.artifacts), "known": stored})
+            rows = [
+                {"version": one.version, "bytes": one.length, "files": one.files, "known": one.known}
+                for one in known.would_bring(tx, name, found)
+            ]
     rows += [{"version": "", "bytes": 0, "files": 0, "known": False, "skipped": sentence} for sentence in found.skipped]
     show(rows, ("version", "files", "bytes", "known", "skipped"), output)
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from gate.core.model import Release
 from gate.core.policy import Policy, SourceRule
+from gate.hookspecs import Discovered
 from gate.ports import Tx
 
 STATES = {"source_failed": "failed", "candidate_refused": "refused"}
@@ -27,6 +28,29 @@ class SourceState:
     newest: Release | None
     findings: Sequence[Mapping[str, Any]]
     stored: int
+
+
+@dataclass(frozen=True, slots=True)
+class Brings:
+    """A candidate that a source has now; ``length`` is what it announces, in bytes."""
+
+    version: str
+    files: int
+    length: int
+    known: bool
+
+
+def would_bring(tx: Tx, name: str, found: Discovered) -> list[Brings]:
+    """What a look has found, and what of it is stored already."""
+    return [
+        Brings(
+            one.version,
+            len(one.artifacts),
+            sum(artifact.length for artifact in one.artifacts),
+            tx.release_by_version(name, one.version) is not None,
+        )
+        for one in found.candidates
+    ]
 
 
 def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
