@@ -29,7 +29,7 @@ from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, hol
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
 from gate.adapters.passwords import hash_password, verify_password
-from gate.adapters.plugins import ChildPlugins
+from gate.adapters.plugins import ChildPlugins, Network
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_remote import PolicyRemote
 from gate.adapters.policy_yaml import load as load_yaml
@@ -43,10 +43,11 @@ from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
-from gate.core.policy import Policy, not_enforced
+from gate.core.policy import Policy, SourceRule, not_enforced
 from gate.core.policy_values import Problem
-from gate.flows import claims, edits, people, placing
+from gate.flows import claims, edits, look, people, placing
 from gate.flows.identities import Shown
+from gate.hookspecs import Discovered
 from gate.ports import Clock, Gate, Tx, User, Version
 from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
@@ -335,7 +336,7 @@ class Opened:
             signers=_signers(settings, self.policies),
         )
         spool = settings.spool / f"{platform.node()}-{os.getpid()}"
-        self.plugins = ChildPlugins(spool, folders=[Path(one) for one in settings.plugin_folders])
+        self.plugins = self._plugins(spool)
 
     @property
     def address(self) -> str:
@@ -366,6 +367,22 @@ class Opened:
     def rules(self) -> ActiveRules:
         """The active policy, for what no promise rests on."""
         return ActiveRules(self)
+
+    def _plugins(self, spool: Path) -> ChildPlugins:
+        network = Network(self.settings.loopback_sources, self.settings.source_bytes_per_s)
+        folders = [Path(one) for one in self.settings.plugin_folders]
+        return ChildPlugins(spool, folders=folders, network=network)
+
+    def try_source(self, rule: SourceRule) -> Discovered:
+        """What a source has now; nothing is fetched, stored or remembered.
+
+        Raises:
+            SourceError
+        """
+        self.settings.spool.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="try-", dir=self.settings.spool) as folder:  # none of the worker's
+            source = look.configured(rule, self.settings.sources)
+            return self._plugins(Path(folder) / "spool").discover(rule.plugin, source, "")
 
     def worker(self) -> Worker:
         """A worker on this gate."""
@@ -547,6 +564,8 @@ def pages(opened: Opened) -> Wsgi:
             later=later,
             land=opened.settings.land,
             holidays=holiday_names,
+            try_source=opened.try_source,
+            look_every=timedelta(seconds=opened.settings.source_s),
             ready=lambda: ready(opened),
             roles=lambda: standing.roles(opened.settings.public),
             about=(

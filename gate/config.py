@@ -23,7 +23,13 @@ FILES = ("policy_signers", "policy_revoked")
 SECRETS = ("metrics_token", "policy_remote_token")
 TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", *SECRETS, "policy_remote", *FILES}
 ROLES = {"reader", "technician", "approver", "admin"}
-LIMITS = (("port", 1, 65535), ("tick_s", 0.01, 3600), ("source_s", 0.01, 86400), ("keep_days", 0, 100_000))
+LIMITS = (
+    ("port", 1, 65535),
+    ("tick_s", 0.01, 3600),
+    ("source_s", 0.01, 86400),
+    ("keep_days", 0, 100_000),
+    ("source_bytes_per_s", 0, 10**12),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,10 @@ class Settings:
     """Seconds between two rounds of the worker."""
     source_s: float = 30.0
     """Seconds between two looks at the sources."""
+    source_bytes_per_s: int = 0
+    """The most bytes a second that one source loads. 0: as fast as it goes."""
+    loopback_sources: bool = False
+    """Sources may be on this machine, and there in plain http. For trials: a plugin could ask what listens."""
     proxies: tuple[str, ...] = ()
     """Addresses of proxies in front, whose X-Forwarded-For says who calls."""
     keep_days: int = 400
@@ -161,6 +171,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found["tick_s"] = float(found.get("tick_s", 0.5))
         found["source_s"] = float(found.get("source_s", 30.0))
         found["keep_days"] = int(found.get("keep_days", 400))
+        found["source_bytes_per_s"] = int(found.get("source_bytes_per_s", 0))
+        found["loopback_sources"] = _flag("loopback_sources", found.get("loopback_sources", False))
         for name, least, most in LIMITS:
             if not least <= found[name] <= most:
                 raise ValueError(f"{name} is from {least} to {most}")
@@ -173,6 +185,13 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     except (TypeError, ValueError, OverflowError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
     return Settings(**found)
+
+
+def _flag(name: str, found: Any) -> bool:
+    said = str(found).lower()
+    if said not in ("true", "false"):
+        raise ValueError(f"{name} is true or false")
+    return said == "true"
 
 
 def _list(name: str, found: Any) -> tuple[str, ...]:

@@ -5,7 +5,9 @@
 - On the gate each call runs in a child process of its own: without keys and database, its spool as directory, with
   limits on time, memory, bytes and open files. Whatever it raises, prints, or leaves unanswered is *not ok*.
 - On the agent a hook runs inside the agent, as the agent's user.
-- ``None``, a wrong type and an exception are never a pass.
+- ``None``, a wrong type and an exception are never a pass; ``None`` is an answer where a hook says so.
+- ``gate_describe`` and ``gate_discover`` are needed. ``OPTIONAL`` says what the gate does where another is missing.
+- A hook takes the arguments that it names: who needs no ``io`` leaves it out.
 """
 
 from __future__ import annotations
@@ -13,129 +15,103 @@ from __future__ import annotations
 import importlib
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pluggy
 
+from gate.hookvalues import (
+    LEVERS,
+    RECALLS,
+    TRUSTS,
+    WEIGHTS,
+    Announced,
+    Answer,
+    Baseline,
+    Candidate,
+    Discovered,
+    Fetched,
+    Finding,
+    Held,
+    Http,
+    Io,
+    Observed,
+    Option,
+    Placed,
+    Placing,
+    Probed,
+    ProbeResult,
+    Published,
+    RecallPlan,
+    Receiver,
+    Released,
+    Served,
+    ServedFile,
+    Source,
+    SourceInfo,
+    Status,
+    Stream,
+    Target,
+    Verification,
+)
+
+__all__ = [
+    "LEVERS",
+    "RECALLS",
+    "TRUSTS",
+    "WEIGHTS",
+    "Announced",
+    "Answer",
+    "Baseline",
+    "Candidate",
+    "Discovered",
+    "Fetched",
+    "Finding",
+    "Held",
+    "Http",
+    "Io",
+    "Observed",
+    "Option",
+    "Placed",
+    "Placing",
+    "ProbeResult",
+    "Probed",
+    "Published",
+    "RecallPlan",
+    "Receiver",
+    "Released",
+    "Served",
+    "ServedFile",
+    "Source",
+    "SourceInfo",
+    "Status",
+    "Stream",
+    "Target",
+    "Verification",
+    "call",
+    "hookimpl",
+    "load",
+]
+
 PROJECT = "gate"
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)
 
-
-@dataclass(frozen=True, slots=True)
-class SourceInfo:
-    """What a plugin is: its name, its honest lever (held, advised, no lever), the kinds it can bring."""
-
-    name: str
-    lever: str
-    kinds: tuple[str, ...]
-    options: Mapping[str, str] = field(default_factory=dict)  # option -> one sentence
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """A configured source: its name in the policy, and its options from the server's settings."""
-
-    name: str
-    options: Mapping[str, str]
-    max_bytes: int = 2 * 1024**3
-
-
-@dataclass(frozen=True, slots=True)
-class Announced:
-    """One file that a candidate says it has; ``length`` in bytes, ``sha256`` 64 hex digits."""
-
-    name: str
-    length: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """What a source says exists. ``where`` is the plugin's own pointer to it, such as a folder's name."""
-
-    version: str
-    artifacts: tuple[Announced, ...]
-    where: str
-
-
-@dataclass(frozen=True, slots=True)
-class Discovered:
-    """Every candidate that is complete, oldest first; ``cursor`` comes back with the next call; ``skipped`` are
-    sentences about what was there and could not be taken; ``withdrawn`` are versions that the vendor has taken back:
-    their rollout halts at once."""
-
-    candidates: tuple[Candidate, ...]
-    cursor: str = ""
-    skipped: tuple[str, ...] = ()
-    withdrawn: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Fetched:
-    """A file that was brought into the spool, as it really is."""
-
-    name: str
-    length: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
-class Verification:
-    """How far the bytes could be verified. ``trust``: vendor_signed, digest_pinned or unverified. Not ok is final."""
-
-    trust: str
-    ok: bool
-    signer: str = ""
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where a machine keeps the content of a source, from the agent's own settings."""
-
-    source: str
-    folder: Path
-    options: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Placing:
-    """A verified release to put in place: ``release`` is the hex digest of its manifest, ``files`` name -> verified
-    bytes on disk, with ``artifacts`` as the manifest lists them."""
-
-    release: str
-    version: str
-    artifacts: tuple[Announced, ...]
-    files: Mapping[str, Path]
-
-
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What became of it; ``release`` is what is in place now (hex digest, empty: nothing)."""
-
-    ok: bool
-    release: str
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeResult:
-    """One probe's answer."""
-
-    name: str
-    ok: bool
-    detail: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Probed:
-    """What the machine really runs now, and whether it works. ``release`` is the hex digest of what is in place."""
-
-    release: str
-    probes: tuple[ProbeResult, ...]
+OPTIONAL: Mapping[str, str] = {
+    "gate_fetch": "only candidates without artifacts can be taken: the vendor delivers",
+    "gate_verify": "the bytes count as digest_pinned where every digest was announced and is met, else as unverified",
+    "gate_lint": "the content is not looked into",
+    "gate_order": "the order is that of discovery; a version that is known is never taken twice",
+    "gate_publish": "machines get a release by our agent, or by what `gate_serve` lays out",
+    "gate_hold": "a hold is that nobody is offered more: the last released version goes on being served",
+    "gate_recall_plan": "none: the steps are for hands",
+    "gate_serve": "each artifact is served under its own name",
+    "gate_observed": "what a machine runs is the release that its agent says is in place",
+    "gate_agent_install": "an installation by our agent fails, and says so",
+    "gate_agent_rollback": "going back by our agent fails, and says so",
+    "gate_agent_probe": "our agent knows of no release in place: a bad probe",
+}
 
 
 class SourceHooks:
@@ -145,35 +121,38 @@ class SourceHooks:
     def gate_describe(self) -> SourceInfo:
         """Says what this plugin is.
 
-        When: at start, by ``gate doctor`` and by the contract tests.
+        When: with every other call, to check the source's options; by ``gate plugins``, ``gate doctor`` and the
+        contract tests.
         Arguments: none.
-        Returns: a ``SourceInfo``.
+        Returns: a ``SourceInfo``. An option that it does not name, or a required one that is missing, ends the call.
         Failure: the source is *failed* and brings nothing.
-        Example: ``return SourceInfo("directory", "held", ("content",))``
+        Example: ``return SourceInfo("directory", "held", ("content",), {"folder": Option("where drops lie", True)})``
         """
         raise NotImplementedError
 
     @hookspec
-    def gate_discover(self, source: Source, cursor: str) -> Discovered:
+    def gate_discover(self, source: Source, cursor: str, io: Io) -> Discovered:
         """Lists the candidates that are complete now.
 
         When: at every look at the source (setting ``source_s``).
-        Arguments: ``source`` with its options; ``cursor`` as the last call returned it, empty at first.
+        Arguments: ``source`` with its options; ``cursor`` as the last call returned it, empty at first: the place for
+        an ETag; ``io`` for the network.
         Returns: a ``Discovered``; the same again when nothing has changed (idempotent), without half-written things.
         Failure: an event ``source_failed``; nothing else is harmed; asked again at the next look.
-        Example: see ``gate_directory/source.py``.
+        Example: see ``gate_http_feed/source.py``.
         """
         raise NotImplementedError
 
     @hookspec
-    def gate_fetch(self, source: Source, candidate: Candidate, into: Path) -> Sequence[Fetched]:
+    def gate_fetch(self, source: Source, candidate: Candidate, into: Path, io: Io) -> Sequence[Fetched]:
         """Brings a candidate's bytes into the spool.
 
         When: once for a version that the gate does not know yet.
         Arguments: ``into`` is an empty folder; write each file there under its artifact's name; execute nothing.
-        Returns: one ``Fetched`` a file, measured on the bytes that were written.
+        Returns: a list with one ``Fetched`` a file, measured on the bytes that were written; ``io.http.download``
+        answers it.
         Failure: an event ``source_failed``; the spool is emptied; tried again at the next look.
-        Example: see ``gate_directory/source.py``.
+        Example: ``return [io.http.download(candidate.where, into / "rules.tgz", most=source.max_bytes)]``
         """
         raise NotImplementedError
 
@@ -183,9 +162,110 @@ class SourceHooks:
 
         When: after a fetch, before anything is stored.
         Arguments: as for ``gate_fetch``; ``fetched`` is its answer, checked by the gate against the bytes.
-        Returns: a ``Verification``; ``ok=False`` is final for these bytes.
+        Returns: a ``Verification``; ``ok=False`` is final for these bytes. ``vendor_signed`` only for a signature over
+        the bytes by a key that did not come with them.
         Failure: counts as not ok: the candidate is refused and an event says so.
         Example: ``return Verification("digest_pinned", True)``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_lint(
+        self,
+        source: Source,
+        candidate: Candidate,
+        fetched: Sequence[Fetched],
+        into: Path,
+        baseline: Baseline | None,
+    ) -> Sequence[Finding]:
+        """Looks into the content for what would hurt: bad syntax, half of the rules gone, a test file found no more.
+
+        When: after a good verification, before anything is stored.
+        Arguments: as for ``gate_verify``; ``baseline`` is the newest release that the gate has, None at first.
+        Returns: a list of ``Finding``, empty where all is well. ``refuse`` keeps the candidate out; a tool that is
+        missing is a ``note``.
+        Failure: counts as not looked at: the candidate is refused, and tried again at the next look.
+        Example: ``return [Finding("refuse", "syntax", "rules.yar line 7 does not parse")]``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_order(self, source: Source, a: str, b: str) -> int | None:
+        """Says which of two versions of this source is newer.
+
+        When: for every candidate that is new to the gate, against the newest release that it has, and among themselves.
+        Arguments: two versions as ``Candidate.version`` says them.
+        Returns: -1 where ``a`` is older than ``b``, 1 where it is newer, 0 where they are the same; None where this
+        source has no order but that of discovery. What is not newer than the gate's newest is never taken, and alarmed
+        where it stands in its place: a replay or a downgrade.
+        Failure: the candidate is refused, and tried again at the next look.
+        Example: ``return (int(a) > int(b)) - (int(a) < int(b))``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_publish(
+        self, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver], io: Io
+    ) -> Published:
+        """Lets these machines, and no others, take the release: a share swap, a call of the vendor's API.
+
+        When: after the worker has made claims for them, and again until each of them is answered (idempotent).
+        Arguments: ``ring`` in which they are; ``release`` None: they are let go, and get nothing more of this source;
+        ``machines`` of that ring which have a claim now.
+        Returns: a ``Published`` that names those for which it is done.
+        Failure: the claims stay in hand until their lease ends; an event ``source_failed``; tried again.
+        Example: see ``gate_falcon/source.py``: moves host groups between two policies.
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_hold(self, source: Source, ring: str, reason: str, io: Io) -> Held:
+        """Stops the spread at the vendor. Takes nothing back, and changes no byte that is served.
+
+        When: a rollout of this source halts, or people hold it; once for each ring that is open, and again until it is
+        ok (idempotent).
+        Arguments: ``ring``; ``reason`` is a sentence for the vendor's own log.
+        Returns: a ``Held``.
+        Failure: counts as ``ok=False``: the source turns red, and people are told.
+        Example: ``return Held(False, "the vendor has no pause for this category")``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_recall_plan(self, source: Source, ring: str, bad: str, good: str) -> RecallPlan:
+        """Says honestly how machines get from ``bad`` to ``good``. Plans, and does nothing.
+
+        When: a recall is proposed, and shown to the people who agree to it.
+        Arguments: ``ring``; two versions; ``good`` is empty where there is none before.
+        Returns: a ``RecallPlan``; one for every kind that the plugin publishes.
+        Failure: counts as ``RecallPlan("none", ...)``: by hand.
+        Example: ``return RecallPlan("agent_purge", ("The agent deletes daily.c?d and runs freshclam.",), True)``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_serve(self, source: Source, ring: str, release: Released, at: datetime, into: Path) -> Served | None:
+        """Lays out what a stock client of this source sees of a release, as plain files.
+
+        When: by the worker when a machine's or a ring's pointer moves to a release. Never on a client's request: the
+        mirror plane is files, and any file server may serve them.
+        Arguments: ``release`` with its bytes; ``at`` is the moment of the move, for metadata that must move forward;
+        ``into`` is an empty folder for files that are made, such as a checksum beside a tarball.
+        Returns: a ``Served``; None where this source serves nothing to clients.
+        Failure: the pointer does not move: clients keep getting what they got; an event ``source_failed``.
+        Example: ``return Served((ServedFile("r.tgz", artifact="r.tgz"), ServedFile("r.tgz.md5", made="md5")))``
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def gate_observed(self, source: Source, machine: Receiver, report: str) -> Observed | None:
+        """Reads what a machine really runs out of what its own software says of itself.
+
+        When: a machine's report about this source has changed.
+        Arguments: ``report`` as the agent's probe brought it, such as clamd's answer to VERSION. Hostile text.
+        Returns: an ``Observed``; None where the report says nothing about it.
+        Failure: counts as not known; the machine shows as such.
+        Example: ``"ClamAV 1.4.6/27800/Mon ..."`` -> ``Observed("27800")``
         """
         raise NotImplementedError
 
@@ -209,7 +289,7 @@ class AgentHooks:
     def gate_agent_rollback(self, target: Target, release: str, good: str) -> Placed:
         """Goes back from ``release`` to ``good`` (hex digests; ``good`` empty: remove).
 
-        When: a release turned out bad on this machine.
+        When: a release turned out bad on this machine, or it is recalled.
         Arguments: as above.
         Returns: a ``Placed`` that names what is in place now. Idempotent.
         Failure: an exception is reported as ``failed``; the machine stays as it is.
@@ -246,18 +326,25 @@ def load(plugin: str, part: str) -> Any:
     try:
         manager.register(importlib.import_module(f"gate_{plugin.replace('-', '_')}.{part}"))
         manager.check_pending()
-    except (ImportError, ValueError, pluggy.PluginValidationError) as problem:
+    except (ImportError, SyntaxError, ValueError, pluggy.PluginValidationError) as problem:
         raise LookupError(f"plugin {plugin} cannot be loaded: {problem}") from problem
     return manager.hook
 
 
-def call(hooks: Any, hook: str, wanted: type[Any], **arguments: Any) -> Any:
-    """Calls one hook of one plugin and insists on its answer.
+def has(hooks: Any, hook: str) -> bool:
+    """Whether a loaded plugin has this hook."""
+    return bool(getattr(hooks, hook).get_hookimpls())
+
+
+def call(hooks: Any, hook: str, wanted: type[Any], *, nothing: bool = False, **arguments: Any) -> Any:
+    """Calls one hook of one plugin and insists on its answer; ``nothing``: None is one, too.
 
     Raises:
         TypeError: no answer, or one of another type.
     """
     answers = getattr(hooks, hook)(**arguments)
-    if len(answers) != 1 or not isinstance(answers[0], wanted):
+    if nothing and not answers and has(hooks, hook):
+        return None
+    if len(answers) != 1 or not isinstance(answers[0], wanted) or isinstance(answers[0], bool):
         raise TypeError(f"{hook} did not answer with {wanted.__name__}")
     return answers[0]

@@ -40,7 +40,7 @@ from gate.core.policy import Policy
 from gate.core.policy_values import Problem
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
-from gate.hookspecs import Candidate, Discovered, Fetched, Source, Verification
+from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Source, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -361,6 +361,12 @@ class Publisher(Protocol):
     def put_blob(self, file: Path, digest: str) -> None:
         """Stores an artifact's bytes at their digest; idempotent."""
 
+    def blob(self, digest: str) -> Path:
+        """Where an artifact's bytes lie; to be read only."""
+
+    def room(self) -> int:
+        """Bytes that are free where artifacts are stored."""
+
     def tidy(self, now: datetime) -> int:
         """Removes manifests and artifacts that nothing published names and that are a day old; returns how many."""
 
@@ -377,6 +383,18 @@ class Sources(Protocol):
     def verify(
         self, plugin: str, source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path
     ) -> Verification: ...
+    def lint(
+        self,
+        plugin: str,
+        source: Source,
+        candidate: Candidate,
+        fetched: Sequence[Fetched],
+        into: Path,
+        baseline: Baseline | None,
+    ) -> tuple[Finding, ...]: ...
+    def order(self, plugin: str, source: Source, pairs: Sequence[tuple[str, str]]) -> list[int] | None:
+        """-1, 0 or 1 for each pair of versions; None: the plugin knows no order."""
+
     def clean(self, source: str) -> None: ...
 
 

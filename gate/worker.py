@@ -17,14 +17,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from gate.core.errors import GateError, Overtaken, SourceError
-from gate.core.model import Artifact, RolloutState, Trust
-from gate.core.policy import SourceRule
+from gate.core.errors import GateError, Overtaken
+from gate.core.model import RolloutState
 from gate.flows import (
     advance,
     edits,
-    intake,
     listening,
+    look,
     policy_remote,
     protection,
     publication,
@@ -35,7 +34,6 @@ from gate.flows import (
     shadow,
     sweep,
 )
-from gate.hookspecs import Candidate, Source
 from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
 
 log = logging.getLogger(__name__)
@@ -101,6 +99,9 @@ class Worker:
     def __init__(self, parts: WorkerParts) -> None:
         self._parts = parts
         self._within = Transactions(parts.store)
+        self._looking = look.Looking(
+            parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
+        )
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -183,7 +184,7 @@ class Worker:
         for rule in self._parts.gate.policy(active.commit).sources:
             if self._stop.is_set():
                 return
-            self._alone("source", rule.name, lambda one=rule: self._look_at(one, active.commit))  # type: ignore[misc]
+            self._alone("source", rule.name, lambda one=rule: look.look_at(self._looking, one, active.commit))  # type: ignore[misc]
 
     def fetch(self) -> None:
         """Brings what the remote of the policy repository has; the next tick judges it."""
@@ -249,64 +250,6 @@ class Worker:
         for one in done:
             if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
                 self._within.write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
-
-    def _look_at(self, rule: SourceRule, commit: str) -> None:
-        parts = self._parts
-        source = Source(rule.name, {**rule.options, **parts.options.get(rule.name, {})})
-        try:
-            with parts.store.read() as tx:
-                cursor = tx.cursor(rule.name)
-            found = parts.sources.discover(rule.plugin, source, cursor)
-            with parts.store.read() as tx:
-                new, alarms = intake.unknown(tx, rule.name, found.candidates)
-            for candidate in new:
-                self._take(rule, source, candidate, commit)
-        except SourceError as problem:
-            self._failed(rule.name, "source_failed", problem.detail)
-            return
-        finally:
-            parts.sources.clean(rule.name)
-        for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
-            self._failed(rule.name, "candidate_refused", alarm)
-        with parts.store.write() as tx:
-            intake.recovered(tx, rule.name, parts.clock.now())
-            recalls.withdrawn(tx, rule.name, found.withdrawn, parts.clock.now())
-            if found.cursor != cursor:
-                tx.save_cursor(rule.name, found.cursor)
-
-    def _take(self, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> None:
-        parts = self._parts
-        into, fetched = parts.sources.fetch(rule.plugin, source, candidate)
-        verified = parts.sources.verify(rule.plugin, source, candidate, fetched, into)
-        if not verified.ok:
-            self._failed(rule.name, "candidate_refused", f"{candidate.version}: {verified.detail}")
-            return
-        for one in fetched:
-            parts.publisher.put_blob(into / one.name, one.sha256)
-        now = parts.clock.now()
-        artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in fetched)
-        try:
-            self._within.write(
-                lambda tx: intake.candidate_seen(
-                    tx,
-                    parts.gate,
-                    source=rule.name,
-                    version=candidate.version,
-                    kind=rule.kind,
-                    boot_critical=rule.boot_critical,
-                    artifacts=artifacts,
-                    trust=Trust(verified.trust),
-                    now=now,
-                    policy_version=commit,
-                )
-            )
-        except SourceError as problem:
-            self._failed(rule.name, "candidate_refused", problem.detail)
-
-    def _failed(self, source: str, kind: str, detail: str) -> None:
-        log.warning("source %s: %s: %s", source, kind, detail)
-        with self._parts.store.write() as tx:
-            intake.failed(tx, source, kind, detail, self._parts.clock.now())
 
     def _alone(self, work: str, of: str, act: Callable[[], None]) -> None:
         began, outcome = time.perf_counter(), "done"

@@ -4,6 +4,8 @@
   keys, no database, an empty environment, and its spool as directory.
 - Limits: wall time, CPU time, memory, file size, open files, answer size. Whatever dies, hangs, prints too much or
   answers something else is a ``SourceError``; the whole process group is ended.
+- What a source keeps between calls (its own state, and downloads that go on later) lies in ``kept/<source>`` beside
+  the spools; what is larger than ``STATE`` there is thrown away.
 - The child runs as this process's user: it is contained against faults, not against that user's rights.
 """
 
@@ -11,46 +13,60 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import os
-import resource
-import selectors
 import shutil
-import signal
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
+from gate.adapters import plugin_answers as read
+from gate.adapters.plugin_answers import measure
+from gate.adapters.plugin_process import Limits, run
 from gate.core.errors import OperatorError, SourceError
-from gate.hookspecs import Announced, Candidate, Discovered, Fetched, Source, SourceInfo, Verification
+from gate.hookspecs import (
+    Baseline,
+    Candidate,
+    Discovered,
+    Fetched,
+    Finding,
+    Observed,
+    RecallPlan,
+    Receiver,
+    Released,
+    Served,
+    Source,
+    SourceInfo,
+    Verification,
+)
 
-ANSWER = 8 * 1024 * 1024
-T = TypeVar("T")
+STATE = 64 * 1024 * 1024
+STATE_FILE = 8 * 1024 * 1024
+LEFT_S = 7 * 86400
+SPARE_S = 5.0
+"""So much before the child's end its network stops, so that it can still say what it has."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one call. Bytes and seconds."""
+class Network:
+    """What the settings say of sources' network. ``per_second``: bytes; 0: as fast as it goes."""
 
-    wall_s: float = 60.0
-    memory: int = 1024**3
-    open_files: int = 128
-    answer: int = ANSWER
+    loopback: bool = False
+    per_second: int = 0
 
 
 class ChildPlugins:
     """Calls source plugins."""
 
-    def __init__(self, spool: Path, limits: Limits | None = None, folders: Sequence[Path] = ()) -> None:
+    def __init__(
+        self, spool: Path, limits: Limits | None = None, folders: Sequence[Path] = (), network: Network | None = None
+    ) -> None:
         self._spool = spool
         self._limits = limits or Limits()
         self._folders = [str(folder) for folder in folders]
+        self._network = network or Network()
 
     def describe(self, plugin: str) -> SourceInfo:
         """What a plugin is.
@@ -58,8 +74,11 @@ class ChildPlugins:
         Raises:
             SourceError
         """
-        found = self._call(plugin, "gate_describe", {}, self._folder("describe"), 1)
-        return _made(SourceInfo, {**found, "kinds": tuple(found.get("kinds", ()))})
+        return read.info(self._call(plugin, "gate_describe", {}, self._folder("describe"), 1))
+
+    def hooks(self, plugin: str) -> tuple[str, ...]:
+        """The hooks of the gate's side that a plugin has."""
+        return read.texts(self._call(plugin, "gate_describe", {}, self._folder("describe"), 1), "hooks")
 
     def discover(self, plugin: str, source: Source, cursor: str) -> Discovered:
         """The candidates that are complete now.
@@ -68,11 +87,7 @@ class ChildPlugins:
             SourceError
         """
         arguments = {"source": dataclasses.asdict(source), "cursor": cursor}
-        found = self._call(plugin, "gate_discover", arguments, self._folder(source.name), 1)
-        candidates = tuple(_candidate(one) for one in _list(found, "candidates"))
-        skipped = tuple(str(one)[:300] for one in _list(found, "skipped")[:100])
-        withdrawn = tuple(str(one)[:300] for one in _list({"withdrawn": [], **found}, "withdrawn")[:1000])
-        return Discovered(candidates, str(found.get("cursor", ""))[:4000], skipped, withdrawn)
+        return read.discovered(self._needed(plugin, "gate_discover", arguments, self._folder(source.name), STATE_FILE))
 
     def fetch(self, plugin: str, source: Source, candidate: Candidate) -> tuple[Path, tuple[Fetched, ...]]:
         """Brings the bytes into the spool and measures them again; returns the folder and what is in it.
@@ -82,41 +97,124 @@ class ChildPlugins:
         """
         shutil.rmtree(self._spool / source.name / "fetched", ignore_errors=True)
         into = self._folder(source.name, "fetched")
-        arguments = {
-            "source": dataclasses.asdict(source),
-            "candidate": dataclasses.asdict(candidate),
-            "into": str(into),
-        }
-        said = self._call(plugin, "gate_fetch", arguments, into.parent, source.max_bytes)
-        fetched = tuple(_made(Fetched, one) for one in _list(said, "answer"))
+        if not candidate.artifacts:
+            return into, ()
+        arguments = {**_of(source, candidate), "into": str(into)}
+        said = self._needed(plugin, "gate_fetch", arguments, into.parent, source.max_bytes)
+        fetched = tuple(read.made(Fetched, one) for one in read.many(said, "answer"))
         for one in fetched:
             if one != measure(into, one.name):
                 raise SourceError("source_lied", f"{one.name[:80]!r} is not what the plugin says it wrote")
         if {path.name for path in into.iterdir()} != {one.name for one in fetched}:
             raise SourceError("source_lied", "the spool holds other files than the plugin says")
+        if sum(one.length for one in fetched) > source.max_bytes:
+            raise SourceError("source_failed", f"more than {source.max_bytes} bytes")
         return into, fetched
 
     def verify(
         self, plugin: str, source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path
     ) -> Verification:
-        """How far the bytes could be verified.
+        """How far the bytes could be verified; a plugin without that hook leaves it to the announced digests.
 
         Raises:
             SourceError
         """
+        arguments = {**_of(source, candidate, fetched), "into": str(into)}
+        found = self._call(plugin, "gate_verify", arguments, into.parent, 1)
+        return _by_digests(candidate, fetched) if "missing" in found else read.verification(found)
+
+    def lint(
+        self,
+        plugin: str,
+        source: Source,
+        candidate: Candidate,
+        fetched: Sequence[Fetched],
+        into: Path,
+        baseline: Baseline | None,
+    ) -> tuple[Finding, ...]:
+        """What is wrong with the content; nothing where the plugin does not look.
+
+        Raises:
+            SourceError
+        """
+        arguments = {**_of(source, candidate, fetched), "into": str(into), "baseline": _plain(baseline)}
+        found = self._call(plugin, "gate_lint", arguments, into.parent, source.max_bytes)
+        return () if "missing" in found else read.findings(found)
+
+    def order(self, plugin: str, source: Source, pairs: Sequence[tuple[str, str]]) -> list[int] | None:
+        """-1, 0 or 1 for each pair of versions, in one call; None: the plugin knows no order.
+
+        Raises:
+            SourceError
+        """
+        if not pairs:
+            return []
+        arguments = {"source": dataclasses.asdict(source), "pairs": pairs}
+        found = self._call(plugin, "gate_order", arguments, self._folder(source.name), 1)
+        if "missing" in found:
+            return None
+        said = read.many(found, "answer")
+        if None in said:
+            return None
+        if len(said) != len(pairs) or not all(type(one) is int and one in (-1, 0, 1) for one in said):
+            raise SourceError("source_failed", f"{plugin}.gate_order did not answer -1, 0 or 1")
+        return said
+
+    def recall_plan(self, plugin: str, source: Source, ring: str, bad: str, good: str) -> RecallPlan:
+        """How machines get from a bad release to a good one; by hand where the plugin does not say.
+
+        Raises:
+            SourceError
+        """
+        arguments = {"source": dataclasses.asdict(source), "ring": ring, "bad": bad, "good": good}
+        found = self._call(plugin, "gate_recall_plan", arguments, self._folder(source.name), 1)
+        return RecallPlan("none", (), False) if "missing" in found else read.recall_plan(found)
+
+    def serve(
+        self, plugin: str, source: Source, ring: str, release: Released, at: datetime
+    ) -> tuple[Path, Served | None]:
+        """What a client sees of a release, and the folder with the files that were made for it.
+
+        Raises:
+            SourceError
+        """
+        shutil.rmtree(self._spool / source.name / "served", ignore_errors=True)
+        into = self._folder(source.name, "served")
         arguments = {
             "source": dataclasses.asdict(source),
-            "candidate": dataclasses.asdict(candidate),
-            "fetched": [dataclasses.asdict(one) for one in fetched],
+            "ring": ring,
+            "release": _plain(release),
+            "at": at.isoformat(),
             "into": str(into),
         }
-        found = _made(Verification, self._call(plugin, "gate_verify", arguments, into.parent, 1))
-        if found.trust not in ("vendor_signed", "digest_pinned", "unverified") or not isinstance(found.ok, bool):
-            raise SourceError("source_failed", f"{plugin} answered a verification that is none")
+        found = self._call(plugin, "gate_serve", arguments, into.parent, source.max_bytes)
+        return into, None if {"missing", "nothing"} & set(found) else read.served(found)
+
+    def observed(self, plugin: str, source: Source, machine: Receiver, report: str) -> Observed | None:
+        """What a machine really runs; None where the plugin cannot say.
+
+        Raises:
+            SourceError
+        """
+        arguments = {"source": dataclasses.asdict(source), "machine": _plain(machine), "report": report}
+        found = self._call(plugin, "gate_observed", arguments, self._folder(source.name), 1)
+        return None if {"missing", "nothing"} & set(found) else read.made(Observed, found)
+
+    def loading(self, source: str) -> list[str]:
+        """The downloads of a source that are on their way, each as a sentence."""
+        found = []
+        for note in sorted((self._spool.parent / "kept" / source / "parts").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                said, have = json.loads(note.read_bytes()), note.with_suffix("").stat().st_size
+                found.append(f"{have} of {said['length'] or '?'} bytes of {str(said['url']).partition('?')[0][:200]}")
         return found
 
     def tidy(self) -> None:
-        """Removes what processes of this host that have ended left in their spools."""
+        """Removes what processes of this host that have ended left in their spools, and downloads that nobody goes on
+        with."""
+        for part in self._spool.parent.glob("kept/*/parts/*"):
+            if time.time() - part.stat().st_mtime > LEFT_S:
+                part.unlink(missing_ok=True)
         host, _, _ = self._spool.name.rpartition("-")
         for folder in self._spool.parent.glob(f"{host}-*"):
             pid = folder.name.rpartition("-")[2]
@@ -130,149 +228,71 @@ class ChildPlugins:
             self._spool.rmdir()
 
     def _folder(self, *names: str) -> Path:
-        folder = self._spool.joinpath(*names)
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise OperatorError("no_spool", f"{folder} cannot be made: {problem.strerror}") from problem
-        return folder
+        return _made_folder(self._spool.joinpath(*names))
+
+    def _kept(self, source: str, part: str) -> Path:
+        return _made_folder(self._spool.parent / "kept" / source / part)
+
+    def _needed(
+        self, plugin: str, hook: str, arguments: Mapping[str, Any], folder: Path, most_written: int
+    ) -> dict[str, Any]:
+        found = self._call(plugin, hook, arguments, folder, most_written)
+        if "missing" in found:
+            raise SourceError("source_failed", f"{plugin} has no {hook}")
+        return found
 
     def _call(
         self, plugin: str, hook: str, arguments: Mapping[str, Any], folder: Path, most_written: int
     ) -> dict[str, Any]:
         limits = self._limits
-        call = {"plugin": plugin, "hook": hook, "arguments": arguments, "folders": self._folders}
-        with tempfile.TemporaryFile() as question:
-            question.write(json.dumps(call).encode())
-            question.seek(0)
-            child = subprocess.Popen(
-                [sys.executable, "-I", "-m", "gate.adapters.plugin_child", json.dumps(_numbers(limits, most_written))],
-                stdin=question,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,
-                cwd=folder,
-                env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": str(folder), "TMPDIR": str(folder)},
-                start_new_session=True,
-                close_fds=True,
-            )
+        name = arguments["source"]["name"] if "source" in arguments else "describe"
+        state = self._kept(name, "state")
+        io = {
+            "state": str(state),
+            "parts": str(self._kept(name, "parts")),
+            "seconds": max(limits.wall_s - SPARE_S, limits.wall_s / 2),
+            "loopback": self._network.loopback,
+            "per_second": self._network.per_second,
+        }
+        call = {"plugin": plugin, "hook": hook, "arguments": arguments, "folders": self._folders, "io": io}
         try:
-            raw = _talk(child, limits)
+            return read.object_of(run(call, folder, limits, most_written), f"{plugin}.{hook}")
         finally:
-            _end(child)
-        if raw is None:
-            raise SourceError("source_failed", f"{plugin}.{hook} did not answer within {limits.wall_s:g} s")
-        if child.returncode != 0 or len(raw) > limits.answer:
-            raise SourceError("source_failed", f"{plugin}.{hook} died or answered too much ({child.returncode})")
-        try:
-            found = json.loads(raw)
-        except (ValueError, RecursionError) as problem:
-            raise SourceError("source_failed", f"{plugin}.{hook} answered no JSON") from problem
-        if not isinstance(found, dict):
-            raise SourceError("source_failed", f"{plugin}.{hook} answered no object")
-        if "problem" in found:
-            raise SourceError("source_failed", f"{plugin}.{hook}: {str(found['problem'])[:400]}")
-        return found
+            _bounded(state)
 
 
-def measure(folder: Path, name: str) -> Fetched:
-    """A file in the spool as it really is.
-
-    Raises:
-        SourceError: no plain file of that name.
-    """
-    if "/" in name or "\\" in name or name in ("", ".", ".."):
-        raise SourceError("source_lied", "a fetched name is a path")
-    digest, length = hashlib.sha256(), 0
+def _made_folder(folder: Path) -> Path:
     try:
-        handle = os.open(folder / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except (OSError, ValueError) as problem:
-        raise SourceError("source_lied", f"{name[:80]!r} is not in the spool") from problem
-    with os.fdopen(handle, "rb") as file:
-        while part := file.read(1 << 20):
-            digest.update(part)
-            length += len(part)
-    return Fetched(name, length, digest.hexdigest())
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise OperatorError("no_spool", f"{folder} cannot be made: {problem.strerror}") from problem
+    return folder
 
 
-def _numbers(limits: Limits, most_written: int) -> dict[str, int]:
-    return {
-        "RLIMIT_AS": limits.memory,
-        "RLIMIT_CPU": max(int(limits.wall_s), 1),
-        "RLIMIT_FSIZE": most_written,
-        "RLIMIT_NOFILE": limits.open_files,
-        "RLIMIT_CORE": 0,
-    }
+def _bounded(state: Path) -> None:
+    if sum(file.lstat().st_size for file in state.rglob("*")) > STATE:
+        shutil.rmtree(state, ignore_errors=True)
 
 
-def _talk(child: subprocess.Popen[bytes], limits: Limits) -> bytes | None:
-    """The answer, at most one byte more than allowed; None after the time is up."""
-    assert child.stdout is not None
-    until = time.monotonic() + limits.wall_s
-    parts, length = [], 0
-    with selectors.DefaultSelector() as selector:
-        selector.register(child.stdout, selectors.EVENT_READ)
-        while length <= limits.answer:
-            left = until - time.monotonic()
-            if left <= 0 or not selector.select(left):
-                return None
-            part = os.read(child.stdout.fileno(), 1 << 16)
-            if not part:
-                break
-            parts.append(part)
-            length += len(part)
-    try:
-        child.wait(max(until - time.monotonic(), 0.01) if length <= limits.answer else 0.01)
-    except subprocess.TimeoutExpired:
-        return None if length <= limits.answer else b"".join(parts)
-    return b"".join(parts)
+def _of(source: Source, candidate: Candidate, fetched: Sequence[Fetched] | None = None) -> dict[str, Any]:
+    found = {"source": dataclasses.asdict(source), "candidate": dataclasses.asdict(candidate)}
+    return found if fetched is None else {**found, "fetched": [dataclasses.asdict(one) for one in fetched]}
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """Ends the child and whatever it started, by its process group."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGKILL)
-    if child.stdout is not None:
-        child.stdout.close()
-    child.wait()
+def _plain(value: Baseline | Released | Receiver | None) -> dict[str, Any] | None:
+    if value is None:
+        return None
+    found: dict[str, Any] = dataclasses.asdict(value)
+    if not isinstance(value, Receiver):
+        found["files"] = {name: str(path) for name, path in value.files.items()}
+    return found
 
 
-def apply_limits(numbers: Mapping[str, int]) -> None:
-    """In the child: the limits that the parent wants."""
-    for name, most in numbers.items():
-        which = getattr(resource, name)
-        _, hard = resource.getrlimit(which)
-        wanted = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(which, (wanted, wanted))
-
-
-def _list(found: Mapping[str, Any], key: str) -> list[Any]:
-    value = found.get(key)
-    if not isinstance(value, list) or len(value) > 10_000:
-        raise SourceError("source_failed", f"an answer without a list of {key}")
-    return value
-
-
-def _candidate(found: Any) -> Candidate:
-    if not isinstance(found, dict):
-        raise SourceError("source_failed", "a candidate that is none")
-    artifacts = tuple(_made(Announced, one) for one in _list(found, "artifacts"))
-    return _made(Candidate, {**found, "artifacts": artifacts})
-
-
-def _made(shape: type[T], found: Any) -> T:
-    """A frozen value from an answer; every text and number of the type that the shape says."""
-    if not isinstance(found, dict):
-        raise SourceError("source_failed", f"an answer that is no {shape.__name__}")
-    wanted = {field.name: field for field in dataclasses.fields(shape)}  # type: ignore[arg-type]
-    if not set(found) <= set(wanted):
-        raise SourceError("source_failed", f"an answer with fields that no {shape.__name__} has")
-    for name, value in found.items():
-        kind = {"str": str, "int": int, "bool": bool}.get(str(wanted[name].type))
-        if kind is not None and (type(value) is not kind or (kind is int and found[name] < 0)):
-            raise SourceError("source_failed", f"{shape.__name__}.{name} is not {kind.__name__}")
-        if isinstance(value, str) and len(value) > 4000:
-            raise SourceError("source_failed", f"{shape.__name__}.{name} is too long")
-    try:
-        return shape(**found)
-    except TypeError as problem:
-        raise SourceError("source_failed", f"an answer that is no whole {shape.__name__}") from problem
+def _by_digests(candidate: Candidate, fetched: Sequence[Fetched]) -> Verification:
+    announced = {one.name: one for one in candidate.artifacts}
+    for one in fetched:
+        said = announced.get(one.name)
+        if said is not None and said.sha256 and (said.length, said.sha256) != (one.length, one.sha256):
+            return Verification("unverified", False, detail=f"{one.name} is not what was announced")
+    pinned = {one.name for one in candidate.artifacts if one.sha256} == {one.name for one in fetched}
+    return Verification("digest_pinned" if pinned else "unverified", True)

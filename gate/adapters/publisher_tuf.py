@@ -15,6 +15,7 @@ Layout and roles: the agent protocol, "Read plane"; format: TUF specification 1.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
@@ -150,7 +151,17 @@ class TufPublisher:
         except OSError as problem:
             raise OperatorError("not_published", f"an artifact cannot be written: {problem.strerror}") from problem
         finally:
-            temporary.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+
+    def blob(self, digest: str) -> Path:
+        """Where an artifact's bytes lie; to be read only."""
+        return self._content / "blobs" / digest
+
+    def room(self) -> int:
+        """Bytes that are free where artifacts are stored."""
+        found = os.statvfs(self._content if self._content.exists() else self._content.parent)
+        return found.f_bavail * found.f_frsize
 
     # what should stand
 

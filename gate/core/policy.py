@@ -20,6 +20,7 @@ from gate.core.policy_values import Node, Problem, Reader, Wanted
 from gate.core.times import Anchor, Edge, Freeze, OpenDuration, Window
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
+TRUSTS = ("unverified", "digest_pinned", "vendor_signed")  # from the least to the most
 KINDS = ("content", "sensor", "os", "rules", "binary", "engine", "price", "any")
 EVENTS = ("crashed", "failed", "silent", "relapsed", "missing")
 
@@ -37,6 +38,8 @@ class SourceRule:
     own: Mapping[str, Any] = field(default_factory=dict)
     keep: int = 5
     must_be_everywhere_by: timedelta | None = None  # after the gate has first seen a release
+    hosts: tuple[str, ...] = ()  # that its plugin may reach; none: no network
+    trust: str = "digest_pinned"  # the least that its bytes must show
 
 
 @dataclass(frozen=True, slots=True)
@@ -336,6 +339,8 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         "lever": read.one_of("held", "advised", "no lever"),
         "keep": read.whole(1, 1000),
         "must_be_everywhere_by": read.span,
+        "hosts": read.many(read.host),
+        "trust": read.one_of(*TRUSTS),
         "mirror": read.text,
         "order": read.text,
         **OWN,
@@ -357,6 +362,8 @@ def _source(reader: Reader, node: Node, path: str) -> SourceRule | None:
         own={key: found[key] for key in OWN if key in found},
         keep=found.get("keep", 5),
         must_be_everywhere_by=found.get("must_be_everywhere_by"),
+        hosts=found.get("hosts", ()),
+        trust=found.get("trust", "digest_pinned"),
     )
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from gate.core import policy_order as order
+from gate.core.policy import TRUSTS
 from gate.core.policy_order import Relation
 
 
@@ -51,6 +52,8 @@ ROWS: Mapping[str, Row] = {
     "sources[].lever": Row(order.same, *ANY),
     "sources[].keep": Row(order.same, *ANY),
     "sources[].must_be_everywhere_by": Row(order.same, *ANY),
+    "sources[].hosts": Row(order.subset, "more", "arrives"),
+    "sources[].trust": Row(order.ranked(*TRUSTS), "less", "verifies"),
     "sources[].mirror": Row(order.same, *ANY),
     "sources[].order": Row(order.same, *ANY),
     "rings[].name": Row(order.same, "a ring added, removed or moved", "rings"),

@@ -13,6 +13,12 @@ SPAN = {"type": "string", "pattern": r"^\d{1,6}\s?[smhd]$", "examples": ["15m", 
 OPEN_SPAN = {"type": "string", "pattern": r"^\d{1,6}\s?[smhd](\s+open)?$", "examples": ["4h open", "1d open", "1h"]}
 SHARE = {"type": "string", "pattern": r"^\d{1,3}(\.\d{1,6})?\s?%$", "examples": ["2%", "25%"]}
 SLUG = {"type": "string", "pattern": "^[a-z0-9][a-z0-9-]{0,40}$"}
+HOST = {
+    "type": "string",
+    "pattern": r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:\d{1,5})?$",
+    "maxLength": 259,
+    "examples": ["database.example", "database.example:8443"],
+}
 TEXT = {"type": "string", "maxLength": 500}
 EDGE = {
     "type": "string",
@@ -87,6 +93,8 @@ def schema() -> dict[str, Any]:
         "lever": _one_of("held", "advised", "no lever"),
         "keep": _whole(1, 1000),
         "must_be_everywhere_by": SPAN,
+        "hosts": _many(HOST),
+        "trust": _one_of(*read.TRUSTS),
         "mirror": TEXT,
         "order": TEXT,
         **own,

@@ -154,6 +154,17 @@ def slug(reader: Reader, node: Node, path: str) -> str:
     return found
 
 
+HOST = re.compile(r"(?=[^:]{1,253}(:|\Z))[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?\Z")
+
+
+def host(reader: Reader, node: Node, path: str) -> str:
+    """One host, exactly: a name, with a port where it is not 443. No wildcards."""
+    found = scalar(node, "a host")
+    if not HOST.match(found):
+        raise Wanted("a host such as database.example or database.example:8443, in lower case")
+    return found
+
+
 def whole(low: int, high: int = 10**9) -> Convert:
     """A whole number within limits."""
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -70,6 +70,8 @@ def candidate_seen(
     trust: Trust,
     now: datetime,
     policy_version: str,
+    signer: str = "",
+    findings: Sequence[Mapping[str, Any]] = (),
 ) -> Rollout | None:
     """Stores a verified candidate and starts (or queues) its rollout; None when it is known already.
 
@@ -99,7 +101,10 @@ def candidate_seen(
     )
     if not tx.add_release(release, manifest):
         return None
-    tx.append("release_seen", f"source:{source}", release.id, now, {"version": version, "counter": counter})
+    detail: dict[str, Any] = {"version": version, "counter": counter, "trust": trust.value}
+    tx.append("release_seen", f"source:{source}", release.id, now, detail | ({"signer": signer} if signer else {}))
+    if findings:
+        tx.append("content_findings", f"source:{source}", release.id, now, {"findings": list(findings)})
     return start_rollout(tx, gate, release, policy_version, now)
 
 
@@ -111,8 +116,9 @@ def unknown(tx: Tx, source: str, candidates: Iterable[Candidate]) -> tuple[list[
         if known is None:
             new.append(candidate)
             continue
-        announced = sorted((a.name, a.length, a.sha256) for a in candidate.artifacts)
-        if announced != sorted((a.name, a.length, a.sha256) for a in known.artifacts):
+        held = {one.name: (one.length, one.sha256) for one in known.artifacts}
+        told = {one.name: (one.length, one.sha256) for one in candidate.artifacts}
+        if held.keys() != told.keys() or any(one[1] and one != held[name] for name, one in told.items()):
             alarms.append(f"{candidate.version} is known with other bytes")
     return new, alarms
 

@@ -22,9 +22,10 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gate.core import explained, reason_texts, said_texts, words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
-from gate.core.policy import Policy
+from gate.core.policy import Policy, SourceRule
 from gate.core.verdict import Reason
 from gate.flows import people
+from gate.hookspecs import Discovered
 from gate.ports import Clock, Gate, PolicyEditor, Store, User
 from gate.web import (
     acts,
@@ -40,6 +41,7 @@ from gate.web import (
     policy_pages,
     ring_pages,
     roles,
+    source_pages,
     step_up,
     system,
 )
@@ -77,6 +79,7 @@ VIEWS = (
     *places.VIEWS,
     *calendars.VIEWS,
     *system.VIEWS,
+    *source_pages.VIEWS,
 )
 
 
@@ -100,6 +103,10 @@ class PagesParts:
     later: Callable[[], Sequence[str]] = lambda: ()
     """What the policy states and this version does not enforce."""
     land: str = ""
+    try_source: Callable[[SourceRule], Discovered] | None = None
+    """Looks at a source and remembers nothing; None: the sources are played."""
+    look_every: timedelta = timedelta(seconds=30)
+    """Between two looks at the sources."""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
     """What a supervisor asks: (what, is it good, a sentence)."""
     roles: Callable[[], Sequence[Any]] = lambda: ()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 KINDS: Mapping[str, tuple[str, str]] = {
+    "content_findings": ("its content was looked into", "sein Inhalt wurde angesehen"),
     "candidate_refused": ("a candidate was refused", "ein Angebot wurde abgelehnt"),
     "claim_heard": (
         "a silent machine is heard of, without the release",
@@ -127,6 +128,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "expires_at": ("expires", "läuft ab"),
     "fact": ("fact", "Angabe"),
     "fingerprint": ("fingerprint", "Fingerabdruck"),
+    "findings": ("found in it", "darin gefunden"),
     "from": ("from", "von"),
     "hours": ("hours", "Öffnungszeiten"),
     "issuer": ("login provider", "Anmeldedienst"),
@@ -158,6 +160,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "rollouts": ("rollouts", "Rollouts"),
     "said": ("said", "gesagt"),
     "sha256": ("signed", "unterschrieben"),
+    "signer": ("signed by", "unterschrieben von"),
     "since": ("since", "seit"),
     "site": ("site", "Apotheke"),
     "source": ("source", "Quelle"),
@@ -166,6 +169,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "takes_over_at": ("takes over at", "übernimmt bei"),
     "scope": ("scope", "Umfang"),
     "to": ("to", "bis"),
+    "trust": ("verified", "geprüft"),
     "token": ("token", "Token"),
     "until": ("until", "bis"),
     "uses": ("uses", "Verwendungen"),

@@ -91,6 +91,8 @@ SOURCE = {
         _choice("lever", "sources[].lever", "held", "advised", "no lever"),
         Field("keep", "sources[].keep", NUMBER),
         Field("must_be_everywhere_by", "sources[].must_be_everywhere_by", SPAN),
+        Field("hosts", "sources[].hosts", "hosts such as database.example, with commas between them", "list"),
+        _choice("trust", "sources[].trust", "unverified", "digest_pinned", "vendor_signed"),
         Field("mirror", "sources[].mirror", "an address"),
         Field("order", "sources[].order"),
     ),

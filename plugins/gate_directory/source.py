@@ -21,7 +21,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gate.hookspecs import Announced, Candidate, Discovered, Fetched, Source, SourceInfo, Verification, hookimpl
+from gate.hookspecs import (
+    Announced,
+    Candidate,
+    Discovered,
+    Fetched,
+    Option,
+    RecallPlan,
+    Source,
+    SourceInfo,
+    Verification,
+    hookimpl,
+)
 
 NAME = re.compile(r"[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]{0,199}\Z")
 UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
@@ -39,7 +50,8 @@ class BadDrop(Exception):
 def gate_describe() -> SourceInfo:
     """A folder, any kind of content, held by the agent."""
     kinds = ("content", "sensor", "os", "rules", "binary", "engine", "price", "any")
-    return SourceInfo("directory", "held", kinds, {"folder": "where the drops lie"})
+    options = {"folder": Option("where the drops lie", required=True)}
+    return SourceInfo("directory", "held", kinds, options, why="an agent of ours installs")
 
 
 @hookimpl
@@ -92,6 +104,12 @@ def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched]
     if len(fetched) != len(announced):
         return Verification("unverified", False, detail="a listed file is missing")
     return Verification("digest_pinned", True)
+
+
+@hookimpl
+def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
+    """The agent keeps the release before, and swaps one link."""
+    return RecallPlan("agent_purge", ("The agent moves its link back to the release before.",), True)
 
 
 def _manifest(source: Source, drop: Path) -> Candidate:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from gate.adapters.plugins import ChildPlugins, Limits
+from gate.adapters.plugin_process import Limits
+from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import SourceError
 from gate.hookspecs import Announced, Candidate, Source
 from gate_directory.__main__ import make
@@ -186,6 +187,11 @@ def test_a_made_drop_is_a_good_drop(plugins: ChildPlugins, source: Source, tmp_p
 HEAD = """
 from gate.hookspecs import *
 import os, sys, time, json, signal, subprocess
+
+@hookimpl
+def gate_describe():
+    return SourceInfo("rude", "held", ("content",))
+
 """
 DISCOVER = "@hookimpl\ndef gate_discover(source, cursor):\n    "
 RUDE = {

@@ -51,6 +51,31 @@ def test_the_seed_and_the_walk_are_valid() -> None:
     assert [source.name for source in parse_text(WALK).sources] == ["shop-content"]
 
 
+@pytest.mark.parametrize(
+    ("host", "good"),
+    [
+        ("a.example", True),
+        ("a.example:8443", True),
+        ("127.0.0.1:80", True),
+        ("a" * 253, True),
+        ("a" * 254, False),
+        ("*.example", False),
+        ("A.example", False),
+        ("https://a.example", False),
+        ("a.example/", False),
+        ("a..example", False),
+        ("a.example.", False),
+        ("-a.example", False),
+        ("a.example:", False),
+        ("a.example:123456", False),
+        ("a b", False),
+    ],
+)
+def test_a_host_of_a_source_is_one_host_exactly(host: str, good: bool) -> None:
+    text = changed("plugin: directory", f"plugin: directory, hosts: ['{host}']")
+    assert (problems(text) == []) is good
+
+
 def test_settings_come_from_the_ring_else_the_source_else_the_defaults_else_the_language() -> None:
     text = LEAST + "defaults: {stay_up: 2m, boots: 2}\n"
     assert parse_text(LEAST).settings_for("r", "s").stay_up == timedelta(minutes=15)

@@ -90,7 +90,14 @@ def filled(gate: RealGate) -> tuple[str, str]:
 
 
 def address(rule: str, rollout: str, machine: str) -> str:
-    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x", "proposal_id": "p-none"}
+    known = {
+        "rollout_id": rollout,
+        "machine_id": machine,
+        "site_id": "nord",
+        "secret": "x",
+        "proposal_id": "p-none",
+        "name": "shop-content",
+    }
     known |= {"commit": "head", "index": "0", "kind": "sites"}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 

@@ -1,0 +1,245 @@
+"""A look at one source: what is new, in which order, brought in, verified, looked into, and stored.
+
+- What the plugin's order calls older than the newest release is history, and left alone; where nothing that is offered
+  is as new as what the gate has, somebody replays or downgrades, and that is alarmed.
+- A source that is new, with an order: only its newest candidate is taken, what lies before it is history too.
+- Refused bytes are not fetched again while source, policy and announcement are the same; a candidate that announces no
+  digest is tried again after ``AGAIN``.
+- Nothing is fetched without room for it and for ``SPARE``; what stops half-way leaves no bytes behind.
+- What a source does harms no other one: whatever goes wrong is an event about it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import cmp_to_key
+from itertools import combinations
+from typing import Any, Protocol, TypeVar
+
+from gate.core.errors import GateError, OperatorError, SourceError
+from gate.core.model import Artifact, Release, Trust
+from gate.core.policy import TRUSTS, SourceRule
+from gate.flows import intake, recalls
+from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Source, Verification
+from gate.ports import Clock, Gate, Publisher, Sources, Store, Tx
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+SPARE = 256 * 1024**2
+AGAIN = timedelta(hours=1)
+AT_ONCE = 50  # new candidates of one look; the rest comes with the next
+MARK_EVERY = timedelta(minutes=1)
+
+
+class Within(Protocol):
+    """Transactions."""
+
+    def write(self, act: Callable[[Tx], T]) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What a look needs, and what this process remembers of earlier ones."""
+
+    store: Store
+    within: Within
+    gate: Gate
+    clock: Clock
+    sources: Sources
+    publisher: Publisher
+    options: Mapping[str, Mapping[str, str]]
+    history: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = field(default_factory=dict)
+    """source -> (newest release and candidates beside it, what is alarmed about them)."""
+    refused: dict[tuple[object, ...], datetime | None] = field(default_factory=dict)
+    """Candidate, policy version and announcement -> until when it is not fetched again; None: never."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A candidate whose bytes are in the spool, verified and looked into."""
+
+    candidate: Candidate
+    fetched: Sequence[Fetched]
+    verified: Verification
+    findings: Sequence[Finding]
+
+
+def configured(rule: SourceRule, options: Mapping[str, Mapping[str, str]]) -> Source:
+    """A source as its plugin sees it."""
+    return Source(rule.name, {**rule.options, **options.get(rule.name, {})}, hosts=rule.hosts)
+
+
+def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
+    """One look at one source."""
+    source = configured(rule, parts.options)
+    try:
+        with parts.store.read() as tx:
+            cursor, looked = tx.cursor(rule.name), tx.mark(f"look:{rule.name}").at
+        found = parts.sources.discover(rule.plugin, source, cursor)
+        new, alarms = _new(parts, rule, source, found)
+        for candidate in new:
+            _take(parts, rule, source, candidate, commit)
+    except SourceError as problem:
+        if problem.kind == "source_unfinished":
+            log.info("source %s goes on with the next look: %s", rule.name, problem.detail)
+        else:
+            _failed(parts, rule.name, "source_failed", problem.detail)
+        return
+    except OperatorError as problem:
+        _failed(parts, rule.name, "source_failed", problem.detail)
+        raise
+    finally:
+        parts.sources.clean(rule.name)
+    for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
+        _failed(parts, rule.name, "candidate_refused", alarm)
+    now = parts.clock.now()
+
+    def noted(tx: Tx) -> None:
+        intake.recovered(tx, rule.name, now)
+        recalls.withdrawn(tx, rule.name, found.withdrawn, now)
+        if looked is None or abs(now - looked) >= MARK_EVERY:
+            tx.set_mark(f"look:{rule.name}", now)
+        if found.cursor != cursor:
+            tx.save_cursor(rule.name, found.cursor)
+
+    parts.within.write(noted)
+
+
+def in_order(
+    sources: Sources, plugin: str, source: Source, candidates: Sequence[Candidate], newest: str
+) -> list[Candidate]:
+    """Those that are newer than ``newest``, oldest first; without an order of the plugin's own, all as they come."""
+    versions = [one.version for one in candidates]
+    pairs = [(version, newest) for version in versions if newest] + list(combinations(versions, 2))
+    said = sources.order(plugin, source, pairs)
+    if said is None:
+        return list(candidates)
+    order = dict(zip(pairs, said, strict=True))
+    newer = [one for one in candidates if not newest or order[one.version, newest] == 1]
+
+    def compared(a: Candidate, b: Candidate) -> int:
+        return order[a.version, b.version] if (a.version, b.version) in order else -order[b.version, a.version]
+
+    kept = sorted(newer, key=cmp_to_key(compared))
+    return kept if newest else kept[-1:]
+
+
+def _new(parts: Looking, rule: SourceRule, source: Source, found: Discovered) -> tuple[list[Candidate], list[str]]:
+    """The candidates to take, oldest first, and what is wrong with others."""
+    with parts.store.read() as tx:
+        new, alarms = intake.unknown(tx, rule.name, found.candidates)
+        last = tx.releases(rule.name, 1)
+    newest = last[0].version if last else ""
+    key = (rule, newest, tuple(one.version for one in found.candidates))
+    if parts.history.get(rule.name, ((), ()))[0] == key:
+        return [], [*alarms, *parts.history[rule.name][1]]
+    new = new[:AT_ONCE] if len(new) > AT_ONCE and not newest else new[-AT_ONCE:]
+    taken = in_order(parts.sources, rule.plugin, source, new, newest)
+    replays: tuple[str, ...] = ()
+    if new and newest and not taken and newest not in {one.version for one in found.candidates}:
+        offered = ", ".join(one.version for one in new[-3:])
+        replays = (f"{offered} is not newer than {newest}, which is offered no more: a replay or a downgrade",)
+    if not taken:
+        parts.history[rule.name] = key, replays
+    return taken, [*alarms, *replays]
+
+
+def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> None:
+    key = (rule.name, commit, candidate)
+    now = parts.clock.now()
+    if key in parts.refused:
+        until = parts.refused[key]
+        if until is None or now < until:
+            return
+    _room(parts, candidate)
+    into, fetched = parts.sources.fetch(rule.plugin, source, candidate)
+    verified = parts.sources.verify(rule.plugin, source, candidate, fetched, into)
+    findings: Sequence[Finding] = ()
+    why = _untrusted(rule, candidate, verified)
+    if not why:
+        findings = parts.sources.lint(rule.plugin, source, candidate, fetched, into, _baseline(parts, rule.name))
+        why = _harmful(findings)
+    if not why:
+        for one in fetched:
+            parts.publisher.put_blob(into / one.name, one.sha256)
+        why = _stored(parts, rule, Brought(candidate, fetched, verified, findings), commit)
+    if why:
+        told = bool(candidate.artifacts) and all(one.sha256 for one in candidate.artifacts)
+        parts.refused[key] = None if told else now + AGAIN
+        _failed(parts, rule.name, "candidate_refused", f"{candidate.version}: {why}")
+
+
+def _room(parts: Looking, candidate: Candidate) -> None:
+    """Twice: in the spool, and at its digest."""
+    needed = 2 * sum(one.length for one in candidate.artifacts) + SPARE
+    free = parts.publisher.room()
+    if candidate.artifacts and free < needed:
+        said = f"{candidate.version} needs {needed >> 20} MiB and there are {free >> 20} MiB: nothing is fetched"
+        raise SourceError("no_room", said)
+
+
+def _untrusted(rule: SourceRule, candidate: Candidate, verified: Verification) -> str:
+    if not verified.ok:
+        return verified.detail or "it cannot be verified"
+    if candidate.artifacts and TRUSTS.index(verified.trust) < TRUSTS.index(rule.trust):
+        more = f" ({verified.detail})" if verified.detail else ""
+        return f"it is {verified.trust}, and the policy wants {rule.trust}{more}"
+    return ""
+
+
+def _harmful(findings: Sequence[Finding]) -> str:
+    bad = [f"{one.code}: {one.detail}" for one in findings if one.weight == "refuse"]
+    return "; ".join(bad[:3]) + (f"; and {len(bad) - 3} more" if len(bad) > 3 else "")
+
+
+def _baseline(parts: Looking, source: str) -> Baseline | None:
+    with parts.store.read() as tx:
+        last = tx.releases(source, 1)
+    return _based(parts.publisher, last[0]) if last else None
+
+
+def _based(publisher: Publisher, release: Release) -> Baseline | None:
+    files = {one.name: publisher.blob(one.sha256) for one in release.artifacts}
+    return Baseline(release.version, files) if all(path.exists() for path in files.values()) else None
+
+
+def _stored(parts: Looking, rule: SourceRule, brought: Brought, commit: str) -> str:
+    """Why it could not be; empty: it is."""
+    now = parts.clock.now()
+    artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in brought.fetched)
+    findings: list[dict[str, Any]] = [
+        {"weight": one.weight, "code": one.code, "detail": one.detail} for one in brought.findings
+    ]
+
+    def seen(tx: Tx) -> None:
+        intake.candidate_seen(
+            tx,
+            parts.gate,
+            source=rule.name,
+            version=brought.candidate.version,
+            kind=rule.kind,
+            boot_critical=rule.boot_critical,
+            artifacts=artifacts,
+            trust=Trust(brought.verified.trust),
+            now=now,
+            policy_version=commit,
+            signer=brought.verified.signer,
+            findings=findings,
+        )
+
+    try:
+        parts.within.write(seen)
+    except SourceError as problem:
+        return problem.detail
+    return ""
+
+
+def _failed(parts: Looking, source: str, kind: str, detail: str) -> None:
+    log.warning("source %s: %s: %s", source, kind, detail)
+    try:
+        parts.within.write(lambda tx: intake.failed(tx, source, kind, detail, parts.clock.now()))
+    except GateError:
+        log.exception("source %s: that cannot be noted", source)

@@ -1,0 +1,242 @@
+"""What comes in: newer bytes, verified as far as the policy wants, in order, looked into, with room for them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.core.policy import SourceRule
+from gate.flows import look
+from tests.real_gate import RealGate
+
+SCRIPTED = """
+import hashlib, json
+from pathlib import Path
+from gate.hookspecs import *
+
+def said(source):
+    return json.loads(Path(source.options["script"]).read_text())
+
+@hookimpl
+def gate_describe():
+    return SourceInfo("scripted", "held", ("content",), {"script": Option("what to say", True)})
+
+@hookimpl
+def gate_discover(source, cursor):
+    script = said(source)
+    found = []
+    for version, text in script["offers"]:
+        digest = hashlib.sha256(text.encode()).hexdigest() if script.get("tells", True) else ""
+        found.append(Candidate(version, (Announced("a", script.get("length", len(text)), digest),), text))
+    return Discovered(tuple(found), script.get("cursor", ""))
+
+@hookimpl
+def gate_fetch(source, candidate, into):
+    counted = Path(source.options["script"]).with_suffix(".fetched")
+    counted.write_text((counted.read_text() if counted.exists() else "") + candidate.version + " ")
+    raw = candidate.where.encode()
+    (into / "a").write_bytes(raw)
+    return [Fetched("a", len(raw), hashlib.sha256(raw).hexdigest())]
+
+@hookimpl
+def gate_verify(source, candidate):
+    script = said(source)
+    return Verification(script.get("trust", "digest_pinned"), script.get("ok", True), script.get("signer", ""))
+
+@hookimpl
+def gate_lint(source, candidate, into, baseline):
+    text = (into / "a").read_text()
+    if "broken" in text:
+        return [Finding("refuse", "syntax", "line 1 does not parse")]
+    if baseline and len(baseline.files["a"].read_text()) > 2 * len(text):
+        return [Finding("warning", "shrunk", "half of it is gone since " + baseline.version)]
+    return []
+
+@hookimpl
+def gate_order(source, a, b):
+    return (int(a) > int(b)) - (int(a) < int(b))
+"""
+
+
+class Scripted:
+    """A gate with one scripted source beside its own."""
+
+    def __init__(self, gate: RealGate, folder: Path, more: str = "") -> None:
+        self.gate = gate
+        self.script = folder / "script.json"
+        self.gate.worker._looking.options["scripted"] = {"script": str(self.script)}  # type: ignore[index]
+        policies = gate.opened.policies
+        text = policies.read(policies.head())
+        extra = f"  - {{name: scripted, plugin: scripted, kind: content, evidence: alive{more}}}\n"
+        gate.policy_says(text.replace("sources:\n", "sources:\n" + extra), "one more")
+
+    def offers(self, *offers: str, **more: Any) -> None:
+        """``version=text``; then one look."""
+        said = [one.partition("=")[::2] for one in offers]
+        self.script.write_text(json.dumps({"offers": [(v, text or f"text {v}") for v, text in said], **more}))
+        self.gate.worker.look()
+
+    def known(self) -> list[str]:
+        with self.gate.opened.store.read() as tx:
+            return [one.version for one in reversed(tx.releases("scripted", 100))]
+
+    def said(self, kind: str) -> list[Any]:
+        with self.gate.opened.store.read() as tx:
+            events = tx.events(subject="source:scripted")
+            return [event.detail for event in reversed(events) if event.kind == kind]
+
+    def fetched(self) -> str:
+        return self.script.with_suffix(".fetched").read_text()
+
+
+@pytest.fixture
+def more() -> str:
+    return ""
+
+
+@pytest.fixture
+def source(sqlite_gate: RealGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, more: str) -> Iterator[Scripted]:
+    package = tmp_path / "plugins" / "gate_scripted"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "source.py").write_text(SCRIPTED)
+    monkeypatch.syspath_prepend(tmp_path / "plugins")  # type: ignore[no-untyped-call]
+    yield Scripted(sqlite_gate, tmp_path, more)
+
+
+def test_the_order_is_the_plugins_and_not_that_of_words(source: Scripted) -> None:
+    source.offers("1")
+    source.offers("10", "9", "1")
+    assert source.known() == ["1", "9", "10"]
+    assert source.said("candidate_refused") == []
+
+
+def test_of_a_source_that_is_new_only_the_newest_is_taken(source: Scripted) -> None:
+    source.offers("8", "10", "9")
+    source.offers("8", "10", "9")
+    assert source.known() == ["10"]
+    assert source.said("candidate_refused") == []
+    source.offers("8", "10", "9", "11")
+    assert source.known() == ["10", "11"]
+
+
+@pytest.mark.parametrize("offered", ["4", "05", "4 3"])
+def test_an_older_release_that_takes_the_place_of_the_newest_is_refused_and_alarmed_once(
+    source: Scripted, offered: str
+) -> None:
+    source.offers("5")
+    for _ in range(3):
+        source.offers(*offered.split())
+    assert source.known() == ["5"]
+    (alarm,) = source.said("candidate_refused")
+    assert "is not newer than 5, which is offered no more: a replay or a downgrade" in alarm["detail"]
+    assert source.fetched() == "5 "
+
+
+def test_history_beside_the_newest_release_is_no_alarm(source: Scripted) -> None:
+    source.offers("5")
+    source.offers("3", "4", "5")
+    assert source.known() == ["5"]
+    assert source.said("candidate_refused") == []
+
+
+def test_content_that_lint_refuses_never_comes_in_and_is_not_fetched_again(source: Scripted) -> None:
+    source.offers("1")
+    for _ in range(3):
+        source.offers("1", "2=broken")
+    assert source.known() == ["1"]
+    assert source.said("candidate_refused") == [{"detail": "2: syntax: line 1 does not parse"}]
+    assert source.fetched() == "1 2 "
+    source.offers("1", "3")
+    assert source.known() == ["1", "3"]
+
+
+def test_a_candidate_without_digests_that_was_refused_is_tried_again_after_an_hour(source: Scripted) -> None:
+    source.offers("1")
+    for _ in range(3):
+        source.offers("1", "2=broken", tells=False)
+    assert source.fetched() == "1 2 "
+    source.gate.clock.forward(minutes=61)
+    source.offers("1", "2=broken", tells=False)
+    assert source.fetched() == "1 2 2 "
+
+
+def test_what_lint_finds_against_the_release_before_is_told_and_does_not_stop_it(source: Scripted) -> None:
+    source.offers("1=" + "x" * 100)
+    source.offers("2=x")
+    assert source.known() == ["1", "2"]
+    with source.gate.opened.store.read() as tx:
+        (release,) = tx.releases("scripted", 1)
+        told = next(event.detail for event in tx.events(subject=release.id) if event.kind == "content_findings")
+    assert told["findings"] == [{"weight": "warning", "code": "shrunk", "detail": "half of it is gone since 1"}]
+
+
+@pytest.mark.parametrize(
+    ("more", "trust", "good"),
+    [
+        ("", "unverified", False),
+        ("", "digest_pinned", True),
+        ("", "vendor_signed", True),
+        (", trust: unverified", "unverified", True),
+        (", trust: vendor_signed", "digest_pinned", False),
+        (", trust: vendor_signed", "vendor_signed", True),
+    ],
+)
+def test_bytes_come_in_as_far_verified_as_the_policy_wants(source: Scripted, more: str, trust: str, good: bool) -> None:
+    source.offers("1", trust=trust, signer="The Vendor")
+    assert source.known() == (["1"] if good else [])
+    if good:
+        with source.gate.opened.store.read() as tx:
+            (release,) = tx.releases("scripted", 1)
+            seen = next(event for event in tx.events(subject=release.id) if event.kind == "release_seen")
+        assert (seen.detail["trust"], seen.detail["signer"]) == (trust, "The Vendor")
+    else:
+        assert source.said("candidate_refused")[0]["detail"].startswith(f"1: it is {trust}, and the policy wants")
+
+
+def test_nothing_is_fetched_without_room_for_it(source: Scripted) -> None:
+    free = source.gate.opened.publisher.room()
+    source.offers("1", length=free)
+    assert source.known() == []
+    assert "nothing is fetched" in source.said("source_failed")[0]["detail"]
+    assert not source.script.with_suffix(".fetched").exists()
+    source.offers("1")
+    assert source.known() == ["1"]
+
+
+def test_bytes_that_cannot_be_stored_are_an_event_and_leave_nothing_behind(source: Scripted) -> None:
+    blobs = source.gate.opened.publisher.blob("x").parent
+    blobs.parent.mkdir(exist_ok=True)
+    blobs.write_text("a file where the folder belongs")
+    source.offers("1")
+    assert source.known() == []
+    assert "an artifact cannot be written" in source.said("source_failed")[0]["detail"]
+    spool = source.gate.opened.settings.data / "spool"
+    assert not [file for file in spool.rglob("*") if file.is_file()]
+    blobs.unlink()
+    source.offers("1")
+    assert source.known() == ["1"]
+    assert len(source.said("source_recovered")) == 1
+
+
+def test_the_same_version_with_other_bytes_is_alarmed_whatever_the_order(source: Scripted) -> None:
+    source.offers("1", "2")
+    source.offers("1", "2=other")
+    assert source.said("candidate_refused") == [{"detail": "2 is known with other bytes"}]
+    assert source.known() == ["2"]
+
+
+def test_when_a_source_was_looked_at_last_is_known(source: Scripted) -> None:
+    source.offers("1")
+    with source.gate.opened.store.read() as tx:
+        assert tx.mark("look:scripted").at is not None
+
+
+def test_a_source_sees_the_hosts_of_the_policy_and_the_options_of_the_settings() -> None:
+    rule = SourceRule("s", "p", options={"mirror": "m"}, hosts=("a.example",))
+    found = look.configured(rule, {"s": {"folder": "f"}, "other": {"x": "y"}})
+    assert (found.options, found.hosts) == ({"mirror": "m", "folder": "f"}, ("a.example",))
