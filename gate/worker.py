@@ -67,7 +67,7 @@ class WorkerParts:
     fetch: Callable[[], str] | None = None
     """Brings what the remote of the policy repository has; none: there is no remote."""
     tick_s: float = 0.5
-    source_s: float = 30.0
+    source_s: float = 60.0
 
 
 class Transactions:

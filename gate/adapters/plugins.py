@@ -24,6 +24,7 @@ from typing import Any
 
 from gate.adapters import plugin_answers as read
 from gate.adapters.plugin_answers import measure
+from gate.adapters.plugin_nursery import Nursery
 from gate.adapters.plugin_process import Limits, run
 from gate.core.errors import OperatorError, SourceError
 from gate.hookspecs import (
@@ -67,6 +68,7 @@ class ChildPlugins:
         self._limits = limits or Limits()
         self._folders = [str(folder) for folder in folders]
         self._network = network or Network()
+        self._nursery = Nursery()
 
     def describe(self, plugin: str) -> SourceInfo:
         """What a plugin is.
@@ -256,7 +258,7 @@ class ChildPlugins:
         }
         call = {"plugin": plugin, "hook": hook, "arguments": arguments, "folders": self._folders, "io": io}
         try:
-            return read.object_of(run(call, folder, limits, most_written), f"{plugin}.{hook}")
+            return read.object_of(run(self._nursery, call, folder, limits, most_written), f"{plugin}.{hook}")
         finally:
             _bounded(state)
 
