@@ -36,7 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "policy": "edit the policy: what tightens acts at once, what loosens is a proposal",
     "sign": "agree to a change of the policy that loosens, or refuse it",
     "hold": "keep machines out that meet a pick, for a time",
-    "try": "look what a source would bring now, without taking it",
+    "try": "look what a source would bring now",
     "lift": "lift a hold before its end",
 }
 """act -> what it is; an act that is not here is shown by its name."""

@@ -35,7 +35,7 @@ GERMAN = {
         "einer Lockerung der Richtlinie zustimmen oder sie ablehnen"
     ),
     "keep machines out that meet a pick, for a time": "Rechner nach einer Auswahl eine Zeit lang zurückhalten",
-    "look what a source would bring now, without taking it": "nachsehen, was eine Quelle jetzt brächte, ohne es zu nehmen",
+    "look what a source would bring now": "nachsehen, was eine Quelle jetzt brächte",
     "lift a hold before its end": "ein Zurückhalten vor seinem Ende aufheben",
     "It brings machines into the first rings.": "Es bringt Rechner in die ersten Ringe.",
     "lift a halt": "eine Anhaltung aufheben",
