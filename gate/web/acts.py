@@ -14,7 +14,7 @@ from gate.flows import decommission as gone
 from gate.flows import machines as fleet
 from gate.flows import mornings, people, recalls, shadow, site_changes
 from gate.ports import Proposal
-from gate.web import auth, places
+from gate.web import auth, kept, places
 from gate.web.forms import POST, me, ours
 from gate.web.forms import text as text_of
 
@@ -27,7 +27,8 @@ def log_in() -> str | Response | tuple[str, int]:
     name, password = text_of("login", 60), request.form.get("password", "")[:1000]
     keys = (f"a:{request.remote_addr}", f"u:{name}")
     if max(g.parts.logins.wait_s(key, g.now) for key in keys):
-        return render_template("login.html", problem="Too many tries; wait a minute.", wish=wish), 429
+        page = render_template("login.html", problem="Too many tries; wait a minute.", wish=wish, **kept.carried())
+        return page, 429
     with g.parts.store.read() as tx:
         user = tx.user(name)
     verified = g.parts.verify_password(user.password_hash if user else "", password)
@@ -36,8 +37,13 @@ def log_in() -> str | Response | tuple[str, int]:
         with g.parts.store.write() as tx:
             people.log_in(tx, name, verified, token, g.now)
     except Unauthenticated as problem:
-        return render_template("login.html", problem=problem.detail, wish=wish), 401
-    answer = redirect(wish if ours(wish) else url_for("overview"), 303)
+        return render_template("login.html", problem=problem.detail, wish=wish, **kept.carried()), 401
+    again = kept.carried()
+    answer: Response
+    if again["sent_to"]:
+        answer = make_response(render_template("again.html", csrf=auth.csrf_of(token), **again))
+    else:
+        answer = redirect(wish if ours(wish) else url_for("overview"), 303)
     auth.set_cookie(answer, g.parts.public_url, token)
     return answer
 

@@ -33,6 +33,7 @@ from gate.web import (
     auth,
     calendars,
     event_texts,
+    kept,
     lists,
     oidc,
     pages,
@@ -164,6 +165,9 @@ def create_app(parts: PagesParts) -> Flask:
         if need == PUBLIC or request.endpoint is None:
             return None
         if g.visitor is None:
+            again = kept.log_in_first()
+            if again is not None:
+                return again
             wish = request.full_path if request.method == "GET" else ""
             return redirect(url_for("log_in", wish=wish.rstrip("?") or None))
         people.demand(g.visitor.user, need)

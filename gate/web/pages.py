@@ -34,7 +34,7 @@ from gate.flows import (
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
-from gate.web import policy_edit_pages
+from gate.web import policy_edit_pages, proposals
 from gate.web.ladder import Rung, draw, rungs
 from gate.web.texts import translate
 
@@ -283,6 +283,7 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
     for one in policy_edit_pages.waiting(tx.proposals("open"), g.now):
         text = "a change of the policy waits for another person"
         found.append(Waiting(text, one.because, f"/policy/proposals/{one.id}"))
+    found += [Waiting(*one) for one in proposals.waiting(tx, g.now)]
     for rollout in moving:
         where, version = f"/rollouts/{rollout.id}", _version(tx, rollout)
         if rollout.state is RolloutState.HALTED:

@@ -5,6 +5,14 @@ from __future__ import annotations
 GERMAN = {
     "Add a ring": "Einen Ring anlegen",
     "A change of the policy": "Eine Änderung der Richtlinie",
+    "a change of this person waits for another person": "soll geändert werden; eine zweite Person muss zustimmen",
+    "a change of this site waits for another person": "soll geändert werden; eine zweite Person muss zustimmen",
+    "a machine waits for another person": "soll aufgenommen werden; eine zweite Person muss zustimmen",
+    "a hold would be lifted: another person must agree": (
+        "ein Zurückhalten soll enden; eine zweite Person muss zustimmen"
+    ),
+    "a recall waits for another person": "soll zurückgerufen werden; eine zweite Person muss zustimmen",
+    "a waiver waits for another person": "ein Ring soll trotzdem öffnen; eine zweite Person muss zustimmen",
     "a change of the policy waits for another person": "eine Änderung der Richtlinie wartet auf eine zweite Person",
     "A change of the policy waits for another person:": "Eine Änderung der Richtlinie wartet auf eine zweite Person:",
     "add": "anlegen",

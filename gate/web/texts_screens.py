@@ -157,6 +157,11 @@ GERMAN = {
     "Change": "Ändern",
     "Add a freeze": "Sperre hinzufügen",
     "Go on": "Weiter",
+    "Go on with what you sent": "Mit dem Gesendeten weiter",
+    "You are logged in, and what you have sent is kept.": "Sie sind angemeldet; was Sie gesendet haben, ist noch da.",
+    "Your session has ended. Log in: what you have sent is kept.": (
+        "Ihre Sitzung ist zu Ende. Bitte anmelden: was Sie gesendet haben, bleibt."
+    ),
     "Nothing is changed yet: next you see what this edit does, give your reason, and save it.": (
         "Noch ist nichts geändert: als Nächstes sehen Sie, was die Änderung bewirkt, nennen den Grund und speichern."
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from pathlib import Path
 
 import pytest
@@ -42,13 +44,13 @@ def test_what_tightens_is_active_at_once_and_stands_in_history_and_blame(made: P
     assert said.output == f"active: {head[:12]}\n"
     newest, seed = asked(made, "history")
     assert (newest[""], newest["commit"], newest["message"], newest["active to"]) == (
-        "active", head[:12], "smaller", ""
+        "active", head[:12], "smaller and more", ""
     )  # fmt: skip
     assert newest["agreed"].startswith("shell:")
     assert seed["active to"] == newest["active from"] != ""
     number = next(n for n, one in enumerate(file.read_text().splitlines(), 1) if one.startswith("first_batch"))
     [line] = asked(made, "blame", str(number))
-    assert (line["commit"], line["because"]) == (head[:12], "smaller")
+    assert (line["commit"], line["because"]) == (head[:12], "smaller and more"), "a reason is one line"
     lines = asked(made, "blame")
     assert len(lines) == len(file.read_text().splitlines())
     assert {one["commit"] for one in lines} == {head[:12], seed["commit"]}
@@ -58,23 +60,24 @@ def test_what_tightens_is_active_at_once_and_stands_in_history_and_blame(made: P
 
 def test_what_loosens_is_signed_by_another_person(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = policies(made).head()
-    monkeypatch.setenv("LOGNAME", "anna")
+    first, second = (pwd.getpwuid(number).pw_name for number in (0, 1))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     file = written(made, "first_batch: 3", "first_batch: 4")
     said = gate("policy", "propose", str(file), "--because", "faster", "--settings", str(made))
     assert said.exit_code == 0, said.output
     assert "another person signs" in said.output
     [proposal] = asked(made, "proposals")
     assert proposal["id"] in said.output
-    assert (proposal["proposed by"], proposal["because"]) == ("shell:anna", "faster")
+    assert (proposal["proposed by"], proposal["because"]) == (f"shell:{first}", "faster")
     own = gate("policy", "sign", proposal["id"], "--settings", str(made))
     assert own.exit_code != 0
     assert policies(made).head() == before
-    monkeypatch.setenv("LOGNAME", "berta")
+    monkeypatch.setattr(os, "geteuid", lambda: 1)
     signed = gate("policy", "sign", proposal["id"], "--settings", str(made))
     assert signed.exit_code == 0, signed.output
     assert signed.output == f"active: {policies(made).head()[:12]}\n"
     assert asked(made, "proposals") == []
-    assert asked(made, "history")[0]["agreed"] == "shell:anna, shell:berta"
+    assert asked(made, "history")[0]["agreed"] == f"shell:{first}, shell:{second}"
 
 
 def test_a_file_that_was_made_on_another_head_is_refused(made: Path) -> None:

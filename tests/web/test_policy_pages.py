@@ -18,6 +18,7 @@ from tests.web import test_pages
 from tests.web.test_pages import Person, filled, person
 
 app, anna = test_pages.app, test_pages.anna
+HIDDEN = re.compile(r'<input type="hidden" name="([^"]+)" value="([^"]*)">')
 
 
 def text_of(page: str) -> str:
@@ -102,6 +103,30 @@ def test_a_pushed_loosening_that_nobody_signed_in_time_is_proposed_anew(sqlite_g
     assert ada.post(answer.headers["Location"] + "/sign").status_code == 303
     assert "soak: 4s" in sqlite_gate.opened.policies.read(active(sqlite_gate).commit)
     assert active(sqlite_gate).problem == ""
+
+
+def test_a_session_that_ends_while_a_policy_is_written_loses_no_text(
+    sqlite_gate: RealGate, app: Flask, anna: Person
+) -> None:
+    found = form(anna.client.get("/policy?tab=edit").text, "/policy/preview")
+    found["text"] = found["text"].replace("first_batch: 3", 'first_batch: 2   # "<b>" \u202e')
+    sqlite_gate.clock.forward(minutes=16)
+    page = anna.post("/policy/preview", **{**found, "confirm_password": "x"})
+    assert page.status_code == 401
+    assert "what you have sent is kept" in page.text
+    for password in ("wrong", test_pages.PASSWORD):
+        kept = {name: html.unescape(value) for name, value in HIDDEN.findall(page.text)}
+        page = anna.client.post("/login", data={**kept, "login": "anna", "password": password}, headers=test_pages.OURS)
+    assert page.status_code == 200
+    kept = {name: html.unescape(value) for name, value in HIDDEN.findall(page.text)}
+    assert "confirm_password" not in kept
+    assert kept["csrf"] != found["csrf"]
+    preview = anna.client.post("/policy/preview", data=kept, headers=test_pages.OURS)
+    assert preview.status_code == 200
+    assert found["text"] in html.unescape(preview.text)
+    elsewhere = {"login": "anna", "password": test_pages.PASSWORD, "sent_to": "https://evil.example/", "kept.x": "y"}
+    answer = app.test_client().post("/login", data=elsewhere, headers=test_pages.OURS)
+    assert (answer.status_code, answer.headers["Location"]) == (303, "/")
 
 
 def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate, anna: Person) -> None:

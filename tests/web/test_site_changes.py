@@ -6,6 +6,7 @@ import io
 
 from flask import Flask
 
+from gate.flows import people
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web import test_pages
 from tests.web.test_pages import OURS, Person, person
@@ -56,3 +57,24 @@ def test_a_file_of_sites_cannot_do_it_alone(sqlite_gate: RealGate, anna: Person)
     with sqlite_gate.opened.store.read() as tx:
         assert tx.site("neu") is None, "all of it or nothing"
     assert ring(sqlite_gate, machine) == "rest"
+
+
+def test_what_waits_for_a_second_person_stands_on_the_overview(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    till(sqlite_gate)
+    pending = PlayedMachine(sqlite_gate, "another")
+    pending.enrol()
+    anna.post("/sites", id="nord", name="Nord", labels="first")
+    anna.post(f"/machines/{pending.machine}/accept", role="till", site="sued", labels="first")
+    anna.post("/people", act="role", login="tom", role="approver", because="he knows it")
+    page = person(app, "berta").client.get("/").text
+    for where, sentence in (
+        ("/sites/nord#proposed", "a change of this site waits for another person"),
+        (f"/machines/{pending.machine}#proposed", "a machine waits for another person"),
+        ("/people", "a change of this person waits for another person"),
+    ):
+        assert f'<a href="{where}">' in page, where
+        assert sentence in page
+    with sqlite_gate.opened.store.write() as tx:
+        people.disable_user(tx, "anna", "berta", sqlite_gate.clock.now())
+    page = person(app, "berta").client.get("/").text
+    assert "a change of this site waits" not in page, "nobody agrees with whom was shut out"
