@@ -50,6 +50,7 @@ from gate.hookvalues import (
     ServedFile,
     Source,
     SourceInfo,
+    Status,
     Stream,
     Target,
     Verification,
@@ -84,6 +85,7 @@ __all__ = [
     "ServedFile",
     "Source",
     "SourceInfo",
+    "Status",
     "Stream",
     "Target",
     "Verification",
@@ -188,13 +190,14 @@ class SourceHooks:
         raise NotImplementedError
 
     @hookspec
-    def gate_order(self, source: Source, a: str, b: str) -> int:
+    def gate_order(self, source: Source, a: str, b: str) -> int | None:
         """Says which of two versions of this source is newer.
 
         When: for every candidate that is new to the gate, against the newest release that it has, and among themselves.
         Arguments: two versions as ``Candidate.version`` says them.
-        Returns: -1 where ``a`` is older than ``b``, 1 where it is newer, 0 where they are the same. A candidate that is
-        not newer than what the gate has is refused as a replay or a downgrade.
+        Returns: -1 where ``a`` is older than ``b``, 1 where it is newer, 0 where they are the same; None where this
+        source has no order but that of discovery. What is not newer than the gate's newest is never taken, and alarmed
+        where it stands in its place: a replay or a downgrade.
         Failure: the candidate is refused, and tried again at the next look.
         Example: ``return (int(a) > int(b)) - (int(a) < int(b))``
         """

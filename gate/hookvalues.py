@@ -226,13 +226,21 @@ class Answer:
     body: bytes
 
 
+class Status(OSError):
+    """An upstream answered, and not with what was asked for."""
+
+    def __init__(self, said: str, status: int) -> None:
+        super().__init__(said)
+        self.status = status
+
+
 class Http(Protocol):
     """The network as the gate gives it: https, hosts of the policy, checked addresses, capped; whatever goes against
     that raises ``OSError``, as an upstream that does not answer does."""
 
     def get(self, url: str, *, most: int = 4 * 1024**2, headers: Mapping[str, str] | None = None) -> Answer:
         """A small document, at most ``most`` bytes; tried again where that can help. Any status but 200 and 304
-        raises."""
+        raises ``Status``."""
 
     def send(self, method: str, url: str, *, body: bytes, headers: Mapping[str, str] | None = None) -> Answer:
         """One call of a vendor's API, sent once; every status below 500 is an answer, redirects are not followed."""

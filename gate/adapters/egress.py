@@ -22,6 +22,7 @@ import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
@@ -34,7 +35,7 @@ from urllib3.response import BaseHTTPResponse
 
 from gate.adapters.addresses import is_loopback, refused
 from gate.adapters.egress_part import Part
-from gate.hookspecs import Answer, Fetched
+from gate.hookspecs import Answer, Fetched, Status
 
 T = TypeVar("T")
 PART = 1 << 16
@@ -85,6 +86,12 @@ def resolved(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
+@lru_cache(maxsize=1)
+def trusting() -> ssl.SSLContext:
+    """Whom TLS trusts; reading it takes longer than most looks."""
+    return ssl.create_default_context(cafile=certifi.where())
+
+
 @dataclass(frozen=True, slots=True)
 class World:
     """What a test puts in place of the real thing."""
@@ -109,7 +116,7 @@ class Egress:
         self._world = world or World()
         self._began = self._world.clock()
         self._bytes = self._requests = 0
-        self._context = self._world.context or ssl.create_default_context(cafile=certifi.where())
+        self._context = self._world.context or trusting()
 
     def get(self, url: str, *, most: int = 4 * 1024**2, headers: Mapping[str, str] | None = None) -> Answer:
         """A small document; 200 or 304.
@@ -330,7 +337,7 @@ def _must(response: BaseHTTPResponse, url: str, *statuses: int) -> None:
         said = response.headers.get("Retry-After", "")
         raise Cut(f"{_place(url)} answered {response.status}", min(float(said), WAIT_S) if said.isdigit() else 0.0)
     if response.status not in statuses:
-        raise OSError(f"{_place(url)} answered {response.status}")
+        raise Status(f"{_place(url)} answered {response.status}", response.status)
 
 
 def _whole(response: BaseHTTPResponse, length: int) -> None:

@@ -90,12 +90,13 @@ class LateHttp:
         return self._http.download(url, to, most=most, headers=headers)
 
 
-def main() -> None:
-    """Reads the call, answers it; an exception of the plugin is the answer ``problem``."""
-    apply_limits(json.loads(sys.argv[1]))
+def main(numbers: Mapping[str, int]) -> None:
+    """Reads the call, answers it; an exception of the plugin is the answer ``problem``. ``numbers``: the limits."""
+    apply_limits(numbers)
     answer = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever the plugin prints is not its answer
-    question = json.loads(sys.stdin.buffer.read())
+    os.dup2(2, 1)  # the nursery's 2 is nowhere; whatever the plugin prints is not its answer
+    with os.fdopen(0, "rb", closefd=False) as file:
+        question = json.loads(file.read())
     sys.path[:0] = question["folders"]
     try:
         found = _asked(question["plugin"], question["hook"], question["arguments"], question["io"])
@@ -124,7 +125,7 @@ def _asked(plugin: str, hook: str, arguments: dict[str, Any], io: Mapping[str, A
     given["source"] = source
     if hook == "gate_order":
         pairs = given.pop("pairs")
-        return {"answer": [hookspecs.call(hooks, hook, int, a=a, b=b, **given) for a, b in pairs]}
+        return {"answer": [hookspecs.call(hooks, hook, int, nothing=True, a=a, b=b, **given) for a, b in pairs]}
     if hook in OUTWARD:
         given["io"] = Io(LateHttp(source, io), secrets, lambda: datetime.now(UTC), Path(io["state"]))
     found = hookspecs.call(hooks, hook, ANSWERS[hook], nothing=hook in NOTHING, **given)
@@ -175,7 +176,3 @@ GIVEN: dict[str, Callable[[Any], Any]] = {
     "at": datetime.fromisoformat,
 }
 """How each argument comes out of the call's JSON."""
-
-
-if __name__ == "__main__":
-    main()

@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import json
 import shutil
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -22,6 +24,7 @@ from typing import Any
 
 from gate.adapters import plugin_answers as read
 from gate.adapters.plugin_answers import measure
+from gate.adapters.plugin_nursery import Nursery
 from gate.adapters.plugin_process import Limits, run
 from gate.core.errors import OperatorError, SourceError
 from gate.hookspecs import (
@@ -42,6 +45,7 @@ from gate.hookspecs import (
 
 STATE = 64 * 1024 * 1024
 STATE_FILE = 8 * 1024 * 1024
+LEFT_S = 7 * 86400
 SPARE_S = 5.0
 """So much before the child's end its network stops, so that it can still say what it has."""
 
@@ -64,6 +68,7 @@ class ChildPlugins:
         self._limits = limits or Limits()
         self._folders = [str(folder) for folder in folders]
         self._network = network or Network()
+        self._nursery = Nursery()
 
     def describe(self, plugin: str) -> SourceInfo:
         """What a plugin is.
@@ -151,6 +156,8 @@ class ChildPlugins:
         if "missing" in found:
             return None
         said = read.many(found, "answer")
+        if None in said:
+            return None
         if len(said) != len(pairs) or not all(type(one) is int and one in (-1, 0, 1) for one in said):
             raise SourceError("source_failed", f"{plugin}.gate_order did not answer -1, 0 or 1")
         return said
@@ -195,8 +202,21 @@ class ChildPlugins:
         found = self._call(plugin, "gate_observed", arguments, self._folder(source.name), 1)
         return None if {"missing", "nothing"} & set(found) else read.made(Observed, found)
 
+    def loading(self, source: str) -> list[str]:
+        """The downloads of a source that are on their way, each as a sentence."""
+        found = []
+        for note in sorted((self._spool.parent / "kept" / source / "parts").glob("*.json")):
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                said, have = json.loads(note.read_bytes()), note.with_suffix("").stat().st_size
+                found.append(f"{have} of {said['length'] or '?'} bytes of {str(said['url']).partition('?')[0][:200]}")
+        return found
+
     def tidy(self) -> None:
-        """Removes what processes of this host that have ended left in their spools."""
+        """Removes what processes of this host that have ended left in their spools, and downloads that nobody goes on
+        with."""
+        for part in self._spool.parent.glob("kept/*/parts/*"):
+            if time.time() - part.stat().st_mtime > LEFT_S:
+                part.unlink(missing_ok=True)
         host, _, _ = self._spool.name.rpartition("-")
         for folder in self._spool.parent.glob(f"{host}-*"):
             pid = folder.name.rpartition("-")[2]
@@ -238,7 +258,7 @@ class ChildPlugins:
         }
         call = {"plugin": plugin, "hook": hook, "arguments": arguments, "folders": self._folders, "io": io}
         try:
-            return read.object_of(run(call, folder, limits, most_written), f"{plugin}.{hook}")
+            return read.object_of(run(self._nursery, call, folder, limits, most_written), f"{plugin}.{hook}")
         finally:
             _bounded(state)
 

@@ -104,7 +104,7 @@ def candidate_seen(
     detail: dict[str, Any] = {"version": version, "counter": counter, "trust": trust.value}
     tx.append("release_seen", f"source:{source}", release.id, now, detail | ({"signer": signer} if signer else {}))
     if findings:
-        tx.append("content_findings", "gate", f"source:{source}", now, {"version": version, "findings": list(findings)})
+        tx.append("content_findings", f"source:{source}", release.id, now, {"findings": list(findings)})
     return start_rollout(tx, gate, release, policy_version, now)
 
 

@@ -78,6 +78,7 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     try:
         with parts.store.read() as tx:
             cursor, looked = tx.cursor(rule.name), tx.mark(f"look:{rule.name}").at
+            last = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
         found = parts.sources.discover(rule.plugin, source, cursor)
         new, alarms = _new(parts, rule, source, found)
         for candidate in new:
@@ -96,11 +97,15 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
         _failed(parts, rule.name, "candidate_refused", alarm)
     now = parts.clock.now()
+    due = looked is None or abs(now - looked) >= MARK_EVERY
+    failed = last is not None and last.kind == "source_failed"
+    if not (due or failed or found.withdrawn or found.cursor != cursor):
+        return  # an idle source costs no write
 
     def noted(tx: Tx) -> None:
         intake.recovered(tx, rule.name, now)
         recalls.withdrawn(tx, rule.name, found.withdrawn, now)
-        if looked is None or abs(now - looked) >= MARK_EVERY:
+        if due:
             tx.set_mark(f"look:{rule.name}", now)
         if found.cursor != cursor:
             tx.save_cursor(rule.name, found.cursor)

@@ -54,7 +54,7 @@ MD5 = re.compile(rb"\s*([0-9a-fA-F]{32})(?:\s.{0,300})?\s*\Z", re.DOTALL)
 DATED = re.compile(r"\d{8}T\d{6}Z\Z", re.ASCII)
 COUNTED = re.compile(r"\d{1,18}(\.\d{1,18}){0,5}\Z", re.ASCII)
 MD5_BYTES = 4096
-PINS = 50
+PINS = 15  # a cursor has 4000 characters
 HALF, TENTH = 0.5, 0.1
 ENGINE_S = 50.0
 OPTIONS = {
@@ -175,13 +175,14 @@ def _seen(place: Place, known: Mapping[str, Any], io: Io) -> dict[str, str]:
         dated: datetime | None = datetime.fromtimestamp(place.md5.stat().st_mtime, UTC)
         with place.md5.open("rb") as file:
             return {**_named(file.read(MD5_BYTES), place, dated)}
-    same = (known.get("tarball"), known.get("listed")) == (place.tarball, place.listed)
+    asked = hashlib.sha256(f"{place.tarball} {place.listed}".encode()).hexdigest()
+    same = known.get("asked") == asked
     headers = {"If-None-Match": known["etag"]} if same and known.get("etag") else {}
     answer = io.http.get(f"{place.tarball}.md5", most=MD5_BYTES, headers=headers)
     if answer.status == 304:
-        return {key: known[key] for key in ("version", "md5", "etag", "tarball", "listed")}
+        return {key: known[key] for key in ("version", "md5", "etag", "asked")}
     named = _named(answer.body, place, _date(answer.headers.get("last-modified", "")))
-    return {**named, "etag": answer.headers.get("etag", ""), "tarball": place.tarball, "listed": place.listed}
+    return {**named, "etag": answer.headers.get("etag", "")[:500], "asked": asked}
 
 
 def _named(raw: bytes, place: Place, dated: datetime | None) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""A process that has loaded what every plugin call needs, and forks for each: starting Python costs ten looks.
+
+- It is started with an empty environment and without any open file of ours; it never calls a plugin itself. What a call
+  does to its own process is gone with it, and the next one begins as clean.
+- Messages are JSON over a socket pair, with two files beside them: where the question is, where the answer goes.
+- It ends when its parent does; what it has forked ends with it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+from gate.core.errors import OperatorError
+
+START = (
+    "import json, sys; sys.path[:0] = json.loads(sys.argv.pop(1)); "
+    "from gate.adapters.plugin_nursery import nurse; nurse(int(sys.argv[1]))"
+)
+"""It finds the code that this process found, and nothing by its environment or its directory."""
+PATIENCE_S = 10.0
+LONGEST = 1 << 16
+PR_SET_PDEATHSIG = 1
+
+
+class Nursery:
+    """Started with the first call, and again when it has died."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._line: socket.socket | None = None
+        self._stop: weakref.finalize[..., Nursery] | None = None
+
+    def begin(self, question: int, answer: int, folder: Path, numbers: Mapping[str, int]) -> int:
+        """Forks a call; returns its process id, which is its group's too.
+
+        Raises:
+            OperatorError: no process can be started.
+        """
+        said = {"folder": str(folder), "numbers": numbers, "paths": _paths()}
+        return int(self._asked(said, [question, answer])["pid"])
+
+    def end(self, pid: int) -> None:
+        """Ends a call with whatever it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+        with contextlib.suppress(OperatorError):
+            self._asked({"done": pid}, [])
+
+    def _asked(self, said: Mapping[str, Any], files: list[int]) -> dict[str, Any]:
+        raw = json.dumps(said).encode()
+        with self._lock:
+            for _ in range(2):
+                line = self._line or self._started()
+                try:
+                    socket.send_fds(line, [raw], files)
+                    found = line.recv(LONGEST)
+                except OSError:
+                    found = b""
+                if found:
+                    answer: dict[str, Any] = json.loads(found)
+                    return answer
+                assert self._stop is not None
+                self._stop()
+                self._line = None
+        raise OperatorError("no_process", "no process for a plugin can be started")
+
+    def _started(self) -> socket.socket:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.settimeout(PATIENCE_S)
+        process = subprocess.Popen(
+            [sys.executable, "-I", "-c", START, json.dumps(_paths()), str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            pass_fds=[theirs.fileno()],
+            start_new_session=True,
+        )
+        theirs.close()
+        self._line, self._stop = ours, weakref.finalize(self, _stopped, ours, process)
+        return ours
+
+
+def _paths() -> list[str]:
+    return [path for path in sys.path if os.path.isabs(path)]
+
+
+def _stopped(line: socket.socket, process: subprocess.Popen[bytes]) -> None:
+    line.close()
+    process.kill()
+    process.wait()
+
+
+def nurse(handle: int) -> None:
+    """In the nursery: waits for calls until the parent is gone."""
+    from gate.adapters import egress, plugin_child
+
+    egress.trusting()
+    gc.disable()  # what is loaded stays as it is: a page that nobody writes is shared by every call
+    gc.freeze()
+    line = socket.socket(fileno=handle)
+    while True:
+        try:
+            raw, files, _, _ = socket.recv_fds(line, LONGEST, 2)
+        except ConnectionError:
+            return
+        if not raw:
+            return
+        said = json.loads(raw)
+        if "done" in said:
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(said["done"], 0)
+            line.send(b"{}")
+            continue
+        pid = os.fork()
+        if pid == 0:
+            _call(line, files, said, plugin_child)
+        for file in files:
+            os.close(file)
+        line.send(json.dumps({"pid": pid}).encode())
+
+
+def _call(line: socket.socket, files: list[int], said: Mapping[str, Any], child: Any) -> NoReturn:
+    """In the forked process: a group, a directory, an environment and files of its own, then the call."""
+    try:
+        os.setsid()
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        line.close()
+        os.chdir(said["folder"])
+        folder = said["folder"]
+        os.environ.clear()
+        os.environ.update({"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": folder, "TMPDIR": folder})
+        for file, place in zip(files, (0, 1), strict=True):
+            os.dup2(file, place)
+            os.close(file)
+        sys.path[:] = list(dict.fromkeys([*said["paths"], *sys.path]))
+        gc.enable()
+        random.seed()
+        child.main(said["numbers"])
+    finally:
+        os._exit(0)

@@ -1,0 +1,89 @@
+"""The process that forks for each call of a plugin: clean each time, begun again when it died, gone with its parent."""
+
+from __future__ import annotations
+
+import gc
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import pytest
+
+from gate.adapters.plugins import ChildPlugins
+from gate.core.errors import SourceError
+from gate.hookspecs import Source
+
+TEXT = """
+import os, sys, json
+from gate.hookspecs import *
+import gate.hookspecs as shared
+
+@hookimpl
+def gate_describe():
+    return SourceInfo("left", "held", ("any",), {"do": Option("what")}, why="x")
+
+@hookimpl
+def gate_discover(source):
+    before = getattr(shared, "left_behind", "nothing")
+    shared.left_behind = "something"
+    if source.options.get("do") == "kill":
+        os.kill(os.getppid(), 9)
+    files = os.listdir("/proc/self/fd")
+    return Discovered((), json.dumps([before, os.getpid(), os.getppid(), os.getcwd(), len(files)]))
+"""
+
+
+@pytest.fixture
+def plugins(tmp_path: Path) -> ChildPlugins:
+    package = tmp_path / "plugins" / "gate_left"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "source.py").write_text(TEXT)
+    return ChildPlugins(tmp_path / "spool" / "here-1", folders=[tmp_path / "plugins"])
+
+
+def look(plugins: ChildPlugins, name: str = "s", **options: str) -> list[object]:
+    found = json.loads(plugins.discover("left", Source(name, options), "").cursor)
+    assert isinstance(found, list)
+    return found
+
+
+def test_each_call_is_a_process_of_its_own_that_begins_clean(plugins: ChildPlugins, tmp_path: Path) -> None:
+    first, second = look(plugins), look(plugins, "t")
+    assert (first[0], second[0]) == ("nothing", "nothing")
+    assert first[1] != second[1]
+    assert first[2] == second[2]
+    assert (first[3], second[3]) == (str(tmp_path / "spool/here-1/s"), str(tmp_path / "spool/here-1/t"))
+    assert int(str(first[4])) <= 6, "nothing of ours is open in it"
+
+
+def test_a_nursery_that_has_died_is_begun_again_and_one_call_fails_at_most(plugins: ChildPlugins) -> None:
+    (_, _, nursery, *_) = look(plugins)
+    with pytest.raises(SourceError):
+        look(plugins, do="kill")
+    assert look(plugins)[2] != nursery
+    os.kill(int(str(look(plugins)[2])), signal.SIGKILL)
+    assert look(plugins)[0] == "nothing"
+
+
+def test_calls_from_several_threads_do_not_mix(plugins: ChildPlugins, tmp_path: Path) -> None:
+    found: dict[str, object] = {}
+    threads = [
+        threading.Thread(target=lambda n=f"s{number}": found.update({n: look(plugins, n)[3]})) for number in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == {f"s{number}": str(tmp_path / f"spool/here-1/s{number}") for number in range(8)}
+
+
+def test_it_is_gone_with_whoever_needed_it(plugins: ChildPlugins, tmp_path: Path) -> None:
+    other = ChildPlugins(tmp_path / "spool" / "other-1", folders=[tmp_path / "plugins"])
+    nursery = int(str(look(other)[2]))
+    assert Path(f"/proc/{nursery}").exists()
+    del other
+    gc.collect()
+    assert not Path(f"/proc/{nursery}").exists()
