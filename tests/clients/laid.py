@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -15,9 +16,13 @@ from pathlib import Path
 from gate.adapters.plugins import ChildPlugins
 from gate.hookspecs import Announced, Candidate, Fetched, Released, Source, Verification
 
+DATED = 1_700_000_000
+
 
 class Mirror:
-    """Releases of one source, taken from its plugin, and what each ring is served of them."""
+    """Releases of one source, taken from its plugin, and what each ring is served of them.
+
+    Every move of a pointer has a newer ``Last-Modified``, as the gate's mirror has it."""
 
     def __init__(self, folder: Path, plugins: ChildPlugins, plugin: str, source: Source) -> None:
         self.root = folder / "served"
@@ -67,6 +72,7 @@ class Mirror:
             to = view / one.path
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(release.files[one.artifact] if one.artifact else made / one.made, to)
+            os.utime(to, (DATED + self._views,) * 2)
         new = self.root / ".new"
         new.symlink_to(view)
         new.rename(self.root / ring)
