@@ -156,11 +156,17 @@ def apt(vendor: Upstream, folder: Path) -> Source:
     return Source("till", options, 1_000_000, (vendor.host,))
 
 
+def observe(vendor: Upstream, folder: Path) -> Source:
+    """Nothing: it asks nobody."""
+    return Source("terminal", {})
+
+
 SHIPPED = {
     "apt": apt,
     "directory": directory,
     "http_feed": http_feed,
     "github_releases": github_releases,
+    "observe": observe,
     "suricata": suricata,
     "tuf": tuf,
 }
