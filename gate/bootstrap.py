@@ -254,7 +254,7 @@ class Wishes:
     example: str = "policy"
     bind: str = "127.0.0.1"
     port: int = 8400
-    source_s: float = 30.0
+    source_s: float = 60.0
     sources: Mapping[str, Mapping[str, str]] | None = None
 
 

@@ -63,7 +63,7 @@ class Settings:
     """The Land of sites that name none, such as NW."""
     tick_s: float = 0.5
     """Seconds between two rounds of the worker."""
-    source_s: float = 30.0
+    source_s: float = 60.0
     """Seconds between two looks at the sources."""
     source_bytes_per_s: int = 0
     """The most bytes a second that one source loads. 0: as fast as it goes."""
@@ -160,7 +160,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
             raise ValueError("policy_revoked without policy_signers revokes nothing")
         found["port"] = int(found.get("port", 8400))
         found["tick_s"] = float(found.get("tick_s", 0.5))
-        found["source_s"] = float(found.get("source_s", 30.0))
+        found["source_s"] = float(found.get("source_s", 60.0))
         found["keep_days"] = int(found.get("keep_days", 400))
         found["source_bytes_per_s"] = int(found.get("source_bytes_per_s", 0))
         found["loopback_sources"] = _flag("loopback_sources", found.get("loopback_sources", False))

@@ -64,7 +64,7 @@ class WorkerParts:
     keep: timedelta = timedelta()
     """How long what is over stays in the database; zero: for ever."""
     tick_s: float = 0.5
-    source_s: float = 30.0
+    source_s: float = 60.0
 
 
 class Transactions:

@@ -88,7 +88,7 @@ def init(
         land=land if land is not None else _asked("Land of sites that name none", "NW"),
         example=example,
         port=port,
-        source_s=1.0 if example == "walk" else 30.0,
+        source_s=1.0 if example == "walk" else 60.0,
         sources=sources,
     )
     made = bootstrap.init(folder, wishes, bootstrap.SystemClock().now())

@@ -31,6 +31,7 @@ T = TypeVar("T")
 SPARE = 256 * 1024**2
 AGAIN = timedelta(hours=1)
 AT_ONCE = 50  # new candidates of one look; the rest comes with the next
+SORTED = 200  # each is compared with each
 MARK_EVERY = timedelta(minutes=1)
 
 
@@ -117,18 +118,23 @@ def in_order(
     sources: Sources, plugin: str, source: Source, candidates: Sequence[Candidate], newest: str
 ) -> list[Candidate]:
     """Those that are newer than ``newest``, oldest first; without an order of the plugin's own, all as they come."""
-    versions = [one.version for one in candidates]
-    pairs = [(version, newest) for version in versions if newest] + list(combinations(versions, 2))
+    if newest:
+        said = sources.order(plugin, source, [(one.version, newest) for one in candidates])
+        if said is None:
+            return list(candidates)
+        candidates = [one for one, way in zip(candidates, said, strict=True) if way == 1][:SORTED]
+    else:
+        candidates = candidates[-SORTED:]
+    pairs = list(combinations([one.version for one in candidates], 2))
     said = sources.order(plugin, source, pairs)
     if said is None:
         return list(candidates)
     order = dict(zip(pairs, said, strict=True))
-    newer = [one for one in candidates if not newest or order[one.version, newest] == 1]
 
     def compared(a: Candidate, b: Candidate) -> int:
         return order[a.version, b.version] if (a.version, b.version) in order else -order[b.version, a.version]
 
-    kept = sorted(newer, key=cmp_to_key(compared))
+    kept = sorted(candidates, key=cmp_to_key(compared))
     return kept if newest else kept[-1:]
 
 
@@ -141,8 +147,7 @@ def _new(parts: Looking, rule: SourceRule, source: Source, found: Discovered) ->
     key = (rule, newest, tuple(one.version for one in found.candidates))
     if parts.history.get(rule.name, ((), ()))[0] == key:
         return [], [*alarms, *parts.history[rule.name][1]]
-    new = new[:AT_ONCE] if len(new) > AT_ONCE and not newest else new[-AT_ONCE:]
-    taken = in_order(parts.sources, rule.plugin, source, new, newest)
+    taken = in_order(parts.sources, rule.plugin, source, new, newest)[:AT_ONCE]
     replays: tuple[str, ...] = ()
     if new and newest and not taken and newest not in {one.version for one in found.candidates}:
         offered = ", ".join(one.version for one in new[-3:])

@@ -144,6 +144,14 @@ def test_history_beside_the_newest_release_is_no_alarm(source: Scripted) -> None
     assert source.said("candidate_refused") == []
 
 
+def test_a_new_release_is_found_behind_a_long_history_and_many_new_ones_come_in_order(source: Scripted) -> None:
+    source.offers("1000")
+    history = [str(number) for number in range(1, 400)]
+    source.offers(*history, "1000", "1002", "1001")
+    assert source.known() == ["1000", "1001", "1002"]
+    assert source.said("candidate_refused") == []
+
+
 def test_content_that_lint_refuses_never_comes_in_and_is_not_fetched_again(source: Scripted) -> None:
     source.offers("1")
     for _ in range(3):

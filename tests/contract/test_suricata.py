@@ -117,6 +117,20 @@ def test_the_same_version_with_other_bytes_is_skipped_and_said_for_as_long_as_it
     assert plugins.discover("suricata", source, cursor).candidates
 
 
+def test_what_is_remembered_of_versions_fits_into_a_cursor(plugins: ChildPlugins, vendor: Upstream) -> None:
+    publishes(vendor, plain([1]))
+    source = over_https(vendor, index=vendor.url("/index.yaml"))
+    cursor = ""
+    for number in range(plugin.PINS + 5):
+        listed = f"{number:064}"
+        text = f'sources: {{a: {{url: "{vendor.url(f"/files/{NAME}")}", version: "{listed}"}}}}'
+        vendor.file("/index.yaml", text.encode())
+        found = plugins.discover("suricata", source, cursor)
+        assert [one.version for one in found.candidates] == [listed], found.skipped
+        cursor = found.cursor
+        assert len(cursor) < 3000
+
+
 INDEX = """version: 1
 sources:
   et/open: {{url: "{url}/files/%(__version__)s.rules.tar.gz", vendor: ET, version: 10842}}
