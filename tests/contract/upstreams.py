@@ -12,8 +12,12 @@ from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from gate.hookspecs import Source
+from gate_apt import openpgp
 from gate_directory.__main__ import make
+from tests import debs, rule_sets
 from tests.upstream import Asked, Reply, Upstream
+
+AT = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 def sha256(raw: bytes) -> str:
@@ -134,4 +138,35 @@ def tuf(vendor: Upstream, folder: Path) -> Source:
     return tuf_source(repository, folder)
 
 
-SHIPPED = {"directory": directory, "http_feed": http_feed, "github_releases": github_releases, "tuf": tuf}
+def suricata(vendor: Upstream, folder: Path) -> Source:
+    """A rules tarball with its md5 beside it."""
+    raw = rule_sets.plain([1, 2, 3])
+    md5 = hashlib.md5(raw).hexdigest()
+    vendor.file(f"/files/{rule_sets.NAME}", raw)
+    vendor.file(f"/files/{rule_sets.NAME}.md5", md5.encode())
+    return Source("ids", {"rules": vendor.url(f"/files/{rule_sets.NAME}")}, 1_000_000, (vendor.host,))
+
+
+def apt(vendor: Upstream, folder: Path) -> Source:
+    """A signed repository, of which one package is wanted."""
+    repository = debs.Vendor(vendor, folder)
+    repository.says([debs.deb(folder, "till", "1"), debs.deb(folder, "printer", "2")], AT)
+    openpgp.make(folder / "own.key")
+    options = {**repository.options(), "packages": "till", "key": str(folder / "own.key")}
+    return Source("till", options, 1_000_000, (vendor.host,))
+
+
+def observe(vendor: Upstream, folder: Path) -> Source:
+    """Nothing: it asks nobody."""
+    return Source("terminal", {})
+
+
+SHIPPED = {
+    "apt": apt,
+    "directory": directory,
+    "http_feed": http_feed,
+    "github_releases": github_releases,
+    "observe": observe,
+    "suricata": suricata,
+    "tuf": tuf,
+}
