@@ -13,6 +13,8 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 
 from gate.hookspecs import Source
 from gate_directory.__main__ import make
+from tests.conftest import shared
+from tests.cvds import vendor as signed_cvd
 from tests.upstream import Asked, Reply, Upstream
 
 
@@ -134,4 +136,17 @@ def tuf(vendor: Upstream, folder: Path) -> Source:
     return tuf_source(repository, folder)
 
 
-SHIPPED = {"directory": directory, "http_feed": http_feed, "github_releases": github_releases, "tuf": tuf}
+def clamav(vendor: Upstream, folder: Path) -> Source:
+    """A folder as cvdupdate fills it, with a database that its vendor has signed."""
+    (folder / "cvds").mkdir()
+    (folder / "cvds" / "daily.cvd").write_bytes(signed_cvd(shared(), 3))
+    return Source("av", {"folder": str(folder / "cvds")}, 1_000_000)
+
+
+SHIPPED = {
+    "clamav": clamav,
+    "directory": directory,
+    "http_feed": http_feed,
+    "github_releases": github_releases,
+    "tuf": tuf,
+}
