@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import shutil
 import subprocess
@@ -153,7 +154,7 @@ class ClamMachine:
         self.state = state
         identity, _ = calls.enrol(Http(f"http://127.0.0.1:{gate.port}"), state, gate.code(site), {"role": "till"})
         self.machine = gate.accept(identity.machine, labels)
-        secret = secrets.token_urlsafe(24)
+        self.secret = secret = secrets.token_urlsafe(24)
         with gate.opened.store.write() as tx:
             made = mirror.admit(tx, gate.opened.gate, SOURCE, secret, "anna", gate.now, machine=self.machine.id)
         gate.opened.mirror.admit(SOURCE, secret, made.holder)
@@ -189,7 +190,8 @@ class ClamMachine:
     def freshclam(self) -> tuple[int, str]:
         """One run; its exit code and what it said."""
         words = ["freshclam", f"--config-file={self.home}/freshclam.conf", "--stdout"]
-        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+        utc = {**os.environ, "TZ": "UTC"}
+        done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=utc)
         return done.returncode, done.stdout + done.stderr
 
     def version(self) -> str:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import re
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from gate.core.model import ClaimState, RolloutState
-from tests.clients.clam import ClamMachine, ServedGate, needed, until
+from tests.clients.clam import SOURCE, ClamMachine, ServedGate, needed, until
 from tests.conftest import missing
 from tests.cvds import vendor
 from tests.load import await_answer, whereabouts
@@ -208,3 +211,18 @@ def test_while_the_gate_is_down_clients_keep_what_they_have_and_are_well_again_w
     await_answer(gate.port)
     promoted(gate, first, "3")
     assert (first.detects(), rest.updates()) == (True, "2")
+
+
+def test_a_token_that_is_worth_nothing_keeps_freshclam_away_for_a_minute_and_not_for_a_day(
+    gate: ServedGate, start: Start, port: int, shared_data: Path
+) -> None:
+    first = start("first", port)
+    gate.brings(vendor(shared_data, 2))
+    promoted(gate, first, "2")
+    assert gate.opened.mirror.shut_out(SOURCE, hashlib.sha256(first.secret.encode()).hexdigest())
+    first.freshclam()
+    _, said = first.freshclam()
+    (until_then,) = re.findall(r"cool-down until after: ([-0-9]+ [:0-9]+)", said)
+    waits = datetime.fromisoformat(f"{until_then}+00:00") - datetime.now(UTC)
+    assert waits < timedelta(minutes=2)
+    assert first.version() == "2"
