@@ -28,6 +28,7 @@ from gate.adapters import envelopes, keys, policy_edit, standing
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, holiday_names
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
+from gate.adapters.mirror_folder import MirrorFolder
 from gate.adapters.passwords import hash_password, verify_password
 from gate.adapters.plugins import ChildPlugins, Network
 from gate.adapters.policy_git import GitPolicies
@@ -54,6 +55,7 @@ from gate.sim.live import LiveSimulation
 from gate.web import people_openapi
 from gate.web.agent_api import AgentApi, AgentApiParts
 from gate.web.app import PagesParts, create_app
+from gate.web.mirror_plane import MirrorPlane
 from gate.web.oidc import LoginProvider
 from gate.web.people_api import PeopleApi, PeopleApiParts
 from gate.web.plain_http import Wsgi
@@ -384,6 +386,11 @@ class Opened:
             source = look.configured(rule, self.settings.sources)
             return self._plugins(Path(folder) / "spool").discover(rule.plugin, source, "")
 
+    @property
+    def mirror(self) -> MirrorFolder:
+        """What stock clients are served."""
+        return MirrorFolder(self.settings.mirror, self.settings.public / "content" / "blobs")
+
     def worker(self) -> Worker:
         """A worker on this gate."""
         self.plugins.tidy()
@@ -397,6 +404,8 @@ class Opened:
                 options=self.settings.sources,
                 response_key=self.response_key.public_key,
                 shelf=FileShelf(self.settings.shelf),
+                mirror=self.mirror,
+                blobs=self.settings.public / "content" / "blobs",
                 measure=self.metrics.work if self.metrics else lambda *_: None,
                 keep=timedelta(days=self.settings.keep_days),
                 tick_s=self.settings.tick_s,
@@ -429,7 +438,7 @@ class Opened:
         )
         behind = AgentApi(parts, for_people)
         named = Proxied(behind, self.settings.proxies) if self.settings.proxies else behind
-        return StaticPlane(self.settings.public, named)
+        return StaticPlane(self.settings.public, MirrorPlane(self.settings.mirror, named))
 
     def _place(self, tx: Tx, machine: Machine) -> tuple[str, str]:
         active = tx.active_policy()

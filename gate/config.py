@@ -107,6 +107,11 @@ class Settings:
         return self.data / "public"
 
     @property
+    def mirror(self) -> Path:
+        """What stock clients are served: any file server may serve ``at`` in it."""
+        return self.data / "mirror"
+
+    @property
     def policy(self) -> Path:
         """The bare policy repository."""
         return self.data / "policy.git"

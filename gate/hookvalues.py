@@ -303,7 +303,10 @@ class ProbeResult:
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What the machine really runs now, and whether it works. ``release`` is the hex digest of what is in place."""
+    """What the machine really runs now, and whether it works. ``release`` is the hex digest of what is in place.
+
+    A plugin for software that takes its content by itself knows no digests: ``version`` is what that says it runs."""
 
     release: str
     probes: tuple[ProbeResult, ...]
+    version: str = ""

@@ -40,7 +40,7 @@ from gate.core.policy import Policy
 from gate.core.policy_values import Problem
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
-from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Source, Verification
+from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Released, Served, Source, Verification
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +330,45 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
+class Laid:
+    """A file as a stock client sees it: its path, and the bytes of that digest, or ``made`` for this client."""
+
+    path: str
+    sha256: str
+    made: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MirrorToken:
+    """What a stock client says to be let in; only its sha256 is kept. ``holder``: the machine, or ``ring-`` and the
+    ring, whose pointer it reads."""
+
+    id: str
+    source: str
+    holder: str
+    sha256: str
+    created_at: datetime
+    created_by: str
+    used_at: datetime | None = None
+    revoked_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """What a holder is served of a source. ``machine`` or ``ring``, the other is empty; ``release`` with its prefix,
+    empty: nothing yet; ``before``: what it was until ``moved_at``; ``ask_at``: when the worker asks again for it."""
+
+    source: str
+    holder: str
+    machine: str
+    ring: str
+    release: str
+    before: str
+    moved_at: datetime
+    ask_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """When something was last at work, and how far it has come."""
 
@@ -375,6 +414,29 @@ class Publisher(Protocol):
         timestamp's version."""
 
 
+class Mirror(Protocol):
+    """The folder that stock clients are served from."""
+
+    def admit(self, source: str, token: str, holder: str) -> None:
+        """From now on this token reads what its holder may have."""
+
+    def shut_out(self, source: str, sha256: str) -> bool:
+        """A token is worth nothing any more; False where it is not here."""
+
+    def used(self, source: str) -> Mapping[str, datetime]:
+        """sha256 of a token -> when it was last used; those that were."""
+
+    def stands(self, source: str, holder: str) -> str:
+        """The release (hex) that a holder is served; empty: none."""
+
+    def point(self, source: str, holder: str, release: str, files: Sequence[Laid], now: datetime) -> bool:
+        """Serves a holder this release (hex; empty: nothing) from now on; False where it is so already. Raises
+        OperatorError where it cannot; the pointer stays where it is then."""
+
+    def tidy(self) -> int:
+        """Removes what nobody is served any more; returns how many releases' views."""
+
+
 class Sources(Protocol):
     """Source plugins; every method raises SourceError, and nothing else, when the plugin fails."""
 
@@ -383,6 +445,12 @@ class Sources(Protocol):
     def verify(
         self, plugin: str, source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path
     ) -> Verification: ...
+    def serve(
+        self, plugin: str, source: Source, ring: str, release: Released, at: datetime
+    ) -> tuple[Path, Served | None]:
+        """What a client sees of a release, and the folder with the files that were made for it; None: each artifact
+        under its own name."""
+
     def lint(
         self,
         plugin: str,
@@ -767,6 +835,35 @@ class Tx(Protocol):
 
     def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
         """open -> enacted, once."""
+
+    # the vendor mirror
+    def add_mirror_token(self, token: MirrorToken, pointer: Pointer) -> None:
+        """The token, and its holder's pointer where there is none yet."""
+
+    def mirror_tokens(self, source: str = "") -> list[MirrorToken]:
+        """Newest first."""
+
+    def revoke_mirror_token(self, token_id: str, at: datetime) -> bool:
+        """Once. The pointer of a holder without another token goes with it."""
+
+    def mirror_used(self, token_id: str, at: datetime) -> bool:
+        """Keeps when it was last used; False where that is known."""
+
+    def pointer(self, source: str, holder: str) -> Pointer | None: ...
+    def pointers(self, source: str = "") -> list[Pointer]:
+        """By source and holder."""
+
+    def pointers_due(self, now: datetime, limit: int = 100) -> list[Pointer]:
+        """With ``ask_at`` <= now, oldest first."""
+
+    def wake_pointers(self, source: str, now: datetime) -> int:
+        """Something of this source has changed: all are asked for at once."""
+
+    def ask_pointer_at(self, pointer: Pointer, at: datetime) -> bool:
+        """When to ask again; where it still serves what was read."""
+
+    def move_pointer(self, pointer: Pointer, release: str, at: datetime) -> bool:
+        """It serves ``release`` from now on, where it still serves what was read; asked again at once."""
 
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken
@@ -34,7 +35,9 @@ from gate.flows import (
     shadow,
     sweep,
 )
-from gate.ports import Clock, Gate, Publisher, Shelf, Sources, Store, Tx, Wanted
+from gate.flows.mirror_rounds import MirrorRounds
+from gate.hookspecs import Released, Served
+from gate.ports import Clock, Gate, Mirror, Publisher, Shelf, Sources, Store, Tx, Wanted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -60,6 +63,9 @@ class WorkerParts:
     options: Mapping[str, Mapping[str, str]]
     response_key: str
     shelf: Shelf
+    mirror: Mirror
+    blobs: Path
+    """Where artifacts lie by their digest."""
     measure: Callable[[str, str, float], None] = lambda *_: None
     """Told each piece of work: its name, ``done`` or ``failed``, seconds."""
     keep: timedelta = timedelta()
@@ -99,6 +105,7 @@ class Worker:
     def __init__(self, parts: WorkerParts) -> None:
         self._parts = parts
         self._within = Transactions(parts.store)
+        self._mirror = MirrorRounds(self._within, parts.gate, parts.mirror, parts.blobs, self._serve)
         self._looking = look.Looking(
             parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
         )
@@ -138,6 +145,7 @@ class Worker:
         for rollout_id in self._running():
             self._alone("controls", rollout_id, lambda one=rollout_id: rounds.compare(within, gate, one, now))  # type: ignore[misc]
             self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        self._alone("mirror", "", lambda: self._mirror.once(now))
         self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))
@@ -250,6 +258,16 @@ class Worker:
         for one in done:
             if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
                 self._within.write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
+
+    def _serve(self, source: str, ring: str, release: Released, at: datetime) -> tuple[Path, Served | None]:
+        """What stock clients see of a release, as the source's plugin lays it out."""
+        parts = self._parts
+        with parts.store.read() as tx:
+            active = tx.active_policy()
+        rule = parts.gate.policy(active.commit).source(source) if active else None
+        if rule is None:
+            return parts.blobs, None
+        return parts.sources.serve(rule.plugin, look.configured(rule, parts.options), ring, release, at)
 
     def _alone(self, work: str, of: str, act: Callable[[], None]) -> None:
         began, outcome = time.perf_counter(), "done"

@@ -19,7 +19,7 @@ def nginx() -> str | None:
 
 @contextmanager
 def in_front(folder: Path, data: Path, ports: Sequence[int]) -> Iterator[int]:
-    """nginx in front of web processes on these ports, with ``data/public`` as the read plane; gives its own port.
+    """nginx in front of web processes on these ports, with what ``data`` holds for it; gives its own port.
 
     Only names, paths and addresses of the shipped file are changed, and TLS is left out."""
     program = nginx()
@@ -32,6 +32,8 @@ def in_front(folder: Path, data: Path, ports: Sequence[int]) -> Iterator[int]:
         "listen 443 ssl;": f"listen 127.0.0.1:{port} backlog=4096;",
         "    ssl_certificate /etc/ssl/gate.pem;\n    ssl_certificate_key /etc/ssl/gate.key;\n": "",
         "/srv/gate/data/public": str(data / "public"),
+        "/srv/gate/data/mirror/at/": f"{data / 'mirror' / 'at'}/",
+        "/var/log/nginx/gate-mirror.log": str(folder / "gate-mirror.log"),
         "limit_conn gate_lines 100;": "limit_conn gate_lines 20000;",
     }
     for before, after in changes.items():

@@ -59,11 +59,12 @@ class Upstream:
                 return Reply(304, b"", headers)
             wanted = asked.headers.get("range", "")
             if wanted and asked.headers.get("if-range") in (None, etag):
-                start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+                first, _, last = wanted.removeprefix("bytes=").partition("-")
+                start, end = int(first), min(int(last) if last else len(body) - 1, len(body) - 1)
                 if start >= len(body):
                     return Reply(416, b"", headers)
-                more = {"Content-Range": f"bytes {start}-{len(body) - 1}/{len(body)}"}
-                return Reply(206, body[start:], {**headers, **more})
+                more = {"Content-Range": f"bytes {start}-{end}/{len(body)}"}
+                return Reply(206, body[start : end + 1], {**headers, **more})
             return Reply(200, body, headers, cut)
 
         self.answers[path] = answer

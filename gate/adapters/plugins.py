@@ -180,8 +180,8 @@ class ChildPlugins:
         Raises:
             SourceError
         """
-        shutil.rmtree(self._spool / source.name / "served", ignore_errors=True)
-        into = self._folder(source.name, "served")
+        shutil.rmtree(self._spool / ".served" / source.name, ignore_errors=True)  # a look at the source may go on
+        into = self._folder(".served", source.name)
         arguments = {
             "source": dataclasses.asdict(source),
             "ring": ring,

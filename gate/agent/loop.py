@@ -5,6 +5,7 @@
 - The step stands on disk before the act: ``installing`` before the plugin is called, ``rolling_back`` before it goes
   back. After a crash the plugin is asked what is in place; nothing is installed twice.
 - Nothing starts after the lease; the rule is asked again with fresh metadata immediately before applying.
+- What a machine's own software takes from the mirror is only looked at, and said with each check-in (``watched``).
 - A bad probe is reported, then the release before is put back, and the bad one is never taken again.
 """
 
@@ -21,7 +22,7 @@ from typing import Any
 
 import requests
 
-from gate.agent import boot, calls, install
+from gate.agent import boot, calls, install, watched
 from gate.agent.accept import Bundle, No, Seen, Yes, accept
 from gate.agent.boot import Boot
 from gate.agent.calls import CheckInAnswer, WritePlane
@@ -97,7 +98,10 @@ class Agent:
         self._send()
         if found.view is not None and found.answer is not None:
             for source in self._plugins:
-                self._guarded(source, found)
+                if source in self._settings.watched:
+                    self._go_back_by_mirror(source, found.view)
+                else:
+                    self._guarded(source, found)
             self._progress(this)
             self._send()
         return self._next(found)
@@ -208,7 +212,7 @@ class Agent:
                 "boot_id": this.boot_id,
                 "uptime_s": round(this.uptime_s, 1),
                 "installed": {source: f"sha256:{one.release}" for source, one in state.installed.items()},
-                "facts": dict(self._settings.facts),
+                "facts": {**self._settings.facts, **self._observed(view)},
                 "timestamp_version": view.timestamp_version if view else 0,
                 "events": [*sent, last] if last else sent,
             },
@@ -217,6 +221,38 @@ class Agent:
         state.ring, state.make, state.status = answer.ring, answer.make, answer.status
         self._folder.save(state)
         return answer
+
+    def _observed(self, view: View | None) -> dict[str, str]:
+        """What the software of this machine runs that takes its content by itself, as facts."""
+        facts: dict[str, str] = {}
+        for source in sorted(self._settings.watched):
+            probed = self._plugins[source].probe()
+            facts |= watched.facts(source, probed)
+            if view is None:
+                continue
+            try:
+                found = watched.installed(view, self._state.ring, source, probed.version, self._state.installed)
+            except (Unreachable, Untrusted) as problem:
+                self._say(f"{source}: {problem}")
+                continue
+            if found is None and self._state.installed.pop(source, None) is not None:
+                self._happened("not_released", f"{source}: {probed.version or 'nothing'} runs, which no ring names")
+            elif found is not None:
+                self._state.installed[source] = found
+        return facts
+
+    def _go_back_by_mirror(self, source: str, view: View) -> None:
+        """A recalled release that still runs: its software is made to fetch anew, where it would not by itself."""
+        try:
+            recall = watched.recall(view, self._state.ring, source, self._state.installed)
+        except (Unreachable, Untrusted) as problem:
+            self._say(f"{source}: {problem}")
+            return
+        if recall is not None:
+            placed = self._plugins[source].rollback(*recall)
+            self._happened(
+                "went_back" if placed.ok else "not_gone_back", f"{source}: {placed.detail or recall[1][:12]}"
+            )
 
     def _send(self) -> None:
         """Reports in order; one that the gate refuses for good is dropped with an event."""

@@ -1,7 +1,8 @@
 """The agent's own settings: ``agent.toml`` in its state directory; plugin and target folder of each source.
 
 - ``[facts]`` are texts that the machine says about itself; ``hostname`` and ``os`` are found by themselves.
-- ``[sources.<name>]`` has ``plugin``, ``folder``, and options of the plugin, such as ``probe``.
+- ``[sources.<name>]`` has ``plugin``, ``folder``, and options of the plugin, such as ``probe``. ``by = "mirror"``: its
+  own software takes the content from the gate's mirror; the agent installs nothing and says what runs.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ class AgentSettings:
     boot_id_path: Path = boot.BOOT_ID
     uptime_path: Path = boot.UPTIME
     reboot: str = ""
+    watched: frozenset[str] = frozenset()
+    """The sources that come by the mirror."""
 
 
 def load(path: Path) -> AgentSettings:
@@ -49,11 +52,16 @@ def load(path: Path) -> AgentSettings:
     if unknown:
         raise Misuse(f"{path}: unknown setting {', '.join(sorted(unknown))}")
     facts = _texts(path, "facts", found.get("facts", {}))
-    plugins, targets = {}, {}
+    plugins, targets, watched = {}, {}, set()
     for name, one in _table(path, "sources", found.get("sources", {})).items():
         options = _texts(path, f"sources.{name}", one)
         if not options.get("plugin") or not options.get("folder"):
             raise Misuse(f"{path}: sources.{name} needs plugin and folder")
+        by = options.pop("by", "agent")
+        if by not in ("agent", "mirror"):
+            raise Misuse(f"{path}: sources.{name}.by is agent or mirror")
+        if by == "mirror":
+            watched.add(name)
         plugins[name] = options.pop("plugin")
         targets[name] = Target(name, Path(options.pop("folder")), options)
     more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources"}})
@@ -64,6 +72,7 @@ def load(path: Path) -> AgentSettings:
         boot_id_path=Path(more.get("boot_id_path", boot.BOOT_ID)),
         uptime_path=Path(more.get("uptime_path", boot.UPTIME)),
         reboot=more.get("reboot", ""),
+        watched=frozenset(watched),
     )
 
 

@@ -16,6 +16,7 @@ from gate.cli.brake import brake, completion
 from gate.cli.database import db
 from gate.cli.hold import hold
 from gate.cli.look import machine_group, rings, site_group
+from gate.cli.mirror import mirror
 from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
@@ -80,6 +81,7 @@ for command in (
     site_times.duty,
     fleet.machines,
     fleet.enrol_code,
+    mirror,
     db,
     policy_changes.policy,
     simulate,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
 from gate.core import admission, boot_times, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, WORKING, Taken, next_state
@@ -61,6 +61,19 @@ class Report:
     probes: tuple[Probe, ...] = ()
     prev_boot_id: str | None = None
     more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Heard(Protocol):
+    """What a check-in says that evidence is taken from."""
+
+    @property
+    def boot_id(self) -> str: ...
+    @property
+    def uptime(self) -> timedelta: ...
+    @property
+    def installed(self) -> Mapping[str, str]: ...
+    @property
+    def facts(self) -> Mapping[str, str]: ...
 
 
 def claim(

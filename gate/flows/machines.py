@@ -23,7 +23,7 @@ from gate.core import habits
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
-from gate.flows import remade
+from gate.flows import mirror, remade
 from gate.flows.agreement import shut_out
 from gate.flows.claims import lapse
 from gate.flows.placing import place
@@ -335,7 +335,8 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
     if habits.starts(machine.last_seen_at, now):
         _learn(tx, gate, machine, now)
     live = tx.live_claim(machine.id)
-    if live is not None and said.installed.get(live.source, ABSENT) != live.release:
+    by_mirror = live is not None and mirror.heard(tx, gate, machine, live, said, now)
+    if live is not None and not by_mirror and said.installed.get(live.source, ABSENT) != live.release:
         lapse(tx, gate, live, now)
     return _take_facts(tx, gate, machine, said.facts, place, now) if said.facts else machine
 

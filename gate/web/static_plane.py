@@ -14,6 +14,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Iterator
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -27,6 +28,8 @@ RANGE = re.compile(r"bytes=(\d{0,15})-(\d{0,15})\Z", re.ASCII)
 TIMESTAMP = "/metadata/timestamp.json"
 PART = 1 << 16
 LOOK_AGAIN_S = 0.05
+NEW = "no-cache"  # to be asked for again each time
+FOR_EVER = "public, max-age=31536000, immutable"
 
 
 class StaticPlane:
@@ -50,12 +53,13 @@ class StaticPlane:
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
             return []
         if not (METADATA.match(path) or CONTENT.match(path)):
-            return _missing(start_response)
+            return missing(start_response)
         try:
-            file = open(self._folder + path, "rb", opener=_no_link)  # noqa: SIM115  (closed by who reads it)
+            file = open(self._folder + path, "rb", opener=no_link)  # noqa: SIM115  (closed by who reads it)
         except OSError:
-            return _missing(start_response)
-        return _answer(file, path, method, environ, start_response)
+            return missing(start_response)
+        kind = "application/json" if path.endswith(".json") else "application/octet-stream"
+        return answer(file, kind, NEW if path == TIMESTAMP else FOR_EVER, environ, start_response)
 
     def _if_same(self, environ: dict[str, Any]) -> list[tuple[str, str]] | None:
         """The answer's headers, where the caller has this very file."""
@@ -65,7 +69,7 @@ class StaticPlane:
                 found = os.stat(self._timestamp, follow_symlinks=False)
             except OSError:
                 return None
-            kept = self._kept = (now + LOOK_AGAIN_S, _tag(found), _headers(found, TIMESTAMP))
+            kept = self._kept = (now + LOOK_AGAIN_S, _tag(found), _headers(found, NEW))
         same = environ["HTTP_IF_NONE_MATCH"] == kept[1] and environ["REQUEST_METHOD"] in ("GET", "HEAD")
         return kept[2] if same else None
 
@@ -74,24 +78,24 @@ def _tag(found: os.stat_result) -> str:
     return f'"{found.st_mtime_ns:x}-{found.st_size:x}"'
 
 
-def _headers(found: os.stat_result, path: str) -> list[tuple[str, str]]:
+def _headers(found: os.stat_result, caching: str) -> list[tuple[str, str]]:
     return [
         ("ETag", _tag(found)),
-        ("Last-Modified", formatdate(int(found.st_mtime), usegmt=True)),
-        ("Cache-Control", "no-cache" if path == TIMESTAMP else "public, max-age=31536000, immutable"),
+        ("Last-Modified", _said(int(found.st_mtime))),
+        ("Cache-Control", caching),
         ("Accept-Ranges", "bytes"),
         ("X-Content-Type-Options", "nosniff"),
     ]
 
 
-def _answer(file: BinaryIO, path: str, method: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+def answer(file: BinaryIO, kind: str, caching: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """A file as GET or HEAD is answered: conditions first, then a single range. Closes it."""
     found = os.fstat(file.fileno())
-    tag, headers = _tag(found), _headers(found, path)
+    tag, headers = _tag(found), _headers(found, caching)
     if _unchanged(environ, tag, int(found.st_mtime)):
         file.close()
         start_response("304 Not Modified", headers)
         return []
-    kind = "application/json" if path.endswith(".json") else "application/octet-stream"
     first, last = 0, found.st_size - 1
     status = "200 OK"
     asked = environ.get("HTTP_RANGE", "")
@@ -108,7 +112,7 @@ def _answer(file: BinaryIO, path: str, method: str, environ: dict[str, Any], sta
             headers.append(("Content-Range", f"bytes {first}-{last}/{found.st_size}"))
     length = last - first + 1
     start_response(status, [*headers, ("Content-Type", kind), ("Content-Length", str(length))])
-    if method == "HEAD":
+    if environ.get("REQUEST_METHOD") == "HEAD":
         file.close()
         return []
     if length <= PART:
@@ -133,10 +137,22 @@ def _unchanged(environ: dict[str, Any], tag: str, modified: int) -> bool:
     since = environ.get("HTTP_IF_MODIFIED_SINCE")
     if not since:
         return False
+    asked_since = _moment(since) if len(since) < 64 else None
+    return asked_since is not None and modified <= asked_since
+
+
+@lru_cache(4096)
+def _said(moment: int) -> str:
+    """Many ask for few files: their dates are written once."""
+    return formatdate(moment, usegmt=True)
+
+
+@lru_cache(4096)
+def _moment(text: str) -> int | None:
     try:
-        return modified <= int(parsedate_to_datetime(since).timestamp())
+        return int(parsedate_to_datetime(text).timestamp())
     except (ValueError, TypeError, OverflowError):
-        return False
+        return None
 
 
 def _range(asked: str, size: int) -> tuple[int, int] | str | None:
@@ -154,12 +170,14 @@ def _range(asked: str, size: int) -> tuple[int, int] | str | None:
     return (first, last) if first < size else "bad"
 
 
-def _missing(start_response: Start) -> Iterable[bytes]:
+def missing(start_response: Start) -> Iterable[bytes]:
+    """404, never to be cached."""
     body = b"not found\n"
     headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body))), ("Cache-Control", "no-store")]
     start_response("404 Not Found", headers)
     return [body]
 
 
-def _no_link(path: str, flags: int) -> int:
+def no_link(path: str | bytes, flags: int) -> int:
+    """Opens what is no link itself."""
     return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)

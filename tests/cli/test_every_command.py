@@ -25,7 +25,7 @@ ACTS = {
     *("halt", "hold", "hold lift", "init", "machines accept", "machines decommission", "machines revoke"),
     *("morning end", "policy fmt", "recall", "resume", "serve", "sites import", "token create", "token revoke"),
     *("user add", "user disable", "user identity", "user link", "waive", "brake on", "brake off"),
-    *("policy propose", "policy sign", "plugins new"),
+    *("policy propose", "policy sign", "plugins new", "mirror token", "mirror revoke"),
 }
 """What changes something, or runs; all else reads."""
 OF_THEIR_OWN = {"policy schema": "JSON Schema", "watch": "lines as they come", "completion": "a shell's script"}
@@ -97,7 +97,7 @@ def test_the_same_is_said_in_three_forms(shop: RealGate) -> None:
     for words in (
         ("status",), ("rollout", "show", rollout), ("why", machine.name), ("sites", "list"), ("machines", "list"),
         ("user", "list"), ("token", "list"), ("hold", "list"), ("audit", "verify"), ("audit", "prove", "2"),
-        ("db", "check"), ("morning",), ("duty", "list"), ("policy", "history"),
+        ("db", "check"), ("mirror", "list"), ("morning",), ("duty", "list"), ("policy", "history"),
     ):  # fmt: skip
         assert said(shop, *words) is not None
     rows = said(shop, "rollouts")

@@ -15,6 +15,8 @@ from gate.hookspecs import Source
 from gate_apt import openpgp
 from gate_directory.__main__ import make
 from tests import debs, rule_sets
+from tests.conftest import shared
+from tests.cvds import vendor as signed_cvd
 from tests.upstream import Asked, Reply, Upstream
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -161,8 +163,16 @@ def observe(vendor: Upstream, folder: Path) -> Source:
     return Source("terminal", {})
 
 
+def clamav(vendor: Upstream, folder: Path) -> Source:
+    """A folder as cvdupdate fills it, with a database that its vendor has signed."""
+    (folder / "cvds").mkdir()
+    (folder / "cvds" / "daily.cvd").write_bytes(signed_cvd(shared(), 3))
+    return Source("av", {"folder": str(folder / "cvds")}, 1_000_000)
+
+
 SHIPPED = {
     "apt": apt,
+    "clamav": clamav,
     "directory": directory,
     "http_feed": http_feed,
     "github_releases": github_releases,

@@ -22,6 +22,7 @@ from flask import Flask
 from sqlalchemy import event, inspect, text
 
 from gate.adapters import keys, policy_edit
+from gate.adapters.mirror_folder import MirrorFolder
 from gate.adapters.publisher_tuf import KEPT_VERSIONS, TufPublisher
 from gate.adapters.shelf import FileShelf
 from gate.adapters.store.sql import SqlStore
@@ -101,6 +102,8 @@ class Month:
             options={},
             response_key=keys.load_response_key(folder / "keys").public_key,
             shelf=self.shelf,
+            mirror=MirrorFolder(folder / "mirror", folder / "public" / "content" / "blobs"),
+            blobs=folder / "public" / "content" / "blobs",
             keep=KEEP_DAYS * DAY,
         )
         self.worker = Worker(parts)

@@ -52,7 +52,7 @@ NOT_SHOWN = {
 }
 PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change", "change_site")}
 STEPPED = {f"rollout_{state}" for state in (RolloutState.RUNNING, RolloutState.SUPERSEDED)}
-TROUBLES = {"source_failed", "candidate_refused"}
+TROUBLES = {"source_failed", "candidate_refused", "mirror_failed"}
 DYNAMIC = {
     "f'{kind}_proposed'": PROPOSED,
     "f'rollout_{state.value}'": STEPPED,

@@ -25,6 +25,7 @@ from gate.adapters.store.tx_correlations import CorrelationsTx
 from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_grounds import GroundsTx
 from gate.adapters.store.tx_lists import ListsTx
+from gate.adapters.store.tx_mirror import MirrorTx
 from gate.adapters.store.tx_mornings import MorningsTx
 from gate.adapters.store.tx_people import PeopleTx
 from gate.adapters.store.tx_retention import RetentionTx
@@ -43,7 +44,9 @@ LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "
 """How soon a server that says nothing is given up, in seconds and milliseconds; the URL may say otherwise."""
 
 
-class SqlTx(SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx, GroundsTx, CorrelationsTx, ListsTx):
+class SqlTx(
+    SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx, GroundsTx, CorrelationsTx, ListsTx, MirrorTx
+):
     """One transaction on a connection."""
 
 

@@ -622,3 +622,33 @@ class SignatureRow(SQLModel, table=True):
     proposal: str = Field(primary_key=True, foreign_key="proposals.id")
     user: str = Field(primary_key=True)
     at: datetime = moment()
+
+
+class MirrorPointerRow(SQLModel, table=True):
+    """What a machine or a ring is served of a source by the mirror."""
+
+    __tablename__ = "mirror_pointers"
+    __table_args__ = (Index("mirror_pointers_ask_at", "ask_at"),)
+    source: str = Field(primary_key=True)
+    holder: str = Field(primary_key=True)
+    machine: str
+    ring: str
+    release: str
+    before: str
+    moved_at: datetime = moment()
+    ask_at: datetime = moment()
+
+
+class MirrorTokenRow(SQLModel, table=True):
+    """What a stock client is let in by; only its sha256 is kept."""
+
+    __tablename__ = "mirror_tokens"
+    __table_args__ = (Index("mirror_tokens_holder", "source", "holder"), UniqueConstraint("sha256"))
+    id: str = Field(primary_key=True)
+    source: str
+    holder: str
+    sha256: str
+    created_at: datetime = moment()
+    created_by: str
+    used_at: datetime | None = moment(default=None, nullable=True)
+    revoked_at: datetime | None = moment(default=None, nullable=True)

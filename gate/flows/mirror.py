@@ -1,0 +1,196 @@
+"""Stock clients take a source's content from the mirror: tokens let them in, and the worker claims for their machines.
+
+- A machine's token reads that machine's pointer. The pointer moves under a claim that the worker makes by the ordinary
+  admission: caps, ``per_site``, budget, windows, holds. So the lever is *held*.
+- A ring's token reads the ring's pointer, which moves when the ring opens, for everybody who knows it: no claim, no
+  cap, no evidence. Its lever is *advised*.
+- A pointer that is not moved stays: halted and held machines go on being served what they were last released. Where
+  the rollout stops before a machine has fetched what it was granted, its pointer goes back to what it was.
+- A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none.
+- Evidence is what the agent of that machine says as it checks in: the release in place, the boot, the probe
+  (``probe.<source>`` among its facts: ``good``, or what is wrong). A machine that was never heard of gets no claim.
+- A claim whose lease is over and whose release is not in place: first the pointer goes back; a check-in of at least
+  ``WITHDRAWN`` later that still does not have it lets the claim expire. A client in between keeps its slot.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from gate.core.claims import HOLDS_SLOT
+from gate.core.errors import Malformed, NotFound, Overtaken
+from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step
+from gate.core.verdict import Refusal
+from gate.flows import claims, going_back
+from gate.flows.approvals import former, speaker
+from gate.flows.people import digest
+from gate.ports import Gate, MirrorToken, Pointer, Tx
+
+RING = "ring-"
+PROBE = "probe."
+GOOD = "good"
+LOOK_AGAIN = timedelta(minutes=10)
+SOONEST, LATEST = timedelta(seconds=1), timedelta(hours=1)
+WITHDRAWN = timedelta(minutes=5)
+TAKES = (RolloutState.RUNNING, RolloutState.DONE)
+STOPPED = (RolloutState.HALTED, RolloutState.HELD)
+
+
+def admit(
+    tx: Tx, gate: Gate, source: str, secret: str, by: str, now: datetime, *, machine: str = "", ring: str = ""
+) -> MirrorToken:
+    """A token for one machine or one ring; ``secret`` is what its clients say, and only its hash is kept.
+
+    Raises:
+        NotFound: no such source, active machine or ring. Malformed: both or neither.
+    """
+    active = tx.active_policy()
+    policy = gate.policy(active.commit) if active else None
+    if policy is None or policy.source(source) is None:
+        raise NotFound(f"the policy has no source {source}")
+    if bool(machine) == bool(ring):
+        raise Malformed("bad_field", "a token is for one machine or for one ring")
+    known = tx.machine(machine) if machine else None
+    if machine and (known is None or known.status is not MachineStatus.ACTIVE):
+        raise NotFound(f"there is no active machine {machine}")
+    if ring and ring not in {rule.name for rule in policy.rings}:
+        raise NotFound(f"the policy has no ring {ring}")
+    sha256 = digest(secret)
+    made = MirrorToken("mt-" + sha256[:12], source, machine or RING + ring, sha256, now, by)
+    tx.add_mirror_token(made, Pointer(source, made.holder, machine, ring, "", "", now, now))
+    detail = {"token": made.id, "source": source, "lever": "held" if machine else "advised"}
+    tx.append("mirror_token_created", by, made.holder, now, detail)
+    return made
+
+
+def revoke(tx: Tx, token_id: str, by: str, now: datetime) -> MirrorToken:
+    """A token is worth nothing from now on.
+
+    Raises:
+        NotFound: there is none, or it is revoked already.
+    """
+    found = next((one for one in tx.mirror_tokens() if one.id == token_id), None)
+    if found is None or not tx.revoke_mirror_token(token_id, now):
+        raise NotFound(f"there is no token {token_id} that could be revoked")
+    tx.append("mirror_token_revoked", by, found.holder, now, {"token": token_id, "source": found.source})
+    return found
+
+
+def used(tx: Tx, token: MirrorToken, at: datetime, now: datetime) -> None:
+    """Keeps when a token was last used; its first use is an event."""
+    if tx.mirror_used(token.id, at) and token.used_at is None:
+        tx.append("mirror_token_used", token.holder, token.holder, now, {"token": token.id, "source": token.source})
+
+
+def ask(tx: Tx, gate: Gate, pointer: Pointer, now: datetime) -> Pointer | None:
+    """What a pointer should serve now: the pointer as it was moved, or None where it stays.
+
+    Raises:
+        Overtaken: somebody else has moved it; nothing has changed then.
+    """
+    if pointer.ring:
+        wanted: str | timedelta = _of_ring(tx, pointer)
+    else:
+        wanted = _of_machine(tx, gate, pointer, now)
+    if isinstance(wanted, timedelta):
+        if not tx.ask_pointer_at(pointer, now + min(max(wanted, SOONEST), LATEST)):
+            raise Overtaken
+        return None
+    if not tx.move_pointer(pointer, wanted, now):
+        raise Overtaken
+    detail = {"source": pointer.source, "before": pointer.release or ABSENT, "release": wanted or ABSENT}
+    tx.append("mirror_moved", "gate", pointer.holder, now, detail)
+    return replace(pointer, release=wanted, before=pointer.release, moved_at=now, ask_at=now)
+
+
+def _of_ring(tx: Tx, pointer: Pointer) -> str | timedelta:
+    rollout = speaker(tx, pointer.source, pointer.ring)
+    if rollout is None:
+        return LOOK_AGAIN
+    if rollout.state is RolloutState.RECALLED:
+        wanted = former(tx, rollout, pointer.ring)
+    else:
+        wanted = rollout.release if rollout.state in TAKES else pointer.release
+    return LOOK_AGAIN if wanted == pointer.release else wanted
+
+
+def _of_machine(tx: Tx, gate: Gate, pointer: Pointer, now: datetime) -> str | timedelta:
+    """The release to serve from now on, or how long to wait."""
+    machine, session = tx.machine(pointer.machine), tx.session(pointer.machine)
+    rollout = speaker(tx, pointer.source, machine.ring) if machine and machine.ring else None
+    if machine is None or machine.status is not MachineStatus.ACTIVE or session is None or rollout is None:
+        return LOOK_AGAIN
+    has = session.installed.get(pointer.source, "")
+    if rollout.state in STOPPED and pointer.release == rollout.release != has:
+        return pointer.before
+    recalled = rollout.state is RolloutState.RECALLED
+    if not recalled and rollout.state not in TAKES:
+        return LOOK_AGAIN
+    wanted = former(tx, rollout, machine.ring) if recalled else rollout.release
+    if wanted == pointer.release:
+        return LOOK_AGAIN
+    if recalled and has != rollout.release:
+        return wanted if pointer.release == rollout.release else LOOK_AGAIN
+    if not recalled and has == wanted:
+        return wanted
+    asked = wanted or rollout.release
+    claim = going_back.claim if recalled else claims.claim
+    answer = claim(tx, gate, machine, pointer.source, asked, session.boot_id, now)
+    if answer is None:
+        return LOOK_AGAIN
+    return timedelta(seconds=answer.retry_after_s) if isinstance(answer, Refusal) else wanted
+
+
+def heard(tx: Tx, gate: Gate, machine: Machine, live: Claim, said: claims.Heard, now: datetime) -> bool:
+    """Takes a check-in as evidence for the claim in hand; False where the machine does not take it by the mirror."""
+    pointer = tx.pointer(live.source, machine.id)
+    if pointer is None:
+        return False
+    has = said.installed.get(live.source, ABSENT)
+    if live.action == Action.RECALL:
+        if has == live.release and live.state is ClaimState.GRANTED:
+            claims.report(tx, gate, machine, _report(live, Step.ROLLED_BACK, said, has), now)
+    elif has == live.release:
+        for _ in _reported(tx, gate, machine, live, said, now):
+            pass
+    elif live.state is ClaimState.GRANTED and now > live.lease_until:
+        _withdraw(tx, gate, pointer, live, now)
+    return True
+
+
+def _reported(tx: Tx, gate: Gate, machine: Machine, claim: Claim, said: claims.Heard, now: datetime) -> Iterator[Claim]:
+    """The steps that a check-in shows, each reported in its turn."""
+    if claim.state is ClaimState.GRANTED:
+        claim, _ = claims.report(tx, gate, machine, _report(claim, Step.INSTALLED, said, claim.release), now)
+        yield claim
+    stayed = said.uptime
+    if claim.evidence == "boot":
+        if said.boot_id == claim.boot_id or (claim.boots_healthy and said.boot_id == claim.last_boot_id):
+            return
+        if claim.state is ClaimState.INSTALLED:
+            claim, _ = claims.report(tx, gate, machine, _report(claim, Step.BOOTED, said, claim.release), now)
+            yield claim
+    else:
+        stayed = min(stayed, now - (claim.installed_at or now))
+    if claim.state in HOLDS_SLOT and stayed >= claim.stay_up:
+        heard_so = replace(_report(claim, Step.HEALTHY, said, claim.release), uptime=stayed)
+        claim, _ = claims.report(tx, gate, machine, heard_so, now)
+        yield claim
+
+
+def _report(claim: Claim, step: Step, said: claims.Heard, release: str) -> claims.Report:
+    word = said.facts.get(PROBE + claim.source, "")
+    probes = (claims.Probe("client", word == GOOD, "" if word == GOOD else word),) if word else ()
+    return claims.Report(claim.id, step, said.boot_id, said.uptime, release, probes)
+
+
+def _withdraw(tx: Tx, gate: Gate, pointer: Pointer, live: Claim, now: datetime) -> None:
+    if pointer.release == live.release:
+        if not tx.move_pointer(pointer, pointer.before, now):
+            raise Overtaken
+        detail = {"source": pointer.source, "before": pointer.release, "release": pointer.before or ABSENT}
+        tx.append("mirror_moved", "gate", pointer.holder, now, detail)
+    elif now - pointer.moved_at >= WITHDRAWN:
+        claims.lapse(tx, gate, live, now)

@@ -1,0 +1,125 @@
+"""The mirror's rounds, as the worker makes them: ask for those whose time has come, move links, note who came.
+
+- What has been committed rules, and the folder follows: a crash between the two is repaired within ``REPAIR``.
+- One pointer is one transaction: one that fails, or that another worker was faster with, stops no other.
+- A pointer that cannot be moved on disk stays where it is: an event, and tried again.
+- Nothing is asked while nothing has changed: a rollout's version, or a pointer's own time.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from gate.core.errors import GateError, Overtaken
+from gate.flows import intake, mirror
+from gate.flows.rounds import Transactions
+from gate.hookspecs import Announced, Released, Served
+from gate.ports import Gate, Laid, Mirror, Pointer, Tx
+
+log = logging.getLogger(__name__)
+REPAIR = timedelta(minutes=1)
+AT_ONCE = 200
+Serve = Callable[[str, str, Released, datetime], tuple[Path, Served | None]]
+"""(source, ring, release, moment) -> the folder of what was made, and what a client sees."""
+
+
+class MirrorRounds:
+    """Those of one worker; what it remembers only saves work."""
+
+    def __init__(self, within: Transactions, gate: Gate, folder: Mirror, blobs: Path, serve: Serve) -> None:
+        self._within = within
+        self._gate = gate
+        self._folder = folder
+        self._blobs = blobs
+        self._serve = serve
+        self._seen: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._repaired: datetime | None = None
+
+    def once(self, now: datetime) -> None:
+        """A round."""
+        repair = self._repaired is None or abs(now - self._repaired) >= REPAIR
+        if repair:
+            sources = self._within.read(lambda tx: {one.source for one in tx.pointers()})
+            self._seen = {source: self._seen.get(source, ()) for source in sources}
+        self._wake(now)
+        moved = [after for one in self._due(now) if (after := self._ask(one, now)) is not None]
+        wanted = self._within.read(lambda tx: tx.pointers()) if repair else moved
+        self._place(wanted, now)
+        if repair:
+            self._note_uses(now)
+            self._folder.tidy()
+            self._repaired = now
+
+    def _wake(self, now: datetime) -> None:
+        """Where a rollout of a source has changed, each of its pointers is asked for."""
+        for source, before in self._seen.items():
+            found = self._within.read(lambda tx, of=source: tx.rollouts(source=of, limit=8))  # type: ignore[misc]
+            after = tuple((one.id, one.version) for one in found)
+            if after != before:
+                self._within.write(lambda tx, of=source: tx.wake_pointers(of, now))  # type: ignore[misc]
+                self._seen[source] = after
+
+    def _due(self, now: datetime) -> list[Pointer]:
+        return self._within.read(lambda tx: tx.pointers_due(now, AT_ONCE))
+
+    def _ask(self, pointer: Pointer, now: datetime) -> Pointer | None:
+        self._seen.setdefault(pointer.source, ())
+        try:
+            return self._within.write(lambda tx: mirror.ask(tx, self._gate, pointer, now))
+        except Overtaken:
+            log.info("mirror %s %s: others were faster", pointer.source, pointer.holder)
+        except GateError as problem:
+            log.error("mirror %s %s: %s", pointer.source, pointer.holder, problem)
+        return None
+
+    def _place(self, pointers: Sequence[Pointer], now: datetime) -> None:
+        laid: dict[tuple[str, str, str], list[Laid]] = {}
+        for one in pointers:
+            release = one.release.removeprefix("sha256:")
+            if self._folder.stands(one.source, one.holder) == release:
+                continue
+            try:
+                key = one.source, self._ring(one), one.release
+                if release and key not in laid:
+                    laid[key] = self._laid(*key, now)
+                self._folder.point(one.source, one.holder, release, laid.get(key, ()), now)
+            except GateError as problem:
+                self._failed(one, problem, now)
+
+    def _ring(self, pointer: Pointer) -> str:
+        machine = self._within.read(lambda tx: tx.machine(pointer.machine)) if pointer.machine else None
+        return machine.ring if machine else pointer.ring
+
+    def _laid(self, source: str, ring: str, release_id: str, now: datetime) -> list[Laid]:
+        release = self._within.read(lambda tx: tx.release(release_id))
+        assert release is not None, "a pointer names a stored release"
+        digests = {one.name: one.sha256 for one in release.artifacts}
+        announced = tuple(Announced(one.name, one.length, one.sha256) for one in release.artifacts)
+        files = {name: self._blobs / sha256 for name, sha256 in digests.items()}
+        into, served = self._serve(source, ring, Released(release.hex, release.version, announced, files), now)
+        if served is None:
+            return [Laid(name, sha256) for name, sha256 in digests.items()]
+        return [
+            Laid(one.path, "", into / one.made) if one.made else Laid(one.path, digests[one.artifact])
+            for one in served.files
+        ]
+
+    def _failed(self, pointer: Pointer, problem: GateError, now: datetime) -> None:
+        log.error("mirror %s %s: %s", pointer.source, pointer.holder, problem)
+        self._within.write(lambda tx: intake.failed(tx, pointer.source, "mirror_failed", problem.detail, now))
+
+    def _note_uses(self, now: datetime) -> None:
+        for source in self._seen:
+            found = self._folder.used(source)
+
+            def note(tx: Tx, of: str = source) -> None:
+                for token in tx.mirror_tokens(of):
+                    at = found.get(token.sha256)  # noqa: B023  (called at once)
+                    if at is not None and (token.used_at is None or at > token.used_at):
+                        mirror.used(tx, token, at, now)
+
+            if found:
+                self._within.write(note)

@@ -1,0 +1,76 @@
+"""The vendor mirror over HTTP: ``/mirror/<source>/<token>/<name>`` from links on disk, in front of Flask.
+
+- No database: a token is a link, and so is what its machine is served (see ``adapters.mirror_folder``). So a halted or
+  held machine goes on being served what it was last released, also while nothing else of the gate works.
+- ``Last-Modified`` is when the pointer moved; ``If-Modified-Since`` is answered before ``Range``; caches ask each time.
+- An unknown token, and one that nothing is released for yet, is 429 with a short ``Retry-After``. A 403 would make
+  freshclam refuse this mirror for a day, also after the token is well again.
+- A name that the release does not have is 404: stock clients ask for several and expect it.
+- That a token is used is noted on its link, at most once in ten minutes a process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from gate.web.static_plane import NEW, SLUG, Start, Wsgi, answer, missing, no_link
+
+NAME = r"[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]{0,199}"
+PLACE = re.compile(rf"/mirror/({SLUG})/([A-Za-z0-9_-]{{20,64}})/((?:{NAME}/){{0,8}}{NAME})\Z", re.ASCII)
+RETRY_S = 60
+NOTE_EVERY_S = 600.0
+NOTED = 100_000
+
+
+class MirrorPlane:
+    """Answers the mirror's paths; every other path goes to ``inner``."""
+
+    def __init__(self, folder: Path, inner: Wsgi) -> None:
+        self._at = str(folder / "at")
+        self._inner = inner
+        self._noted: dict[str, float] = {}
+
+    def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if not path.startswith("/mirror/"):
+            return self._inner(environ, start_response)
+        if environ.get("REQUEST_METHOD", "GET") not in ("GET", "HEAD"):
+            start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
+            return []
+        match = PLACE.match(path)
+        if match is None:
+            return missing(start_response)
+        pointer = f"{self._at}/{match[1]}/{match[2]}"
+        try:
+            name = match[3].encode("latin-1", "replace")  # WSGI's way to hand over bytes
+            file = open(os.fsencode(pointer) + b"/" + name, "rb", opener=no_link)  # noqa: SIM115  (closed by who reads)
+        except OSError:
+            if os.path.isdir(pointer):
+                self._note(pointer)
+                return missing(start_response)
+            return _later(start_response)
+        self._note(pointer)
+        return answer(file, "application/octet-stream", NEW, environ, start_response)
+
+    def _note(self, pointer: str) -> None:
+        now = time.monotonic()
+        if now < self._noted.get(pointer, 0.0):
+            return
+        if len(self._noted) >= NOTED:
+            self._noted.clear()
+        self._noted[pointer] = now + NOTE_EVERY_S
+        with contextlib.suppress(OSError):  # a read-only disk serves all the same
+            os.utime(pointer, follow_symlinks=False)
+
+
+def _later(start_response: Start) -> Iterable[bytes]:
+    body = b"nothing is released for this token\n"
+    headers = [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))]
+    start_response("429 Too Many Requests", [*headers, ("Retry-After", str(RETRY_S)), ("Cache-Control", "no-store")])
+    return [body]

@@ -1,0 +1,267 @@
+"""The mirror that stock clients read: the same answers from the built-in server and from nginx on the same folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+import pytest
+
+from gate.adapters.mirror_folder import VIEWS, MirrorFolder
+from gate.core.errors import OperatorError
+from gate.ports import Laid
+from gate.web.mirror_plane import NOTED, MirrorPlane
+from tests.conftest import missing
+from tests.nginx import in_front, nginx
+
+NOW = datetime(2026, 3, 2, 9, 0, 0, 700_000, tzinfo=UTC)
+MOVED = "Mon, 02 Mar 2026 09:00:01 GMT"  # the second after: a copy of the same second is older than it
+TOKEN = "t0ken_" + "a" * 26
+OLD, NEW = "1" * 64, "2" * 64
+
+
+class Mirror:
+    """A folder with two releases of one file."""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.blobs = data / "public" / "content" / "blobs"
+        self.blobs.mkdir(parents=True)
+        self.folder = MirrorFolder(data / "mirror", self.blobs)
+        self.old = [self.blob("daily.cvd", b"a" * 512 + b"old" * 1000)]
+        self.new = [self.blob("daily.cvd", b"b" * 512 + b"new" * 2000)]
+
+    def blob(self, path: str, content: bytes) -> Laid:
+        digest = hashlib.sha256(content).hexdigest()
+        (self.blobs / digest).write_bytes(content)
+        return Laid(path, digest)
+
+    def content(self, holder: str = "m1") -> bytes:
+        return (self.data / "mirror" / "to" / "av" / holder / "daily.cvd").read_bytes()
+
+
+@pytest.fixture
+def mirror(tmp_path: Path) -> Mirror:
+    made = Mirror(tmp_path / "data")
+    made.folder.admit("av", TOKEN, "m1")
+    made.folder.point("av", "m1", OLD, made.old, NOW)
+    return made
+
+
+def inner(_: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+    start_response("200 OK", [])
+    return [b"inner"]
+
+
+class Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        return
+
+
+class Threads(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+
+@contextlib.contextmanager
+def built_in(mirror: Mirror) -> Iterator[int]:
+    with make_server("127.0.0.1", 0, MirrorPlane(mirror.data / "mirror", inner), Threads, Quiet) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        try:
+            yield int(server.server_address[1])
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.fixture(params=["built-in", "nginx"])
+def port(request: pytest.FixtureRequest, mirror: Mirror, tmp_path: Path) -> Iterator[int]:
+    """A server on the mirror's folder."""
+    if request.param == "built-in":
+        with built_in(mirror) as found:
+            yield found
+        return
+    if nginx() is None:
+        missing("nginx is not installed")
+    for folder in (tmp_path, mirror.data, *tmp_path.parents):  # its own user must get there
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    with built_in(mirror) as behind, in_front(tmp_path, mirror.data, [behind]) as found:
+        yield found
+
+
+def curl(port: int, path: str, *options: str) -> tuple[int, dict[str, str], bytes]:
+    """What the stock client gets: status, headers, body."""
+    if shutil.which("curl") is None:
+        missing("curl is not installed")
+    url = f"http://127.0.0.1:{port}{path}"
+    raw = subprocess.run(["curl", "-s", "-i", "--path-as-is", *options, url], capture_output=True, check=True).stdout
+    head, _, body = raw.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return int(first.split()[1]), {line.split(": ")[0].lower(): line.split(": ", 1)[1] for line in lines}, body
+
+
+FILE = f"/mirror/av/{TOKEN}/daily.cvd"
+SINCE = {
+    "none": [],
+    "older": ["-H", f"If-Modified-Since: {format_datetime(NOW - timedelta(days=1), usegmt=True)}"],
+    "the same second": ["-H", f"If-Modified-Since: {format_datetime(NOW, usegmt=True)}"],
+    "equal": ["-H", f"If-Modified-Since: {MOVED}"],
+    "newer": ["-H", f"If-Modified-Since: {format_datetime(NOW + timedelta(days=1), usegmt=True)}"],
+}
+RANGES = {"none": None, "0-511": (0, 512), "0-95": (0, 96), "512-": (512, 3512), "-9": (3503, 3512), "9999-": "416"}
+
+
+@pytest.mark.parametrize("since", SINCE)
+@pytest.mark.parametrize("span", RANGES)
+def test_a_condition_is_answered_before_a_range(mirror: Mirror, port: int, since: str, span: str) -> None:
+    options = SINCE[since] + ([] if span == "none" else ["-H", f"Range: bytes={span}"])
+    status, headers, body = curl(port, FILE, *options)
+    whole, wanted = mirror.content(), RANGES[span]
+    if since in ("equal", "newer"):
+        assert (status, body) == (304, b"")
+    elif wanted == "416":
+        assert status == 416
+        return
+    elif wanted is None:
+        assert (status, body) == (200, whole)
+    else:
+        assert isinstance(wanted, tuple)
+        assert (status, body) == (206, whole[slice(*wanted)])
+        assert headers["content-range"] == f"bytes {wanted[0]}-{wanted[1] - 1}/{len(whole)}"
+    assert headers["last-modified"] == MOVED
+    assert headers["cache-control"] == "no-cache"
+
+
+def test_a_head_says_what_a_get_would(port: int) -> None:
+    status, headers, body = curl(port, FILE, "--head")
+    assert (status, headers["content-length"], body) == (200, "3512", b"")
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        (f"/mirror/av/{TOKEN}/daily.cld", 404),  # a stock client asks for it, and expects this answer
+        (f"/mirror/av/{TOKEN[:-1]}x/daily.cvd", 429),
+        (f"/mirror/other/{TOKEN}/daily.cvd", 429),
+        (f"/mirror/av/{TOKEN}/../../../to/av/m1/daily.cvd", 404),
+        (f"/mirror/av/{TOKEN}/a/b/c", 404),
+    ],
+)
+def test_a_missing_name_is_404_and_an_unknown_token_locks_nobody_out(port: int, path: str, status: int) -> None:
+    found, headers, _ = curl(port, path)
+    assert found == status
+    assert headers.get("retry-after") == ("60" if status == 429 else None)
+
+
+def test_a_token_without_a_release_waits(mirror: Mirror, port: int) -> None:
+    mirror.folder.admit("av", "x" * 32, "m2")
+    assert curl(port, f"/mirror/av/{'x' * 32}/daily.cvd")[0] == 429
+
+
+def test_a_revoked_token_waits_and_others_go_on(mirror: Mirror, port: int) -> None:
+    mirror.folder.admit("av", "x" * 32, "m1")
+    assert mirror.folder.shut_out("av", hashlib.sha256(b"x" * 32).hexdigest())
+    assert curl(port, f"/mirror/av/{'x' * 32}/daily.cvd")[0] == 429
+    assert curl(port, FILE)[0] == 200
+    assert not mirror.folder.shut_out("av", hashlib.sha256(b"x" * 32).hexdigest())
+
+
+def test_older_content_is_newer_once_the_pointer_has_gone_back(mirror: Mirror, port: int) -> None:
+    mirror.folder.point("av", "m1", NEW, mirror.new, NOW + timedelta(hours=1))
+    copied = format_datetime(NOW + timedelta(hours=2), usegmt=True)
+    assert curl(port, FILE, "-H", f"If-Modified-Since: {copied}")[0] == 304
+    mirror.folder.point("av", "m1", OLD, mirror.old, NOW + timedelta(hours=2))  # in the very second of the copy
+    status, headers, body = curl(port, FILE, "-H", f"If-Modified-Since: {copied}")
+    assert (status, body) == (200, mirror.content())
+    assert body.startswith(b"a")
+    assert headers["last-modified"] == "Mon, 02 Mar 2026 11:00:01 GMT"
+
+
+def test_two_moves_in_one_second_have_two_times(mirror: Mirror) -> None:
+    pointed = mirror.data / "mirror" / "to" / "av" / "m1" / "daily.cvd"
+    times = [pointed.stat().st_mtime]
+    for release, files in ((NEW, mirror.new), (OLD, mirror.old), (NEW, mirror.new)):
+        assert mirror.folder.point("av", "m1", release, files, NOW)
+        times.append(pointed.stat().st_mtime)
+    assert times == sorted(set(times))
+
+
+def test_what_was_made_for_a_move_is_made_anew_for_the_next_one(mirror: Mirror) -> None:
+    made = mirror.data / "Release"
+    for number in range(VIEWS + 2):
+        made.write_text(f"Date: {number}")
+        digest = hashlib.sha256(made.read_bytes()).hexdigest()
+        files = [*mirror.new, Laid("dists/stable/Release", digest, made)]
+        mirror.folder.point("apt", f"m{number}", NEW, files, NOW + timedelta(hours=number))
+        assert (mirror.data / "mirror/to/apt" / f"m{number}" / "dists/stable/Release").read_bytes() == made.read_bytes()
+    assert (mirror.data / "mirror/to/apt/m0/dists/stable/Release").read_text() == "Date: 0"
+
+
+def test_a_pointer_that_stands_stays_untouched(mirror: Mirror) -> None:
+    assert not mirror.folder.point("av", "m1", OLD, mirror.old, NOW + timedelta(days=1))
+    assert curl_time(mirror) == int(NOW.timestamp()) + 1
+
+
+def curl_time(mirror: Mirror, holder: str = "m1") -> int:
+    return int((mirror.data / "mirror" / "to" / "av" / holder / "daily.cvd").stat().st_mtime)
+
+
+def test_machines_that_move_together_share_their_files_and_later_ones_date_none_anew(mirror: Mirror) -> None:
+    for number in range(VIEWS - 1):
+        moment = NOW + timedelta(hours=1 + number)
+        for machine in ("a", "b"):
+            mirror.folder.point("av", f"{machine}{number}", OLD, mirror.old, moment)
+    assert len(list((mirror.data / "mirror" / "views" / "av").glob(f"{OLD}.*"))) == VIEWS
+    assert curl_time(mirror) == int(NOW.timestamp()) + 1
+    late = NOW + timedelta(days=1)
+    mirror.folder.point("av", "late", OLD, mirror.old, late)  # no view more: the newest is dated anew
+    assert len(list((mirror.data / "mirror" / "views" / "av").glob(f"{OLD}.*"))) == VIEWS
+    assert curl_time(mirror) == curl_time(mirror, "m1") == int(NOW.timestamp()) + 1
+    assert curl_time(mirror, "late") == curl_time(mirror, f"b{VIEWS - 2}") == int(late.timestamp()) + 1
+
+
+def test_a_spoilt_blob_moves_no_pointer(mirror: Mirror) -> None:
+    blob = mirror.blobs / mirror.new[0].sha256
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    with pytest.raises(OperatorError, match="not what they were"):
+        mirror.folder.point("av", "m1", NEW, mirror.new, NOW + timedelta(hours=1))
+    assert mirror.folder.stands("av", "m1") == OLD
+    assert mirror.content().startswith(b"a")
+    assert not [path for path in (mirror.data / "mirror" / "views" / "av").iterdir() if path.name.startswith(".")]
+
+
+def test_views_that_nobody_is_pointed_to_go(mirror: Mirror) -> None:
+    mirror.folder.point("av", "m1", NEW, mirror.new, NOW)
+    assert mirror.folder.tidy() == 1
+    assert mirror.content().startswith(b"b")
+    assert mirror.folder.tidy() == 0
+
+
+def test_that_a_token_is_used_is_noted_and_not_at_each_call(mirror: Mirror) -> None:
+    sha256 = hashlib.sha256(TOKEN.encode()).hexdigest()
+    assert mirror.folder.used("av") == {}
+    with built_in(mirror) as port:
+        curl(port, FILE)
+        first = mirror.folder.used("av")[sha256]
+        assert abs(datetime.now(UTC) - first) < timedelta(minutes=1)
+        link = mirror.data / "mirror" / "at" / "av" / TOKEN
+        os.utime(link, (1000, 1000), follow_symlinks=False)
+        curl(port, FILE)
+        assert link.lstat().st_mtime == 1000
+    assert NOTED >= 10_000
+
+
+def test_tokens_cannot_be_listed(mirror: Mirror) -> None:
+    assert (mirror.data / "mirror" / "at" / "av").stat().st_mode & 0o066 == 0
