@@ -43,6 +43,10 @@ GERMAN: Mapping[str, str] = {
     "{} is not a duration such as 15m": "{} ist keine Dauer wie 15m",
     "{} is not a duration such as 4h open": "{} ist keine Dauer wie 4h open",
     "{} is not a whole number": "{} ist keine ganze Zahl",
+    "{} is not a host": "{} ist kein Rechnername",
+    "{} is not a host such as database.example or database.example:8443, in lower case": (
+        "{} ist kein Rechnername wie database.example oder database.example:8443, in Kleinbuchstaben"
+    ),
     "{} is not a clock time": "{} ist keine Uhrzeit",
     "{} is not a date": "{} ist kein Tag",
     "a policy has at most {} bytes": "eine Richtlinie hat höchstens {} Bytes",

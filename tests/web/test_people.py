@@ -78,14 +78,14 @@ def test_the_page_shows_every_act_and_every_route(app: Flask, anna: Person) -> N
 
 # step-up
 
-BELOW = {"view", "halt", "hold", "public"}
+BELOW = {"view", "halt", "hold", "public", "try", "try"}
 
 
 def test_every_unsafe_route_of_approvers_and_admins_asks_and_no_other_does(sqlite_gate: RealGate, app: Flask) -> None:
     rollout, machine = filled(sqlite_gate)
     berta = person(app, "berta")
     needs = app.extensions["gate.needs"]
-    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x"}
+    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x", "name": "shop-content"}
     known |= {"proposal_id": "p-none", "commit": "head", "index": "0", "kind": "sites"}
     late(sqlite_gate)
     asked = 0
