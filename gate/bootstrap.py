@@ -7,8 +7,10 @@ import json
 import logging
 import os
 import platform
+import pwd
 import re
 import secrets
+import shutil
 import tempfile
 import threading
 import time
@@ -39,9 +41,9 @@ from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
 from gate.adapters.ssh_signature import SignersFile
 from gate.adapters.store.backup import newest
-from gate.adapters.store.sql import SqlStore
+from gate.adapters.store.sql import SqlStore, check_url
 from gate.adapters.store.writer import GroupCommit
-from gate.config import Settings, load
+from gate.config import Settings, load, unreachable
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, SourceRule, not_enforced
@@ -269,18 +271,40 @@ def init(folder: Path, wishes: Wishes, now: datetime) -> Created:
         OperatorError: there is one already, or something cannot be written.
         Malformed: a wish is no good.
     """
+    _check(wishes)
+    file, data = folder / "gate.toml", folder / "data"
+    for there in (file, data):
+        if there.exists():
+            raise OperatorError("exists", f"{there} is there: this gate has been made already")
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        return _made(folder, wishes, now)
+    except BaseException:  # what is half made would be in the way of the next try
+        shutil.rmtree(data, ignore_errors=True)
+        file.unlink(missing_ok=True)
+        raise
+
+
+def _check(wishes: Wishes) -> None:
+    """Raises Malformed or OperatorError for the first wish that would be refused later."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,40}", wishes.fleet):
         raise Malformed("bad_field", "a fleet's name is a-z, 0-9 and -, such as sonnen-verbund")
-    file = folder / "gate.toml"
-    if file.exists():
-        raise OperatorError("exists", f"{file} is there: this gate has been made already")
+    people.check_login(wishes.admin)
+    for problem in (check_land(wishes.land), unreachable(wishes.public_url, wishes.bind)):
+        if problem:
+            raise Malformed("bad_field", problem)
+    if wishes.database:
+        check_url(wishes.database)
+
+
+def _made(folder: Path, wishes: Wishes, now: datetime) -> Created:
+    file, data = folder / "gate.toml", folder / "data"
     text = re.sub(r"(?m)^fleet: .*$", f"fleet: {wishes.fleet}", seed_policy(f"{wishes.example}.yaml"))
     parse_text(text)
-    folder.mkdir(parents=True, exist_ok=True)
-    data = folder / "data"
     data.mkdir(mode=0o700)
     keys.create(data / "keys")
     commit = GitPolicies.create(data / "policy.git").write(text, "", wishes.admin, "The first policy", now)
+    file.touch(mode=0o600)  # the place for the passwords of databases and providers
     file.write_text(_settings_text(wishes), encoding="utf-8")
     opened = open_gate(file, SystemClock())
     opened.store.upgrade()
@@ -320,7 +344,10 @@ def _unit(folder: Path) -> str:
 
     program = Path(sys.executable).with_name("gate")
     template = (resources.files("gate") / "seed" / "gate.service").read_text(encoding="utf-8")
-    return template.replace("{program}", str(program)).replace("{folder}", str(folder.resolve()))
+    user = pwd.getpwuid(os.getuid()).pw_name
+    whose = f"User={user}" if os.getuid() else "# User=gate, the owner of this folder: not root"
+    filled = template.replace("{program}", str(program)).replace("{folder}", str(folder.resolve()))
+    return filled.replace("{whose}", whose)
 
 
 class Opened:

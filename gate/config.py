@@ -15,10 +15,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from gate.adapters.remote_address import address
 from gate.core.errors import OperatorError
 
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
 FILES = ("policy_signers", "policy_revoked")
 SECRETS = ("metrics_token", "policy_remote_token")
 TEXTS = {"fleet", "data", "database", "public_url", "bind", "land", "log", *SECRETS, "policy_remote", *FILES}
@@ -130,6 +132,16 @@ class Settings:
     def spool(self) -> Path:
         """Where plugins put what they fetch."""
         return self.data / "spool"
+
+
+def unreachable(public_url: str, bind: str) -> str:
+    """Why agents and people would not reach this gate, or would not be safe on the way; empty: nothing is wrong."""
+    said = urlsplit(public_url)
+    if public_url and said.scheme != "https" and (said.scheme != "http" or said.hostname not in LOOPBACK):
+        return "public_url must be https; a proxy in front may end TLS"
+    if not public_url and bind not in LOOPBACK:
+        return "bind is not this machine alone, and public_url is missing"
+    return ""
 
 
 def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:

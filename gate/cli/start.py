@@ -15,7 +15,6 @@ from dataclasses import fields, replace
 from functools import partial
 from multiprocessing.util import Finalize
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 from granian.constants import HTTPModes, Interfaces
@@ -27,7 +26,7 @@ from gate import bootstrap
 from gate.adapters import logs, metrics
 from gate.bootstrap import Wishes, open_gate
 from gate.cli.common import emit, gate_of, output_option, settings_option
-from gate.config import SECRETS, Settings, load
+from gate.config import SECRETS, Settings, load, unreachable
 from gate.core.errors import OperatorError
 from gate.core.policy import not_enforced
 from gate.web.plain_http import Wsgi
@@ -35,7 +34,6 @@ from gate.web.plain_http import Wsgi
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 KILL_S, STOP_S = 20, 15
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
 LINES = 50_000  # connections of one process, as far as it may open so many files
 SPARE_FILES = 1000
 HEADERS = HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024)
@@ -75,6 +73,8 @@ def init(
     drop: Path | None,
 ) -> None:
     """Make a new gate in FOLDER: settings, keys, policy repository, database, a one-time admin link, a systemd unit."""
+    if drop is not None and example != "walk":
+        raise click.UsageError("--drop goes with --example walk")
     sources = {}
     if example == "walk":
         place = (drop or folder / "drop").resolve()
@@ -163,11 +163,9 @@ def _most_lines() -> int:
 
 
 def _reachable(found: Settings) -> None:
-    if found.public_url:
-        if urlsplit(found.public_url).scheme != "https" and urlsplit(found.public_url).hostname not in LOOPBACK:
-            raise OperatorError("bad_settings", "public_url must be https; a proxy in front may end TLS")
-    elif found.bind not in LOOPBACK:
-        raise OperatorError("bad_settings", "bind is not this machine alone, and public_url is missing")
+    problem = unreachable(found.public_url, found.bind)
+    if problem:
+        raise OperatorError("bad_settings", problem)
 
 
 def _ready(settings: Path) -> None:

@@ -19,7 +19,7 @@ from alembic import command
 from alembic.config import Config
 from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
-from sqlalchemy.exc import DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from gate.adapters.store.tx_correlations import CorrelationsTx
 from gate.adapters.store.tx_facts import FactsTx
@@ -123,6 +123,21 @@ def _translated() -> Iterator[None]:
         if type(problem) is DatabaseError:  # SQLite's word for a file that is none of its own, or is torn
             raise OperatorError("bad_database", f"the database is not sound: {problem.orig}") from problem
         raise
+
+
+def check_url(url: str) -> None:
+    """Raises OperatorError where this is no address of a database that gate can use."""
+    try:
+        said = make_url(url)
+    except ArgumentError as problem:
+        raise OperatorError(
+            "bad_database", "a database is sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        ) from problem
+    if said.drivername not in ("sqlite", "postgresql+psycopg") or not said.database:
+        name = said.drivername[:40]
+        raise OperatorError(
+            "bad_database", f"{name}: a database is sqlite:///FILE or postgresql+psycopg://USER@HOST/NAME"
+        )
 
 
 def _engine(url: str, durable: bool) -> Engine:
