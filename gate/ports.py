@@ -667,6 +667,9 @@ class Tx(Protocol):
         (savepoint): halted | ring_not_open | cap_reached | make_unproven | unexplained_failure | budget_reached |
         site_limit | last_of_role | other_in_flight."""
 
+    def would_refuse(self, claim: Claim, limits: GrantLimits) -> str | None:
+        """What ``grant`` would answer to a claim that installs, as it stands; reads only, and promises nothing."""
+
     def move(self, before: Claim, after: Claim) -> bool:
         """Saves the claim where its version is the one read, and moves every counter that the step touches
         (stratum, budget, ring, site, role, machine) in the same transaction."""

@@ -449,6 +449,14 @@ class FakeTx:
         return sorted(found, key=lambda claim: claim.granted_at, reverse=True)[:limit]
 
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
+        refused = self.would_refuse(claim, limits)
+        if refused is None:
+            self.a.in_hand[claim.machine] = claim.id
+            self.a.claims[claim.id] = claim
+            self._count(claim, counts(claim))
+        return refused
+
+    def would_refuse(self, claim: Claim, limits: GrantLimits) -> str | None:
         rollout = self.a.rollouts[claim.rollout]
         if rollout.state not in (RolloutState.RUNNING, RolloutState.DONE):
             word = {RolloutState.HALTED: "halted", RolloutState.HELD: "held", RolloutState.QUEUED: "held"}
@@ -490,9 +498,6 @@ class FakeTx:
             return "last_of_role"
         if claim.machine in self.a.in_hand or machine.status is not MachineStatus.ACTIVE:
             return "other_in_flight"
-        self.a.in_hand[claim.machine] = claim.id
-        self.a.claims[claim.id] = claim
-        self._count(claim, counts(claim))
         return None
 
     def move(self, before: Claim, after: Claim) -> bool:

@@ -21,7 +21,7 @@ from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.spans import dated
-from gate.core.verdict import Refusal
+from gate.core.verdict import Offer, Refusal
 from gate.flows import going_back, holds, watch, when
 from gate.flows.expedite import skips
 from gate.flows.new_claim import new_claim
@@ -100,15 +100,28 @@ def claim(
     assert rollout is not None
     assert policy is not None
     new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=rollout.release, cohort=answer.cohort)
-    settings = policy.settings_for(machine.ring, source)
-    at_least = settings.at_least
-    stratum = ask.stratum
-    sole_after = min(at_least, stratum.plural) if stratum else 0
-    kind = tx.grant(new, GrantLimits(answer.per_site, answer.one_of_make, answer.sole, sole_after, now - WORKING))
-    if kind is not None:
-        retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
-        return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
-    return new, True
+    kind = tx.grant(new, _limits(policy, ask, answer))
+    return (new, True) if kind is None else _full(policy, ask, kind)
+
+
+def offered(
+    tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, ask: admission.Ask, answer: Offer
+) -> Refusal | None:
+    """What would refuse it that the pure rules offer: a cap or a slot that is taken now. Reads only."""
+    new = new_claim(tx, gate, policy, machine, rollout, "", ask.now, release=rollout.release, cohort=answer.cohort)
+    kind = tx.would_refuse(new, _limits(policy, ask, answer))
+    return None if kind is None else _full(policy, ask, kind)
+
+
+def _limits(policy: Policy, ask: admission.Ask, answer: Offer) -> GrantLimits:
+    at_least = policy.settings_for(answer.ring, ask.rollout.source).at_least if ask.rollout else 0
+    sole_after = min(at_least, ask.stratum.plural) if ask.stratum else 0
+    return GrantLimits(answer.per_site, answer.one_of_make, answer.sole, sole_after, ask.now - WORKING)
+
+
+def _full(policy: Policy, ask: admission.Ask, kind: str) -> Refusal:
+    retry_s = min(FULL_S, int(policy.checkin.total_seconds()))  # a place may be free when it comes again anyway
+    return Refusal(kind, REFUSALS[kind], retry_s, f"{ask.ring_path}.at_most")
 
 
 REFUSALS = {

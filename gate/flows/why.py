@@ -22,7 +22,7 @@ from gate.core.reason_texts import text
 from gate.core.verdict import Refusal
 from gate.flows import explain
 from gate.flows.approvals import former
-from gate.flows.claims import ask_of
+from gate.flows.claims import ask_of, offered
 from gate.ports import Gate, Tx
 
 
@@ -82,11 +82,12 @@ def why(tx: Tx, gate: Gate, machine_id: str, source: str, now: datetime, languag
         return Why(machine.id, source, own.state.value, sentence, "", release=rollout.release, version=version)
     ask, policy = ask_of(tx, gate, machine, source, rollout.release, rollout, own, now)
     answer = admission.answer(ask)
-    if not isinstance(answer, Refusal):
+    assert policy is not None, "a rollout has a policy"
+    refusal = answer if isinstance(answer, Refusal) else offered(tx, gate, policy, machine, rollout, ask, answer)
+    if refusal is None:
         sentence = text("why.offer", language, machine=machine.name, release=named)
         return Why(machine.id, source, "offer", sentence, "", release=rollout.release, version=version)
-    assert policy is not None, "a rollout has a policy"
-    no = _no(tx, gate, policy, machine, rollout, answer, now, language)
+    no = _no(tx, gate, policy, machine, rollout, refusal, now, language)
     if own is not None and own.state in FAILURE:
         tried = text("why.tried", language, state=text(f"state.{own.state}", language))
         no = _No(no.kind, f"{no.said.removesuffix('.')}; {tried}", no.rule, no.earliest_at, no.timed)

@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
 from gate.adapters.store.sql import SqlStore, SqlTx, alembic_config
+from gate.adapters.store.tx_claims import ClaimsTx
 from gate.adapters.store.writer import GroupCommit
 from gate.core import merkle
 from gate.core.claims import HOLDS_SLOT
@@ -254,6 +255,19 @@ def test_a_grant_stops_at_each_limit_and_not_before(
         flying = len(already) + (kind is None)
         assert tx.rings(rollout.id)[0].in_flight == flying
         assert {budget.in_flight for budget in tx.budgets(rollout.id)} == {flying}
+
+
+@pytest.fixture(autouse=True)
+def asked_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before each grant of this file the store is asked what it would refuse: the same."""
+    grant = ClaimsTx.grant
+
+    def both(tx: ClaimsTx, claim: Claim, limits: GrantLimits) -> str | None:
+        said, got = tx.would_refuse(claim, limits), grant(tx, claim, limits)
+        assert said == got
+        return got
+
+    monkeypatch.setattr(ClaimsTx, "grant", both)
 
 
 def test_the_last_working_machine_of_a_role_is_never_taken(store: SqlStore) -> None:

@@ -13,7 +13,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Decision, Refusal, Verdict
-from gate.flows import advance, claims, machines, people, recalls, sweep
+from gate.flows import advance, claims, machines, people, recalls, sweep, why
 from gate.flows.machines import CheckIn
 from gate.ports import ActivePolicy
 from tests.flows.small_fleet import appears, joins, says, takes
@@ -45,6 +45,7 @@ class Shop:
 
     def __init__(self, store: SqlStore, policy: str, sites: Fleet) -> None:
         self.store, self.gate, self.now = store, gate_for(HEAD + policy), at("2026-11-23 09:00")
+        self.gate.texts.commit = "v"  # type: ignore[attr-defined]
         with store.write() as tx:
             tx.activate_policy(ActivePolicy("v", self.now, "test"), "")
             for site, mine in sites.items():
@@ -67,6 +68,10 @@ class Shop:
             assert machine is not None
             found = claims.claim(tx, self.gate, machine, "one", rollout.release, "b0", self.now)
         return found if isinstance(found, Refusal) else found[0]
+
+    def why(self, name: str) -> str:
+        with self.store.read() as tx:
+            return why.why(tx, self.gate, name, "one", self.now).kind
 
     def takes(self, name: str) -> Claim:
         with self.store.write() as tx:
@@ -310,7 +315,9 @@ def test_rings_0_to_2_have_one_machine_of_a_make_and_site_in_flight(
         shop.ticks(minutes=5)
     for n in range(3):  # the make is known: nothing hangs on its first batch
         shop.says(shop.takes(f"a{n}"), Step.HEALTHY)
+    assert shop.why("a4") == "offer"
     assert isinstance(shop.asks("a4"), Claim)
+    assert shop.why("b4") == (kind or "offer"), "the page says what the claim would be told"
     found = shop.asks("b4")
     assert (found.kind if isinstance(found, Refusal) else None) == kind
     assert isinstance(shop.asks("d4"), Claim)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, or_, select
+from sqlalchemy import Table, and_, case, exists, func, literal, or_, select
 
 from gate.adapters.store.prepared import Prepared, add, change, equal, get, given, together
 from gate.adapters.store.tx_claim_reads import ATTRIBUTIONS, CLAIMS, LIVE, ClaimReadsTx
@@ -35,35 +35,44 @@ MOVE_CLAIM = change(
     *_NAMES,
 )
 
-# what a grant takes, in this order; each is one conditional statement
+
+def _asks(table: Table, conditions: Sequence[Any]) -> Prepared:
+    """One row where the conditions are met; nothing changes."""
+    found = select(literal(1).label("met")).select_from(table).where(*conditions).limit(1)
+    return Prepared(found, touches=[table.name, ROLES.name, MACHINES.name, CLAIMS.name])
+
+
+# what a grant takes, in this order; each is one conditional statement, and ``ASK_`` reads the same conditions
 _ROLLOUT = equal(ROLLOUTS, "id")
 _GRANTS = or_(ROLLOUTS.c.state == RolloutState.RUNNING.value, ROLLOUTS.c.state == RolloutState.DONE.value)
 RECALL_ROLLOUT = change(
     ROLLOUTS, [*_ROLLOUT, ROLLOUTS.c.state == RolloutState.RECALLED.value], claims=ROLLOUTS.c.claims + 1
 )
 TAKE_ROLLOUT = change(ROLLOUTS, [*_ROLLOUT, _GRANTS], claims=ROLLOUTS.c.claims + 1)
+ASK_ROLLOUT = _asks(ROLLOUTS, [*_ROLLOUT, _GRANTS])
 _RING = equal(RINGS, "rollout", "ring")
-TAKE_RING = change(
-    RINGS,
-    [*_RING, RINGS.c.opened_at.is_not(None), or_(RINGS.c.cap == 0, RINGS.c.in_flight < RINGS.c.cap)],
-    in_flight=RINGS.c.in_flight + 1,
-)
+_UNDER_CAP = [*_RING, RINGS.c.opened_at.is_not(None), or_(RINGS.c.cap == 0, RINGS.c.in_flight < RINGS.c.cap)]
+TAKE_RING = change(RINGS, _UNDER_CAP, in_flight=RINGS.c.in_flight + 1)
+ASK_RING = _asks(RINGS, _UNDER_CAP)
 _STRATUM = equal(STRATA, "rollout", "ring", "make")
 TAKE_STRATUM = change(STRATA, [*_STRATUM, STRATA.c.open.is_(True)], exposed=STRATA.c.exposed)
+ASK_STRATUM = _asks(STRATA, [*_STRATUM, STRATA.c.open.is_(True)])
 _BUDGET = equal(BUDGETS, "rollout", "make")
 _ROOM = [*_BUDGET, BUDGETS.c.stopped.is_(False), BUDGETS.c.in_flight < BUDGETS.c.allowed]
 TAKE_BUDGET = change(BUDGETS, _ROOM, in_flight=BUDGETS.c.in_flight + 1)
-TAKE_BUDGET_LAST = change(
-    BUDGETS, [*_ROOM, BUDGETS.c.healthy >= given(BUDGETS.c.healthy, "sole_after")], in_flight=BUDGETS.c.in_flight + 1
-)
+ASK_BUDGET = _asks(BUDGETS, _ROOM)
+_ROOM_FOR_LAST = [*_ROOM, BUDGETS.c.healthy >= given(BUDGETS.c.healthy, "sole_after")]
+TAKE_BUDGET_LAST = change(BUDGETS, _ROOM_FOR_LAST, in_flight=BUDGETS.c.in_flight + 1)
+ASK_BUDGET_LAST = _asks(BUDGETS, _ROOM_FOR_LAST)
 _SITE = [SITES.c.id == given(SITES.c.id, "site")]
 _ROLE = [ROLES.c.site == given(ROLES.c.site), ROLES.c.role == given(ROLES.c.role)]
 _HALF = (ROLES.c.total - ROLES.c.broken) // 2
 _ALLOWED = select(case((_HALF < 1, 1), else_=_HALF)).where(*_ROLE).scalar_subquery()
-TAKE_SITE = change(
-    SITES, [*_SITE, SITES.c.in_flight < given(SITES.c.in_flight, "per_site")], in_flight=SITES.c.in_flight + 1
-)
+_PLACE_AT_SITE = [*_SITE, SITES.c.in_flight < given(SITES.c.in_flight, "per_site")]
+TAKE_SITE = change(SITES, _PLACE_AT_SITE, in_flight=SITES.c.in_flight + 1)
+ASK_SITE = _asks(SITES, _PLACE_AT_SITE)
 TAKE_HALF_SITE = change(SITES, [*_SITE, SITES.c.in_flight < _ALLOWED], in_flight=SITES.c.in_flight + 1)
+ASK_HALF_SITE = _asks(SITES, [*_SITE, SITES.c.in_flight < _ALLOWED])
 _PEERS, _THEIRS = MACHINES.alias("peers"), CLAIMS.alias("theirs")
 _COUNTED = exists().where(
     _THEIRS.c.machine == _PEERS.c.id,
@@ -86,7 +95,9 @@ _LOST = (
 _WORKING = ROLES.c.total - _LOST
 _ALONE = and_(_WORKING <= 1, ROLES.c.busy == 0)
 _READS = [ROLES.name, MACHINES.name, CLAIMS.name]
-TAKE_ROLE = change(ROLES, [*_ROLE, or_(_ALONE, ROLES.c.busy < _WORKING - 1)], touches=_READS, busy=ROLES.c.busy + 1)
+_NOT_LAST = [*_ROLE, or_(_ALONE, ROLES.c.busy < _WORKING - 1)]
+TAKE_ROLE = change(ROLES, _NOT_LAST, touches=_READS, busy=ROLES.c.busy + 1)
+ASK_ROLE = _asks(ROLES, _NOT_LAST)
 SITE_AGAIN = change(SITES, _SITE, in_flight=SITES.c.in_flight + 1)
 ROLE_AGAIN = change(ROLES, _ROLE, busy=ROLES.c.busy + 1)
 SAME_MAKE = Prepared(
@@ -94,12 +105,21 @@ SAME_MAKE = Prepared(
     .where(*equal(CLAIMS, "rollout", "make", "site"), or_(*(CLAIMS.c.state == state for state in LIVE)))
     .limit(1)
 )
-TAKE_MACHINE = change(
-    MACHINES,
-    [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value],
-    "claim",
-    touches=["machines.claim"],
-)
+_FREE = [*equal(MACHINES, "id"), MACHINES.c.claim.is_(None), MACHINES.c.status == MachineStatus.ACTIVE.value]
+TAKE_MACHINE = change(MACHINES, _FREE, "claim", touches=["machines.claim"])
+ASK_MACHINE = _asks(MACHINES, _FREE)
+ASKS = {
+    TAKE_ROLLOUT: ASK_ROLLOUT,
+    TAKE_RING: ASK_RING,
+    TAKE_STRATUM: ASK_STRATUM,
+    TAKE_BUDGET: ASK_BUDGET,
+    TAKE_BUDGET_LAST: ASK_BUDGET_LAST,
+    TAKE_SITE: ASK_SITE,
+    TAKE_HALF_SITE: ASK_HALF_SITE,
+    SAME_MAKE: SAME_MAKE,
+    TAKE_ROLE: ASK_ROLE,
+    TAKE_MACHINE: ASK_MACHINE,
+}
 RING = get(RINGS, "rollout", "ring")
 BUDGET = get(BUDGETS, "rollout", "make")
 
@@ -164,6 +184,13 @@ class ClaimsTx(ClaimReadsTx):
                 self._take(self._wanted(claim, limits))
         except _Refused as refused:
             return str(refused)
+        return None
+
+    def would_refuse(self, claim: Claim, limits: GrantLimits) -> str | None:
+        for one in self._wanted(claim, limits):
+            asks = ASKS.get(one.statement)
+            if asks is not None and (self._first(asks, **one.values) is not None) != bool(one.count):
+                return one.refused(one.values)
         return None
 
     def _take(self, wanted: Sequence[_Take]) -> None:
