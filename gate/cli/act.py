@@ -173,9 +173,10 @@ def why(machine: str, source: str | None, language: str, at: datetime | None, se
     """Why does MACHINE (its id or its name) not have what SOURCE brought last?"""
     with gate_of(settings) as opened, opened.store.read() as tx:
         active = tx.active_policy()
-        names = [source] if source else []
-        if not names and active is not None:
-            names = [rule.name for rule in opened.gate.policy(active.commit).sources]
+        rules = opened.gate.policy(active.commit).sources if active is not None else ()
+        if source and source not in {rule.name for rule in rules} and tx.rollouts(source=source, limit=1) == []:
+            raise NotFound(f"there is no source {source}; there are {', '.join(rule.name for rule in rules)}")
+        names = [source] if source else [rule.name for rule in rules]
         known, now = machine_named(tx, machine), opened.clock.now()
         then = [past.why(tx, opened.gate, known, name, at, language) for name in names] if at else []
         found = [reasons.why(tx, opened.gate, known.id, name, now, language) for name in names] if not at else []

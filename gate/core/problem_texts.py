@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 
 GERMAN: Mapping[str, str] = {
+    "the policy needs {}": "die Richtlinie braucht {}",
+    "the policy must be a map of keys": "die Richtlinie muss eine Zuordnung von Schlüsseln sein",
     "unknown key {}": "unbekannter Schlüssel {}",
     "{} needs {}": "{} braucht {}",
     "{} needs both 'from' and 'to', or neither": "{} braucht 'from' und 'to' oder keines davon",

@@ -223,13 +223,22 @@ def lines_of(before: str, after: str) -> list[tuple[str, str]]:
 
 
 def based() -> tuple[str, str]:
-    """(the commit that a form showed, the policy's text in it).
+    """(the commit that a form showed, the text that it begins with).
 
     Raises:
         Malformed: it names no commit of the branch.
     """
     base = _named()
-    return base, _base_text(base)
+    return base, begun_with(_base_text(base))
+
+
+def begun_with(text: str) -> str:
+    """``text``, or that of the active version where it is no policy: then a form is the way back."""
+    if not g.parts.gate.texts.problems(text):
+        return text
+    with g.parts.store.read() as tx:
+        active = tx.active_policy()
+    return str(g.parts.gate.texts.read(active.commit)) if active is not None else text
 
 
 def _named() -> str:

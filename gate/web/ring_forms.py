@@ -59,7 +59,7 @@ class Shown:
 def edit_form() -> str:
     """What stands there, to be changed."""
     at, base = _place(request.args.get("item", "rings[0]")), g.parts.gate.texts.head()
-    said = g.parts.editor.said(g.parts.gate.texts.read(base))
+    said = g.parts.editor.said(edits.begun_with(g.parts.gate.texts.read(base)))
     item = _item(said, at)
     values = {one.name: fields.shown(one, item) for one in fields.fields_of(at.section)}
     if at.key == NEW and at.section == "brakes":

@@ -17,6 +17,7 @@ from gate.flows import listening, mornings, policy_remote
 from gate.ports import Tx
 
 SOON = timedelta(days=14)
+LATE = 0.25  # of its life: what is written anew by itself is late when less is left
 DUE = 500
 MARKS = (
     ("a worker was at work", listening.MARK),
@@ -49,7 +50,7 @@ def system() -> str:
         active=active,
         head=_head(),
         remote=remote,
-        roles=[(one, _left(one.expires_at)) for one in roles],
+        roles=[(one, _left(one.written_at, one.expires_at)) for one in roles],
         published_at=max((one.written_at for one in roles), default=None),
         about=g.parts.about,
         now=g.now,
@@ -70,10 +71,10 @@ def live() -> Response:
     return answer
 
 
-def _left(at: datetime) -> str:
+def _left(written: datetime, at: datetime) -> str:
     """How an expiry stands: over, soon, or neither."""
     left = at - g.now
-    return "over" if left <= timedelta() else "soon" if left < SOON else ""
+    return "over" if left <= timedelta() else "soon" if left < min(SOON, LATE * (at - written)) else ""
 
 
 def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:

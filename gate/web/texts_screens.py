@@ -37,7 +37,7 @@ GERMAN = {
     "lever.no lever": "kein Hebel",
     "Newest release": "Neueste Freigabe",
     "First seen": "Zuerst gesehen",
-    "nothing bad is known of it": "nichts Schlechtes bekannt",
+    "the source answers": "die Quelle antwortet",
     "Next change": "Nächste Änderung",
     "System": "System",
     "gate is well": "gate geht es gut",

@@ -65,6 +65,33 @@ def test_a_name_that_cannot_stand_in_an_envelope_is_refused(tmp_path: Path, name
     assert not (tmp_path / "g").exists()
 
 
+WISHES = {"--fleet": "f", "--public-url": "", "--database": "", "--admin": "a", "--land": "NW"}
+NOT_LATER = [
+    ({"--database": "postgres://gate@db/gate"}, "postgresql+psycopg://"),
+    ({"--database": "/var/lib/gate.db"}, "sqlite:///FILE"),
+    ({"--database": "postgresql+psycopg://gate@127.0.0.1:1/gate"}, "database"),
+    ({"--admin": "K. Lehmann"}, "a login is"),
+    ({"--public-url": "http://gate.example"}, "public_url must be https"),
+    ({"--public-url": "gate.example"}, "public_url must be https"),
+    ({"--land": "NRW"}, "no Land"),
+]
+
+
+@pytest.mark.parametrize(("wish", "said"), NOT_LATER, ids=[str(row[0]) for row in NOT_LATER])
+def test_a_wish_that_would_be_refused_later_is_refused_at_once_and_leaves_nothing(
+    tmp_path: Path, wish: dict[str, str], said: str
+) -> None:
+    words = [part for pair in (WISHES | wish).items() for part in pair]
+    done = gate("init", str(tmp_path / "g"), *words)
+    assert done.exit_code not in (0, 2)
+    assert said in done.output
+    assert "Traceback" not in done.output
+    assert not (tmp_path / "g").exists() or list((tmp_path / "g").iterdir()) == []
+    well = gate("init", str(tmp_path / "g"), *[part for pair in WISHES.items() for part in pair])
+    assert well.exit_code == 0, "the next try begins anew"
+    assert (tmp_path / "g" / "gate.toml").stat().st_mode & 0o777 == 0o600
+
+
 def spoil_mode(folder: Path) -> None:
     (folder / "data/keys/timestamp.pem").chmod(0o644)
 

@@ -568,3 +568,23 @@ def test_no_such_place_and_no_such_commit_are_said(anna: Person, sqlite_gate: Re
     for at in ("rings[99]", "rings[-1]", "windows.none", "version", "../x", "rings[0].name"):
         assert anna.client.get("/rings/edit", query_string={"item": at}).status_code == 404, at
     assert anna.post("/rings/edit", item="rings[0]", base="x").status_code == 400
+
+
+def test_where_the_head_is_no_policy_a_form_begins_with_the_active_text_and_is_the_way_back(
+    sqlite_gate: RealGate,
+) -> None:
+    policies, now = sqlite_gate.opened.policies, sqlite_gate.clock.now()
+    good = policies.read(policies.head())
+    broken = policies.write(good.replace("rings:", "rinsg:", 1), policies.head(), "mallory", "a slip", now)
+    sqlite_gate.worker.tick()
+    anna = person(app_of(sqlite_gate), "anna")
+    page = edited(anna, "rings[0]", why="they are the first")
+    assert saved(anna, page).status_code == 303
+    sqlite_gate.worker.tick()
+    with sqlite_gate.opened.store.read() as tx:
+        active = tx.active_policy()
+    assert active is not None
+    assert policies.parents(active.commit) == [broken]
+    after = policies.read(active.commit)
+    assert [line for line in after.splitlines() if line not in good.splitlines()] != []
+    assert len(set(after.splitlines()) - set(good.splitlines())) == 1, "the slip is gone, the edit is in"

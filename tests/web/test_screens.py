@@ -316,4 +316,4 @@ def test_the_overview_says_what_is_frozen_how_sources_are_held_and_how_old_that_
     said = f"Active freezes Name To Who looks after it Reason closed {day} k.lehmann inventory"
     assert (said in page, "Active freezes" in page) == (not ahead, not ahead)
     assert re.search(r"newest decision: \d\d\.\d\d\.", page)
-    assert re.search(r"shop-content held 1 \d\d\.\d\d\. .{5,20} nothing bad is known of it", page)
+    assert re.search(r"shop-content held 1 \d\d\.\d\d\. .{5,20} the source answers", page)
