@@ -343,6 +343,12 @@ def test_what_people_approved_before_a_halt_must_be_approved_anew_after_it(store
         shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
     shop.ticks()
     assert [one.code for one in shop.ticks(hours=2)[0].reasons if not one.make] == ["needs_people"]
+    with store.write() as tx:
+        people.add_user(tx, "dora", "dora", "approver", "link", "test", shop.now)
+    says_yes("dora")
+    with store.write() as tx:
+        people.disable_user(tx, "dora", "test", shop.now)
+    assert shop.ticks(minutes=1)[0].verdict is Verdict.HOLD, "whoever was shut out since has no word"
     says_yes("anna")
     assert shop.ticks(minutes=1)[0].verdict is Verdict.OPEN
 

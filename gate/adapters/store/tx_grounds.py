@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import Integer, Select, exists, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -16,6 +16,7 @@ from gate.adapters.store.tx_claim_reads import CLAIMS, UNEXPOSED
 from gate.adapters.store.tx_facts import DECISIONS, EVENTS
 from gate.adapters.store.tx_machines import SITES, to_site
 from gate.adapters.store.tx_mornings import LAST_MORNING, to_morning
+from gate.adapters.store.tx_people import USERS
 from gate.adapters.store.tx_rollouts import (
     BOOTS,
     BUDGETS,
@@ -56,6 +57,7 @@ _APPROVED = (
     select(RINGS.c.ring, EVENTS.c.actor, EVENTS.c.kind, EVENTS.c.index)
     .join_from(RINGS, EVENTS, EVENTS.c.subject == _PLACE)
     .where(*equal(RINGS, "rollout"), or_(EVENTS.c.kind == "ring_approved", EVENTS.c.kind == "approval_void"))
+    .where(~exists().where(USERS.c.id == EVENTS.c.actor, USERS.c.disabled.is_(True)))  # shut out since
 )
 _OVERDUE = (
     select(CLAIMS.c.ring, CLAIMS.c.make, func.count().label("claims"))
@@ -71,7 +73,7 @@ _OVERDUE = (
 GROUNDS = United(
     [
         *("claims", "releases", "rollouts", "rollout_rings", "strata", "budgets"),
-        *("sights", "gaps", "mornings", "decisions", "events"),
+        *("sights", "gaps", "mornings", "decisions", "events", "users"),
     ],
     release=_RELEASE,
     rings=select(RINGS).where(*equal(RINGS, "rollout")),
