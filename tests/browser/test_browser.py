@@ -86,7 +86,7 @@ def test_the_demo_halts_and_shows_the_same_day_without_a_gate(browser: Browser, 
     page.goto(demo)
     expect(page.get_by_role("heading", level=1)).to_have_text("Something is halted.", timeout=60_000)
     rows = page.locator(".versus tbody tr")
-    expect(rows.nth(1)).to_contain_text("155")
+    expect(rows.nth(1)).to_contain_text("157")
     expect(rows.nth(2).locator("td").first).to_have_text("0")
     page.get_by_role("link", name=re.compile("falcon-content 291")).first.click()
     expect(page.get_by_text("silent >= 3 within 20m after install").first).to_be_visible()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -61,7 +62,7 @@ def test_each_call_is_a_process_of_its_own_that_begins_clean(plugins: ChildPlugi
 
 def test_a_nursery_that_has_died_is_begun_again_and_one_call_fails_at_most(plugins: ChildPlugins) -> None:
     (_, _, nursery, *_) = look(plugins)
-    with pytest.raises(SourceError):
+    with contextlib.suppress(SourceError):  # the call may have answered before it died with its nursery
         look(plugins, do="kill")
     assert look(plugins)[2] != nursery
     os.kill(int(str(look(plugins)[2])), signal.SIGKILL)
