@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken
 from gate.core.model import RolloutState
+from gate.core.verdict import Verdict
 from gate.flows import (
     advance,
     edits,
@@ -225,7 +226,16 @@ class Worker:
         for proposal in signed:  # a process died over it
             self._alone("proposal", proposal, lambda one=proposal: self._finish(one, now))  # type: ignore[misc]
         if active is None or active.problem or parts.gate.texts.head() != active.commit:
-            self._within.write(lambda tx: edits.activate_head(tx, parts.gate, BY, now))
+            refused = self._within.write(lambda tx: self._taken_up(tx, now))
+            if refused:
+                log.warning("policy: %s", refused)
+
+    def _taken_up(self, tx: Tx, now: datetime) -> str:
+        """What is wrong with the head, where that is new."""
+        before = tx.active_policy()
+        edits.activate_head(tx, self._parts.gate, BY, now)
+        after = tx.active_policy()
+        return after.problem if before is not None and after is not None and after.problem != before.problem else ""
 
     def _finish(self, proposal: str, now: datetime) -> None:
         self._within.write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now))
@@ -245,7 +255,10 @@ class Worker:
             return []
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
-        self._within.write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now))
+        for one in self._within.write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now)):
+            if one.verdict is Verdict.HALT:
+                because = next(reason.detail for reason in one.reasons if reason.verdict is Verdict.HALT)
+                log.warning("rollout %s is halted: %s", rollout_id, because)
 
     def _watch(self, now: datetime) -> None:
         parts = self._parts

@@ -245,6 +245,8 @@ def _say_what_failed(app: Flask) -> None:
             return _error_page(503, "That did not work", "The database does not answer; try again.")
         if problem.status == 500:
             app.logger.error("a page failed: %s", problem)
+        if problem.kind == "policy_repository":  # its sentence names a place on this server
+            return _error_page(503, "That did not work", "The policy's repository cannot be read. The brake works.")
         return _error_page(problem.status, "That did not work", problem.detail)
 
     @app.errorhandler(HTTPException)

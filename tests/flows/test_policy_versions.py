@@ -6,6 +6,8 @@ import shutil
 import subprocess
 from datetime import UTC, datetime
 
+import pytest
+
 from gate.core.model import RolloutState
 from gate.flows import people
 from gate.ports import ActivePolicy
@@ -94,3 +96,12 @@ def test_a_worker_whose_work_fails_goes_on_with_the_rest(real_gate: RealGate) ->
     real_gate.worker.tick()
     assert advanced
     assert real_gate.opened.publisher.timestamp_version() > version, "the timestamp is signed anew all the same"
+
+
+def test_a_refused_head_is_one_line_of_the_log(real_gate: RealGate, caplog: pytest.LogCaptureFixture) -> None:
+    push(real_gate, "rings:", "rinsg:")
+    for _ in range(3):
+        real_gate.worker.tick()
+    said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING" and "policy:" in one.getMessage()]
+    assert len(said) == 1
+    assert "rinsg" in said[0]

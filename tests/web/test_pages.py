@@ -570,6 +570,11 @@ def test_a_gate_that_starts_with_the_repository_gone_shows_the_brake_and_halts(s
     assert found is not None
     assert (found.state, found.halted_by) == (RolloutState.HALTED, "tom")
     anna = person(app, "anna")
+    for path in ("/policy", "/policy?tab=edit", "/rings/edit?item=rings[0]", f"/rollouts/{rollout}"):
+        page = anna.client.get(path)
+        assert page.status_code in (200, 503), path
+        assert str(sqlite_gate.folder) not in page.text, "no place on this server"
+    assert anna.client.get("/policy").status_code == 503
     assert anna.post("/sites", id="nord", name="Nord", labels="first").status_code == 409
     assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
     again.close()
