@@ -22,10 +22,10 @@ pytestmark = pytest.mark.soak
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """``tmp_path/gate`` is a file system of a few megabytes."""
+    """``tmp_path/gate`` is a small file system: room for what a look keeps free, and a little more."""
     place = tmp_path / "gate"
     place.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], capture_output=True)
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320m", "tmpfs", str(place)], capture_output=True)
     if mounted.returncode != 0:
         missing("the right to mount a file system")
     yield place
