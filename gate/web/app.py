@@ -173,18 +173,6 @@ def create_app(parts: PagesParts) -> Flask:
         people.demand(g.visitor.user, need)
         return step_up.confirmed(need)
 
-    @app.after_request
-    def hardened(response: Response) -> Response:
-        for name, value in HEADERS.items():
-            response.headers.setdefault(name, value)
-        if parts.public_url.startswith("https://"):
-            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-        if request.endpoint != "static":
-            response.headers["Cache-Control"] = "no-store"
-        if "lang" in request.args and request.args["lang"] in LANGUAGES:
-            response.set_cookie("lang", request.args["lang"], samesite="Lax", max_age=31536000)
-        return response
-
     @app.context_processor
     def said() -> dict[str, Any]:
         def t(text: str) -> str:
@@ -202,6 +190,7 @@ def create_app(parts: PagesParts) -> Flask:
             "oidc": parts.oidc,
         }
 
+    _harden(app, parts.public_url)
     _say_what_failed(app)
     _word_values(app)
     for rule, view, needed, methods in VIEWS:
@@ -209,6 +198,22 @@ def create_app(parts: PagesParts) -> Flask:
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed
     return app
+
+
+def _harden(app: Flask, public_url: str) -> None:
+    """What every answer carries: the policy of its content, no copy in caches, the language that was asked for."""
+
+    @app.after_request
+    def hardened(response: Response) -> Response:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+        if public_url.startswith("https://"):
+            response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
+        if "lang" in request.args and request.args["lang"] in LANGUAGES:
+            response.set_cookie("lang", request.args["lang"], samesite="Lax", max_age=31536000)
+        return response
 
 
 def _word_values(app: Flask) -> None:
