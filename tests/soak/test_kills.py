@@ -25,6 +25,7 @@ from tests.load import (
     await_answer,
     compare,
     drop_release,
+    explain_failures,
     free_port,
     newest,
     prepare,
@@ -69,6 +70,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
                 text = opened.policies.read(head)
                 opened.policies.write(f"{text}# {kills}\n", head, "anna", "a comment", datetime.now(UTC))
             WANTED["release"] = newest(opened)
+            explain_failures(opened)
             time.sleep(dice.uniform(0.3, 4.0))
             WANTED["release"] = newest(opened)
             for role in ("web", "worker") if kills % 7 == 0 else (dice.choice(("web", "worker")),):
@@ -85,6 +87,7 @@ def test_what_was_acknowledged_is_there_once_after_every_kill(store_url: str, tm
         until = time.monotonic() + 300
         while time.monotonic() < until and any(agents.content(number) != last for number in range(AGENTS)):
             WANTED["release"] = newest(opened)
+            explain_failures(opened)
             time.sleep(0.2)
         waited = "" if all(agents.content(number) == last for number in range(AGENTS)) else whereabouts(opened)
         for number in range(AGENTS):

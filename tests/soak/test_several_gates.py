@@ -29,6 +29,7 @@ from tests.load import (
     await_answer,
     compare,
     drop_release,
+    explain_failures,
     free_port,
     newest,
     prepare,
@@ -98,6 +99,7 @@ def test_many_processes_are_one_gate(database: str, tmp_path: Path) -> None:
             until = time.monotonic() + 120
             while time.monotonic() < until and any(agents.content(number) != last for number in agents.machines):
                 WANTED["release"] = newest(opened)
+                explain_failures(opened)
                 time.sleep(0.2)
             for number in list(agents.machines):
                 if agents.content(number) != last:
