@@ -1,8 +1,8 @@
 """A guest's disk, kernel and initial RAM disk, made from Debian's packages and the shipped .deb of the agent.
 
 - Two layers, each kept in ``build/boots`` under a hash of what went into it: Debian's part, and the agent on top of it.
-- The kernel is Debian's cloud kernel as it is; only its modules for disk, network and ramoops go into the initial RAM
-  disk, which is ours (a few lines for busybox), because Debian's own takes a minute to boot under emulation.
+- The kernel is Debian's cloud kernel as it is; its modules for disk, network, power button and ramoops go into the
+  initial RAM disk, which is ours (a few lines for busybox), because Debian's own takes a minute under emulation.
 - Needs root: it installs packages into a folder (mmdebstrap, chroot) and keeps their owners.
 """
 
@@ -33,8 +33,10 @@ MODULES = (
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
+    "evdev",
+    "button",
     "reed_solomon",
-    "ramoops",
+    "ramoops mem_address=0x8000000 mem_size=0x80000 record_size=0x10000 console_size=0",
 )
 DISK_MIB = 700
 PLACES = {
@@ -110,6 +112,9 @@ def made() -> Image:
         shutil.copy(base / "vmlinuz", new / "vmlinuz")
         _initrd(base, new)
         new.rename(final)
+        for old in CACHE.glob("guest-*"):
+            if old != final:
+                shutil.rmtree(old)
     return Image(final / "root.img", final / "vmlinuz", final / "initrd")
 
 
@@ -172,8 +177,9 @@ def _initrd(base: Path, into: Path) -> None:
     (root / "modules").mkdir()
     shutil.copy("/bin/busybox", root / "bin" / "busybox")
     shutil.copy(GUEST / "init", root / "init")
-    for name in MODULES:
-        shutil.copy(next((base / "kernel" / "lib").rglob(f"{name}.ko")), root / "modules")
+    for one in MODULES:
+        shutil.copy(next((base / "kernel" / "lib").rglob(f"{one.split()[0]}.ko")), root / "modules")
+    (root / "modules" / "order").write_text("".join(f"{one}\n" for one in MODULES))
     listed = "\n".join(str(one.relative_to(root)) for one in sorted(root.rglob("*")))
     with (into / "initrd").open("wb") as file:
         subprocess.run(

@@ -154,3 +154,60 @@ def test_a_guest_that_the_night_switches_off_is_dark_and_goes_on_when_it_is_on_a
     assert claim.resolved_at is None
     fleet.guests["till-b1"].switch_on()
     fleet.until(lambda: "till-b1" in healthy(fleet, night), 300, "till-b1 goes on")
+
+
+class Cuts:
+    """Cuts the power of one guest, each time a moment after its agent has something to do; then it is on again."""
+
+    def __init__(self, fleet: Fleet, name: str, delays: list[float]) -> None:
+        self.fleet, self.name, self.delays = fleet, name, delays
+        self.read = fleet.guests[name].console.stat().st_size
+        self.due: float | None = None
+        self.states: list[str] = []
+
+    def go_on(self, release: str) -> None:
+        """Looks once, and cuts if it is time."""
+        if not self.delays:
+            return
+        claim = self.fleet.claims(release).get(self.name)
+        if self.due is None and claim is not None and (not self.states or self._agent_has_started()):
+            self.due = time.monotonic() + self.delays[0]
+        if self.due is not None and time.monotonic() >= self.due:
+            guest = self.fleet.guests[self.name]
+            guest.cut_power()
+            self.read, self.due = guest.console.stat().st_size, None
+            self.states.append(claim.state.value if claim else "-")
+            del self.delays[0]
+            guest.switch_on()
+
+    def _agent_has_started(self) -> bool:
+        with self.fleet.guests[self.name].console.open("rb") as console:
+            console.seek(self.read)
+            return b"Started gate-agent.service" in console.read()
+
+
+def test_twenty_power_cuts_in_the_steps_of_an_install_lose_nothing_and_install_nothing_twice(fleet: Fleet) -> None:
+    release = fleet.release("1.3", GOOD + "three\n")
+    step = [0.0, 1.0, 2.0, 4.0, 7.0, 11.0]
+    cuts = [Cuts(fleet, name, step[: 3 if name in FIRST else 4]) for name in fleet.guests]
+    cuts[-1].delays += [3.0]
+    cuts[-2].delays += [5.0]
+    total = sum(len(one.delays) for one in cuts)
+    assert total == 24
+
+    def through() -> bool:
+        for one in cuts:
+            one.go_on(release)
+        return not any(one.delays for one in cuts)
+
+    took = fleet.until(through, 900, "every cut is through")
+    print(f"{total} power cuts in {took:.0f} s; what the gate knew at each: {[one.states for one in cuts]}")
+    over = {ClaimState.HEALTHY, ClaimState.ROLLED_BACK}
+    fleet.until(lambda: {one.state for one in fleet.claims(release).values()} <= over, 300, "every guest is through")
+    events = fleet.events(fleet.rollout(release).id)
+    for name in fleet.guests:
+        mine = [one for one in events if one.actor == f"machine:{fleet.machines[name]}"]
+        assert sum(one.kind == "claim_granted" for one in mine) <= 1, "one claim"
+        steps = [one.detail["step"] for one in mine if one.kind.startswith("report_")]
+        assert steps.count("installed") == 1, f"{name} has installed once: {steps}"
+        assert (content(fleet, name) == release) == (fleet.claims(release)[name].state is ClaimState.HEALTHY)
