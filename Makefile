@@ -1,10 +1,10 @@
-# make demo | make test | make check | make soak | make month | make bench | make fuzz | make evidence | make screens : each sets up all it needs.
+# make demo | make test | make check | make soak | make month | make bench | make fuzz | make evidence | make screens | make deb | make boots : each sets up all it needs.
 PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 
-.PHONY: setup demo test soak month check lint lock bench fuzz evidence screens clean
+.PHONY: setup demo test soak month check lint lock bench fuzz evidence screens deb boots clean
 
 setup: $(STAMP)
 
@@ -50,6 +50,13 @@ evidence: setup
 screens: setup
 	@scripts/system-packages
 	GATE_SCREENS=docs/screens $(BIN)/python -m pytest -q -n 0 tests/browser/test_screens.py -k drawn
+
+deb: setup
+	@scripts/deb
+
+boots: setup
+	@scripts/system-packages boots
+	$(BIN)/python -m pytest -m boots -n 0 -rP tests/boots
 
 lock: setup
 	scripts/lock

@@ -1,0 +1,1 @@
+"""Machines that really boot, panic and die: QEMU guests under software emulation, with the shipped agent."""
