@@ -9,7 +9,7 @@ from typing import Any
 from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
 
-SOURCE = '''
+SOURCE = """
 import json, os
 from pathlib import Path
 from gate.hookspecs import *
@@ -56,7 +56,7 @@ def gate_observed(source, machine, report, io):
         raise OSError("the vendor does not answer")
     found = said(source).get("runs", {}).get(machine.machine)
     return Observed(found, "the vendor says so") if found else None
-'''
+"""
 
 
 class Vendor:

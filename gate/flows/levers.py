@@ -88,9 +88,7 @@ def admit(tx: Tx, source: str, now: datetime) -> int:
     new, after = 0, ""
     while page := tx.machines(after=after, limit=PAGE, status="active"):
         after = page[-1].id
-        new += sum(
-            tx.add_pointer(Pointer(source, one.id, one.id, "", "", "", now, now)) for one in page if one.ring
-        )
+        new += sum(tx.add_pointer(Pointer(source, one.id, one.id, "", "", "", now, now)) for one in page if one.ring)
     return new
 
 

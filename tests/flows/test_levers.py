@@ -80,7 +80,9 @@ def halted(vendor: Vendor, version: str = "1") -> str:
 
 def kinds(vendor: Vendor, subject: str) -> list[str]:
     with vendor.gate.opened.store.read() as tx:
-        return [one.kind for one in reversed(tx.events(subject=subject)) if one.kind.startswith(("vendor", "recall_pl"))]
+        return [
+            one.kind for one in reversed(tx.events(subject=subject)) if one.kind.startswith(("vendor", "recall_pl"))
+        ]
 
 
 def test_the_vendor_is_told_of_exactly_the_machines_that_have_a_claim(two: tuple[Vendor, Host, Host]) -> None:
@@ -238,9 +240,7 @@ def test_what_two_workers_keep_is_kept_once(two: tuple[Vendor, Host, Host]) -> N
         levers.moved(tx, "vendor", dues, Published(()), now)
 
 
-@pytest.mark.parametrize(
-    ("tries", "least", "most"), [(0, 1, 2), (1, 2, 4), (3, 8, 16), (5, 30, 60), (50, 30, 60)]
-)
+@pytest.mark.parametrize(("tries", "least", "most"), [(0, 1, 2), (1, 2, 4), (3, 8, 16), (5, 30, 60), (50, 30, 60)])
 def test_each_try_is_later_than_the_one_before_within_a_minute_and_not_in_step(
     tries: int, least: float, most: float
 ) -> None:
