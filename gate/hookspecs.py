@@ -209,12 +209,14 @@ class SourceHooks:
     ) -> Published:
         """Lets these machines, and no others, take the release: a share swap, a call of the vendor's API.
 
-        When: after the worker has made claims for them, and again until each of them is answered (idempotent).
+        When: after the worker has made claims for them, a hundred at most in one call, and again, later each time,
+        until each of them is answered (idempotent). Also to go back: a recall, or a grant that was not used.
         Arguments: ``ring`` in which they are; ``release`` None: they are let go, and get nothing more of this source;
-        ``machines`` of that ring which have a claim now.
-        Returns: a ``Published`` that names those for which it is done.
-        Failure: the claims stay in hand until their lease ends; an event ``source_failed``; tried again.
-        Example: see ``gate_falcon/source.py``: moves host groups between two policies.
+        ``machines`` of that ring.
+        Returns: a ``Published`` that names those for which it is done, and why the others wait.
+        Failure: counts as done for nobody: the vendor may have heard all the same; an event ``vendor_failed``, the
+        source shows it, tried again.
+        Example: see ``gate_falcon/source.py``: moves hosts between groups whose policies are pinned.
         """
         raise NotImplementedError
 
@@ -222,11 +224,11 @@ class SourceHooks:
     def gate_hold(self, source: Source, ring: str, reason: str, io: Io) -> Held:
         """Stops the spread at the vendor. Takes nothing back, and changes no byte that is served.
 
-        When: a rollout of this source halts, or people hold it; once for each ring that is open, and again until it is
-        ok (idempotent).
+        When: a rollout of this source halts; once for each ring that is open, before anything else is asked of this
+        plugin, and again until it is ok (idempotent). A resumed rollout begins again with ``gate_publish``.
         Arguments: ``ring``; ``reason`` is a sentence for the vendor's own log.
         Returns: a ``Held``.
-        Failure: counts as ``ok=False``: the source turns red, and people are told.
+        Failure: counts as ``ok=False``: an event ``vendor_failed``, the source shows it, and people are told.
         Example: ``return Held(False, "the vendor has no pause for this category")``
         """
         raise NotImplementedError
@@ -235,7 +237,7 @@ class SourceHooks:
     def gate_recall_plan(self, source: Source, ring: str, bad: str, good: str) -> RecallPlan:
         """Says honestly how machines get from ``bad`` to ``good``. Plans, and does nothing.
 
-        When: a recall is proposed, and shown to the people who agree to it.
+        When: a rollout has halted, for each ring that is open, and shown to the people who may recall it.
         Arguments: ``ring``; two versions; ``good`` is empty where there is none before.
         Returns: a ``RecallPlan``; one for every kind that the plugin publishes.
         Failure: counts as ``RecallPlan("none", ...)``: by hand.
@@ -258,13 +260,16 @@ class SourceHooks:
         raise NotImplementedError
 
     @hookspec
-    def gate_observed(self, source: Source, machine: Receiver, report: str) -> Observed | None:
-        """Reads what a machine really runs out of what its own software says of itself.
+    def gate_observed(self, source: Source, machine: Receiver, report: str, io: Io) -> Observed | None:
+        """Reads what a machine really runs: out of what its own software says of itself, or from the vendor.
 
-        When: a machine's report about this source has changed.
-        Arguments: ``report`` as the agent's probe brought it, such as clamd's answer to VERSION. Hostile text.
-        Returns: an ``Observed``; None where the report says nothing about it.
-        Failure: counts as not known; the machine shows as such.
+        When: a machine's report about this source has changed; where the plugin has ``gate_publish``, for every machine
+        each few minutes. Many machines are asked about in one process: what one answer of the vendor says of all of
+        them may be kept in ``io.state``.
+        Arguments: ``report`` as the agent's probe brought it, such as clamd's answer to VERSION, empty where there is
+        none. Hostile text.
+        Returns: an ``Observed``; None where nothing is said about it.
+        Failure: counts as not known; an event ``vendor_failed``; asked again.
         Example: ``"ClamAV 1.4.6/27800/Mon ..."`` -> ``Observed("27800")``
         """
         raise NotImplementedError

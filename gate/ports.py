@@ -40,7 +40,22 @@ from gate.core.policy import Policy
 from gate.core.policy_values import Problem
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
-from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Released, Served, Source, Verification
+from gate.hookspecs import (
+    Baseline,
+    Candidate,
+    Discovered,
+    Fetched,
+    Finding,
+    Held,
+    Observed,
+    Published,
+    RecallPlan,
+    Receiver,
+    Released,
+    Served,
+    Source,
+    Verification,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,6 +384,68 @@ class Pointer:
 
 
 @dataclass(frozen=True, slots=True)
+class VendorHold:
+    """What is held at a source's vendor in a ring. ``halt``: which halt asks for it; ``ok``: the vendor has stopped;
+    ``tries`` so far for this halt, the next one not before ``try_at``; ``since``: the first of them."""
+
+    source: str
+    ring: str
+    halt: str
+    ok: bool
+    tries: int
+    try_at: datetime
+    since: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class VendorMove:
+    """What a source's vendor has last been told of a machine, and has done: ``release`` (with its prefix, empty:
+    nothing yet) in ``ring``. ``tries`` since something else is wanted, the next one not before ``try_at``."""
+
+    source: str
+    machine: str
+    ring: str
+    release: str
+    tries: int
+    try_at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class MoveDue:
+    """A machine whose vendor is to be told something: ``release`` empty: to let it go."""
+
+    machine: Machine
+    release: str
+    before: VendorMove | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeverTrouble:
+    """What cannot be done at a source's vendor now. ``machines``: how many wait for it; 0: it is a hold."""
+
+    source: str
+    ring: str
+    detail: str
+    machines: int
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a machine really runs of a source, and whether it may (``core.bypass``). ``release`` empty: the gate does
+    not know that version; ``at``: since when it is known so."""
+
+    source: str
+    machine: str
+    release: str
+    version: str
+    standing: str
+    at: datetime
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Mark:
     """When something was last at work, and how far it has come."""
 
@@ -464,6 +541,18 @@ class Sources(Protocol):
         """-1, 0 or 1 for each pair of versions; None: the plugin knows no order."""
 
     def clean(self, source: str) -> None: ...
+    def hooks(self, plugin: str) -> tuple[str, ...]:
+        """Those of the gate's side that a plugin has."""
+
+    def publish(
+        self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]
+    ) -> Published: ...
+    def hold(self, plugin: str, source: Source, ring: str, reason: str) -> Held: ...
+    def recall_plan(self, plugin: str, source: Source, ring: str, bad: str, good: str) -> RecallPlan: ...
+    def observed(
+        self, plugin: str, source: Source, reports: Sequence[tuple[Receiver, str]]
+    ) -> list[Observed | None] | None:
+        """What each machine really runs, in one call; None: the plugin has no such hook."""
 
 
 class Tx(Protocol):
@@ -868,9 +957,40 @@ class Tx(Protocol):
     def move_pointer(self, pointer: Pointer, release: str, at: datetime) -> bool:
         """It serves ``release`` from now on, where it still serves what was read; asked again at once."""
 
+    def add_pointer(self, pointer: Pointer) -> bool:
+        """Where there is none of this source and holder yet."""
+
+    # what is told to vendors, and what machines really run
+    def vendor_hold(self, source: str, ring: str) -> VendorHold | None: ...
+    def save_vendor_hold(self, after: VendorHold, before: VendorHold | None) -> bool:
+        """Where it still is ``before``."""
+
+    def moves_due(self, source: str, now: datetime, limit: int = 100) -> list[MoveDue]:
+        """Machines with a pointer of this source whose vendor was last told something else than it says, or of another
+        ring; and those that are revoked and were not let go. By ring and release."""
+
+    def save_vendor_move(self, after: VendorMove, before: VendorMove | None) -> bool:
+        """Where it still is ``before``."""
+
+    def lever_troubles(self) -> list[LeverTrouble]:
+        """By source and ring."""
+
+    def observation(self, source: str, machine: str) -> Observation | None: ...
+    def save_observation(self, after: Observation, before: Observation | None) -> bool:
+        """Where it still is ``before``."""
+
+    def observations(
+        self, standing: str = "", source: str = "", machine: str = "", limit: int = 100
+    ) -> list[Observation]:
+        """Of active machines, newest first; empty words ask for nothing."""
+
+    def heard_since(self, since: datetime, after: str, limit: int) -> list[tuple[Machine, Mapping[str, str]]]:
+        """Active machines that were heard of at ``since`` or later, with what their agents say is installed; by id."""
+
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
-        """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted."""
+        """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted,
+        machines_bypassed."""
 
     # long lists for people, paged by key
     def list_machines(self, asked: MachineList, limit: int) -> list[Machine]: ...

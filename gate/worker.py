@@ -1,10 +1,11 @@
-"""The worker: a tick looks at the policy's head, sweeps, advances, publishes; another loop looks at the sources.
+"""The worker: a tick looks at the policy's head, sweeps, advances, publishes; other loops look at the sources, tell
+their vendors what is wanted, and look at what machines really run.
 
 - Each piece of work stands alone: one that fails is logged, and the next is done all the same.
 - Nothing here decides; it calls flows. Several workers may run side by side: correctness rests on the store's
   conditional statements, and one publisher at a time holds the lock.
 - Each tick leaves a mark, so that others see that somebody works. What is over for long is shelved, by one worker.
-- A plugin that hangs holds up other sources for its time limit at most, and never a decision or a publication.
+- A plugin that hangs holds up other sources for its time limit at most, and never a decision, a publication or a hold.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ from gate.flows import (
     shadow,
     sweep,
 )
+from gate.flows.lever_rounds import Hands, HoldRounds, MoveRounds
 from gate.flows.mirror_rounds import MirrorRounds
+from gate.flows.observe_rounds import ObserveRounds
 from gate.hookspecs import Released, Served
 from gate.ports import Clock, Gate, Mirror, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -106,7 +109,10 @@ class Worker:
     def __init__(self, parts: WorkerParts) -> None:
         self._parts = parts
         self._within = Transactions(parts.store)
-        self._mirror = MirrorRounds(self._within, parts.gate, parts.mirror, parts.blobs, self._serve)
+        hands = Hands(self._within, parts.gate, parts.clock, parts.sources, parts.options, parts.blobs)
+        self._holds, self._moves, self._observe = HoldRounds(hands), MoveRounds(hands), ObserveRounds(hands)
+        told = hands.publishes
+        self._mirror = MirrorRounds(self._within, parts.gate, parts.mirror, parts.blobs, self._serve, told)
         self._looking = look.Looking(
             parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
         )
@@ -114,9 +120,12 @@ class Worker:
         self._threads: list[threading.Thread] = []
 
     def start(self) -> None:
-        """Both loops, each in its own thread."""
+        """Every loop, each in its own thread."""
         for name, act, pause in (
             ("worker-tick", self.tick, self._parts.tick_s),
+            ("worker-holds", self.hold, self._parts.tick_s),
+            ("worker-vendors", self.tell, self._parts.tick_s),
+            ("worker-observed", self.observe, self._parts.source_s),
             ("worker-sources", self.look, self._parts.source_s),
             ("worker-policy", self.fetch, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
@@ -129,6 +138,7 @@ class Worker:
     def stop(self, seconds: float = 90.0) -> None:
         """Ends every loop after what it is at; waits for them no longer than that."""
         self._stop.set()
+        self._holds.stop()
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - time.monotonic()))
@@ -194,6 +204,27 @@ class Worker:
             if self._stop.is_set():
                 return
             self._alone("source", rule.name, lambda one=rule: look.look_at(self._looking, one, active.commit))  # type: ignore[misc]
+
+    def hold(self) -> None:
+        """Begins to hold at their vendors what has halted; waits for none of them."""
+        self._holds.once()
+
+    def held(self) -> None:
+        """As ``hold``, and waits for all of them."""
+        for one in self._holds.once():
+            one.result()
+
+    def tell(self) -> None:
+        """Tells vendors which machines may have what, and asks how a recall would go."""
+        self._moves.once(self._alone)
+
+    def observe(self) -> None:
+        """What machines really run, source by source."""
+        with self._parts.store.read() as tx:
+            active = tx.active_policy()
+        for rule in self._parts.gate.policy(active.commit).sources if active else ():
+            if not self._stop.is_set():
+                self._alone("observed", rule.name, lambda one=rule: self._observe.once(one))  # type: ignore[misc]
 
     def fetch(self) -> None:
         """Brings what the remote of the policy repository has; the next tick judges it."""

@@ -23,6 +23,7 @@ from gate.hookspecs import (
     Fetched,
     Finding,
     Option,
+    Published,
     RecallPlan,
     Served,
     ServedFile,
@@ -118,6 +119,11 @@ def recall_plan(found: Any) -> RecallPlan:
 def served(found: Mapping[str, Any]) -> Served:
     """What a client sees of a release."""
     return Served(tuple(made(ServedFile, one) for one in many(found, "files")))
+
+
+def published(found: Mapping[str, Any]) -> Published:
+    """For which machines it is done."""
+    return made(Published, {**found, "machines": texts(found, "machines")})
 
 
 def measure(folder: Path, name: str) -> Fetched:

@@ -56,9 +56,9 @@ ANSWERS: dict[str, type[Any]] = {
     "gate_serve": Served,
     "gate_observed": Observed,
 }
-NOTHING = ("gate_serve", "gate_observed")
-"""Hooks for which None is an answer."""
-OUTWARD = ("gate_discover", "gate_fetch", "gate_publish", "gate_hold")
+NOTHING = ("gate_serve",)
+"""Hooks of one answer for which None is an answer."""
+OUTWARD = ("gate_discover", "gate_fetch", "gate_publish", "gate_hold", "gate_observed")
 """Hooks that may reach out."""
 
 
@@ -128,6 +128,10 @@ def _asked(plugin: str, hook: str, arguments: dict[str, Any], io: Mapping[str, A
         return {"answer": [hookspecs.call(hooks, hook, int, nothing=True, a=a, b=b, **given) for a, b in pairs]}
     if hook in OUTWARD:
         given["io"] = Io(LateHttp(source, io), secrets, lambda: datetime.now(UTC), Path(io["state"]))
+    if hook == "gate_observed":
+        told = given.pop("reports")
+        many = [hookspecs.call(hooks, hook, Observed, nothing=True, machine=m, report=r, **given) for m, r in told]
+        return {"answer": [one and dataclasses.asdict(one) for one in many]}
     found = hookspecs.call(hooks, hook, ANSWERS[hook], nothing=hook in NOTHING, **given)
     if found is None:
         return {"nothing": True}
@@ -172,7 +176,7 @@ GIVEN: dict[str, Callable[[Any], Any]] = {
     "baseline": lambda one: one and Baseline(**{**one, "files": _files(one)}),
     "release": lambda one: one and Released(**{**one, "artifacts": _announced(one), "files": _files(one)}),
     "machines": lambda many: [Receiver(**one) for one in many],
-    "machine": lambda one: Receiver(**one),
+    "reports": lambda many: [(Receiver(**one), report) for one, report in many],
     "at": datetime.fromisoformat,
 }
 """How each argument comes out of the call's JSON."""

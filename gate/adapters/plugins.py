@@ -33,7 +33,9 @@ from gate.hookspecs import (
     Discovered,
     Fetched,
     Finding,
+    Held,
     Observed,
+    Published,
     RecallPlan,
     Receiver,
     Released,
@@ -192,15 +194,51 @@ class ChildPlugins:
         found = self._call(plugin, "gate_serve", arguments, into.parent, source.max_bytes)
         return into, None if {"missing", "nothing"} & set(found) else read.served(found)
 
-    def observed(self, plugin: str, source: Source, machine: Receiver, report: str) -> Observed | None:
-        """What a machine really runs; None where the plugin cannot say.
+    def publish(
+        self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]
+    ) -> Published:
+        """Lets these machines take a release at the vendor; whom it does not name is not done.
+
+        Raises:
+            SourceError: also where it names a machine that it was not asked about.
+        """
+        arguments = {
+            "source": dataclasses.asdict(source),
+            "ring": ring,
+            "release": _plain(release),
+            "machines": [_plain(one) for one in machines],
+        }
+        done = read.published(self._needed(plugin, "gate_publish", arguments, self._lever(source.name), STATE_FILE))
+        if not set(done.machines) <= {one.machine for one in machines}:
+            raise SourceError("source_lied", f"{plugin}.gate_publish names machines that it was not asked about")
+        return done
+
+    def hold(self, plugin: str, source: Source, ring: str, reason: str) -> Held:
+        """Stops the spread at the vendor.
 
         Raises:
             SourceError
         """
-        arguments = {"source": dataclasses.asdict(source), "machine": _plain(machine), "report": report}
-        found = self._call(plugin, "gate_observed", arguments, self._folder(source.name), 1)
-        return None if {"missing", "nothing"} & set(found) else read.made(Observed, found)
+        arguments = {"source": dataclasses.asdict(source), "ring": ring, "reason": reason}
+        return read.made(Held, self._needed(plugin, "gate_hold", arguments, self._lever(source.name), STATE_FILE))
+
+    def observed(
+        self, plugin: str, source: Source, reports: Sequence[tuple[Receiver, str]]
+    ) -> list[Observed | None] | None:
+        """What machines really run, in one call; None where the plugin has no such hook.
+
+        Raises:
+            SourceError
+        """
+        asked = [(_plain(machine), report) for machine, report in reports]
+        arguments = {"source": dataclasses.asdict(source), "reports": asked}
+        found = self._call(plugin, "gate_observed", arguments, self._lever(source.name), STATE_FILE)
+        if "missing" in found:
+            return None
+        said = read.many(found, "answer")
+        if len(said) != len(reports):
+            raise SourceError("source_failed", f"{plugin}.gate_observed did not answer for each machine")
+        return [None if one is None else read.made(Observed, one) for one in said]
 
     def loading(self, source: str) -> list[str]:
         """The downloads of a source that are on their way, each as a sentence."""
@@ -228,6 +266,10 @@ class ChildPlugins:
         shutil.rmtree(self._spool / source, ignore_errors=True)
         with contextlib.suppress(OSError):
             self._spool.rmdir()
+
+    def _lever(self, source: str) -> Path:
+        """Not the spool of a look at the source, which may go on beside it."""
+        return self._folder(".lever", source)
 
     def _folder(self, *names: str) -> Path:
         return _made_folder(self._spool.joinpath(*names))

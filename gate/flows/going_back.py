@@ -14,6 +14,7 @@ from datetime import datetime
 from gate.core.claims import BROKEN, HOLDS_SLOT, WORKING
 from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, RolloutState
 from gate.core.verdict import Refusal
+from gate.flows import in_place
 from gate.flows.approvals import former, speaker
 from gate.flows.new_claim import new_claim
 from gate.ports import Gate, GrantLimits, Tx
@@ -42,7 +43,7 @@ def claim(
     if newest and newest.action == Action.RECALL and newest.state in HOLDS_SLOT and now < newest.lease_until:
         return newest, False
     session = tx.session(machine.id)
-    if session is None or session.installed.get(source) != rollout.release:
+    if session is None or in_place.of(tx, session, machine.id, source) != rollout.release:
         return Refusal("already_installed", "this machine does not have the recalled release", 3600)
     policy = gate.policy(rollout.policy_version)
     if machine.ring not in {ring.name for ring in policy.rings}:

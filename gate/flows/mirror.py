@@ -6,6 +6,8 @@
   cap, no evidence. Its lever is *advised*.
 - A pointer that is not moved stays: halted and held machines go on being served what they were last released. Where
   the rollout stops before a machine has fetched what it was granted, its pointer goes back to what it was.
+- Where a vendor delivers (``gate_publish``), a machine's pointer is what its vendor is told, without any token: see
+  ``levers``. What it runs is what was observed of it.
 - A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none.
 - Evidence is what the agent of that machine says as it checks in: the release in place, the boot, the probe
   (``probe.<source>`` among its facts: ``good``, or what is wrong). A machine that was never heard of gets no claim.
@@ -23,7 +25,7 @@ from gate.core.claims import HOLDS_SLOT
 from gate.core.errors import Malformed, NotFound, Overtaken
 from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step
 from gate.core.verdict import Refusal
-from gate.flows import claims, going_back
+from gate.flows import claims, going_back, in_place
 from gate.flows.approvals import former, speaker
 from gate.flows.people import digest
 from gate.ports import Gate, MirrorToken, Pointer, Tx
@@ -122,7 +124,7 @@ def _of_machine(tx: Tx, gate: Gate, pointer: Pointer, now: datetime) -> str | ti
     rollout = speaker(tx, pointer.source, machine.ring) if machine and machine.ring else None
     if machine is None or machine.status is not MachineStatus.ACTIVE or session is None or rollout is None:
         return LOOK_AGAIN
-    has = session.installed.get(pointer.source, "")
+    has = in_place.of(tx, session, machine.id, pointer.source)
     if rollout.state in STOPPED and pointer.release == rollout.release != has:
         return pointer.before
     recalled = rollout.state is RolloutState.RECALLED
@@ -148,7 +150,7 @@ def heard(tx: Tx, gate: Gate, machine: Machine, live: Claim, said: claims.Heard,
     pointer = tx.pointer(live.source, machine.id)
     if pointer is None:
         return False
-    has = said.installed.get(live.source, ABSENT)
+    has = said.installed.get(live.source) or in_place.of(tx, None, machine.id, live.source) or ABSENT
     if live.action == Action.RECALL:
         if has == live.release and live.state is ClaimState.GRANTED:
             claims.report(tx, gate, machine, _report(live, Step.ROLLED_BACK, said, has), now)

@@ -29,12 +29,22 @@ Serve = Callable[[str, str, Released, datetime], tuple[Path, Served | None]]
 class MirrorRounds:
     """Those of one worker; what it remembers only saves work."""
 
-    def __init__(self, within: Transactions, gate: Gate, folder: Mirror, blobs: Path, serve: Serve) -> None:
+    def __init__(
+        self,
+        within: Transactions,
+        gate: Gate,
+        folder: Mirror,
+        blobs: Path,
+        serve: Serve,
+        told: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        """``told``: whether a source's vendor delivers; then its pointers are no links here (``levers``)."""
         self._within = within
         self._gate = gate
         self._folder = folder
         self._blobs = blobs
         self._serve = serve
+        self._told = told
         self._seen: dict[str, tuple[tuple[str, int], ...]] = {}
         self._repaired: datetime | None = None
 
@@ -77,7 +87,10 @@ class MirrorRounds:
 
     def _place(self, pointers: Sequence[Pointer], now: datetime) -> None:
         laid: dict[tuple[str, str, str], list[Laid]] = {}
+        elsewhere = {source for source in {one.source for one in pointers} if self._told(source)}
         for one in pointers:
+            if one.source in elsewhere:
+                continue
             release = one.release.removeprefix("sha256:")
             if self._folder.stands(one.source, one.holder) == release:
                 continue

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 
 from gate.core import calendar
 from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Site
-from gate.flows import when
+from gate.flows import in_place, when
 from gate.ports import Gate, Tx
 
 LOOK_AGAIN = timedelta(minutes=10)
@@ -54,7 +54,7 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
         heard = machine.last_seen_at is not None and machine.last_seen_at > (claim.resolved_at or now)
         return replace(claim, recovered=True, watch_at=None) if heard else replace(claim, watch_at=now + LOOK_AGAIN)
     session = tx.session(machine.id)
-    moved_on = session is not None and session.installed.get(claim.source) != claim.release
+    moved_on = session is not None and in_place.of(tx, session, machine.id, claim.source) != claim.release
     if claim.state is not ClaimState.HEALTHY or moved_on:
         return replace(claim, watch_at=None)
     return _judged(tx, gate, claim, machine, now)

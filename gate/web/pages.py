@@ -24,6 +24,7 @@ from gate.flows import (
     explain,
     facts_json,
     holds,
+    observed,
     people,
     protection,
     recalls,
@@ -32,6 +33,7 @@ from gate.flows import (
     shadow_words,
 )
 from gate.flows import why as reasons
+from gate.flows.levers import planned
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web import policy_edit_pages, proposals
@@ -114,12 +116,15 @@ def overview() -> str:
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
         levers = _levers(tx, dict(troubles))
+        bypasses, undone = observed.bypasses(tx), tx.lever_troubles()
         decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
     sentence = "Nothing moves and nothing is wrong."
-    if any(line.rollout.state is RolloutState.HALTED for line in lines):
+    if bypasses:
+        sentence = "Somebody went past the gate"
+    elif any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
     elif waiting:
         sentence = "Something waits for a person."
@@ -143,6 +148,8 @@ def overview() -> str:
         gaps=gaps,
         dark=dark,
         levers=levers,
+        bypasses=bypasses,
+        undone=undone,
         frozen=_frozen(),
         decided_at=decision[1] if decision else None,
         now=g.now,
@@ -167,6 +174,8 @@ def rollout(rollout_id: str) -> str:
         return render_template(
             "rollout.html",
             line=line,
+            bypasses=observed.bypasses(tx, source=found.source),
+            plans=planned(tx, found.id),
             rollout=found,
             release=tx.release(found.release),
             evidence=evidence,

@@ -21,7 +21,7 @@ from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.model import ClaimState, Machine, MachineStatus, Site
 from gate.core.policy import Policy
-from gate.flows import holds, silence, site_changes, when
+from gate.flows import holds, observed, silence, site_changes, when
 from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
 from gate.ports import Tx
@@ -121,6 +121,8 @@ def machine(machine_id: str) -> str:
             openness=openness,
             picked=picked_by(g.parts.policy(), found.ring),
             content=content(tx, [found]).get(found.id, {}),
+            bypasses=observed.bypasses(tx, machine=found.id),
+            runs=tx.observations(machine=found.id),
             answers=answers,
             marks=marks,
             strip=draw([found], marks, openness.hours),

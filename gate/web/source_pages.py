@@ -8,6 +8,7 @@ from flask import g, render_template
 
 from gate.core.errors import NotFound, SourceError
 from gate.core.policy import SourceRule
+from gate.flows import observe_rounds, observed
 from gate.flows import sources as known
 from gate.flows.sources import SourceState
 
@@ -61,8 +62,20 @@ def _page(tried: Tried | None) -> str:
     policy = g.parts.policy()
     with g.parts.store.read() as tx:
         found = known.states(tx, policy, g.parts.look_every) if policy else []
+        names = [one.rule.name for one in found]
+        unread = [(name, said) for name in names if (said := observe_rounds.trouble(tx, name))]
+        unknown = {name: observed.unknown(tx, name) for name in names}
+        bypasses, undone = observed.bypasses(tx), tx.lever_troubles()
     return render_template(
-        "sources.html", found=sorted(found, key=_rank), why=WHY, tried=tried, tries=g.parts.try_source is not None
+        "sources.html",
+        found=sorted(found, key=_rank),
+        why=WHY,
+        tried=tried,
+        tries=g.parts.try_source is not None,
+        bypasses=bypasses,
+        undone=undone,
+        unread=unread,
+        unknown=unknown,
     )
 
 

@@ -34,7 +34,7 @@ def system() -> str:
     with g.parts.store.read() as tx:
         marks = [(said, tx.mark(name).at) for said, name in MARKS]
         decision = tx.newest_decision()
-        queues = _queues(tx)
+        queues, undone = _queues(tx), tx.lever_troubles()
         size, root = tx.audit_head()
         active = tx.active_policy()
         remote = tx.mark(policy_remote.MARK).at, policy_remote.trouble(tx)
@@ -46,6 +46,7 @@ def system() -> str:
         marks=marks,
         decided_at=decision[1] if decision else None,
         queues=queues,
+        undone=undone,
         audit=(size, root.hex()),
         active=active,
         head=_head(),
@@ -89,6 +90,7 @@ def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:
         ("claims in flight", str(figures["claims_in_flight"]), "/machines?claim=in_flight"),
         ("claims whose deadline has come", most(due), ""),
         ("sites whose next morning is not planned", most(plans), ""),
+        ("machines run what was never granted to them", str(figures["machines_bypassed"]), "/sources"),
         ("machines wait to be accepted", str(figures["machines_pending"]), "/machines?status=pending"),
         ("proposals wait for another person", str(len(tx.proposals("open"))), "/"),
     )

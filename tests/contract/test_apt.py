@@ -330,10 +330,11 @@ def test_a_recall_says_what_hands_must_do_unless_machines_are_prepared(plugins: 
 def test_what_a_machine_runs_is_what_dpkg_says(plugins: ChildPlugins) -> None:
     source = Source("s", {"packages": "till printer", "key": "k", "folder": "f"})
     machine = Receiver("m", "m", {})
-    found = plugins.observed("apt", source, machine, "printer 2\nodd\ntill 1:1-1\n")
+    reports = [(machine, "printer 2\nodd\ntill 1:1-1\n"), (machine, "till 1\n")]
+    found, nothing = plugins.observed("apt", source, reports) or []
     assert found is not None
     assert found.version == "1:1-1,2"
-    assert plugins.observed("apt", source, machine, "till 1\n") is None
+    assert nothing is None
 
 
 def test_paragraphs_keep_what_the_vendor_says_but_for_where_and_digests() -> None:

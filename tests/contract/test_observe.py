@@ -57,5 +57,5 @@ def test_a_version_is_read_where_it_stands_once_and_else_not_known(
     plugins: ChildPlugins, after: str, report: str, version: str
 ) -> None:
     source = Source("terminal", {"after": after} if after else {})
-    found = plugins.observed("observe", source, Receiver("m", "m", {}), report)
+    (found,) = plugins.observed("observe", source, [(Receiver("m", "m", {}), report)]) or []
     assert (found.version if found else "") == version

@@ -17,6 +17,7 @@ from gate_directory.__main__ import make
 from tests import debs, rule_sets
 from tests.conftest import shared
 from tests.cvds import vendor as signed_cvd
+from tests.falcon_mock import Falcon, falcon_source
 from tests.upstream import Asked, Reply, Upstream
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -170,10 +171,16 @@ def clamav(vendor: Upstream, folder: Path) -> Source:
     return Source("av", {"folder": str(folder / "cvds")}, 1_000_000)
 
 
+def edr(vendor: Upstream, folder: Path) -> Source:
+    """A vendor that delivers by itself, with two versions that can be pinned."""
+    return falcon_source(Falcon(vendor, {"rapid_response_al_bl_listing": ["2026.11.1", "2026.11.2"]}), folder)
+
+
 SHIPPED = {
     "apt": apt,
     "clamav": clamav,
     "directory": directory,
+    "falcon": edr,
     "http_feed": http_feed,
     "github_releases": github_releases,
     "observe": observe,

@@ -24,6 +24,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceEr
 from gate.adapters.store.tx_correlations import CorrelationsTx
 from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_grounds import GroundsTx
+from gate.adapters.store.tx_levers import LeversTx
 from gate.adapters.store.tx_lists import ListsTx
 from gate.adapters.store.tx_mirror import MirrorTx
 from gate.adapters.store.tx_mornings import MorningsTx
@@ -45,7 +46,17 @@ LINE = {"connect_timeout": 5, "keepalives_idle": 10, "keepalives_interval": 5, "
 
 
 class SqlTx(
-    SpeakersTx, FactsTx, PeopleTx, MorningsTx, RetentionTx, SpansTx, GroundsTx, CorrelationsTx, ListsTx, MirrorTx
+    SpeakersTx,
+    FactsTx,
+    PeopleTx,
+    MorningsTx,
+    RetentionTx,
+    SpansTx,
+    GroundsTx,
+    CorrelationsTx,
+    ListsTx,
+    MirrorTx,
+    LeversTx,
 ):
     """One transaction on a connection."""
 

@@ -652,3 +652,44 @@ class MirrorTokenRow(SQLModel, table=True):
     created_by: str
     used_at: datetime | None = moment(default=None, nullable=True)
     revoked_at: datetime | None = moment(default=None, nullable=True)
+
+
+class VendorHoldRow(SQLModel, table=True):
+    """What is held at a source's vendor in a ring, and how that goes."""
+
+    __tablename__ = "vendor_holds"
+    source: str = Field(primary_key=True)
+    ring: str = Field(primary_key=True)
+    halt: str
+    ok: bool
+    tries: int
+    try_at: datetime = moment()
+    since: datetime = moment()
+    detail: str = long_text()
+
+
+class VendorMoveRow(SQLModel, table=True):
+    """What a source's vendor was last told of a machine."""
+
+    __tablename__ = "vendor_moves"
+    source: str = Field(primary_key=True)
+    machine: str = Field(primary_key=True)
+    ring: str
+    release: str
+    tries: int
+    try_at: datetime = moment()
+    detail: str = long_text()
+
+
+class ObservationRow(SQLModel, table=True):
+    """What a machine really runs of a source."""
+
+    __tablename__ = "observations"
+    __table_args__ = (Index("observations_standing", "standing"), Index("observations_machine", "machine"))
+    source: str = Field(primary_key=True)
+    machine: str = Field(primary_key=True)
+    release: str
+    version: str
+    standing: str
+    at: datetime = moment()
+    detail: str = long_text()

@@ -15,6 +15,7 @@ from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tx_machines import MACHINES, SITES
 from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
 from gate.core import merkle
+from gate.core.bypass import Standing
 from gate.core.model import MachineStatus, RolloutState
 from gate.ports import ActivePolicy, Asked, Event, StoredDecision
 
@@ -22,6 +23,7 @@ DECISIONS = table(tables.DecisionRow)
 EVENTS = table(tables.EventRow)
 HEAD = table(tables.AuditHeadRow)
 ACTIVE = table(tables.ActivePolicyRow)
+SEEN = table(tables.ObservationRow)
 
 WALKED = 5_000
 """Entries along an index that are looked at to choose among several."""
@@ -221,6 +223,11 @@ class FactsTx(Rows):
         def states(state: RolloutState) -> int:
             return count(ROLLOUTS, ROLLOUTS.c.state == state.value)
 
+        seen = select(func.count(func.distinct(SEEN.c.machine))).where(
+            SEEN.c.standing == Standing.BYPASSED.value,
+            SEEN.c.machine.in_(select(MACHINES.c.id).where(MACHINES.c.status == MachineStatus.ACTIVE.value)),
+        )
+        bypassed = int(self._connection.execute(seen).scalar_one())
         flight = select(func.coalesce(func.sum(RINGS.c.in_flight), 0))
         return {
             "machines_active": count(MACHINES, MACHINES.c.status == MachineStatus.ACTIVE.value),
@@ -229,4 +236,5 @@ class FactsTx(Rows):
             "claims_in_flight": int(self._connection.execute(flight).scalar_one()),
             "rollouts_running": states(RolloutState.RUNNING),
             "rollouts_halted": states(RolloutState.HALTED),
+            "machines_bypassed": bypassed,
         }

@@ -1,0 +1,110 @@
+"""The rounds that look at what machines really run, as the worker makes them.
+
+- Looked at are machines that were heard of since the last round, and of them those that say something new. A machine
+  that is past the gate is looked at with every word of its own.
+- Where a vendor delivers, it is asked itself, for every machine, each ``VENDOR_EVERY``.
+- A plugin that fails leaves what is known as it is; that is an event once, and one when it answers again.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+from gate.core.bypass import Standing
+from gate.core.errors import Overtaken, SourceError
+from gate.core.policy import SourceRule
+from gate.flows import levers, observed
+from gate.flows.lever_rounds import PUBLISH, Hands
+from gate.flows.look import configured
+from gate.flows.observed import Heard
+from gate.hookspecs import Observed
+from gate.ports import Tx
+
+log = logging.getLogger(__name__)
+OBSERVED = "gate_observed"
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+VENDOR_EVERY = timedelta(minutes=5)
+OVERLAP = timedelta(minutes=2)
+PAGE = 200
+
+
+class ObserveRounds:
+    """Those of one worker; what it remembers only saves work."""
+
+    def __init__(self, hands: Hands) -> None:
+        self._hands = hands
+        self._since: dict[str, datetime] = {}
+        self._known: dict[tuple[str, str], tuple[str, str, str]] = {}
+
+    def once(self, rule: SourceRule) -> None:
+        """A round over the machines of one source."""
+        hands, now = self._hands, self._hands.clock.now()
+        delivers = hands.has(rule.plugin, PUBLISH) and hands.has(rule.plugin, OBSERVED)
+        last = self._since.get(rule.name, NEVER)
+        if delivers and abs(now - last) < VENDOR_EVERY:
+            return
+        since = NEVER if delivers else min(last, now) - OVERLAP if last > NEVER else NEVER
+        past = hands.within.read(lambda tx: tx.observations(Standing.BYPASSED.value, rule.name, limit=10_000))
+        again, after, whole = {one.machine for one in past}, "", True
+        while page := hands.within.read(lambda tx: tx.heard_since(since, after, PAGE)):  # noqa: B023  (called at once)
+            after = page[-1][0].id
+            said = [observed.heard(machine, installed, rule.name) for machine, installed in page]
+            said = [one for one in said if delivers or one.machine.id in again or self._new(rule, one)]
+            whole = self._keep(rule, said, delivers, now) and whole
+        if whole:
+            self._since[rule.name] = now
+
+    def _new(self, rule: SourceRule, said: Heard) -> bool:
+        return self._known.get((rule.name, said.machine.id)) != _word(said)
+
+    def _keep(self, rule: SourceRule, said: Sequence[Heard], delivers: bool, now: datetime) -> bool:
+        """False where the plugin has failed."""
+        asked = [one for one in said if delivers or one.report]
+        try:
+            read = self._read(rule, asked) if asked and self._hands.has(rule.plugin, OBSERVED) else {}
+        except SourceError as problem:
+            log.warning("source %s: what machines run cannot be read: %s", rule.name, problem.detail)
+            self._hands.within.write(lambda tx, said=problem.detail: _failed(tx, rule.name, said, now))  # type: ignore[misc]
+            return False
+        if asked:
+            self._hands.within.write(lambda tx: _failed(tx, rule.name, "", now))
+        for one in said:
+            try:
+                seen = read.get(one.machine.id)
+                self._hands.within.write(lambda tx, of=one, as_read=seen: observed.keep(tx, rule, of, as_read, now))  # type: ignore[misc]
+                self._known[rule.name, one.machine.id] = _word(one)
+            except Overtaken:
+                log.info("machine %s: another worker has judged what it runs", one.machine.id)
+        return True
+
+    def _read(self, rule: SourceRule, asked: Sequence[Heard]) -> dict[str, Observed]:
+        source = configured(rule, self._hands.options)
+        reports = [(levers.receiver(one.machine), one.report) for one in asked]
+        answers = self._hands.sources.observed(rule.plugin, source, reports) or []
+        pairs = zip(asked, answers, strict=False)  # a plugin that has lost the hook answers nothing
+        return {one.machine.id: answer for one, answer in pairs if answer is not None}
+
+
+def _word(said: Heard) -> tuple[str, str, str]:
+    return said.installed, said.report, said.machine.ring
+
+
+def _failed(tx: Tx, source: str, detail: str, now: datetime) -> None:
+    """An event where this is new; without ``detail``: it answers."""
+    last = trouble(tx, source)
+    if detail and detail[: levers.LONG] != last:
+        tx.append("observe_failed", "gate", _subject(source), now, {"detail": detail[: levers.LONG]})
+    elif last and not detail:
+        tx.append("observe_recovered", "gate", _subject(source), now)
+
+
+def trouble(tx: Tx, source: str) -> str:
+    """Why nobody can read what a source's machines run; empty: it can be read."""
+    last = next(iter(tx.events(subject=_subject(source), limit=1)), None)
+    return str(last.detail.get("detail", "")) if last is not None and last.kind == "observe_failed" else ""
+
+
+def _subject(source: str) -> str:
+    return f"source:{source}/observed"

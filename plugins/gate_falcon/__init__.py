@@ -1,0 +1,1 @@
+"""CrowdStrike Falcon's content updates, held by content update policies."""

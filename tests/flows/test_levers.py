@@ -1,0 +1,261 @@
+"""What vendors are told: a hold first and at once, claims by the ordinary admission, again after every failure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.core.errors import Overtaken
+from gate.core.model import ClaimState
+from gate.flows import levers, people, recalls
+from gate.hookspecs import Held, Published
+from gate.ports import VendorHold
+from tests.conftest import NOW
+from tests.real_gate import PlayedMachine, RealGate
+from tests.vendor_plugin import Vendor, install
+
+
+class Host(PlayedMachine):
+    """A machine whose content its vendor brings; our agent says nothing of it."""
+
+    def __init__(self, gate: RealGate, name: str, site: str, *labels: str) -> None:
+        super().__init__(gate, name)
+        self.enrol(code=gate.code(site), facts={"role": "till", "hostname": name})
+        gate.accept(self.machine, "till", *labels)
+        self.says()
+
+    def says(self, **more: Any) -> None:
+        status, _ = self.checkin(facts={"role": "till", "hostname": "x", **more.pop("facts", {})}, **more)
+        assert status == 200
+
+
+@pytest.fixture
+def vendor(real_gate: RealGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Vendor]:
+    monkeypatch.syspath_prepend(install(tmp_path))  # type: ignore[no-untyped-call]
+    yield Vendor(real_gate, tmp_path)
+
+
+@pytest.fixture
+def two(vendor: Vendor) -> tuple[Vendor, Host, Host]:
+    """A machine in each of two rings; the vendor has offered 1."""
+    first, rest = Host(vendor.gate, "first", "nord", "first"), Host(vendor.gate, "rest", "sued")
+    brings(vendor, "1")
+    return vendor, first, rest
+
+
+def brings(vendor: Vendor, version: str) -> None:
+    vendor.says(offers=[version])
+    vendor.gate.worker.look()
+    vendor.rounds(2)
+
+
+def runs(vendor: Vendor, *hosts: Host, **more: str) -> None:
+    """The vendor says what each host runs now, and each of them checks in."""
+    vendor.says(runs={one.machine: more["version"] for one in hosts} | dict(vendor.now.get("runs_more", {})))
+    vendor.gate.clock.forward(minutes=6)
+    vendor.gate.worker.tick()
+    vendor.gate.worker.observe()
+    for one in hosts:
+        one.says()
+
+
+def rollout(vendor: Vendor, version: str) -> Any:
+    with vendor.gate.opened.store.read() as tx:
+        release = tx.release_by_version("vendor", version)
+        assert release is not None
+        return tx.rollout_of(release.id)
+
+
+def halted(vendor: Vendor, version: str = "1") -> str:
+    with vendor.gate.opened.store.write() as tx:
+        found = rollout(vendor, version)
+        people.halt(tx, found.id, "anna", "tills freeze", vendor.gate.clock.now())
+    return str(found.id)
+
+
+def kinds(vendor: Vendor, subject: str) -> list[str]:
+    with vendor.gate.opened.store.read() as tx:
+        return [
+            one.kind for one in reversed(tx.events(subject=subject)) if one.kind.startswith(("vendor", "recall_pl"))
+        ]
+
+
+def test_the_vendor_is_told_of_exactly_the_machines_that_have_a_claim(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, first, rest = two
+    told = {"hook": "publish", "ring": "first", "version": "1", "machines": [first.machine]}
+    assert vendor.asked() == [told]
+    vendor.rounds(3)
+    assert vendor.asked() == [told]  # done is done: not told again
+    assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_moved"]
+    runs(vendor, first, version="1")
+    vendor.gate.clock.forward(seconds=6)
+    runs(vendor, first, version="1")
+    vendor.rounds(3)
+    assert vendor.asked()[1:] == [{"hook": "publish", "ring": "rest", "version": "1", "machines": [rest.machine]}]
+    with vendor.gate.opened.store.read() as tx:
+        own = tx.claim_of(first.machine, rollout(vendor, "1").id)
+    assert own is not None
+    assert own.state is ClaimState.HEALTHY  # what the vendor says it runs, and that it stays up, is the evidence
+
+
+def test_a_vendor_that_is_down_is_told_again_later_each_time_and_shows_until_it_answers(vendor: Vendor) -> None:
+    first = Host(vendor.gate, "first", "nord", "first")
+    vendor.says(down=True)
+    brings(vendor, "1")
+    vendor.rounds(20, seconds=1)
+    tries = len(vendor.asked("publish"))
+    assert 3 <= tries <= 7
+    with vendor.gate.opened.store.read() as tx:
+        (trouble,) = tx.lever_troubles()
+    assert (trouble.source, trouble.ring, trouble.detail, trouble.machines) == ("vendor", "first", "not now", 1)
+    assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed"]  # once, however often it is tried
+    vendor.says(down=False)
+    vendor.rounds(2, seconds=40)
+    assert vendor.asked()[-1]["machines"] == [first.machine]
+    with vendor.gate.opened.store.read() as tx:
+        assert tx.lever_troubles() == []
+    assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed", "vendor_moved"]
+
+
+def test_a_call_that_dies_after_the_vendor_has_heard_it_is_made_again(vendor: Vendor) -> None:
+    Host(vendor.gate, "first", "nord", "first")
+    vendor.says(dies=True)
+    brings(vendor, "1")
+    vendor.says(dies=False)
+    vendor.rounds(3, seconds=20)
+    calls = vendor.asked("publish")
+    assert len(calls) >= 2
+    assert all(one == calls[0] for one in calls)
+    assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed", "vendor_moved"]
+
+
+def test_a_halt_holds_before_anything_else_is_told_and_once(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    found = halted(vendor)
+    vendor.gate.worker.tell()
+    assert vendor.asked("hold") == []
+    assert len(vendor.asked("publish")) == 1  # the hold comes first
+    vendor.rounds(3)
+    assert vendor.asked("hold") == [{"hook": "hold", "ring": "first", "reason": "tills freeze"}]
+    log = [one["hook"] for one in vendor.asked()]
+    assert log.index("hold") == 1
+    assert kinds(vendor, found) == ["vendor_moved", "vendor_held", "vendor_moved"]
+    assert vendor.asked()[-1]["version"] is None  # the grant was not used: it is let go again
+
+
+def test_a_hold_that_fails_is_tried_until_it_is_ok_and_shows(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    vendor.says(hold_down=True)
+    found = halted(vendor)
+    vendor.rounds(10, seconds=10)
+    tries = len(vendor.asked("hold"))
+    assert 2 <= tries <= 9
+    with vendor.gate.opened.store.read() as tx:
+        trouble = next(one for one in tx.lever_troubles() if one.machines == 0)
+    assert "the vendor does not answer" in trouble.detail
+    assert kinds(vendor, found).count("vendor_failed") == 1
+    vendor.says(hold_down=False)
+    vendor.rounds(1, seconds=61)
+    assert kinds(vendor, found)[-1] == "vendor_held"
+    with vendor.gate.opened.store.read() as tx:
+        assert tx.lever_troubles() == []
+
+
+def test_a_second_halt_holds_again(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    found = halted(vendor)
+    vendor.rounds(2)
+    for who in ("anna", "berta"):
+        with vendor.gate.opened.store.write() as tx:
+            people.resume(tx, found, who, "it was the printer", vendor.gate.clock.now())
+    vendor.rounds(2)
+    assert vendor.asked()[-1]["version"] == "1"  # resumed: the vendor is told of it again
+    halted(vendor)
+    vendor.rounds(2)
+    assert len(vendor.asked("hold")) == 2
+
+
+def test_a_recall_tells_the_vendor_the_release_before_and_people_see_how_it_would_go(
+    two: tuple[Vendor, Host, Host],
+) -> None:
+    vendor, first, rest = two
+    for hosts in ([first], [first], [first, rest], [first, rest]):
+        runs(vendor, *hosts, version="1")
+        vendor.rounds(3)
+    assert rollout(vendor, "1").state.value == "done"
+    brings(vendor, "2")
+    assert vendor.asked()[-1]["version"] == "2"
+    vendor.says(runs_more={first.machine: "2"})
+    runs(vendor, first, rest, version="1")
+    found = halted(vendor, "2")
+    vendor.rounds(2)
+    with vendor.gate.opened.store.read() as tx:
+        (plan,) = levers.planned(tx, found)
+    assert (plan.ring, plan.how, list(plan.steps)) == ("first", "vendor_pin", ["pin 1 instead of 2"])
+    for who in ("anna", "berta"):
+        with vendor.gate.opened.store.write() as tx:
+            recalls.recall(tx, found, who, "tills freeze", vendor.gate.clock.now())
+    runs(vendor, first, rest, version="1")  # its claim in hand is decided first
+    vendor.rounds(2, seconds=130)
+    told = vendor.asked()[-1]
+    assert (told["ring"], told["version"], told["machines"]) == ("first", "1", [first.machine])
+    assert kinds(vendor, f"{found}/recall") == ["recall_planned"]
+
+
+def test_a_machine_that_is_revoked_is_let_go(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, first, _ = two
+    with vendor.gate.opened.store.write() as tx:
+        assert tx.revoke_machine(first.machine, vendor.gate.clock.now())
+    vendor.rounds(3)
+    assert vendor.asked()[-1] == {"hook": "publish", "ring": "first", "version": None, "machines": [first.machine]}
+    assert len(vendor.asked()) == 2
+
+
+# what is kept, and how it is tried again
+
+
+def test_what_two_workers_keep_is_kept_once(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    halted(vendor)
+    store, now = vendor.gate.opened.store, vendor.gate.clock.now()
+    with store.read() as tx:
+        (due,) = levers.holds_due(tx, "vendor", now)
+        (moving,) = [*levers.moves(tx, "vendor", now), None][:1]
+    assert moving is None  # nothing is told before the hold was tried
+    with store.write() as tx:
+        levers.held(tx, due, Held(True), now)
+    with pytest.raises(Overtaken), store.write() as tx:
+        levers.held(tx, due, Held(False), now)
+    vendor.gate.worker.tick()
+    with store.read() as tx:
+        (dues,) = levers.moves(tx, "vendor", now + timedelta(minutes=1))
+    with store.write() as tx:
+        levers.moved(tx, "vendor", dues, Published((dues[0].machine.id,)), now)
+    with pytest.raises(Overtaken), store.write() as tx:
+        levers.moved(tx, "vendor", dues, Published(()), now)
+
+
+@pytest.mark.parametrize(("tries", "least", "most"), [(0, 1, 2), (1, 2, 4), (3, 8, 16), (5, 30, 60), (50, 30, 60)])
+def test_each_try_is_later_than_the_one_before_within_a_minute_and_not_in_step(
+    tries: int, least: float, most: float
+) -> None:
+    drawn = {levers.later(f"s/{ring}", tries, levers.LATEST_HOLD).total_seconds() for ring in range(40)}
+    assert min(drawn) >= least
+    assert max(drawn) <= most
+    assert len(drawn) > 30
+
+
+def test_a_row_is_saved_only_where_it_is_what_was_read(vendor: Vendor) -> None:
+    before = VendorHold("vendor", "first", "h1", False, 1, NOW, NOW, "down")
+    with vendor.gate.opened.store.write() as tx:
+        assert tx.save_vendor_hold(before, None)
+        assert not tx.save_vendor_hold(before, None)
+        after = replace(before, ok=True, tries=2)
+        assert tx.save_vendor_hold(after, before)
+        assert not tx.save_vendor_hold(replace(after, tries=3), before)
+        assert tx.vendor_hold("vendor", "first") == after
