@@ -16,7 +16,7 @@ from pathlib import Path
 
 from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.policy import Policy, SourceRule
-from gate.flows import levers
+from gate.flows import orders
 from gate.flows.look import configured
 from gate.flows.rounds import Transactions
 from gate.hookspecs import Announced, Held, Published, RecallPlan, Released
@@ -74,11 +74,11 @@ class HoldRounds:
         """Begins what is due; returns what has begun."""
         hands, now = self._hands, self._hands.clock.now()
         policy = hands.policy()
-        stopped = hands.within.read(lambda tx: {one.source for one in tx.rollouts(states=levers.STOPPED, opened=True)})
+        stopped = hands.within.read(lambda tx: {one.source for one in tx.rollouts(states=orders.STOPPED, opened=True)})
         begun = []
         for rule in policy.sources if policy else ():
             if rule.name in stopped and hands.has(rule.plugin, HOLD):
-                due = hands.within.read(lambda tx, of=rule.name: levers.holds_due(tx, of, now))  # type: ignore[misc]
+                due = hands.within.read(lambda tx, of=rule.name: orders.holds_due(tx, of, now))  # type: ignore[misc]
                 begun += [self._pool.submit(self._hold, rule, one) for one in due if self._mine(one)]
         return begun
 
@@ -86,14 +86,14 @@ class HoldRounds:
         """Begins nothing any more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def _mine(self, due: levers.HoldDue) -> bool:
+    def _mine(self, due: orders.HoldDue) -> bool:
         with self._lock:
             if (due.source, due.ring) in self._busy:
                 return False
             self._busy.add((due.source, due.ring))
             return True
 
-    def _hold(self, rule: SourceRule, due: levers.HoldDue) -> None:
+    def _hold(self, rule: SourceRule, due: orders.HoldDue) -> None:
         hands = self._hands
         reason = due.rollout.halted_because or "held by the gate"
         try:
@@ -103,7 +103,7 @@ class HoldRounds:
                 said = Held(False, problem.detail)
             if not said.ok:
                 log.error("source %s ring %s: its vendor has not stopped: %s", due.source, due.ring, said.detail)
-            hands.within.write(lambda tx: levers.held(tx, due, said, hands.clock.now()))
+            hands.within.write(lambda tx: orders.held(tx, due, said, hands.clock.now()))
         except Overtaken:
             log.info("source %s ring %s: another worker has asked its vendor", due.source, due.ring)
         except Exception:
@@ -124,7 +124,7 @@ class MoveRounds:
     def once(self, alone: Callable[[str, str, Callable[[], None]], None]) -> None:
         """A round over every source; ``alone`` keeps one that fails from the others."""
         policy = self._hands.policy()
-        halted = self._hands.within.read(lambda tx: tx.rollouts(states=levers.PLANNED, opened=True))
+        halted = self._hands.within.read(lambda tx: tx.rollouts(states=orders.PLANNED, opened=True))
         new = {one.source for one in halted if (one.id, one.version) not in self._planned}
         for rule in policy.sources if policy else ():
             if self._hands.has(rule.plugin, PUBLISH):
@@ -137,22 +137,22 @@ class MoveRounds:
         hands, now = self._hands, self._hands.clock.now()
         fleet = hands.within.read(lambda tx: tx.fleet_version())
         if self._admitted.get(rule.name) != fleet:
-            hands.within.write(lambda tx: levers.admit(tx, rule.name, now))
+            hands.within.write(lambda tx: orders.admit(tx, rule.name, now))
             self._admitted[rule.name] = fleet
-        for dues in hands.within.read(lambda tx: levers.moves(tx, rule.name, now)):
+        for dues in hands.within.read(lambda tx: orders.moves(tx, rule.name, now)):
             self._move(rule, dues)
 
     def _move(self, rule: SourceRule, dues: list[MoveDue]) -> None:
         hands, ring = self._hands, dues[0].machine.ring
         release = hands.within.read(lambda tx: self._released(tx, dues[0].release))
-        told = [levers.receiver(one.machine) for one in dues]
+        told = [orders.receiver(one.machine) for one in dues]
         try:
             said = hands.sources.publish(rule.plugin, configured(rule, hands.options), ring, release, told)
         except SourceError as problem:
             said = Published((), problem.detail)
         if len(said.machines) < len(dues):
             log.warning("source %s ring %s: its vendor has not done it: %s", rule.name, ring, said.detail)
-        hands.within.write(lambda tx: levers.moved(tx, rule.name, dues, said, hands.clock.now()))
+        hands.within.write(lambda tx: orders.moved(tx, rule.name, dues, said, hands.clock.now()))
 
     def _released(self, tx: Tx, release_id: str) -> Released | None:
         found = tx.release(release_id) if release_id else None
@@ -164,11 +164,11 @@ class MoveRounds:
 
     def _plan(self, rule: SourceRule) -> None:
         hands, source = self._hands, configured(rule, self._hands.options)
-        for rollout, ring, bad, good in hands.within.read(lambda tx: list(levers.unplanned(tx, rule.name))):
+        for rollout, ring, bad, good in hands.within.read(lambda tx: list(orders.unplanned(tx, rule.name))):
             try:
                 said = hands.sources.recall_plan(rule.plugin, source, ring, bad.version, good)
             except SourceError as problem:
                 said = RecallPlan("none", (f"The plugin could not say how: {problem.detail}",), False)
             hands.within.write(
-                lambda tx, of=rollout, at=ring, how=said: levers.plan(tx, of, at, how, hands.clock.now())  # type: ignore[misc]
+                lambda tx, of=rollout, at=ring, how=said: orders.plan(tx, of, at, how, hands.clock.now())  # type: ignore[misc]
             )

@@ -7,7 +7,7 @@
 - A pointer that is not moved stays: halted and held machines go on being served what they were last released. Where
   the rollout stops before a machine has fetched what it was granted, its pointer goes back to what it was.
 - Where a vendor delivers (``gate_publish``), a machine's pointer is what its vendor is told, without any token: see
-  ``levers``. What it runs is what was observed of it.
+  ``orders``. What it runs is what was observed of it.
 - A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none.
 - Evidence is what the agent of that machine says as it checks in: the release in place, the boot, the probe
   (``probe.<source>`` among its facts: ``good``, or what is wrong). A machine that was never heard of gets no claim.

@@ -38,7 +38,7 @@ class MirrorRounds:
         serve: Serve,
         told: Callable[[str], bool] = lambda _: False,
     ) -> None:
-        """``told``: whether a source's vendor delivers; then its pointers are no links here (``levers``)."""
+        """``told``: whether a source's vendor delivers; then its pointers are no links here (``orders``)."""
         self._within = within
         self._gate = gate
         self._folder = folder

@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from gate.core.bypass import Standing
 from gate.core.errors import Overtaken, SourceError
 from gate.core.policy import SourceRule
-from gate.flows import levers, observed
+from gate.flows import observed, orders
 from gate.flows.lever_rounds import PUBLISH, Hands
 from gate.flows.look import configured
 from gate.flows.observed import Heard
@@ -81,7 +81,7 @@ class ObserveRounds:
 
     def _read(self, rule: SourceRule, asked: Sequence[Heard]) -> dict[str, Observed]:
         source = configured(rule, self._hands.options)
-        reports = [(levers.receiver(one.machine), one.report) for one in asked]
+        reports = [(orders.receiver(one.machine), one.report) for one in asked]
         answers = self._hands.sources.observed(rule.plugin, source, reports) or []
         pairs = zip(asked, answers, strict=False)  # a plugin that has lost the hook answers nothing
         return {one.machine.id: answer for one, answer in pairs if answer is not None}
@@ -94,8 +94,8 @@ def _word(said: Heard) -> tuple[str, str, str]:
 def _failed(tx: Tx, source: str, detail: str, now: datetime) -> None:
     """An event where this is new; without ``detail``: it answers."""
     last = trouble(tx, source)
-    if detail and detail[: levers.LONG] != last:
-        tx.append("observe_failed", "gate", _subject(source), now, {"detail": detail[: levers.LONG]})
+    if detail and detail[: orders.LONG] != last:
+        tx.append("observe_failed", "gate", _subject(source), now, {"detail": detail[: orders.LONG]})
     elif last and not detail:
         tx.append("observe_recovered", "gate", _subject(source), now)
 

@@ -33,7 +33,7 @@ from gate.flows import (
     shadow_words,
 )
 from gate.flows import why as reasons
-from gate.flows.levers import planned
+from gate.flows.orders import planned
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web import policy_edit_pages, proposals

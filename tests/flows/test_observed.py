@@ -18,7 +18,7 @@ from gate.flows import observed
 from gate.flows.observed import Heard
 from gate.hookspecs import Observed
 from gate.ports import Observation
-from tests.flows.test_levers import Host, brings, vendor
+from tests.flows.test_orders import Host, brings, vendor
 from tests.real_gate import RealGate
 from tests.vendor_plugin import Vendor
 

@@ -12,7 +12,7 @@ import pytest
 
 from gate.core.errors import Overtaken
 from gate.core.model import ClaimState
-from gate.flows import levers, people, recalls
+from gate.flows import orders, people, recalls
 from gate.hookspecs import Held, Published
 from gate.ports import VendorHold
 from tests.conftest import NOW
@@ -195,7 +195,7 @@ def test_a_recall_tells_the_vendor_the_release_before_and_people_see_how_it_woul
     found = halted(vendor, "2")
     vendor.rounds(2)
     with vendor.gate.opened.store.read() as tx:
-        (plan,) = levers.planned(tx, found)
+        (plan,) = orders.planned(tx, found)
     assert (plan.ring, plan.how, list(plan.steps)) == ("first", "vendor_pin", ["pin 1 instead of 2"])
     for who in ("anna", "berta"):
         with vendor.gate.opened.store.write() as tx:
@@ -224,20 +224,20 @@ def test_what_two_workers_keep_is_kept_once(two: tuple[Vendor, Host, Host]) -> N
     halted(vendor)
     store, now = vendor.gate.opened.store, vendor.gate.clock.now()
     with store.read() as tx:
-        (due,) = levers.holds_due(tx, "vendor", now)
-        (moving,) = [*levers.moves(tx, "vendor", now), None][:1]
+        (due,) = orders.holds_due(tx, "vendor", now)
+        (moving,) = [*orders.moves(tx, "vendor", now), None][:1]
     assert moving is None  # nothing is told before the hold was tried
     with store.write() as tx:
-        levers.held(tx, due, Held(True), now)
+        orders.held(tx, due, Held(True), now)
     with pytest.raises(Overtaken), store.write() as tx:
-        levers.held(tx, due, Held(False), now)
+        orders.held(tx, due, Held(False), now)
     vendor.gate.worker.tick()
     with store.read() as tx:
-        (dues,) = levers.moves(tx, "vendor", now + timedelta(minutes=1))
+        (dues,) = orders.moves(tx, "vendor", now + timedelta(minutes=1))
     with store.write() as tx:
-        levers.moved(tx, "vendor", dues, Published((dues[0].machine.id,)), now)
+        orders.moved(tx, "vendor", dues, Published((dues[0].machine.id,)), now)
     with pytest.raises(Overtaken), store.write() as tx:
-        levers.moved(tx, "vendor", dues, Published(()), now)
+        orders.moved(tx, "vendor", dues, Published(()), now)
 
 
 @pytest.mark.parametrize(("tries", "least", "most"), [(0, 1, 2), (1, 2, 4), (3, 8, 16), (5, 30, 60), (50, 30, 60)])
