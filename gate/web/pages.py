@@ -31,6 +31,7 @@ from gate.flows import (
     shadow,
     shadow_words,
 )
+from gate.flows import levers as lever_flow
 from gate.flows import why as reasons
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
@@ -62,6 +63,7 @@ class Lever:
 
     source: str
     lever: str
+    broken: bool
     release: Release | None
     trouble: str
 
@@ -118,6 +120,8 @@ def overview() -> str:
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
+    broken = [one.source for one in levers if one.broken]
+    waiting[:0] = [Waiting("its lever does not hold: no ring opens", source, "/sources") for source in broken]
     sentence = "Nothing moves and nothing is wrong."
     if any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
@@ -340,9 +344,11 @@ def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
 def _levers(tx: Tx, troubles: Mapping[str, str]) -> list[Lever]:
     policy = g.parts.policy()
     rules = policy.sources if policy else ()
+    held = lever_flow.levers(tx, rules)
+    newest = {one.name: next(iter(tx.releases(one.name, 1)), None) for one in rules}
     return [
-        Lever(one.name, one.lever, next(iter(tx.releases(one.name, 1)), None), troubles.get(one.name, ""))
-        for one in rules
+        Lever(name, held[name].lever, held[name].broken, release, troubles.get(name, ""))
+        for name, release in newest.items()
     ]
 
 
