@@ -14,7 +14,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from gate.hookspecs import Source
 from gate_apt import openpgp
 from gate_directory.__main__ import make
-from tests import debs, rule_sets
+from tests import debs, definitions, rule_sets
 from tests.conftest import shared
 from tests.cvds import vendor as signed_cvd
 from tests.upstream import Asked, Reply, Upstream
@@ -170,9 +170,16 @@ def clamav(vendor: Upstream, folder: Path) -> Source:
     return Source("av", {"folder": str(folder / "cvds")}, 1_000_000)
 
 
+def defender(vendor: Upstream, folder: Path) -> Source:
+    """A feeder's share."""
+    definitions.share(folder / "feeder", "1.421.226.0", "x64", "arm64")
+    return Source("defender", {"folder": str(folder / "feeder")}, 1_000_000)
+
+
 SHIPPED = {
     "apt": apt,
     "clamav": clamav,
+    "defender": defender,
     "directory": directory,
     "http_feed": http_feed,
     "github_releases": github_releases,
