@@ -40,6 +40,7 @@ from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.adapters.publisher_tuf import TufPublisher
 from gate.adapters.shelf import FileShelf
 from gate.adapters.ssh_signature import SignersFile
+from gate.adapters.stock_line import StockLine
 from gate.adapters.store.backup import newest
 from gate.adapters.store.sql import SqlStore, check_url
 from gate.adapters.store.writer import GroupCommit
@@ -418,6 +419,11 @@ class Opened:
         """What stock clients are served."""
         return MirrorFolder(self.settings.mirror, self.settings.public / "content" / "blobs")
 
+    @cached_property
+    def line(self) -> StockLine:
+        """As a stock client asks this gate."""
+        return StockLine(self.address)
+
     def worker(self) -> Worker:
         """A worker on this gate."""
         self.plugins.tidy()
@@ -433,6 +439,7 @@ class Opened:
                 shelf=FileShelf(self.settings.shelf),
                 mirror=self.mirror,
                 blobs=self.settings.public / "content" / "blobs",
+                line=self.line,
                 measure=self.metrics.work if self.metrics else lambda *_: None,
                 keep=timedelta(days=self.settings.keep_days),
                 tick_s=self.settings.tick_s,

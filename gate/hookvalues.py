@@ -90,7 +90,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Discovered:
-    """Every candidate that is complete, oldest first; ``cursor`` comes back with the next call; ``skipped`` are
+    """Every candidate that is complete, oldest first; ``cursor`` comes back with the next call, of 4,000 characters at
+    most (a longer one is no answer: ``io.state`` keeps more); ``skipped`` are
     sentences about what was there and could not be taken; ``withdrawn`` are versions that the vendor has taken back:
     their rollout halts at once.
 

@@ -54,6 +54,7 @@ from gate.hookspecs import (
     Released,
     Served,
     Source,
+    SourceInfo,
     Verification,
 )
 
@@ -270,6 +271,10 @@ class Said:
     reasons: Sequence[Mapping[str, Any]]
 
 
+BRAKED = "lever-brake:"
+"""Begins the mark of a source whose lever a probe has found broken: 1 until a person has cleared it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Grounds:
     """What a decision about any ring of a rollout rests on, all of the same moment."""
@@ -284,6 +289,7 @@ class Grounds:
     approved_by: Mapping[str, tuple[str, ...]]  # by ring, the people who have approved it, by name
     overdue: Mapping[tuple[str, str], int]
     """(ring, make) -> granted claims of the cohort whose lease is over: those that may have died while applying."""
+    lever_broken: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -510,8 +516,24 @@ class Mirror(Protocol):
         """Serves a holder this release (hex; empty: nothing) from now on; False where it is so already. Raises
         OperatorError where it cannot; the pointer stays where it is then."""
 
+    def lend(self, source: str, holder: str) -> str:
+        """A token for a probe: it reads what this holder is served until it is shut out, an hour at most."""
+
+    def paths(self, source: str, release: str) -> tuple[str, ...]:
+        """What a client of a release (hex) may ask for, as it is laid out now; none: it is not."""
+
     def tidy(self) -> int:
         """Removes what nobody is served any more; returns how many releases' views."""
+
+
+class Line(Protocol):
+    """The line of a stock client to this gate, over real HTTP; it raises SourceError where nobody answers."""
+
+    def fetch(self, path: str, most: int) -> tuple[int, str]:
+        """(status, sha256 of the body); a body longer than ``most`` bytes is read no further."""
+
+    def read(self, path: str) -> bytes:
+        """A document of the read plane."""
 
 
 class Sources(Protocol):
@@ -541,18 +563,16 @@ class Sources(Protocol):
         """-1, 0 or 1 for each pair of versions; None: the plugin knows no order."""
 
     def clean(self, source: str) -> None: ...
-    def hooks(self, plugin: str) -> tuple[str, ...]:
-        """Those of the gate's side that a plugin has."""
 
-    def publish(
-        self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]
-    ) -> Published: ...
-    def hold(self, plugin: str, source: Source, ring: str, reason: str) -> Held: ...
-    def recall_plan(self, plugin: str, source: Source, ring: str, bad: str, good: str) -> RecallPlan: ...
-    def observed(
-        self, plugin: str, source: Source, reports: Sequence[tuple[Receiver, str]]
-    ) -> list[Observed | None] | None:
-        """What each machine really runs, in one call; None: the plugin has no such hook."""
+    (Held,)
+    (Observed,)
+    (Published,)
+    (RecallPlan,)
+    (Receiver,)
+    (Released,)
+    (Served,)
+    (Source,)
+    (SourceInfo,)
 
 
 class Tx(Protocol):
@@ -634,6 +654,9 @@ class Tx(Protocol):
         """Newest first."""
 
     def release_by_version(self, source: str, version: str) -> Release | None: ...
+    def releases_by_version(self, source: str, versions: Sequence[str]) -> Mapping[str, Release]:
+        """Those of these versions that are known, in a statement for each few hundred."""
+
     def manifest(self, release_id: str) -> bytes | None: ...
     def next_counter(self, source: str) -> int: ...
     def cursor(self, source: str) -> str: ...
@@ -1042,7 +1065,13 @@ class Tx(Protocol):
 
     # what has been over for long
     def mark(self, name: str) -> Mark: ...
+    def marks(self, names: Sequence[str]) -> Mapping[str, Mark]:
+        """Those of them that were ever set, in one statement."""
+
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None: ...
+    def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
+        """Sets the number only where it is ``before``."""
+
     def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
         """Where it still stands at ``before``: one of several workers moves it."""
 

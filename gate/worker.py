@@ -21,10 +21,12 @@ from typing import TypeVar
 
 from gate.core.errors import GateError, Overtaken
 from gate.core.model import RolloutState
+from gate.core.policy import SourceRule
 from gate.core.verdict import Verdict
 from gate.flows import (
     advance,
     edits,
+    levers,
     listening,
     look,
     policy_remote,
@@ -41,7 +43,7 @@ from gate.flows.lever_rounds import Hands, HoldRounds, MoveRounds
 from gate.flows.mirror_rounds import MirrorRounds
 from gate.flows.observe_rounds import ObserveRounds
 from gate.hookspecs import Released, Served
-from gate.ports import Clock, Gate, Mirror, Publisher, Shelf, Sources, Store, Tx, Wanted
+from gate.ports import Clock, Gate, Line, Mirror, Publisher, Shelf, Sources, Store, Tx, Wanted
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,6 +72,8 @@ class WorkerParts:
     mirror: Mirror
     blobs: Path
     """Where artifacts lie by their digest."""
+    line: Line
+    """As a stock client asks this gate."""
     measure: Callable[[str, str, float], None] = lambda *_: None
     """Told each piece of work: its name, ``done`` or ``failed``, seconds."""
     keep: timedelta = timedelta()
@@ -116,6 +120,7 @@ class Worker:
         self._looking = look.Looking(
             parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
         )
+        self._claims = dict[str, SourceRule]()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -130,6 +135,7 @@ class Worker:
             ("worker-policy", self.fetch, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
             ("worker-plans", self.foresee, LOOK_EVERY_S),
+            ("worker-levers", self.prove, LOOK_EVERY_S),
         ):
             thread = threading.Thread(target=self._loop, args=(name, act, pause), name=name, daemon=True)
             thread.start()
@@ -203,6 +209,8 @@ class Worker:
         for rule in self._parts.gate.policy(active.commit).sources:
             if self._stop.is_set():
                 return
+            if self._claims.get(rule.name) != rule:
+                self._alone("claim", rule.name, lambda one=rule: self._claim(one))  # type: ignore[misc]
             self._alone("source", rule.name, lambda one=rule: look.look_at(self._looking, one, active.commit))  # type: ignore[misc]
 
     def hold(self) -> None:
@@ -225,6 +233,28 @@ class Worker:
         for rule in self._parts.gate.policy(active.commit).sources if active else ():
             if not self._stop.is_set():
                 self._alone("observed", rule.name, lambda one=rule: self._observe.once(one))  # type: ignore[misc]
+
+    def _claim(self, rule: SourceRule) -> None:
+        """What its plugin says that the lever is, once for each source and its rule."""
+        now, found = self._parts.clock.now(), self._parts.sources.describe(rule.plugin)
+        self._within.write(lambda tx: levers.note_claim(tx, rule, found, now))
+        self._claims[rule.name] = rule
+
+    def prove(self) -> None:
+        """Each source's lever, once a month, as a stock client would try it."""
+        parts, now = self._parts, self._parts.clock.now()
+        with parts.store.read() as tx:
+            active = tx.active_policy()
+            rules = parts.gate.policy(active.commit).sources if active else ()
+            marks = tx.marks([levers.PROBED + rule.name for rule in rules])
+        for rule in rules:
+            if not self._stop.is_set() and levers.due(marks.get(levers.PROBED + rule.name), now):
+                self._alone("lever", rule.name, lambda one=rule: self._prove(one, now))  # type: ignore[misc]
+
+    def _prove(self, rule: SourceRule, now: datetime) -> None:
+        probe = levers.prove(self._within, self._parts.mirror, self._parts.line, rule, BY, now)
+        if probe.shown is levers.Shown.BROKEN:
+            log.error("lever of %s: %s", rule.name, probe.detail)
 
     def fetch(self) -> None:
         """Brings what the remote of the policy repository has; the next tick judges it."""

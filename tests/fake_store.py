@@ -264,6 +264,10 @@ class FakeTx:
         found = (one for one in self.a.releases.values() if (one.source, one.version) == (source, version))
         return next(found, None)
 
+    def releases_by_version(self, source: str, versions: Sequence[str]) -> dict[str, Release]:
+        found = {version: self.release_by_version(source, version) for version in versions}
+        return {version: release for version, release in found.items() if release is not None}
+
     def next_counter(self, source: str) -> int:
         return max((one.counter for one in self.a.releases.values() if one.source == source), default=0) + 1
 

@@ -10,6 +10,7 @@
 - Bytes are compared with their digest as they come into a view. What is no longer pointed to goes, but never what is.
 - A token's name is the token itself, for a file server cannot hash: ``at/<source>`` may be entered and not listed.
 - The time of a token's link is when it was last used, to ten minutes; 1970: never.
+- A token that is lent to a probe goes with the next tidying up after ``LENT``, where the probe died over it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import contextlib
 import fcntl
 import hashlib
 import os
+import secrets
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -29,6 +32,7 @@ from gate.ports import Laid
 
 VIEWS = 4
 PART = 1 << 20
+LENT, LENT_S = "probe-", 3600.0
 CLONE = 0x40049409  # FICLONE of Linux: the copy shares the blocks
 
 
@@ -94,9 +98,25 @@ class MirrorFolder:
         except OSError as problem:
             raise OperatorError("no_mirror", f"the mirror cannot be written: {problem}") from problem
 
+    def lend(self, source: str, holder: str) -> str:
+        """A token for a probe."""
+        token = LENT + secrets.token_urlsafe(24)
+        self.admit(source, token, holder)
+        return token
+
+    def paths(self, source: str, release: str) -> tuple[str, ...]:
+        """What a client of a release may ask for, where it is laid out."""
+        for view in (self._folder / "views" / source).glob(f"{release}.*"):
+            return tuple(sorted(str(path.relative_to(view)) for path in view.rglob("*") if path.is_file()))
+        return ()
+
     def tidy(self) -> int:
         """Removes views that no pointer leads to; returns how many."""
         with self._locked():
+            for link in (self._folder / "at").glob(f"*/{LENT}*"):
+                with contextlib.suppress(OSError):  # its probe has ended meanwhile
+                    if time.time() - link.lstat().st_ctime > LENT_S:
+                        link.unlink()
             named = {link.resolve() for link in (self._folder / "to").glob("*/*")}
             gone = [view for view in (self._folder / "views").glob("*/*") if view.resolve() not in named]
             for view in gone:

@@ -34,6 +34,7 @@ from gate.hookspecs import (
 
 T = TypeVar("T")
 FINDINGS = 200
+CURSOR = 4000
 DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 
 
@@ -80,7 +81,10 @@ def discovered(found: Mapping[str, Any]) -> Discovered:
     unchanged = found.get("unchanged") is True
     if unchanged and candidates:
         raise SourceError("source_failed", "an answer that is unchanged and has candidates")
-    return Discovered(candidates, str(found.get("cursor", ""))[:4000], skipped, withdrawn, unchanged)
+    cursor = str(found.get("cursor", ""))
+    if len(cursor) > CURSOR:
+        raise SourceError("source_failed", f"a cursor of {len(cursor)} characters, and {CURSOR} are the most")
+    return Discovered(candidates, cursor, skipped, withdrawn, unchanged)
 
 
 def candidate(found: Any) -> Candidate:

@@ -21,7 +21,7 @@ from gate.cli.morning import morning
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
-from gate.cli.sources import plugins, source_group, sources
+from gate.cli.sources import lever_group, plugins, source_group, sources
 from gate.cli.token import token
 from gate.cli.user import user
 from gate.core.errors import CallerError, GateError, Unavailable
@@ -76,6 +76,7 @@ for command in (
     machine_group,
     sources,
     source_group,
+    lever_group,
     plugins,
     fleet.sites,
     site_times.duty,

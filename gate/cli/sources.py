@@ -1,4 +1,4 @@
-"""``gate sources``, ``gate source try``, ``gate plugins``: what comes in, and what brings it."""
+"""``gate sources``, ``gate source try``, ``gate lever``, ``gate plugins``: what comes in, how it is held."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ import click
 
 from gate.adapters.plugin_checks import check as checks_of
 from gate.bootstrap import Opened
-from gate.cli.common import gate_of, output_option, settings_option, show
+from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
 from gate.core.errors import GateError, Malformed, NotFound
 from gate.core.policy import SourceRule
-from gate.flows import look
+from gate.flows import levers, look
 from gate.flows import sources as known
 from gate.hookspecs import Source
+from gate.worker import Transactions
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*\Z")
 FILES = {"source.py": "plugin_source.txt", "test_source.py": "plugin_test.txt"}
@@ -51,7 +52,11 @@ def sources(settings: Path, output: str) -> None:
             {
                 "source": one.rule.name,
                 "plugin": one.rule.plugin,
-                "lever": one.rule.lever,
+                "lever": one.lever.lever,
+                "lever_why": one.lever.why,
+                "probed_at": one.lever.probed_at.strftime("%Y-%m-%d %H:%M") if one.lever.probed_at else "",
+                "probe": one.lever.shown.name.lower().replace("_", " ") if one.lever.shown else "",
+                "probe_detail": one.lever.detail,
                 "state": one.state,
                 "looked_at": one.looked_at.strftime("%Y-%m-%d %H:%M") if one.looked_at else "",
                 "next_at": one.next_at.strftime("%Y-%m-%d %H:%M") if one.next_at else "",
@@ -64,8 +69,8 @@ def sources(settings: Path, output: str) -> None:
             }
             for one in found
         ]
-    columns = ("source", "plugin", "lever", "state", "looked_at", "newest", "trust", "findings", "stored", "detail")
-    show(rows, columns, output)
+    columns = ("source", "plugin", "lever", "probe", "probed_at", "state", "looked_at", "newest", "trust", "findings")
+    show(rows, (*columns, "stored", "detail", "lever_why"), output)
 
 
 @click.group("source")
@@ -89,6 +94,43 @@ def source_try(name: str, settings: Path, output: str) -> None:
             ]
     rows += [{"version": "", "bytes": 0, "files": 0, "known": False, "skipped": sentence} for sentence in found.skipped]
     show(rows, ("version", "files", "bytes", "known", "skipped"), output)
+
+
+@click.group("lever")
+def lever_group() -> None:
+    """Levers: check, clear."""
+
+
+@lever_group.command("check")
+@click.argument("name", required=False)
+@settings_option
+@output_option
+@click.pass_context
+def lever_check(context: click.Context, name: str | None, settings: Path, output: str) -> None:
+    """Does what is withheld stay withheld? Asked as a stock client would, of source NAME or of all; exit code 1: no.
+
+    A lever that is broken opens no further ring until a person has cleared it."""
+    rows = []
+    with gate_of(settings) as opened:
+        for rule in [_rule(opened, name)] if name else _rules(opened):
+            within = Transactions(opened.store)
+            probe = levers.prove(within, opened.mirror, opened.line, rule, me(), opened.clock.now())
+            shown = probe.shown.name.lower().replace("_", " ")
+            rows.append({"source": rule.name, "probe": shown, "said": probe.detail})
+    show(rows, ("source", "probe", "said"), output)
+    if any(row["probe"] == "broken" for row in rows):
+        context.exit(1)
+
+
+@lever_group.command("clear")
+@click.argument("name")
+@because_option
+@settings_option
+def lever_clear(name: str, because: str, settings: Path) -> None:
+    """Let rings of source NAME open again; a probe must have held since."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        levers.clear(tx, name, me(), because, opened.clock.now())
+    click.echo(f"{name} is cleared")
 
 
 @click.group()

@@ -137,7 +137,10 @@ def sentence(reason: Reason, language: str, zone: ZoneInfo) -> str:
     return said
 
 
-WITHOUT_NUMBERS = ("halted", "not_verified", "ring_before", "ring_empty", "make_unproven", "approval_wanted")
+WITHOUT_NUMBERS = (
+    *("halted", "not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),
+    opening.APPROVAL,
+)
 
 
 def _key(reason: Reason) -> str:

@@ -94,4 +94,5 @@ class Facts:
     morning: str = ""  # why openings wait after a silent morning
     morning_until: datetime | None = None
     people_decide: str = ""  # the rule by which people open this ring; empty: the gate does
+    lever_broken: bool = False  # a stock client got what was withheld, and no person has cleared that
     waived: bool = False  # two people have set what the rings before must show aside

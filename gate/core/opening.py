@@ -8,6 +8,7 @@
 - A make with failures that nobody has explained holds the others once it is more than ``max_lead`` rings behind.
 - Nothing is concluded (a HOLD, and the clock stands) while machines catch up with a gap of our own, while those that
   were not updated are silent themselves, and where the measured background is above the policy's cap.
+- A source whose lever a probe has found broken opens no ring until a person has cleared it.
 - Same facts, same Decision: nothing is read here but the facts.
 """
 
@@ -121,6 +122,13 @@ def _verified(facts: Facts) -> list[Reason]:
     )
 
 
+def _lever(facts: Facts) -> list[Reason]:
+    if not facts.lever_broken:
+        return []
+    detail = "a probe got what is withheld: a person must clear the source's lever"
+    return [Reason(Verdict.HOLD, "lever_broken", detail)]
+
+
 def _previous(facts: Facts) -> list[Reason]:
     if facts.previous_empty:
         return [Reason(Verdict.HOLD, "ring_empty", "the ring before has no machine, so it proves nothing", facts.path)]
@@ -186,6 +194,7 @@ CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
     _brakes,
     _unclear,
     _verified,
+    _lever,
     _previous,
     _lead,
     _members,

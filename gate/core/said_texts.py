@@ -20,6 +20,33 @@ GERMAN: Mapping[str, str] = {
     "{} has proposed this; another person must agree": ("{} hat das vorgeschlagen; eine zweite Person muss zustimmen"),
     "{} has proposed this; another person must accept": ("{} hat das vorgeschlagen; eine zweite Person muss aufnehmen"),
     "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
+    "the lever of {} is not broken": "der Hebel von {} ist nicht gebrochen",
+    "the lever of {} has been cleared a moment ago": "der Hebel von {} ist eben freigegeben worden",
+    "no probe of {} has held since: gate lever check {}": "seither hielt keine Probe von {}: gate lever check {}",
+    "a probe has held since; a person must clear it: gate lever clear": (
+        "seither hielt eine Probe; ein Mensch muss ihn freigeben: gate lever clear"
+    ),
+    "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have": (
+        "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen"
+    ),
+    (
+        "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have; "
+        "nothing was withheld at that moment"
+    ): (
+        "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen; "
+        "zurückgehalten war in dem Moment nichts"
+    ),
+    "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
+    "cannot be probed yet: no release has bytes here, or the vendor delivers them": (
+        "noch nicht zu proben: keine Freigabe hat hier Bytes, oder der Hersteller liefert sie"
+    ),
+    "cannot be probed: {} does not answer: {}": "nicht zu proben: {} antwortet nicht: {}",
+    "{}.json is no metadata": "{}.json ist keine Metadaten",
+    "ring {} got {} of {}, which is withheld from it ({})": "Ring {} bekam {} von {}, das ihm vorenthalten ist ({})",
+    "ring {} got bytes of {} that nobody has released ({})": "Ring {} bekam Bytes von {}, die niemand freigab ({})",
+    "the policy says {}, and plugin {} can no more than {}": (
+        "die Richtlinie sagt {}, und Plugin {} kann nicht mehr als {}"
+    ),
     "machine {} is decommissioned already": "Rechner {} ist schon ausgemustert",
     "machine {} is revoked already": "Rechner {} ist schon gesperrt",
     "machine {} has been decided a moment ago": "über Rechner {} ist eben entschieden worden",

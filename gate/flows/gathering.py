@@ -287,6 +287,7 @@ def seen_of(tx: Tx, read: Read, now: datetime) -> dict[str, Any]:
         **_failures(tx, read),
         **_seen(read.policy, read.rollout, read.grounds.sight, now),
         **_morning(read.grounds.morning),
+        "lever_broken": read.grounds.lever_broken,
     }
 
 

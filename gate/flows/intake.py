@@ -110,9 +110,10 @@ def candidate_seen(
 
 def unknown(tx: Tx, source: str, candidates: Iterable[Candidate]) -> tuple[list[Candidate], list[str]]:
     """The candidates whose version is new, and alarms about known versions that announce other bytes now."""
-    new, alarms = [], []
+    new, alarms, candidates = [], [], tuple(candidates)
+    versions = tx.releases_by_version(source, [candidate.version for candidate in candidates])
     for candidate in candidates:
-        known = tx.release_by_version(source, candidate.version)
+        known = versions.get(candidate.version)
         if known is None:
             new.append(candidate)
             continue

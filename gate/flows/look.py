@@ -141,19 +141,19 @@ def in_order(
 def _new(parts: Looking, rule: SourceRule, source: Source, found: Discovered) -> tuple[list[Candidate], list[str]]:
     """The candidates to take, oldest first, and what is wrong with others."""
     with parts.store.read() as tx:
-        new, alarms = intake.unknown(tx, rule.name, found.candidates)
         last = tx.releases(rule.name, 1)
-    newest = last[0].version if last else ""
-    key = (rule, newest, tuple(one.version for one in found.candidates))
-    if parts.history.get(rule.name, ((), ()))[0] == key:
-        return [], [*alarms, *parts.history[rule.name][1]]
+        newest = last[0].version if last else ""
+        key = (rule, newest, found.candidates)
+        if parts.history.get(rule.name, ((), ()))[0] == key:
+            return [], list(parts.history[rule.name][1])
+        new, alarms = intake.unknown(tx, rule.name, found.candidates)
     taken = in_order(parts.sources, rule.plugin, source, new, newest)[:AT_ONCE]
     replays: tuple[str, ...] = ()
     if new and newest and not taken and newest not in {one.version for one in found.candidates}:
         offered = ", ".join(one.version for one in new[-3:])
         replays = (f"{offered} is not newer than {newest}, which is offered no more: a replay or a downgrade",)
     if not taken:
-        parts.history[rule.name] = key, replays
+        parts.history[rule.name] = key, (*alarms, *replays)
     return taken, [*alarms, *replays]
 
 

@@ -9,16 +9,20 @@ from typing import Any
 
 from gate.core.model import Release
 from gate.core.policy import Policy, SourceRule
+from gate.flows import levers
+from gate.flows.levers import Lever, Shown
 from gate.hookspecs import Discovered
-from gate.ports import Tx
+from gate.ports import Mark, Tx
 
+CLEAR = "a probe has held since; a person must clear it: gate lever clear"
 STATES = {"source_failed": "failed", "candidate_refused": "refused"}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """``state``: ok, refused (its newest candidate), failed, or new (nobody has looked yet). ``looked_at``: the last
-    look that went well, to the minute. ``stored``: bytes of the releases that the catalogue lists, each file once."""
+    """``state``: broken (its lever), ok, refused (its newest candidate), failed, or new (nobody has looked yet).
+    ``looked_at``: the last look that went well, to the minute. ``stored``: bytes of the releases that the catalogue
+    lists, each file once."""
 
     rule: SourceRule
     state: str
@@ -28,6 +32,7 @@ class SourceState:
     newest: Release | None
     findings: Sequence[Mapping[str, Any]]
     stored: int
+    lever: Lever
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +60,30 @@ def would_bring(tx: Tx, name: str, found: Discovered) -> list[Brings]:
 
 def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
     """Every source of the policy, in its order; ``every`` is the time between two looks."""
-    return [_state(tx, rule, every) for rule in policy.sources]
+    held = levers.levers(tx, policy.sources)
+    looked = tx.marks([f"look:{rule.name}" for rule in policy.sources])
+    return [_state(tx, rule, held[rule.name], looked.get(f"look:{rule.name}"), every) for rule in policy.sources]
 
 
-def _state(tx: Tx, rule: SourceRule, every: timedelta) -> SourceState:
+def _state(tx: Tx, rule: SourceRule, lever: Lever, mark: Mark | None, every: timedelta) -> SourceState:
     trouble = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
-    looked = tx.mark(f"look:{rule.name}").at
+    looked = mark.at if mark else None
     kept = tx.releases(rule.name, rule.keep)
     state = STATES.get(trouble.kind, "") if trouble else ""
+    detail = str(trouble.detail.get("detail", "")) if trouble and state else ""
+    if lever.broken:
+        state, detail = "broken", lever.detail if lever.shown is Shown.BROKEN else CLEAR
     files = {one.sha256: one.length for release in kept for one in release.artifacts}
     return SourceState(
         rule,
         state or ("ok" if looked else "new"),
-        str(trouble.detail.get("detail", "")) if trouble and state else "",
+        detail,
         looked,
         looked + every if looked else None,
         kept[0] if kept else None,
         _findings(tx, kept[0]) if kept else (),
         sum(files.values()),
+        lever,
     )
 
 

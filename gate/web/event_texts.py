@@ -26,6 +26,17 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "hold_placed": ("a hold was placed", "etwas wird zurückgehalten"),
     "lift_hold_proposed": ("a person proposed to lift a hold", "eine Person schlug vor, nicht mehr zurückzuhalten"),
     "identity_linked": ("an identity was linked", "eine Identität wurde verknüpft"),
+    "lever_broken": (
+        "a lever is broken: a probe got what is withheld",
+        "ein Hebel hält nicht: eine Probe bekam Zurückgehaltenes",
+    ),
+    "lever_cleared": ("a broken lever was cleared", "ein gebrochener Hebel wurde freigegeben"),
+    "lever_held": ("a lever was probed and held", "ein Hebel wurde geprobt und hielt"),
+    "lever_not_shown": ("a lever could not be probed", "ein Hebel ließ sich nicht proben"),
+    "lever_overclaimed": (
+        "the policy claims more of a lever than its plugin can",
+        "die Richtlinie verspricht von einem Hebel mehr, als sein Plugin kann",
+    ),
     "link_created": ("a one-time link was made", "ein Einmal-Link wurde erzeugt"),
     "logged_in": ("logged in", "angemeldet"),
     "logged_out": ("logged out", "abgemeldet"),

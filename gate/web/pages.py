@@ -32,6 +32,7 @@ from gate.flows import (
     shadow,
     shadow_words,
 )
+from gate.flows import levers as lever_flow
 from gate.flows import why as reasons
 from gate.flows.orders import planned
 from gate.ports import Proposal, StoredDecision, Tx
@@ -64,6 +65,7 @@ class Lever:
 
     source: str
     lever: str
+    broken: bool
     release: Release | None
     trouble: str
 
@@ -121,6 +123,8 @@ def overview() -> str:
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
+    broken = [one.source for one in levers if one.broken]
+    waiting[:0] = [Waiting("its lever does not hold: no ring opens", source, "/sources") for source in broken]
     sentence = "Nothing moves and nothing is wrong."
     if bypasses:
         sentence = "Somebody went past the gate"
@@ -349,9 +353,11 @@ def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
 def _levers(tx: Tx, troubles: Mapping[str, str]) -> list[Lever]:
     policy = g.parts.policy()
     rules = policy.sources if policy else ()
+    held = lever_flow.levers(tx, rules)
+    newest = {one.name: next(iter(tx.releases(one.name, 1)), None) for one in rules}
     return [
-        Lever(one.name, one.lever, next(iter(tx.releases(one.name, 1)), None), troubles.get(one.name, ""))
-        for one in rules
+        Lever(name, held[name].lever, held[name].broken, release, troubles.get(name, ""))
+        for name, release in newest.items()
     ]
 
 

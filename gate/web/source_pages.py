@@ -17,7 +17,7 @@ WHY = {
     "advised": "Machines are asked to wait; their vendor does not wait.",
     "no lever": "Nobody can hold it; boots are watched.",
 }
-WORST_FIRST = ("failed", "refused", "new", "ok")
+WORST_FIRST = ("broken", "failed", "refused", "new", "ok")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from flask import Response, g, render_template, request
 
 from gate.core.errors import GateError
-from gate.flows import listening, mornings, policy_remote
+from gate.flows import levers, listening, mornings, policy_remote
 from gate.ports import Tx
 
 SOON = timedelta(days=14)
@@ -38,6 +38,8 @@ def system() -> str:
         size, root = tx.audit_head()
         active = tx.active_policy()
         remote = tx.mark(policy_remote.MARK).at, policy_remote.trouble(tx)
+        policy = g.parts.policy()
+        held = levers.levers(tx, policy.sources) if policy else {}
     roles = g.parts.roles()
     return render_template(
         "system.html",
@@ -51,6 +53,7 @@ def system() -> str:
         active=active,
         head=_head(),
         remote=remote,
+        held=held,
         roles=[(one, _left(one.written_at, one.expires_at)) for one in roles],
         published_at=max((one.written_at for one in roles), default=None),
         about=g.parts.about,

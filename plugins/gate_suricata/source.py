@@ -155,13 +155,16 @@ def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPl
 
 @hookimpl
 def gate_serve(source: Source, ring: str, release: Released, at: datetime, into: Path) -> Served:
-    """Tarball, md5, and an index whose one source has the machine's own address as parameter."""
+    """Tarball, md5, an index whose one source has the machine's address as parameter, and the version for agents."""
     (name,) = release.files
     with release.files[name].open("rb") as file:
-        (into / "md5").write_text(hashlib.file_digest(file, "md5").hexdigest())
+        md5 = hashlib.file_digest(file, "md5").hexdigest()
+    (into / "md5").write_text(md5)
+    (into / "said").write_text(json.dumps({"version": release.version, "file": name, "md5": md5}))
     (into / "index").write_text(index(source.options.get("name", source.name), name, release.version))
     return Served((
-        ServedFile(name, artifact=name), ServedFile(f"{name}.md5", made="md5"), ServedFile("index.yaml", made="index")
+        ServedFile(name, artifact=name), ServedFile(f"{name}.md5", made="md5"), ServedFile("index.yaml", made="index"),
+        ServedFile("gate.json", made="said"),
     ))  # fmt: skip
 
 

@@ -25,7 +25,7 @@ ACTS = {
     *("halt", "hold", "hold lift", "init", "machines accept", "machines decommission", "machines revoke"),
     *("morning end", "policy fmt", "recall", "resume", "serve", "sites import", "token create", "token revoke"),
     *("user add", "user disable", "user identity", "user link", "waive", "brake on", "brake off"),
-    *("policy propose", "policy sign", "plugins new", "mirror token", "mirror revoke"),
+    *("policy propose", "policy sign", "plugins new", "mirror token", "mirror revoke", "lever clear"),
 }
 """What changes something, or runs; all else reads."""
 OF_THEIR_OWN = {"policy schema": "JSON Schema", "watch": "lines as they come", "completion": "a shell's script"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +12,7 @@ from gate.adapters.plugins import ChildPlugins
 from gate.hookspecs import Released, Source
 from gate_apt import openpgp
 from tests.clients.laid import Mirror, behind
+from tests.clients.stock import Apt
 from tests.debs import deb, needed
 
 pytestmark = pytest.mark.slow
@@ -34,62 +34,11 @@ def mirror(tmp_path: Path, key: openpgp.Key) -> Iterator[Mirror]:
         yield served
 
 
-class Machine:
-    """apt and dpkg with a root and a database of their own, and one repository: the ring's."""
+class Machine(Apt):
+    """A machine with one repository: the ring's."""
 
     def __init__(self, folder: Path, mirror: Mirror, ring: str, key: openpgp.Key) -> None:
-        self.root = folder / f"machine-{ring}"
-        for name in ("etc/apt/preferences.d", "etc/apt/apt.conf.d", "var/lib/dpkg/info", "var/lib/dpkg/updates",
-                     "var/lib/apt/lists/partial", "var/cache/apt/archives/partial", "var/log/apt"):  # fmt: skip
-            (self.root / name).mkdir(parents=True)
-        (self.root / "var/lib/dpkg/status").touch()
-        (self.root / "gate.gpg").write_bytes(key.public())
-        line = f"deb [signed-by={self.root}/gate.gpg] {mirror.url(ring)} gate main\n"
-        (self.root / "etc/apt/sources.list").write_text(line)
-        options = {
-            "Dir": self.root,
-            "Dir::State::status": self.root / "var/lib/dpkg/status",
-            "Dir::Bin::methods": "/usr/lib/apt/methods",
-            "APT::Architecture": "amd64",
-            "APT::Architectures": "amd64",
-            "APT::Sandbox::User": "root",
-            "APT::Update::Error-Mode": "any",
-            "Debug::NoLocking": "true",
-        }
-        self.conf = self.root / "apt.conf"
-        dpkg = [f"--root={self.root}", "--force-not-root,script-chrootless,bad-path", "--log=/dev/null"]
-        lines = [f'{name} "{value}";' for name, value in options.items()]
-        lines += [f'DPkg::Options:: "{word}";' for word in dpkg]
-        self.conf.write_text("\n".join(lines) + "\n")
-
-    def run(self, *words: str) -> tuple[int, str]:
-        environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "APT_CONFIG": str(self.conf), "LC_ALL": "C",
-                       "DEBIAN_FRONTEND": "noninteractive"}  # fmt: skip
-        done = subprocess.run(["apt-get", "-y", *words], env=environment, capture_output=True, text=True, timeout=60,
-                              check=False)  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
-
-    def good(self, *words: str) -> str:
-        code, said = self.run(*words)
-        assert code == 0, said
-        return said
-
-    def has(self) -> str:
-        """What is really on its disk."""
-        path = self.root / "usr/share/till/version"
-        return path.read_text() if path.exists() else ""
-
-    def updates(self, *words: str) -> str:
-        """As a nightly job does."""
-        self.good("update")
-        self.said = self.good("install", *words, "till") if not self.has() else self.good("upgrade", *words)
-        return self.has()
-
-    def pins(self) -> None:
-        """What a recall asks of it."""
-        (self.root / "etc/apt/preferences.d/gate").write_text(
-            "Package: till\nPin: release o=gate\nPin-Priority: 1001\n"
-        )
+        super().__init__(folder / f"machine-{ring}", mirror.url(ring), key.public())
 
 
 def brings(mirror: Mirror, tmp_path: Path, version: str) -> Released:

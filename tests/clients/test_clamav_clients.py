@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 
 from gate.core.model import ClaimState, RolloutState
-from tests.clients.clam import SOURCE, ClamMachine, ServedGate, needed, until
+from tests.clients.clam import SOURCE, ClamGate, ClamMachine, needed
+from tests.clients.served import promoted, until
 from tests.conftest import missing
 from tests.cvds import vendor
-from tests.load import await_answer, whereabouts
+from tests.load import await_answer
 from tests.nginx import in_front, nginx
 
 pytestmark = [pytest.mark.slow, pytest.mark.clients]
@@ -24,15 +25,15 @@ Start = Callable[..., ClamMachine]
 
 
 @pytest.fixture
-def gate(tmp_path: Path, shared_data: Path) -> Iterator[ServedGate]:
+def gate(tmp_path: Path, shared_data: Path) -> Iterator[ClamGate]:
     needed()
-    served = ServedGate(tmp_path)
+    served = ClamGate(tmp_path)
     yield served
     served.end()
 
 
 @pytest.fixture
-def start(gate: ServedGate) -> Iterator[Start]:
+def start(gate: ClamGate) -> Iterator[Start]:
     """Starts machines; ``first`` is the only one of its ring."""
     started: list[ClamMachine] = []
 
@@ -47,7 +48,7 @@ def start(gate: ServedGate) -> Iterator[Start]:
 
 
 @pytest.fixture(params=["built-in", "nginx"])
-def port(request: pytest.FixtureRequest, gate: ServedGate, tmp_path: Path) -> Iterator[int]:
+def port(request: pytest.FixtureRequest, gate: ClamGate, tmp_path: Path) -> Iterator[int]:
     """Where clients find the mirror."""
     if request.param == "built-in":
         yield gate.port
@@ -63,36 +64,19 @@ def port(request: pytest.FixtureRequest, gate: ServedGate, tmp_path: Path) -> It
         yield found
 
 
-def promoted(gate: ServedGate, machine: ClamMachine, version: str) -> None:
-    """The mirror offers a version, freshclam takes it, clamd loads it, and the agent says so until it is healthy."""
-    try:
-        until(lambda: machine.serves() == version, f"{version} is not served")
-    except AssertionError as problem:
-        raise AssertionError(f"{whereabouts(gate.opened)}\n{gate.served.logs()[-2000:]}") from problem
-    assert machine.updates() == version
-    if machine.clamd is None:
-        machine.starts()
-
-    def healthy() -> bool:
-        machine.says()
-        return machine.claim(version) is ClaimState.HEALTHY
-
-    until(healthy, f"{version} is not healthy: {machine.claim(version)}, {machine.agent.state.said}")
-
-
 def test_versions_go_ring_by_ring_and_stay_where_the_ring_is_not_open(
-    gate: ServedGate, start: Start, port: int, shared_data: Path
+    gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:
     first, rest = start("first", port), start("rest", port)
     gate.brings(vendor(shared_data, 1))
-    promoted(gate, first, "1")
-    promoted(gate, rest, "1")
+    promoted(first, "1")
+    promoted(rest, "1")
     gate.brings(vendor(shared_data, 2))
     until(lambda: first.serves() == "2", "2 is not served")
     assert first.updates() == "2"
     assert [rest.updates() for _ in range(3)] == ["1"] * 3  # held: exit code 0, and what it had
-    promoted(gate, first, "2")
-    promoted(gate, rest, "2")
+    promoted(first, "2")
+    promoted(rest, "2")
     gate.brings(vendor(shared_data, 3))
     until(lambda: first.serves() == "3", "3 is not served")
     assert (first.updates(), rest.updates()) == ("3", "2")
@@ -101,19 +85,19 @@ def test_versions_go_ring_by_ring_and_stay_where_the_ring_is_not_open(
     until(lambda: gate.rollout("4") is not None, "4 was not seen")
     for _ in range(10):  # new versions arrive, ring 1 waits
         assert (first.updates(), rest.updates()) == ("3", "2")
-    promoted(gate, first, "3")
-    promoted(gate, rest, "3")
+    promoted(first, "3")
+    promoted(rest, "3")
     assert rest.detects()
-    promoted(gate, first, "4")
+    promoted(first, "4")
 
 
-def with_three(gate: ServedGate, start: Start, shared_data: Path, client: str) -> tuple[ClamMachine, ClamMachine]:
+def with_three(gate: ClamGate, start: Start, shared_data: Path, client: str) -> tuple[ClamMachine, ClamMachine]:
     """Both have 3, and had 2 before it."""
     first, rest = start("first", client=client), start("rest", client=client)
     for version in (2, 3):
         gate.brings(vendor(shared_data, version))
-        promoted(gate, first, str(version))
-        promoted(gate, rest, str(version))
+        promoted(first, str(version))
+        promoted(rest, str(version))
     until(lambda: gate.rollout("3").state is RolloutState.DONE, "3 is not done")  # type: ignore[union-attr]
     assert (first.detects(), rest.detects()) == (True, True)
     return first, rest
@@ -125,7 +109,7 @@ def back(machine: ClamMachine) -> bool:
 
 
 def test_a_recall_takes_the_agent_where_freshclam_keeps_what_is_newer(
-    gate: ServedGate, start: Start, shared_data: Path
+    gate: ClamGate, start: Start, shared_data: Path
 ) -> None:
     first, rest = with_three(gate, start, shared_data, "mirror")
     gate.recalls()
@@ -137,9 +121,7 @@ def test_a_recall_takes_the_agent_where_freshclam_keeps_what_is_newer(
         assert machine.updates() == "2"
 
 
-def test_a_recall_of_a_custom_database_needs_the_server_alone(
-    gate: ServedGate, start: Start, shared_data: Path
-) -> None:
+def test_a_recall_of_a_custom_database_needs_the_server_alone(gate: ClamGate, start: Start, shared_data: Path) -> None:
     first, rest = with_three(gate, start, shared_data, "custom")
     assert rest.updates() == "3"  # once more, where it had fetched in the very second of the move
     for _ in range(3):
@@ -154,14 +136,14 @@ def test_a_recall_of_a_custom_database_needs_the_server_alone(
 
 
 def test_what_is_halted_stays_where_it_is_and_goes_nowhere_else(
-    gate: ServedGate, start: Start, shared_data: Path
+    gate: ClamGate, start: Start, shared_data: Path
 ) -> None:
     first, rest = start("first"), start("rest")
     gate.brings(vendor(shared_data, 2))
-    promoted(gate, first, "2")
-    promoted(gate, rest, "2")
+    promoted(first, "2")
+    promoted(rest, "2")
     gate.brings(vendor(shared_data, 3))
-    promoted(gate, first, "3")
+    promoted(first, "3")
     gate.halts()
     for _ in range(5):
         assert first.updates() == "3"
@@ -171,10 +153,10 @@ def test_what_is_halted_stays_where_it_is_and_goes_nowhere_else(
     assert len(served) == 1
 
 
-def test_a_flipped_byte_reaches_no_client(gate: ServedGate, start: Start, shared_data: Path) -> None:
+def test_a_flipped_byte_reaches_no_client(gate: ClamGate, start: Start, shared_data: Path) -> None:
     first = start("first")
     gate.brings(vendor(shared_data, 2))
-    promoted(gate, first, "2")
+    promoted(first, "2")
     spoilt = bytearray(vendor(shared_data, 3))
     spoilt[2000] ^= 1
     gate.brings(bytes(spoilt))
@@ -196,12 +178,12 @@ def test_a_flipped_byte_reaches_no_client(gate: ServedGate, start: Start, shared
 
 
 def test_while_the_gate_is_down_clients_keep_what_they_have_and_are_well_again_with_it(
-    gate: ServedGate, start: Start, port: int, shared_data: Path
+    gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:
     first, rest = start("first", port), start("rest", port)
     gate.brings(vendor(shared_data, 2))
-    promoted(gate, first, "2")
-    promoted(gate, rest, "2")
+    promoted(first, "2")
+    promoted(rest, "2")
     gate.served.kill("web,worker")
     code, _ = first.freshclam()
     assert (code == 0) is (port != gate.port)  # a file server in front goes on without it
@@ -209,16 +191,16 @@ def test_while_the_gate_is_down_clients_keep_what_they_have_and_are_well_again_w
     gate.brings(vendor(shared_data, 3))
     gate.served.start("web,worker")
     await_answer(gate.port)
-    promoted(gate, first, "3")
+    promoted(first, "3")
     assert (first.detects(), rest.updates()) == (True, "2")
 
 
 def test_a_token_that_is_worth_nothing_keeps_freshclam_away_for_a_minute_and_not_for_a_day(
-    gate: ServedGate, start: Start, port: int, shared_data: Path
+    gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:
     first = start("first", port)
     gate.brings(vendor(shared_data, 2))
-    promoted(gate, first, "2")
+    promoted(first, "2")
     assert gate.opened.mirror.shut_out(SOURCE, hashlib.sha256(first.secret.encode()).hexdigest())
     first.freshclam()
     _, said = first.freshclam()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 from gate.adapters.plugins import ChildPlugins
 from gate.hookspecs import Released, Source
 from tests.clients.laid import Mirror, behind
+from tests.clients.stock import Update
 from tests.conftest import missing
 from tests.rule_sets import NAME, packed, plain, put, rule
 
@@ -34,30 +34,15 @@ def mirror(tmp_path: Path, vendor: Path) -> Iterator[Mirror]:
         yield served
 
 
-class Sensor:
+class Sensor(Update):
     """A machine with stock suricata-update; ``ring`` is what its address on the mirror leads to."""
 
     def __init__(self, folder: Path, mirror: Mirror, ring: str) -> None:
-        self.home, self.mirror, self.ring = folder / f"sensor-{ring}", mirror, ring
-        self.home.mkdir()
-        (self.home / "update.yaml").write_text("disable-conf: none\n")
-
-    def run(self, *words: str) -> str:
-        command = ["suricata-update", *words, "-D", str(self.home), "-c", str(self.home / "update.yaml")]
-        environment = {"PATH": "/usr/bin:/bin", "SOURCE_INDEX_URL": self.mirror.url(f"{self.ring}/index.yaml")}
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout + done.stderr
-
-    def updates(self, *words: str) -> list[str]:
-        """One run; the messages of the rules that it has put in place."""
-        self.said = self.run("update", "--no-test", "--no-reload", "--now", *words)
-        found = (self.home / "rules" / "suricata.rules").read_text()
-        return [line.partition('msg:"')[2].partition('"')[0] for line in found.splitlines() if line.startswith("alert")]
+        super().__init__(folder / f"sensor-{ring}", mirror.url(ring))
 
     def takes(self) -> list[str]:
         """By ``--url``, as in a cron job."""
-        return self.updates("--url", self.mirror.url(f"{self.ring}/{NAME}"))
+        return self.updates("--url", f"{self.address}/{NAME}")
 
 
 def brings(mirror: Mirror, vendor: Path, number: int) -> Released:

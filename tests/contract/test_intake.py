@@ -11,6 +11,7 @@ import pytest
 
 from gate.core.policy import SourceRule
 from gate.flows import look
+from tests.flows.test_statements import counted
 from tests.real_gate import RealGate
 
 SCRIPTED = """
@@ -236,6 +237,21 @@ def test_the_same_version_with_other_bytes_is_alarmed_whatever_the_order(source:
     source.offers("1", "2=other")
     assert source.said("candidate_refused") == [{"detail": "2 is known with other bytes"}]
     assert source.known() == ["2"]
+
+
+def test_a_look_at_a_year_of_versions_takes_hardly_more_statements_than_one_at_two(source: Scripted) -> None:
+    """Ten a day; the older ones are history, and asked for all the same, since their bytes may have changed."""
+    source.offers("4000")
+    with counted(source.gate.opened.store) as few:
+        source.offers("3999", "4000")
+    with counted(source.gate.opened.store) as many:
+        source.offers(*map(str, range(350, 4001)))
+    assert len(many) <= len(few) + 3650 // 500 + 1
+    with counted(source.gate.opened.store) as again:
+        source.gate.worker.look()
+    assert len(again) <= len(few)
+    source.offers(*map(str, range(350, 4000)), "4000=other")
+    assert source.said("candidate_refused") == [{"detail": "4000 is known with other bytes"}]
 
 
 def test_when_a_source_was_looked_at_last_is_known(source: Scripted) -> None:

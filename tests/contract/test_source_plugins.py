@@ -235,6 +235,17 @@ def test_a_plugin_that_hangs_dies_or_lies_is_a_source_error_and_ends(tmp_path: P
         assert left == b"", "what a plugin starts ends with it"
 
 
+@pytest.mark.parametrize(("length", "good"), [(4000, True), (4001, False)])
+def test_a_cursor_that_is_too_long_is_refused_and_never_cut(tmp_path: Path, length: int, good: bool) -> None:
+    rude(tmp_path / "plugins", "wordy", DISCOVER + f"return Discovered((), 'x' * {length})\n")
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    if good:
+        assert plugins.discover("wordy", Source("shop", {}), "").cursor == "x" * length
+        return
+    with pytest.raises(SourceError, match="a cursor of 4001 characters, and 4000 are the most"):
+        plugins.discover("wordy", Source("shop", {}), "")
+
+
 def test_what_a_plugin_prints_is_not_its_answer(tmp_path: Path) -> None:
     rude(tmp_path / "plugins", "printing", DISCOVER + "print('{}' * 1000000)\n    return Discovered(())\n")
     plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])

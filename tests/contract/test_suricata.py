@@ -381,7 +381,12 @@ def test_a_client_sees_tarball_md5_and_index(plugins: ChildPlugins, tmp_path: Pa
         "suricata", Source("ids", {}), "r", Released("0", "7", (), {NAME: tmp_path / NAME}), AT
     )
     assert served is not None
-    assert [(one.path, one.artifact) for one in served.files] == [(NAME, NAME), (f"{NAME}.md5", ""), ("index.yaml", "")]
+    assert [(one.path, one.artifact) for one in served.files] == [
+        (NAME, NAME),
+        (f"{NAME}.md5", ""),
+        ("index.yaml", ""),
+        ("gate.json", ""),
+    ]
     assert (into / "md5").read_text() == hashlib.md5(plain([1])).hexdigest()
     assert f"%(mirror)s/{NAME}" in (into / "index").read_text()
 

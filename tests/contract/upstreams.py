@@ -14,7 +14,7 @@ from tuf.api.metadata import Metadata, Root, Snapshot, TargetFile, Targets, Time
 from gate.hookspecs import Source
 from gate_apt import openpgp
 from gate_directory.__main__ import make
-from tests import debs, rule_sets
+from tests import debs, definitions, rule_sets
 from tests.conftest import shared
 from tests.cvds import vendor as signed_cvd
 from tests.falcon_mock import Falcon, falcon_source
@@ -176,9 +176,16 @@ def edr(vendor: Upstream, folder: Path) -> Source:
     return falcon_source(Falcon(vendor, {"rapid_response_al_bl_listing": ["2026.11.1", "2026.11.2"]}), folder)
 
 
+def defender(vendor: Upstream, folder: Path) -> Source:
+    """A feeder's share."""
+    definitions.share(folder / "feeder", "1.421.226.0", "x64", "arm64")
+    return Source("defender", {"folder": str(folder / "feeder")}, 1_000_000)
+
+
 SHIPPED = {
     "apt": apt,
     "clamav": clamav,
+    "defender": defender,
     "directory": directory,
     "falcon": edr,
     "http_feed": http_feed,

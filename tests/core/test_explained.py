@@ -55,6 +55,7 @@ REASONS = [
     ({"brakes": (BrakeCount("b", "silent >= 3", "dead", 3, 3),)}, "brake", "the brake 'silent >= 3' counts 3: dead"),
     ({"log_e": math.log(5000), **TWO_SITES}, "not_chance", "2 machines at 2 sites have failed: 5,000 to 1"),
     ({"verified": False}, "not_verified", "the release's origin could not be verified"),
+    ({"lever_broken": True}, "lever_broken", "a probe got what is withheld"),
     ({"previous_open": False}, "ring_before", "the ring before has not opened yet"),
     ({"previous_empty": True}, "ring_empty", "the ring before has no machine"),
     ({"members": 0}, "ring_empty", "ring rest has no machine"),

@@ -66,6 +66,7 @@ def test_a_ring_opens_when_everything_is_just_met() -> None:
         ({"log_e": -math.log(0.01), **TWO_SITES}, Verdict.HALT, "not_chance"),
         ({"log_e": 1e6, **TWO_SITES}, Verdict.HALT, "not_chance"),
         ({"verified": False}, Verdict.HOLD, "not_verified"),
+        ({"lever_broken": True}, Verdict.HOLD, "lever_broken"),
         ({"previous_open": False}, Verdict.HOLD, "ring_before"),
         ({"previous_empty": True}, Verdict.HOLD, "ring_empty"),
         ({"members": 0}, Verdict.HOLD, "ring_empty"),

@@ -101,6 +101,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
         measured=0.04 if draw(rarely) else 0.0,
         background_cap=0.03,
         people_decide=decided,
+        lever_broken=draw(rarely),
         waived=draw(rarely),
     )
 
@@ -345,5 +346,5 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     assert with_failure
     every = {"halted", "not_chance", "brake", "not_verified", "ring_empty", "ring_before", "make_behind", "floor"}
     every |= {"frozen", "needs_people", "rule_out", "unexplained_failure", "make_unproven", "at_least", "sites", "soak"}
-    every.add("silent_morning")
+    every |= {"silent_morning", "lever_broken"}
     assert codes - {APPROVAL} == every | UNCLEAR

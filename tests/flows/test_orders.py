@@ -244,7 +244,7 @@ def test_what_two_workers_keep_is_kept_once(two: tuple[Vendor, Host, Host]) -> N
 def test_each_try_is_later_than_the_one_before_within_a_minute_and_not_in_step(
     tries: int, least: float, most: float
 ) -> None:
-    drawn = {levers.later(f"s/{ring}", tries, levers.LATEST_HOLD).total_seconds() for ring in range(40)}
+    drawn = {orders.later(f"s/{ring}", tries, orders.LATEST_HOLD).total_seconds() for ring in range(40)}
     assert min(drawn) >= least
     assert max(drawn) <= most
     assert len(drawn) > 30

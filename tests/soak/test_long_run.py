@@ -104,6 +104,7 @@ class Month:
             shelf=self.shelf,
             mirror=MirrorFolder(folder / "mirror", folder / "public" / "content" / "blobs"),
             blobs=folder / "public" / "content" / "blobs",
+            line=cast(Any, None),
             keep=KEEP_DAYS * DAY,
         )
         self.worker = Worker(parts)

@@ -19,7 +19,7 @@ from gate.core import reason_texts, said_texts
 from gate.core.claims import Taken
 from gate.core.model import ClaimState, MachineStatus, RolloutState
 from gate.core.policy import not_enforced
-from gate.flows import claims, going_back, policy_remote, protection, unclear
+from gate.flows import claims, going_back, levers, policy_remote, protection, unclear
 from gate.web import event_texts
 from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
@@ -59,6 +59,7 @@ DYNAMIC = {
     "f'report_{taken.value}'": {f"report_{one}" for one in Taken},
     "ASKED": {unclear.ASKED},
     "intake.py: kind": TROUBLES,
+    "levers.py: KINDS[probe.shown]": set(levers.KINDS.values()),
     "policy_remote.py: kind": set(policy_remote.TROUBLES),
     "protection.py: kind": set(protection.ALARMS),
 }

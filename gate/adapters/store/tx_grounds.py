@@ -17,6 +17,7 @@ from gate.adapters.store.tx_facts import DECISIONS, EVENTS
 from gate.adapters.store.tx_machines import SITES, to_site
 from gate.adapters.store.tx_mornings import LAST_MORNING, to_morning
 from gate.adapters.store.tx_people import USERS
+from gate.adapters.store.tx_retention import MARKS
 from gate.adapters.store.tx_rollouts import (
     BOOTS,
     BUDGETS,
@@ -33,7 +34,7 @@ from gate.adapters.store.united import United
 from gate.core.claims import FAILURE
 from gate.core.evalues import Span
 from gate.core.model import DONE, Action, ClaimState, RingState, RolloutState, Site
-from gate.ports import Bad, Grounds, Said, Trials
+from gate.ports import BRAKED, Bad, Grounds, Said, Trials
 
 COUNTED_TO = 1000
 
@@ -70,10 +71,15 @@ _OVERDUE = (
     )
     .group_by(CLAIMS.c.ring, CLAIMS.c.make)
 )
+_LEVER = select(MARKS.c.number).where(
+    MARKS.c.name
+    == literal(BRAKED) + select(ROLLOUTS.c.source).where(ROLLOUTS.c.id == given(RINGS.c.rollout)).scalar_subquery(),
+    MARKS.c.number != 0,
+)
 GROUNDS = United(
     [
         *("claims", "releases", "rollouts", "rollout_rings", "strata", "budgets"),
-        *("sights", "gaps", "mornings", "decisions", "events", "users"),
+        *("sights", "gaps", "mornings", "decisions", "events", "users", "marks"),
     ],
     release=_RELEASE,
     rings=select(RINGS).where(*equal(RINGS, "rollout")),
@@ -84,6 +90,7 @@ GROUNDS = United(
     said=_SAID,
     approved=_APPROVED,
     overdue=_OVERDUE,
+    lever=_LEVER,
 )
 TRIALS = United(
     ["spans", "sums", "boots"],
@@ -117,6 +124,7 @@ class GroundsTx(Rows):
             },
             approved_by={ring: tuple(sorted(names)) for ring, names in people.items() if names},
             overdue={(row["ring"], row["make"]): int(row["claims"]) for row in found["overdue"]},
+            lever_broken=bool(found["lever"]),
         )
 
     def trials(self, rollout_id: str) -> Trials:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import and_, delete, exists, or_, select
@@ -71,8 +71,15 @@ class RetentionTx(Rows):
         row = self._one(MARKS, MARKS.c.name == name)
         return Mark(row["at"], int(row["number"])) if row else Mark(None, 0)
 
+    def marks(self, names: Sequence[str]) -> Mapping[str, Mark]:
+        found = self._all(select(MARKS).where(MARKS.c.name.in_(names))) if names else []
+        return {row["name"]: Mark(row["at"], int(row["number"])) for row in found}
+
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None:
         self._upsert(MARKS, {"name": name}, at=at, number=number)
+
+    def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
+        return self._update(MARKS, [MARKS.c.name == name, MARKS.c.number == before], number=number, at=at) == 1
 
     def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
         return self._update(MARKS, [MARKS.c.name == name, MARKS.c.at == before], at=at) == 1

@@ -30,6 +30,8 @@ BOOTS = table(tables.BootRow)
 
 HOLDS = table(tables.HoldRow)
 HOLDING = Prepared(select(HOLDS).where(HOLDS.c.lifted_at.is_(None), HOLDS.c.until > given(HOLDS.c.until, "now")))
+KNOWN_AT_ONCE = 500
+_LISTED = select(*(column for column in RELEASES.columns if column.name != "manifest"))
 _NOT_RECALLED = or_(ROLLOUTS.c.state != RolloutState.RETIRED.value, ROLLOUTS.c.halted_at.is_(None))
 GOOD = (RolloutState.DONE.value, RolloutState.SUPERSEDED.value, RolloutState.RETIRED.value)
 
@@ -164,8 +166,16 @@ class RolloutsTx(Rows):
         return to_release(row) if row else None
 
     def releases(self, source: str, limit: int) -> list[Release]:
-        newest = select(RELEASES).where(RELEASES.c.source == source).order_by(RELEASES.c.counter.desc()).limit(limit)
+        newest = _LISTED.where(RELEASES.c.source == source).order_by(RELEASES.c.counter.desc()).limit(limit)
         return [to_release(row) for row in self._connection.execute(newest).mappings()]
+
+    def releases_by_version(self, source: str, versions: Sequence[str]) -> Mapping[str, Release]:
+        found = dict[str, Release]()
+        for start in range(0, len(versions), KNOWN_AT_ONCE):
+            some = RELEASES.c.version.in_(versions[start : start + KNOWN_AT_ONCE])
+            rows = self._all(_LISTED.where(RELEASES.c.source == source, some))
+            found |= {row["version"]: to_release(row) for row in rows}
+        return found
 
     def manifest(self, release_id: str) -> bytes | None:
         found = self._connection.execute(select(RELEASES.c.manifest).where(RELEASES.c.id == release_id)).scalar()

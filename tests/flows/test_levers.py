@@ -1,0 +1,197 @@
+"""Levers are shown by a simulated stock client: what is withheld stays so, or the source is braked."""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+import pytest
+
+from gate.adapters.stock_line import StockLine
+from gate.core.errors import Conflict, Malformed, NotFound
+from gate.core.model import ClaimState, Rollout
+from gate.flows import levers, mirror
+from gate.flows import sources as known
+from gate.flows.levers import Probe, Shown
+from gate.hookspecs import SourceInfo
+from gate.ports import Laid
+from gate.worker import Transactions
+from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, passes, settled
+from tests.real_gate import ADDRESS, PlayedMachine, RealGate
+
+
+@pytest.fixture
+def held(sqlite_gate: RealGate) -> tuple[RealGate, Client, Client]:
+    """Version 2 is on its first ring, and withheld from the other."""
+    gate = sqlite_gate
+    first, rest = Client(gate, "first", "nord", "first"), Client(gate, "rest", "sued")
+    gate.bring("1", OLD)
+    passes(gate, first, rest, seconds=60)
+    settled(gate, first, rest)
+    gate.bring("2", NEW)
+    return gate, first, rest
+
+
+def probe(gate: RealGate, source: str = SOURCE) -> Probe:
+    policy = gate.opened.rules.policy()
+    rule = policy.source(source) if policy else None
+    assert rule is not None
+    line = StockLine(ADDRESS, gate.session())
+    return levers.prove(Transactions(gate.opened.store), gate.opened.mirror, line, rule, "anna", gate.clock.now())
+
+
+def release(gate: RealGate, version: str) -> tuple[str, list[Laid]]:
+    with gate.opened.store.read() as tx:
+        found = tx.release_by_version(SOURCE, version)
+    assert found is not None
+    return found.hex, [Laid(one.name, one.sha256) for one in found.artifacts]
+
+
+def leak(gate: RealGate, client: Client) -> None:
+    """Somebody points a machine's link at what is withheld, behind the gate's back."""
+    gate.opened.mirror.point(SOURCE, client.machine, *release(gate, "2"), gate.clock.now())
+
+
+def state(gate: RealGate) -> known.SourceState:
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    with gate.opened.store.read() as tx:
+        return known.states(tx, policy, timedelta(minutes=1))[0]
+
+
+def rollout(gate: RealGate) -> Rollout:
+    with gate.opened.store.read() as tx:
+        return tx.rollouts(limit=1)[0]
+
+
+def test_a_lever_that_holds_is_shown_and_leaves_no_token_behind(held: tuple[RealGate, Client, Client]) -> None:
+    gate, first, rest = held
+    assert (first.served, rest.served) == (NEW, OLD)
+    found = probe(gate)
+    assert found.shown is Shown.HELD, found
+    assert "2 addresses" in found.detail
+    assert "2 rings" in found.detail
+    assert "nothing was withheld" not in found.detail
+    lever = state(gate).lever
+    assert (lever.shown, lever.detail, lever.broken) == (Shown.HELD, found.detail, False)
+    assert len(list((gate.opened.settings.mirror / "at" / SOURCE).iterdir())) == 2
+    asked = [path for _, path in gate.line.asked if path.startswith("/mirror/")]
+    assert {path.split("/")[3][:6] for path in asked if "/probe-" in path} == {"probe-"}
+
+
+def test_what_is_withheld_and_got_turns_the_source_red_and_opens_no_ring_until_a_person_clears_it(
+    held: tuple[RealGate, Client, Client],
+) -> None:
+    gate, first, rest = held
+    leak(gate, rest)
+    found = probe(gate)
+    assert found.shown is Shown.BROKEN
+    assert "got prices.json of 2, which is withheld" in found.detail
+    assert state(gate).state == "broken"
+    gate.opened.mirror.point(SOURCE, rest.machine, *release(gate, "1"), gate.clock.now())
+    reached = rollout(gate).reached
+    first.fetches()
+    passes(gate, first)
+    passes(gate, first)
+    assert first.state() is ClaimState.HEALTHY
+    assert rollout(gate).reached == reached
+    with gate.opened.store.read() as tx:
+        decision = tx.last_decision(rollout(gate).id, "rest")
+        assert decision is not None
+        assert "lever_broken" in {reason["code"] for reason in decision.reasons}
+        kinds = [one.kind for one in tx.events(subject=f"lever:{SOURCE}")]
+    assert "lever_broken" in kinds
+    with gate.opened.store.write() as tx, pytest.raises(Conflict, match="no probe"):
+        levers.clear(tx, SOURCE, "anna", "looked at it", gate.clock.now())
+    assert probe(gate).shown is Shown.HELD
+    passes(gate, first, seconds=10)
+    assert rollout(gate).reached == reached  # a probe that holds lifts nothing
+    with gate.opened.store.write() as tx, pytest.raises(Malformed):
+        levers.clear(tx, SOURCE, "anna", "", gate.clock.now())
+    with gate.opened.store.write() as tx:
+        levers.clear(tx, SOURCE, "anna", "the link was moved by hand", gate.clock.now())
+    with gate.opened.store.write() as tx, pytest.raises(NotFound):
+        levers.clear(tx, SOURCE, "anna", "again", gate.clock.now())
+    passes(gate, first, rest, seconds=60)
+    assert rollout(gate).reached == reached + 1
+
+
+def test_bytes_that_nobody_has_released_are_a_broken_lever_too(held: tuple[RealGate, Client, Client]) -> None:
+    gate, _, rest = held
+    view = gate.opened.settings.mirror / "to" / SOURCE / rest.machine
+    (view / "prices.json").write_text('{"aspirin": 999}')
+    found = probe(gate)
+    assert found.shown is Shown.BROKEN
+    assert "nobody has released" in found.detail
+
+
+def test_a_rings_own_address_is_asked_too(held: tuple[RealGate, Client, Client]) -> None:
+    gate, _, _ = held
+    admitted(gate, secrets.token_urlsafe(24), ring="rest")
+    gate.worker.tick()
+    assert "3 addresses" in probe(gate).detail
+    gate.opened.mirror.point(SOURCE, mirror.RING + "rest", *release(gate, "2"), gate.clock.now())
+    assert probe(gate).shown is Shown.BROKEN
+
+
+def test_a_machine_that_had_its_claim_in_another_ring_is_no_leak(held: tuple[RealGate, Client, Client]) -> None:
+    gate, first, _ = held
+    with gate.opened.store.write() as tx:
+        machine = tx.machine(first.machine)
+        assert machine is not None
+        tx.save_facts(machine.id, machine.facts, machine.make, "rest")
+    assert probe(gate).shown is Shown.HELD
+
+
+def test_where_nobody_answers_or_nothing_is_released_it_is_not_shown(sqlite_gate: RealGate) -> None:
+    gate = sqlite_gate
+    assert probe(gate).shown is Shown.NOT_SHOWN
+    PlayedMachine(gate).enrol()
+    gate.bring("1", OLD)
+    assert probe(gate).shown is Shown.HELD
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    dead = StockLine("http://127.0.0.1:9")
+    within = Transactions(gate.opened.store)
+    found = levers.prove(within, gate.opened.mirror, dead, policy.sources[0], "anna", gate.clock.now())
+    assert found.shown is Shown.NOT_SHOWN
+    assert "does not answer" in found.detail
+    assert state(gate).lever.broken is False
+
+
+def test_the_worker_probes_once_a_month_and_again_a_day_later_where_nothing_was_shown(sqlite_gate: RealGate) -> None:
+    gate = sqlite_gate
+    gate.opened.__dict__["line"] = StockLine(ADDRESS, gate.session())
+    worker = gate.opened.worker()
+
+    def probed() -> int:
+        worker.prove()
+        with gate.opened.store.read() as tx:
+            return len(tx.events(subject=f"lever:{SOURCE}"))
+
+    assert (probed(), probed()) == (1, 1)
+    gate.bring("1", OLD)
+    gate.clock.forward(days=1)
+    assert (probed(), probed()) == (2, 2)
+    gate.clock.forward(days=29)
+    assert probed() == 2
+    gate.clock.forward(days=1)
+    assert probed() == 3
+
+
+def test_a_policy_claims_no_more_than_the_plugin_can(sqlite_gate: RealGate) -> None:
+    gate = sqlite_gate
+    gate.worker.look()
+    assert state(gate).lever.lever == "held"
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    weak = SourceInfo("directory", "advised", ("content",), why="its clients need not wait")
+    for _ in range(2):
+        with gate.opened.store.write() as tx:
+            levers.note_claim(tx, policy.sources[0], weak, gate.clock.now())
+    lever = state(gate).lever
+    assert lever.lever == "advised"
+    assert "the policy says held" in lever.why
+    with gate.opened.store.read() as tx:
+        kinds = [one.kind for one in tx.events(subject=f"lever:{SOURCE}")]
+    assert kinds == ["lever_overclaimed"]
