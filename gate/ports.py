@@ -501,6 +501,12 @@ class Tx(Protocol):
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """(machine, ring, make) for many machines, when a policy becomes active."""
 
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+        """The same, where no membership has changed since that version."""
+
+    def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
+        """Every machine by its id, with the labels of its site; without its times, key and habit."""
+
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
         was heard of (or accepted) since."""
@@ -793,6 +799,15 @@ class Tx(Protocol):
     def active_policy(self) -> ActivePolicy | None: ...
     def activate_policy(self, row: ActivePolicy, before: str) -> bool:
         """Active only where the commit that rules still is ``before`` (empty: none rules yet)."""
+
+    def keep_policy_text(self, commit: str, text: str) -> None:
+        """The text of a version that rules or has ruled; once."""
+
+    def policy_text(self, commit: str) -> str | None:
+        """The kept text; None: it has never ruled."""
+
+    def frozen_policies(self) -> list[str]:
+        """The versions that rollouts began with."""
 
     def policy_problem(self, problem: str) -> None: ...
 
