@@ -49,7 +49,7 @@ from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, SourceRule, not_enforced
 from gate.core.policy_values import Problem
-from gate.flows import claims, edits, look, people, placing
+from gate.flows import claims, edits, look, people, placing, policy_versions
 from gate.flows.identities import Shown
 from gate.hookspecs import Discovered
 from gate.ports import Clock, Gate, Tx, User, Version
@@ -308,7 +308,7 @@ def _made(folder: Path, wishes: Wishes, now: datetime) -> Created:
     file.touch(mode=0o600)  # the place for the passwords of databases and providers
     file.write_text(_settings_text(wishes), encoding="utf-8")
     opened = open_gate(file, SystemClock())
-    opened.store.upgrade()
+    opened.upgrade()
     link = secrets.token_urlsafe(32)
     with opened.store.write() as tx:
         people.add_user(tx, wishes.admin, wishes.admin, "admin", link, "gate init", now)
@@ -358,7 +358,8 @@ class Opened:
         self.settings = settings
         self.clock = clock
         self.store = SqlStore(settings.database)
-        self.policies = GitPolicies(settings.policy)
+        self._aside = SqlStore(settings.database)  # whoever reads a kept text may hold a connection of the store's own
+        self.policies = GitPolicies(settings.policy, self._kept_text)
         self.gate = Gate(
             policy=policy_reader(self.policies.read),
             texts=self.policies,
@@ -367,6 +368,16 @@ class Opened:
         )
         spool = settings.spool / f"{platform.node()}-{os.getpid()}"
         self.plugins = self._plugins(spool)
+
+    def _kept_text(self, commit: str) -> str | None:
+        with self._aside.read() as tx:
+            return tx.policy_text(commit)
+
+    def upgrade(self) -> None:
+        """Brings the database up to this version: its schema, and the texts of what has ruled under an older one."""
+        self.store.upgrade()
+        with self.store.write() as tx:
+            policy_versions.keep_texts(tx, self.gate)
 
     @property
     def address(self) -> str:
@@ -490,6 +501,7 @@ class Opened:
     def close(self) -> None:
         """Gives the database back."""
         self.store.close()
+        self._aside.close()
 
 
 def stored_leaves(store: SqlStore, count: int, size: int) -> Iterator[bytes]:

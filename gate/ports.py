@@ -563,16 +563,20 @@ class Sources(Protocol):
         """-1, 0 or 1 for each pair of versions; None: the plugin knows no order."""
 
     def clean(self, source: str) -> None: ...
+    def hooks(self, plugin: str) -> tuple[str, ...]:
+        """Those of the gate's side that a plugin has."""
 
-    (Held,)
-    (Observed,)
-    (Published,)
-    (RecallPlan,)
-    (Receiver,)
-    (Released,)
-    (Served,)
-    (Source,)
-    (SourceInfo,)
+    def publish(
+        self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]
+    ) -> Published: ...
+    def hold(self, plugin: str, source: Source, ring: str, reason: str) -> Held: ...
+    def recall_plan(self, plugin: str, source: Source, ring: str, bad: str, good: str) -> RecallPlan: ...
+    def observed(
+        self, plugin: str, source: Source, reports: Sequence[tuple[Receiver, str]]
+    ) -> list[Observed | None] | None:
+        """What each machine really runs, in one call; None: the plugin has no such hook."""
+
+    def describe(self, plugin: str) -> SourceInfo: ...
 
 
 class Tx(Protocol):
@@ -609,6 +613,12 @@ class Tx(Protocol):
     def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None: ...
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """(machine, ring, make) for many machines, when a policy becomes active."""
+
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+        """The same, where no membership has changed since that version."""
+
+    def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
+        """Every machine by its id, with the labels of its site; without its times, key and habit."""
 
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
@@ -905,6 +915,15 @@ class Tx(Protocol):
     def active_policy(self) -> ActivePolicy | None: ...
     def activate_policy(self, row: ActivePolicy, before: str) -> bool:
         """Active only where the commit that rules still is ``before`` (empty: none rules yet)."""
+
+    def keep_policy_text(self, commit: str, text: str) -> None:
+        """The text of a version that rules or has ruled; once."""
+
+    def policy_text(self, commit: str) -> str | None:
+        """The kept text; None: it has never ruled."""
+
+    def frozen_policies(self) -> list[str]:
+        """The versions that rollouts began with."""
 
     def policy_problem(self, problem: str) -> None: ...
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from gate.core.errors import GateError, Overtaken
+from gate.core.errors import GateError, OperatorError, Overtaken
 from gate.core.model import RolloutState
 from gate.core.policy import SourceRule
 from gate.core.verdict import Verdict
@@ -29,6 +29,7 @@ from gate.flows import (
     levers,
     listening,
     look,
+    placing,
     policy_remote,
     protection,
     publication,
@@ -42,6 +43,7 @@ from gate.flows import (
 from gate.flows.lever_rounds import Hands, HoldRounds, MoveRounds
 from gate.flows.mirror_rounds import MirrorRounds
 from gate.flows.observe_rounds import ObserveRounds
+from gate.flows.placing import Walked
 from gate.hookspecs import Released, Served
 from gate.ports import Clock, Gate, Line, Mirror, Publisher, Shelf, Sources, Store, Tx, Wanted
 
@@ -286,20 +288,32 @@ class Worker:
             signed = edits.signed(tx, now)
         for proposal in signed:  # a process died over it
             self._alone("proposal", proposal, lambda one=proposal: self._finish(one, now))  # type: ignore[misc]
-        if active is None or active.problem or parts.gate.texts.head() != active.commit:
-            refused = self._within.write(lambda tx: self._taken_up(tx, now))
+        head = self._head()
+        if active is None or active.problem or head != active.commit:
+            judged = active is not None and f"commit {head[:12]} " in active.problem  # a walk would show no more
+            fleet = None if judged else placing.walked(parts.store, lambda: parts.gate.policy(head))
+            refused = self._within.write(lambda tx: self._taken_up(tx, now, fleet))
             if refused:
                 log.warning("policy: %s", refused)
 
-    def _taken_up(self, tx: Tx, now: datetime) -> str:
+    def _head(self) -> str:
+        """The branch's head; empty where the repository cannot be read."""
+        try:
+            return self._parts.gate.texts.head()
+        except OperatorError as problem:
+            log.error("policy: %s", problem)
+            return ""
+
+    def _taken_up(self, tx: Tx, now: datetime, fleet: Walked | None) -> str:
         """What is wrong with the head, where that is new."""
         before = tx.active_policy()
-        edits.activate_head(tx, self._parts.gate, BY, now)
+        edits.activate_head(tx, self._parts.gate, BY, now, fleet)
         after = tx.active_policy()
         return after.problem if before is not None and after is not None and after.problem != before.problem else ""
 
     def _finish(self, proposal: str, now: datetime) -> None:
-        self._within.write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now))
+        fleet = placing.walked_for(self._parts.store, self._parts.gate, proposal)
+        self._within.write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now, fleet))
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:

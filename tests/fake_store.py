@@ -82,6 +82,7 @@ class Everything:
     decisions: list[StoredDecision] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     policy: ActivePolicy | None = None
+    policy_texts: dict[str, str] = field(default_factory=dict)
     fleet_version: int = 0
     gaps: dict[datetime, datetime] = field(default_factory=dict)
     boot_times: dict[str, dict[int, int]] = field(default_factory=dict)
@@ -142,6 +143,19 @@ class FakeTx:
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         for name, ring, make in rows:
             self.a.machines[name] = replace(self.a.machines[name], ring=ring, make=make)
+
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+        if self.a.fleet_version != fleet_version:
+            return False
+        self.memberships(rows)
+        self.a.fleet_version += 1
+        return True
+
+    def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
+        for name in sorted(self.a.machines):
+            machine = self.a.machines[name]
+            site = self.a.sites.get(machine.site)
+            yield machine, site.labels if site else frozenset()
 
     def sites_to_plan(self, now: datetime, limit: int) -> list[Site]:
         due = sorted((one.until, one.site) for one in self.a.days.values() if one.until <= now)
@@ -805,6 +819,15 @@ class FakeTx:
             return False
         self.a.policy = row
         return True
+
+    def keep_policy_text(self, commit: str, text: str) -> None:
+        self.a.policy_texts.setdefault(commit, text)
+
+    def policy_text(self, commit: str) -> str | None:
+        return self.a.policy_texts.get(commit)
+
+    def frozen_policies(self) -> list[str]:
+        return sorted({one.policy_version for one in self.a.rollouts.values()})
 
 
 def _heard_at(machine: Machine) -> datetime:

@@ -5,6 +5,8 @@
 - Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter.
 - What whoever made a commit wrote beside it (author, time, message) is cut, and freed of what moves a terminal's cursor
   or turns the direction of text; a time that no calendar has is the end of ours.
+- What rules does not rest on it: a version that has ruled and cannot be read here is read from the copy that the store
+  keeps. Nothing is read whose bytes are not what its id says.
 - A lock file of git that stands for seconds was left by a process that was killed: writing takes milliseconds. It goes.
 """
 
@@ -25,7 +27,7 @@ from typing import TypeVar
 from dulwich.annotate import annotate_lines
 from dulwich.errors import FileFormatException, NotGitRepository
 from dulwich.file import FileLocked
-from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
@@ -52,8 +54,9 @@ T = TypeVar("T")
 class GitPolicies:
     """A bare repository."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kept: Callable[[str], str | None] = lambda _: None) -> None:
         self._path = path
+        self._kept = kept
         self._lines: dict[str, list[Version]] = {}
 
     @staticmethod
@@ -84,13 +87,19 @@ class GitPolicies:
                 raise OperatorError("policy_repository", f"{self._path} has no branch main") from problem
 
     def read(self, commit: str) -> str:
-        """The policy's text in a commit.
+        """The policy's text in a commit; the kept copy where the repository has none that can be read.
 
         Raises:
             OperatorError: no such commit, no such file, or not a plain text of at most a megabyte.
         """
-        with self._open() as repo:
-            return self._read(repo, commit)
+        try:
+            with self._open() as repo:
+                return self._read(repo, commit)
+        except OperatorError:
+            kept = self._kept(commit)
+            if kept is None:
+                raise
+            return kept
 
     def blame(self, commit: str, line: int) -> tuple[str, datetime, str]:
         """(author, date, first line of the message) of the commit that changed the line (from 1) last.
@@ -280,16 +289,16 @@ class GitPolicies:
 
     def _read(self, repo: Repo, commit: str) -> str:
         try:
-            found = repo[_commit(commit)]
+            found = _sound(repo, _commit(commit))
             assert isinstance(found, Commit)
-            tree = repo[found.tree]
+            tree = _sound(repo, found.tree)
             assert isinstance(tree, Tree)
             mode, sha = tree[FILE]
         except (KeyError, AssertionError, ValueError) as problem:
             raise OperatorError("policy_repository", f"{commit[:12]} has no {FILE.decode()}") from problem
         if mode not in (0o100644, 0o100755):
             raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not a plain file")
-        blob = repo[sha]
+        blob = _sound(repo, sha)
         if not isinstance(blob, Blob) or len(blob.data) > MOST:
             raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is larger than a megabyte")
         try:
@@ -313,6 +322,14 @@ class GitPolicies:
             ) from problem
         finally:
             repo.close()
+
+
+def _sound(repo: Repo, sha: ObjectID) -> ShaFile:
+    """An object whose bytes are what its id says."""
+    found = ShaFile.from_raw_string(*repo.object_store.get_raw(sha))
+    if found.id != sha:
+        raise OperatorError("policy_repository", f"{sha[:12].decode()} does not hold what its id says")
+    return found
 
 
 def _unlocked(act: Callable[[], T]) -> T:

@@ -33,7 +33,7 @@ def upgrade(settings: Path) -> None:
     """Bring the schema up to this version; `gate serve` does the same at start."""
     with gate_of(settings) as opened:
         before = tables.revision(opened.store)
-        opened.store.upgrade()
+        opened.upgrade()
         click.echo(f"schema {before or 'empty'} -> {tables.revision(opened.store)}")
 
 

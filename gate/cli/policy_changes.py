@@ -11,7 +11,7 @@ from gate.cli.common import because_option, gate_of, me, output_option, settings
 from gate.cli.policy import read_text
 from gate.cli.policy_backtest import policy as policy
 from gate.core.errors import NotFound
-from gate.flows import edits, policy_versions
+from gate.flows import edits, placing, policy_versions
 from gate.ports import Proposal
 
 MOST = 200
@@ -55,17 +55,18 @@ def blame(line: int | None, wanted: str, settings: Path, output: str) -> None:
         if not commit and active is None:
             raise NotFound("no policy is active")
         commit = commit or (active.commit if active else "")
-        texts, changed = opened.policies.read(commit).splitlines(), opened.policies.lines(commit)
+        text = opened.policies.read(commit)
+        texts, changed = text.splitlines(), policy_versions.lines(opened.gate, commit, text)
     if line is not None and line > len(texts):
         raise NotFound(f"{commit[:12]} has no line {line}")
     rows = [
         {
             "line": number,
             "text": text,
-            "commit": who.commit[:12],
-            "author": who.author,
-            "when": _minute(who.at),
-            "because": who.subject,
+            "commit": who.commit[:12] if who else "",
+            "author": who.author if who else "",
+            "when": _minute(who.at if who else None),
+            "because": who.subject if who else "",
         }
         for number, (text, who) in enumerate(zip(texts, changed, strict=True), 1)
         if line in (None, number)
@@ -83,8 +84,9 @@ def propose(file: Path, because: str, base: str, settings: Path) -> None:
     text = read_text(file)
     with gate_of(settings) as opened:
         commit = opened.policies.resolve(base)
+        fleet = placing.walked(opened.store, lambda: opened.policies.parse(text))
         with opened.store.write() as tx:
-            made = edits.save(tx, opened.gate, text, commit, me(), because, opened.clock.now())
+            made = edits.save(tx, opened.gate, text, commit, me(), because, opened.clock.now(), fleet)
     if isinstance(made, Proposal):
         click.echo(f"proposed as {made.id}: it loosens; another person signs before {_minute(made.expires_at)} UTC")
         return
@@ -97,10 +99,11 @@ def propose(file: Path, because: str, base: str, settings: Path) -> None:
 def sign(proposal_id: str, settings: Path) -> None:
     """Agree to proposal ID; with enough people it becomes the active policy."""
     with gate_of(settings) as opened:
+        fleet = placing.walked_for(opened.store, opened.gate, proposal_id)
         with opened.store.write() as tx:
-            edits.sign(tx, opened.gate, proposal_id, me(), opened.clock.now())
+            edits.sign(tx, opened.gate, proposal_id, me(), opened.clock.now(), fleet)
         with opened.store.write() as tx:
-            made = edits.finish(tx, opened.gate, proposal_id, opened.clock.now())
+            made = edits.finish(tx, opened.gate, proposal_id, opened.clock.now(), fleet)
     click.echo(f"active: {made.commit[:12]}" if made else "signed; one more person must agree")
 
 

@@ -171,7 +171,7 @@ def _reachable(found: Settings) -> None:
 def _ready(settings: Path) -> None:
     """Everything that must be good before a port is opened; says what the policy states and nobody enforces yet."""
     with gate_of(settings) as opened:
-        opened.store.upgrade()
+        opened.upgrade()
         bad = [f"{what}: {sentence}" for what, good, sentence in bootstrap.check(opened) if not good]
         fatal = [line for line in bad if line.startswith(("database", "keys", "read plane"))]
         for line in bad:

@@ -13,6 +13,8 @@
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
 - What would put all tills of a site into one ring is refused before the commit, and before a signature.
+- Who edits, signs or takes a head up has walked the fleet before, outside the transaction that writes: ``fleet``.
+- A version's text is kept in the transaction in which it becomes active: what rules needs no repository.
 - Halts and the brake need none of this.
 """
 
@@ -20,22 +22,33 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 
-from gate.core.errors import Conflict, GateError, NotFound, Overtaken
+from gate.core.errors import Conflict, GateError, NotFound, OperatorError, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
 from gate.flows.agreement import PROPOSAL_FOR, reason_given
 from gate.flows.people import may
-from gate.flows.placing import place_all
-from gate.flows.preview import refuse_one_ring
+from gate.flows.placing import Walked, place_all, refuse_one_ring
 from gate.ports import ActivePolicy, Gate, Proposal, Signers, Tx
 
 KIND = "policy"
 SUBJECT = "policy"
 PUSHED = "git"  # who proposes what was pushed: nobody the gate knows
 PEOPLE = 2
+GONE = "the policy's repository cannot be read: what rules goes on, and nobody can edit it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Act:
+    """What makes a commit active: who, why, who agreed, and the fleet as it was walked for it."""
+
+    commit: str
+    by: str
+    because: str
+    people: Sequence[str]
+    fleet: Walked | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +73,16 @@ def judged(tx: Tx, gate: Gate, text: str, today: date) -> Judged:
     return Judged(policy, diff(gate.policy(active.commit), policy, today))
 
 
-def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: datetime) -> ActivePolicy | Proposal:
+def save(
+    tx: Tx,
+    gate: Gate,
+    text: str,
+    base: str,
+    by: str,
+    because: str,
+    now: datetime,
+    fleet: Walked | None = None,
+) -> ActivePolicy | Proposal:
     """Commits an edit that was made on ``base``: active at once, or a proposal.
 
     Raises:
@@ -76,15 +98,23 @@ def save(tx: Tx, gate: Gate, text: str, base: str, by: str, because: str, now: d
     _not_rewound(gate, head, active)
     found = judged(tx, gate, text, today(gate, tx, now))
     assert active is not None
-    if text == gate.texts.read(head) and (active.commit == head or (found.people > 1 and waits(tx, head, now))):
+    if text == _said(gate, head) and (active.commit == head or (found.people > 1 and waits(tx, head, now))):
         raise Conflict("unchanged", "this is what the policy says already")
-    refuse_one_ring(tx, gate.policy(active.commit), found.policy)
+    refuse_one_ring(tx, gate.policy(active.commit), found.policy, fleet)
     if found.people < PEOPLE:
         commit = gate.texts.write(text, head, by, because, now)
-        return _activate(tx, found.policy, commit, active, by, because, now, [by])
+        return _activate(tx, gate, _Act(commit, by, because, [by], fleet), active, now)
     name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
     commit = gate.texts.propose(name, text, head, by, because, now)
     return _proposed(tx, name, commit, by, because, found.changes, now)
+
+
+def _said(gate: Gate, commit: str) -> str | None:
+    """A commit's text; None where it has none that can be read: an edit then takes its place."""
+    try:
+        return gate.texts.read(commit)
+    except OperatorError:
+        return None
 
 
 def waits(tx: Tx, head: str, now: datetime) -> bool:
@@ -94,7 +124,7 @@ def waits(tx: Tx, head: str, now: datetime) -> bool:
     return proposal is not None and proposal.state == "open" and proposal.expires_at > now
 
 
-def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Proposal:
+def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime, fleet: Walked | None = None) -> Proposal:
     """One person's word for a proposal; ``finish`` enacts it when there are enough.
 
     Raises:
@@ -107,14 +137,14 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime) -> Propos
         raise Conflict("given", f"{by} has signed already")
     active = tx.active_policy()
     assert active is not None
-    refuse_one_ring(tx, gate.policy(active.commit), gate.policy(proposal.subject))
+    refuse_one_ring(tx, gate.policy(active.commit), gate.policy(proposal.subject), fleet)
     if not tx.sign_proposal(proposal.id, by, proposal.sha256, now):
         raise Conflict("closed", "the proposal is not open any more")
     tx.append("policy_signed", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject})
     return _open(tx, proposal_id, now)
 
 
-def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy | None:
+def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | None = None) -> ActivePolicy | None:
     """Enacts a proposal that enough people have signed; None while it waits.
 
     Raises:
@@ -137,11 +167,12 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime) -> ActivePolicy 
         parent = gate.texts.parents(proposal.subject)[0]
         if head == parent:
             head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal, people), now)
-        elif parent not in gate.texts.parents(head) or gate.texts.read(head) != text:  # a process died after it
+        elif parent not in gate.texts.parents(head) or _said(gate, head) != text:  # a process died after it
             raise Conflict("moved", "the policy has changed since; propose it anew")
     if not tx.enact_proposal(proposal.id, now):
         raise Overtaken
-    return _activate(tx, gate.policy(head), head, active, proposal.proposed_by, proposal.because, now, people)
+    act = _Act(head, proposal.proposed_by, proposal.because, people, fleet)
+    return _activate(tx, gate, act, active, now)
 
 
 def signed(tx: Tx, now: datetime) -> list[str]:
@@ -165,14 +196,21 @@ def withdraw(tx: Tx, proposal_id: str, by: str, because: str, now: datetime) -> 
     tx.append("policy_withdrawn", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject}, because)
 
 
-def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | None:
+def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | None = None) -> ActivePolicy | None:
     """Takes up the branch's head: active where one person may, else a proposal; returns the row that rules now.
 
     Raises:
-        Overtaken: another process has activated a commit meanwhile.
+        Overtaken: another process has activated a commit meanwhile. OperatorError: nothing rules, and nothing can.
     """
     active = tx.active_policy()
-    head = gate.texts.head()
+    try:
+        head = gate.texts.head()
+    except OperatorError:
+        if active is None:
+            raise
+        if active.problem != GONE:
+            tx.policy_problem(GONE)
+        return active
     if active is not None and active.commit == head:
         if active.problem:
             tx.policy_problem("")
@@ -180,7 +218,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
     try:
         _not_rewound(gate, head, active)
         pushed_by = _pushed_by(tx, gate, head, active, now)
-        policy = gate.policy(head)
+        gate.policy(head)
     except GateError as problem:
         said = f"commit {head[:12]} is refused: {problem.detail}"
         if active is not None and active.problem != said:
@@ -188,13 +226,8 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime) -> ActivePolicy | 
             tx.append("policy_refused", by, head, now, {"problem": problem.detail[:2000]})
         return active
     if active is None:
-        row = ActivePolicy(head, now, by)
-        if not tx.activate_policy(row, ""):
-            raise Overtaken
-        tx.append("policy_activated", by, head, now, {"before": "", "people": [by]}, "", head)
-        place_all(tx, policy)
-        return row
-    _take(tx, gate, head, active, by, pushed_by, now)
+        return _activate(tx, gate, _Act(head, by, "", [by], fleet), None, now)
+    _take(tx, gate, _Act(head, by, "", [], fleet), active, pushed_by, now)
     return tx.active_policy()
 
 
@@ -227,18 +260,24 @@ def _signer(tx: Tx, signers: Signers, commit: str, now: datetime) -> str:
     return login
 
 
-def _take(tx: Tx, gate: Gate, head: str, active: ActivePolicy, by: str, pushed_by: str, now: datetime) -> None:
+def _take(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy, pushed_by: str, now: datetime) -> None:
     """A head that parses: finishes what is signed; a tightening acts, a loosening becomes a proposal."""
+    head = act.commit
     found = diff(gate.policy(active.commit), gate.policy(head), today(gate, tx, now))
     if people_needed(found) < PEOPLE:
         people = [] if pushed_by == PUSHED else [pushed_by]
-        _activate(tx, gate.policy(head), head, active, (people or [by])[0], "", now, people)
+        _activate(tx, gate, replace(act, by=(people or [act.by])[0], people=people), active, now)
         return
     if tx.proposal(_pushed_name(head)) is None:  # else it waits, has expired or was withdrawn
-        _proposed(tx, _pushed_name(head), head, pushed_by, f"pushed as {head[:12]}", found, now)
+        _proposed(tx, _pushed_name(head), head, pushed_by, _subject(gate, head), found, now)
     said = f"commit {head[:12]} loosens: two people must agree"
     if active.problem != said:
         tx.policy_problem(said)
+
+
+def _subject(gate: Gate, head: str) -> str:
+    """What whoever pushed it wrote above it."""
+    return gate.texts.version(head).subject or f"pushed as {head[:12]}"
 
 
 def _pushed_name(head: str) -> str:
@@ -290,20 +329,12 @@ def _message(proposal: Proposal, people: Sequence[str]) -> str:
     return f"{proposal.because}\n\nProposed-by: {proposal.proposed_by}\n{signed}"
 
 
-def _activate(
-    tx: Tx,
-    policy: Policy,
-    commit: str,
-    active: ActivePolicy,
-    by: str,
-    because: str,
-    now: datetime,
-    people: Sequence[str],
-) -> ActivePolicy:
-    row = ActivePolicy(commit, now, by)
-    if not tx.activate_policy(row, active.commit):
+def _activate(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy | None, now: datetime) -> ActivePolicy:
+    row, before = ActivePolicy(act.commit, now, act.by), active.commit if active else ""
+    if not tx.activate_policy(row, before):
         raise Overtaken
-    detail = {"before": active.commit, "people": list(people)}
-    tx.append("policy_activated", by, commit, now, detail, because, commit)
-    place_all(tx, policy)
+    tx.keep_policy_text(act.commit, gate.texts.read(act.commit))
+    detail = {"before": before, "people": list(act.people)}
+    tx.append("policy_activated", act.by, act.commit, now, detail, act.because, act.commit)
+    place_all(tx, gate.policy(act.commit), act.fleet)
     return row

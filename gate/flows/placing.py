@@ -1,24 +1,132 @@
-"""Where every machine stands under a policy: ring and make, computed once, when the policy becomes active."""
+"""Where every machine stands under a policy: ring and make, written when the policy becomes active.
+
+- The fleet is walked in a reading transaction, so that nobody waits for it. What that has shown is written only where
+  no membership has changed since; else it is walked again, in the transaction that writes.
+- A site whose tills stand in several rings today and would all stand in one is refused: ``one_ring``. Where they stand
+  in one ring today already, that counts for nothing here.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from gate.core import makes
-from gate.core.model import Machine, Site
+from gate.core.errors import Conflict, GateError
+from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy
-from gate.ports import Tx
+from gate.ports import Gate, Store, Tx
 
-PAGE = 1000
+FIRST = 5
+TILL = "till"
+SEVERAL = "*"  # this site's tills stand in several rings
 
 
-def place_all(tx: Tx, policy: Policy) -> None:
-    """Ring and make of every machine under this policy."""
-    after = ""
-    while True:
-        page = tx.machines(after=after, limit=PAGE)
-        if not page:
+@dataclass(frozen=True, slots=True)
+class Walked:
+    """What ``policy`` would change, as of one version of the fleet: (machine, ring, make) of all that would stand
+    elsewhere, and the sites that forbid it."""
+
+    policy: Policy
+    fleet: int
+    moves: Sequence[tuple[str, str, str]]
+    one_ring: Sequence[str]
+
+
+class Places:
+    """Ring and make under one policy, worked out once for machines that are alike."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._picks = [(ring.name, ring.pick) for ring in policy.rings]
+        self._makes = policy.makes
+        self._by_site = any("site" in pick for _, pick in self._picks)
+        self._known: dict[tuple[object, ...], tuple[str, str]] = {}
+
+    def of(self, machine: Machine, labels: frozenset[str]) -> tuple[str, str]:
+        """(ring, make) of a machine of a site with these labels; the ring is empty where no ring picks it."""
+        site = machine.site if self._by_site else ""
+        alike = (tuple(sorted(machine.facts.items())), machine.labels, labels, site)
+        found = self._known.get(alike)
+        if found is None:
+            ring = makes.ring_of(self._picks, site, machine.labels | labels, machine.facts)
+            found = self._known[alike] = ring or "", makes.make_of(machine.facts, self._makes)
+        return found
+
+
+class Tills:
+    """The tills of each site: how many, and whether they stand in one ring before and after."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, list[Any]] = {}  # site -> [tills, ring before, ring after]
+
+    def count(self, machine: Machine, old: str, new: str) -> None:
+        """One machine, which stands in ``old`` and would in ``new``."""
+        if machine.role != TILL:
             return
-        tx.memberships([(machine.id, *place(tx, policy, machine)) for machine in page])
-        after = page[-1].id
+        found = self._found.setdefault(machine.site, [0, old, new])
+        found[0] += 1
+        found[1] = old if found[1] == old else SEVERAL
+        found[2] = new if found[2] == new else SEVERAL
+
+    def in_one_ring(self) -> list[tuple[str, str, int]]:
+        """(site, ring, tills) of what is newly affected, by site; tills in no ring at all receive nothing."""
+        return [
+            (site, new, count)
+            for site, (count, old, new) in sorted(self._found.items())
+            if new not in ("", SEVERAL) and old == SEVERAL
+        ]
+
+
+def walk(tx: Tx, policy: Policy) -> Walked:
+    """What this policy would change; one walk over the fleet, and nothing is written."""
+    version, places, tills = tx.fleet_version(), Places(policy), Tills()
+    moves = []
+    for machine, labels in tx.fleet():
+        would = places.of(machine, labels)
+        if would != (machine.ring, machine.make):
+            moves.append((machine.id, *would))
+        if machine.status is MachineStatus.ACTIVE:
+            tills.count(machine, machine.ring, would[0])
+    return Walked(policy, version, moves, [site for site, *_ in tills.in_one_ring()])
+
+
+def walked(store: Store, read: Callable[[], Policy]) -> Walked | None:
+    """The fleet under what ``read`` says; None where that cannot be read: whoever writes then says why."""
+    try:
+        policy = read()
+    except GateError:
+        return None
+    with store.read() as tx:
+        return walk(tx, policy)
+
+
+def walked_for(store: Store, gate: Gate, proposal_id: str) -> Walked | None:
+    """As ``walked``, under what a proposal says."""
+    with store.read() as tx:
+        proposal = tx.proposal(proposal_id)
+    return walked(store, lambda: gate.policy(proposal.subject)) if proposal is not None else None
+
+
+def refuse_one_ring(tx: Tx, old: Policy, new: Policy, walked: Walked | None = None) -> None:
+    """Walks the fleet where the edit could move a machine and nobody has walked it as it is.
+
+    Raises:
+        Conflict: one_ring; a site's tills would all be in one ring.
+    """
+    if [(one.name, one.pick) for one in old.rings] == [(one.name, one.pick) for one in new.rings]:
+        return
+    found = walked if walked is not None and _holds(tx, walked, new) else walk(tx, new)
+    if found.one_ring:
+        named = ", ".join(found.one_ring[:FIRST]) + (" ..." if len(found.one_ring) > FIRST else "")
+        raise Conflict("one_ring", f"all tills of a site would be in one ring; {len(found.one_ring)} affected: {named}")
+
+
+def place_all(tx: Tx, policy: Policy, walked: Walked | None = None) -> None:
+    """Ring and make of every machine under this policy."""
+    if walked is not None and walked.policy == policy and tx.move_members(walked.moves, walked.fleet):
+        return
+    tx.memberships(walk(tx, policy).moves)
 
 
 def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
@@ -28,7 +136,8 @@ def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
 
 def placed(policy: Policy, machine: Machine, site: Site | None) -> tuple[str, str]:
     """(ring, make) of a machine of this site."""
-    labels = machine.labels | (site.labels if site else frozenset())
-    picks = [(ring.name, ring.pick) for ring in policy.rings]
-    ring = makes.ring_of(picks, machine.site, labels, machine.facts)
-    return ring or "", makes.make_of(machine.facts, policy.makes)
+    return Places(policy).of(machine, site.labels if site else frozenset())
+
+
+def _holds(tx: Tx, walked: Walked, policy: Policy) -> bool:
+    return walked.policy == policy and walked.fleet == tx.fleet_version()

@@ -3,6 +3,7 @@
 - Who agreed and when a version ruled comes from events, never from the commit: whoever pushes writes into a commit what
   they like.
 - A version that was never active has no times. One ends where another begins.
+- With the repository gone the versions that have ruled are still shown: their text is kept, the rest stands in events.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
+from itertools import dropwhile, islice
 
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy import Policy
@@ -20,6 +22,7 @@ from gate.ports import Event, Gate, Tx, Version
 
 MOST_COMPARED = 256 * 1024
 AROUND = 3
+UNKNOWN, NEVER = "unknown", datetime.fromtimestamp(0, UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +54,17 @@ class Changed:
 
 
 def past(tx: Tx, gate: Gate, limit: int, start: str = "") -> list[Past]:
-    """Versions, newest first: from ``start`` on, else from the head, else (it cannot be read) from the active one."""
+    """Versions, newest first: from ``start`` on, else from the head, else (it cannot be read) from the active one; with
+    no repository those that have ruled."""
     try:
         versions = gate.texts.history(limit, start)
     except OperatorError:
         active = tx.active_policy()
-        if start or active is None:
-            raise
-        versions = gate.texts.history(limit, active.commit)
+        try:
+            versions = gate.texts.history(limit, start or (active.commit if active else ""))
+        except OperatorError:
+            ruled = dropwhile(lambda one: start not in ("", one), _ruled(tx))
+            versions = [_kept(tx, commit) for commit in islice(ruled, limit)]
     ended = _ends(tx, versions, gate) if versions else {}
     return [_past(tx, one, ended) for one in versions]
 
@@ -72,8 +78,19 @@ def one_past(tx: Tx, gate: Gate, commit: str) -> Past:
     try:
         version = gate.texts.version(commit)
     except GateError as problem:
-        raise NotFound(f"there is no policy version {commit[:12]}") from problem
+        if tx.policy_text(commit) is None:
+            raise NotFound(f"there is no policy version {commit[:12]}") from problem
+        version = _kept(tx, commit)
     return _past(tx, version, _ends(tx, [version], gate))
+
+
+def _kept(tx: Tx, commit: str) -> Version:
+    """What events say of a version that has ruled; it stands on the one that ruled before."""
+    event = _activation(tx, commit)
+    if event is None:
+        return Version(commit, UNKNOWN, NEVER, "")
+    before = str(event.detail.get("before", ""))
+    return Version(commit, event.actor, event.at, event.because, event.because, (before,) if before else ())
 
 
 def _past(tx: Tx, version: Version, ended: dict[str, datetime]) -> Past:
@@ -105,12 +122,41 @@ def _ends(tx: Tx, versions: Sequence[Version], gate: Gate) -> dict[str, datetime
     return found
 
 
+def keep_texts(tx: Tx, gate: Gate) -> None:
+    """Copies the text of every version that rules, has ruled or was frozen, where none is kept and it can be read."""
+    for commit in {*_ruled(tx), *tx.frozen_policies()}:
+        if tx.policy_text(commit) is None:
+            text = text_of(gate, commit)
+            if text:
+                tx.keep_policy_text(commit, text)
+
+
+def _ruled(tx: Tx) -> Iterator[str]:
+    """The active version and those before it, as far back as the events go."""
+    active = tx.active_policy()
+    commit = active.commit if active else ""
+    while commit:
+        yield commit
+        event = _activation(tx, commit)
+        commit = str(event.detail.get("before", "")) if event else ""
+
+
 def changed(gate: Gate, old: str, new: str, today: date) -> Changed:
     """What the version ``new`` changes of ``old``; an empty ``old`` says nothing yet."""
     before, after = (text_of(gate, one) for one in (old, new))
     rules = _policy(gate, old), _policy(gate, new)
     changes = diff(rules[0], rules[1], today) if rules[0] and rules[1] else None
     return Changed(changes, list(compared(before, after)))
+
+
+def lines(gate: Gate, commit: str, text: str) -> list[Version | None]:
+    """For each line of a version's text who changed it last; None where the repository cannot say."""
+    count = len(text.splitlines())
+    try:
+        found: list[Version | None] = [*gate.texts.lines(commit)]
+    except OperatorError:
+        found = []
+    return (found + [None] * count)[:count]
 
 
 def text_of(gate: Gate, commit: str) -> str:

@@ -1,12 +1,11 @@
 """What an edit of the policy would do to this fleet, by the very functions that decide.
 
-- The fleet is walked once, in a reading transaction: where each machine stands is stored, ``placing.placed`` says where
-  it would stand. So a machine that has said something new of itself since moves here as it will with the next policy.
+- The fleet is walked once, in a reading transaction: where each machine stands is stored, ``placing`` says where it
+  would stand. So a machine that has said something new of itself since moves here as it will with the next policy.
   Counts are kept, and the first names of each move; nothing is stored.
 - A running rollout keeps the policy version that it began with. Its verdicts may still change, since memberships move
   at once: it is judged, under its own rules, on the members that its next ring would have.
-- A site whose tills stand in several rings today and would all stand in one is refused: ``one_ring``. Where they stand
-  in one ring today already, that counts for nothing here.
+- A site whose tills stand in several rings today and would all stand in one will be refused: ``one_ring``.
 - Earliest times are ``plan``'s, for at most ``PLANNED`` machines, drawn by whole sites; the worst case of each ring is
   that of the whole fleet.
 """
@@ -20,24 +19,20 @@ from datetime import datetime
 from typing import Any, cast
 
 from gate.core import boot_times, makes, opening
-from gate.core.errors import Conflict
 from gate.core.facts import Facts
 from gate.core.model import Machine, MachineStatus, Rollout, RolloutState, Site
 from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.core.verdict import Decision
 from gate.flows import gathering
-from gate.flows.placing import placed
+from gate.flows.placing import FIRST, Places, Tills
 from gate.flows.plan import RingPlan, exposure, plan
 from gate.ports import Gate, Tx
 
 PAGE = 1000
-FIRST = 5
 PLANNED = 10_000
 DAYS = 14
-TILL = "till"
 EARLY = 2  # rings 0 and 1: the canaries
-SEVERAL = "*"  # this site's tills stand in several rings
 
 
 @dataclass(slots=True)
@@ -112,7 +107,7 @@ class _Walk:
     early: tuple[set[str], set[str]] = field(default_factory=lambda: (set(), set()))
     makes: set[str] = field(default_factory=set)
     ring_makes: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
-    tills: dict[str, list[Any]] = field(default_factory=dict)  # site -> [tills, ring before, ring after, name]
+    tills: Tills = field(default_factory=Tills)
     fleet: list[Machine] = field(default_factory=list)
     sites: dict[str, Site] = field(default_factory=dict)
 
@@ -132,7 +127,7 @@ def preview(tx: Tx, gate: Gate, old: Policy, new: Policy, now: datetime) -> Prev
         moves=tuple(moves),
         members=tuple(members),
         uncovered=tuple(sorted((walk.early[0] - walk.early[1]) & walk.makes)),
-        one_ring=tuple(_one_ring(walk.tills)),
+        one_ring=tuple(_one_ring(walk)),
         turns=tuple(_turns(tx, gate, running, walk, now)) if moves else (),
         keep=tuple(running),
         courses=tuple(_courses(tx, gate, old, new, walk, now)),
@@ -140,47 +135,18 @@ def preview(tx: Tx, gate: Gate, old: Policy, new: Policy, now: datetime) -> Prev
     )
 
 
-def refuse_one_ring(tx: Tx, old: Policy, new: Policy) -> None:
-    """Walks the fleet where the edit could move a machine.
-
-    Raises:
-        Conflict: one_ring; a site's tills would all be in one ring.
-    """
-    if [(one.name, one.pick) for one in old.rings] == [(one.name, one.pick) for one in new.rings]:
-        return
-    tills: dict[str, list[Any]] = {}
-    for machine, site in _active(tx):
-        _count_till(tills, machine, site, machine.ring, placed(new, machine, site)[0])
-    found = _one_ring(tills)
-    if found:
-        named = ", ".join(one.site for one in found[:FIRST]) + (" ..." if len(found) > FIRST else "")
-        raise Conflict("one_ring", f"all tills of a site would be in one ring; {len(found)} affected: {named}")
-
-
 def _has(policy: Policy, ring: str) -> bool:
     return any(one.name == ring for one in policy.rings)
 
 
-def _active(tx: Tx) -> Iterator[tuple[Machine, Site | None]]:
-    """Every active machine with its site, a page at a time."""
-    after, known = "", dict[str, Site]()
-    while page := tx.machines(after=after, limit=PAGE):
-        missing = sorted({one.site for one in page} - known.keys())
-        known |= {site.id: site for site in tx.sites_of(missing).values()}
-        for machine in page:
-            if machine.status is MachineStatus.ACTIVE:
-                yield machine, known.get(machine.site)
-        after = page[-1].id
-
-
 def _walk(tx: Tx, old: Policy, new: Policy) -> _Walk:
-    walk = _Walk()
-    facts: dict[tuple[tuple[str, str], ...], Mapping[str, str]] = {}
+    walk = _Walk(sites=_sites(tx))
+    places = Places(new)
     early = [{ring.name for ring in rules.rings[:EARLY]} for rules in (old, new)]
-    for machine, site in _active(tx):
-        was, would = (machine.ring, machine.make), placed(new, machine, site)
-        if site is not None:
-            walk.sites[site.id] = site
+    for machine, labels in tx.fleet():
+        if machine.status is not MachineStatus.ACTIVE:
+            continue
+        was, would = (machine.ring, machine.make), places.of(machine, labels)
         walk.members[0][was[0]] += 1
         walk.members[1][would[0]] += 1
         walk.makes.add(would[1])
@@ -190,10 +156,22 @@ def _walk(tx: Tx, old: Policy, new: Policy) -> _Walk:
                 walk.early[index].add(would[1])
         if was[0] != would[0]:
             _count_move(walk, machine, was[0], would)
-        _count_till(walk.tills, machine, site, was[0], would[0])
-        shared = facts.setdefault(tuple(sorted(machine.facts.items())), machine.facts)
-        walk.fleet.append(Machine(machine.id, machine.site, machine.status, "", shared, machine.labels))
+        walk.tills.count(machine, was[0], would[0])
+        walk.fleet.append(machine)
     return walk
+
+
+def _sites(tx: Tx) -> dict[str, Site]:
+    found, after = dict[str, Site](), ""
+    while page := tx.sites(after, PAGE):
+        found |= {one.id: one for one in page}
+        after = page[-1].id
+    return found
+
+
+def _one_ring(walk: _Walk) -> Iterator[OneRing]:
+    for site, ring, tills in walk.tills.in_one_ring():
+        yield OneRing(site, walk.sites[site].name if site in walk.sites else site, ring, tills)
 
 
 def _count_move(walk: _Walk, machine: Machine, old: str, would: tuple[str, str]) -> None:
@@ -204,24 +182,6 @@ def _count_move(walk: _Walk, machine: Machine, old: str, would: tuple[str, str])
     move.makes[would[1]] += 1
     if len(move.first) < FIRST:
         move.first.append(machine)
-
-
-def _count_till(tills: dict[str, list[Any]], machine: Machine, site: Site | None, old: str, new: str) -> None:
-    if machine.role != TILL:
-        return
-    found = tills.setdefault(machine.site, [0, old, new, site.name if site else machine.site])
-    found[0] += 1
-    found[1] = old if found[1] == old else SEVERAL
-    found[2] = new if found[2] == new else SEVERAL
-
-
-def _one_ring(tills: Mapping[str, list[Any]]) -> list[OneRing]:
-    """Sites that are newly affected, by id; tills in no ring at all receive nothing."""
-    return [
-        OneRing(site, name, new, count)
-        for site, (count, old, new, name) in sorted(tills.items())
-        if new not in ("", SEVERAL) and old == SEVERAL
-    ]
 
 
 class _Moved:

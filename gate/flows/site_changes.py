@@ -17,10 +17,11 @@ from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy
 from gate.flows.agreement import agreed
 from gate.flows.machines import TWO_PEOPLE_RINGS
-from gate.flows.placing import PAGE, placed
+from gate.flows.placing import placed
 from gate.ports import Proposal, Tx
 
 KIND = "change_site"
+PAGE = 1000
 
 
 def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *, people: int = 2) -> Proposal | None:

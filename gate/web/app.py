@@ -25,6 +25,8 @@ from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy, SourceRule
 from gate.core.verdict import Reason
 from gate.flows import people
+from gate.flows.fleet_plan import FleetPlan
+from gate.flows.preview import Preview
 from gate.hookspecs import Discovered
 from gate.ports import Clock, Gate, PolicyEditor, Store, User
 from gate.web import (
@@ -47,8 +49,8 @@ from gate.web import (
     system,
 )
 from gate.web.auth import Visitor
+from gate.web.beside import Beside
 from gate.web.limits import Buckets
-from gate.web.plans import Plans
 from gate.web.texts import LANGUAGES, translate
 
 CSP = (
@@ -130,9 +132,14 @@ class PagesParts:
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
 
     @cached_property
-    def plans(self) -> Plans:
+    def plans(self) -> Beside[FleetPlan]:
         """Plans of the policy, made beside the requests of this process."""
-        return Plans(self.store, self.gate)
+        return Beside(self.store, timedelta(hours=1))
+
+    @cached_property
+    def previews(self) -> Beside[Preview]:
+        """What edits of the policy would do to a large fleet, made alike."""
+        return Beside(self.store, timedelta(minutes=10))
 
 
 def create_app(parts: PagesParts) -> Flask:
@@ -251,7 +258,7 @@ def _say_what_failed(app: Flask) -> None:
         if problem.status == 500:
             app.logger.error("a page failed: %s", problem)
         if problem.kind == "policy_repository":  # its sentence names a place on this server
-            return _error_page(503, "That did not work", "The policy's repository cannot be read. The brake works.")
+            return _error_page(503, "That did not work", "", gone=True)
         return _error_page(problem.status, "That did not work", problem.detail)
 
     @app.errorhandler(HTTPException)
@@ -311,10 +318,10 @@ def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
     return found
 
 
-def _error_page(code: int, title: str, detail: str) -> tuple[str, int]:
+def _error_page(code: int, title: str, detail: str, *, gone: bool = False) -> tuple[str, int]:
     if not hasattr(g, "language"):
         g.language = "en"
-    return render_template("error.html", title=title, detail=detail), code
+    return render_template("error.html", title=title, detail=detail, gone=gone), code
 
 
 def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:

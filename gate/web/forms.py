@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import g, request
 
-from gate.core.errors import Malformed
+from gate.core.errors import GateError, Malformed
 
 POST = ["POST"]
 
@@ -27,6 +27,14 @@ def text(name: str, most: int, *, needed: bool = True) -> str:
     if needed and not value:
         raise Malformed("bad_field", f"{name} is missing")
     return value
+
+
+def branch_head() -> str:
+    """The head of the policy's branch; empty where the repository cannot be read."""
+    try:
+        return str(g.parts.gate.texts.head())
+    except GateError:
+        return ""
 
 
 def ours(wish: str) -> bool:

@@ -2,34 +2,41 @@
 
 - A form names the commit that it showed (``base``). Where the branch has moved, both changes are shown and nothing is
   lost: what can be brought together line by line is carried onto the new head.
+- A person's text is never lost: where the repository or the head cannot be read, the refusal shows it.
+- A fleet of up to ``AT_ONCE`` machines is walked in the request; of a larger one the preview is made beside it, and the
+  page says so until it is there. What an edit may not do is looked at again when it is saved.
 - Nothing here decides: ``edits`` judges and saves, ``preview`` says what would happen.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import unified_diff
+from typing import Any
 
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from gate.core.errors import Conflict, GateError, Malformed, NotFound
+from gate.core.errors import Conflict, GateError, Malformed, NotFound, OperatorError
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, diff, people_needed
 from gate.core.policy_values import PolicyProblems as PolicyProblems
 from gate.core.policy_words import sentence, verdict
 from gate.core.three_way import merged
-from gate.flows import edits
-from gate.flows.preview import preview
-from gate.ports import ActivePolicy, Proposal
+from gate.flows import edits, placing, policy_versions
+from gate.flows.preview import Preview, preview
+from gate.ports import ActivePolicy, Proposal, Tx
 from gate.web import forms
+from gate.web.beside import Made
 
 Page = str | Response | tuple[str, int]
 AROUND = 2  # lines shown around a changed one
 LONGEST = 200 * 1024
+AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +68,15 @@ def save_policy() -> Page:
     """Commits an edit, or proposes it where it loosens."""
     edit = _edit()
     try:
+        fleet = placing.walked(g.parts.store, lambda: g.parts.gate.texts.parse(edit.text))
         with g.parts.store.write() as tx:
-            found = edits.save(tx, g.parts.gate, edit.text, edit.base, forms.me(), edit.because, g.now)
+            found = edits.save(tx, g.parts.gate, edit.text, edit.base, forms.me(), edit.because, g.now, fleet)
     except PolicyProblems as problem:
         return _problems(edit, problem)
     except (Conflict, Malformed) as problem:
         return shown(edit, problem)
+    except OperatorError:
+        return _refused(edit, "")
     if isinstance(found, ActivePolicy):
         return redirect(edit.back, 303)
     return redirect(url_for("policy_proposal", proposal_id=found.id), 303)
@@ -74,38 +84,45 @@ def save_policy() -> Page:
 
 def policy_proposal(proposal_id: str) -> Page:
     """A proposal with all that it changes, for whoever signs it."""
-    gate = g.parts.gate
     with g.parts.store.read() as tx:
         found = _found(tx.proposal(proposal_id))
         active = tx.active_policy()
-        assert active is not None
-        parent = (gate.texts.parents(found.subject) or [found.subject])[0]
-        old = gate.policy(parent if found.state == "enacted" else active.commit)
-        new, open_ = gate.policy(found.subject), found.state == "open" and found.expires_at > g.now
-        said = _said(old, new, gate.texts.read(parent), gate.texts.read(found.subject), g.now)
-        would = preview(tx, gate, old, new, g.now) if open_ else None
-    head = gate.texts.head()
+    assert active is not None
+    open_ = found.state == "open" and found.expires_at > g.now
+    common = {"proposal": found, "open": open_, "mine": forms.me() in (found.proposed_by, *found.signatures)}
+    try:
+        return render_template("policy_proposal.html", **common, **_proposal(found, active, open_))
+    except OperatorError:
+        return render_template("policy_proposal.html", **common, gone=True)
+
+
+def _proposal(found: Proposal, active: ActivePolicy, open_: bool) -> Mapping[str, Any]:
+    """What a proposal changes, and whether it still can.
+
+    Raises:
+        OperatorError: the repository cannot be read.
+    """
+    gate = g.parts.gate
+    head, parent = gate.texts.head(), (gate.texts.parents(found.subject) or [found.subject])[0]
+    old, new = gate.policy(parent if found.state == "enacted" else active.commit), gate.policy(found.subject)
+    before, after = text_at(parent), gate.texts.read(found.subject)
     moved = open_ and head not in (parent, found.subject)
-    carried = merged(*(gate.texts.read(one) for one in (parent, found.subject, head))) if moved else None
-    return render_template(
-        "policy_proposal.html",
-        proposal=found,
-        open=open_,
-        moved=moved,
-        carried=carried,
-        head=head,
-        said=said,
-        would=would,
-        mine=found.proposed_by == forms.me() or forms.me() in found.signatures,
-    )
+    return {
+        "moved": moved,
+        "carried": merged(before, after, text_at(head)) if moved else None,
+        "head": head,
+        "said": _said(old, new, before, after, g.now),
+        "would": _would(active, after, old, new) if open_ else None,
+    }
 
 
 def sign_policy(proposal_id: str) -> Response:
     """One person's word; where that is enough, it is enacted at once."""
+    fleet = placing.walked_for(g.parts.store, g.parts.gate, proposal_id)
     with g.parts.store.write() as tx:
-        edits.sign(tx, g.parts.gate, proposal_id, forms.me(), g.now)
+        edits.sign(tx, g.parts.gate, proposal_id, forms.me(), g.now, fleet)
     with g.parts.store.write() as tx:
-        edits.finish(tx, g.parts.gate, proposal_id, g.now)
+        edits.finish(tx, g.parts.gate, proposal_id, g.now, fleet)
     return redirect(url_for("policy_proposal", proposal_id=proposal_id), 303)
 
 
@@ -121,21 +138,22 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
 
     ``problem``: why it was not saved.
     """
-    gate = g.parts.gate
-    head = gate.texts.head()
+    gate, head = g.parts.gate, forms.branch_head()
+    if not head:
+        return _refused(edit, "")
     if edit.base != head:
         return _conflict(edit, head)
     try:
         with g.parts.store.read() as tx:
             active = tx.active_policy()
             found = edits.judged(tx, gate, edit.text, edits.today(gate, tx, g.now))
-            assert active is not None
-            old = gate.policy(active.commit)
-            would = preview(tx, gate, old, found.policy, g.now)
-            again = active.commit != head and not edits.waits(tx, head, g.now)
+            again = active is not None and active.commit != head and not edits.waits(tx, head, g.now)
     except PolicyProblems as problems:
         return _problems(edit, problems)
-    before = gate.texts.read(head)
+    assert active is not None
+    old = gate.policy(active.commit)
+    would = _would(active, edit.text, old, found.policy)
+    before = text_at(head) or gate.texts.read(active.commit)
     said = _said(old, found.policy, before, edit.text, g.now)
     status = 200 if problem is None else problem.status
     detail = problem.detail if problem is not None else ""
@@ -151,9 +169,30 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
     return page, status
 
 
+def _would(active: ActivePolicy, text: str, old: Policy, new: Policy) -> Made[Preview]:
+    """What ``new`` would do to this fleet: at once, or beside the request."""
+    gate, now = g.parts.gate, g.now
+
+    def made(tx: Tx) -> Preview:
+        return preview(tx, gate, old, new, now)
+
+    with g.parts.store.read() as tx:
+        if tx.overview()["machines_active"] <= AT_ONCE:
+            return Made(at=now, found=made(tx))
+    key = f"{active.commit}/{hashlib.sha256(text.encode()).hexdigest()}"
+    return g.parts.previews.get(key, now, made)  # type: ignore[no-any-return]
+
+
+def _refused(edit: Edit, head: str) -> tuple[str, int]:
+    """Neither saved nor lost: the repository cannot be read, or what stands at its head."""
+    return render_template("policy_refused.html", edit=edit, head=head), 409 if head else 503
+
+
 def _conflict(edit: Edit, head: str) -> Page:
     """Somebody was faster: both changes, and mine carried onto theirs where that is possible line by line."""
-    theirs = g.parts.gate.texts.read(head)
+    theirs = text_at(head)
+    if not theirs:
+        return _refused(edit, head)
     before = _base_text(edit.base, theirs)
     together = merged(before, edit.text, theirs)
     who, at, because = _newest(head, before, theirs)
@@ -189,9 +228,14 @@ def _base_text(base: str, instead: str | None = None) -> str:
     try:
         return str(g.parts.gate.texts.read(base))
     except GateError as problem:
-        if instead is None:
+        if instead is None and forms.branch_head():
             raise Malformed("bad_field", "this form names no commit of the policy's branch") from problem
-        return instead
+        return instead or ""
+
+
+def text_at(commit: str) -> str:
+    """The text of a version; empty where it has none that can be read."""
+    return policy_versions.text_of(g.parts.gate, commit)
 
 
 def _problems(edit: Edit, problems: PolicyProblems) -> Page:

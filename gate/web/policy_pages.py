@@ -1,6 +1,7 @@
 """The policy's own pages: its text with who changed which line last, in words, as a plan, and its history.
 
 - What is shown stands in the address: ``tab`` and ``version``. The text without a version is the active one.
+- With the repository gone the texts of what rules and has ruled are shown all the same, without who changed which line.
 - An edit is a form that posts the whole text to ``/policy/preview`` with the head that it was shown on; so is a revert.
 - While somebody types, ``/policy/problems`` says what is wrong by line; nothing is stored by that.
 - A plan takes long for a large fleet: it is made beside the request, once a version and hour, and looked up here.
@@ -21,10 +22,11 @@ from gate.core.policy_explain import explain
 from gate.core.policy_schema import schema
 from gate.core.policy_values import Problem
 from gate.core.policy_words import sentence, verdict
-from gate.flows import edits, plan_words, policy_versions
-from gate.flows.fleet_plan import DAYS
+from gate.flows import edits, placing, plan_words, policy_versions
+from gate.flows.fleet_plan import DAYS, fleet_plan
 from gate.flows.people import may
 from gate.ports import ActivePolicy, Gate, Version
+from gate.web import forms
 
 TABS = (
     ("text", "Text"),
@@ -52,12 +54,14 @@ def policy() -> str:
         waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND and one.expires_at > g.now]
     wanted = request.args.get("version", "")
     commit = known_commit(wanted) if wanted else active.commit
+    if tab == "edit" and not forms.branch_head():
+        tab = "text"
     common = {
         "tab": tab,
         "tabs": [one for one in TABS if one[0] != "edit" or edits_allowed()],
         "active": active,
         "commit": commit,
-        "head": g.parts.gate.texts.head(),
+        "head": forms.branch_head(),
         "chosen": wanted,
         "proposals": waiting,
     }
@@ -111,10 +115,9 @@ def _found(text: str) -> Sequence[Problem]:
 def rows(gate: Gate, commit: str, text: str) -> list[Row]:
     """(number, text, who changed it last, what is wrong with it) of each line; who only where it differs from above."""
     wrong = policy_versions.problems(gate, text)
-    changed = gate.texts.lines(commit)
+    changed = policy_versions.lines(gate, commit, text)
     found, before = list[Row](), ""
-    for number, line in enumerate(text.splitlines(), 1):
-        who = changed[number - 1] if number <= len(changed) else None
+    for number, (line, who) in enumerate(zip(text.splitlines(), changed, strict=False), 1):
         shown = who if who is not None and who.commit != before else None
         before = who.commit if who else ""
         found.append((number, line, shown, wrong.get(number, ())))
@@ -123,10 +126,11 @@ def rows(gate: Gate, commit: str, text: str) -> list[Row]:
 
 def _plan(commit: str) -> Mapping[str, Any]:
     rules = _rules(commit)
-    made = g.parts.plans.plan(commit, rules, g.now)
-    if made.plan is None:
+    gate, now = Gate(policy=lambda _: rules, texts=g.parts.gate.texts, hours=g.parts.gate.hours), g.now
+    made = g.parts.plans.get(commit, now, lambda tx: fleet_plan(tx, gate, rules, now))
+    if made.found is None:
         return {"made": made, "lines": [], "days": DAYS}
-    lines = [list(plan_words.lines(one, None, rules, DAYS, g.language)) for one in made.plan.plans]
+    lines = [list(plan_words.lines(one, None, rules, DAYS, g.language)) for one in made.found.plans]
     return {"made": made, "lines": lines, "days": DAYS}
 
 
@@ -148,7 +152,8 @@ def policy_version(commit: str) -> str:
         day = edits.today(gate, tx, g.now)
         lapsed = active is not None and active.commit != commit and not edits.waits(tx, commit, g.now)
     parent = past.version.parents[0] if past.version.parents else ""
-    text, head = _text(commit), gate.texts.head()
+    text, head = _text(commit), forms.branch_head()
+    instead = policy_versions.text_of(gate, head)
     changed = policy_versions.changed(gate, parent, commit, day)
     changes = [(SIGNS[one.direction], sentence(one, g.language), one.line) for one in changed.changes or ()]
     return render_template(
@@ -164,7 +169,7 @@ def policy_version(commit: str) -> str:
         verdict=verdict(changed.changes, g.language) if changed.changes else "",
         people=people_needed(changed.changes or ()),
         lines=changed.lines,
-        revertible=edits_allowed() and (lapsed if head == commit else text != policy_versions.text_of(gate, head)),
+        revertible=bool(head) and edits_allowed() and (lapsed if head == commit else text != instead),
         events=events,
     )
 
@@ -188,8 +193,10 @@ def policy_schema() -> Response:
 
 def activate() -> WerkzeugResponse:
     """Takes the head up now rather than with the next tick."""
+    gate: Gate = g.parts.gate
+    fleet = placing.walked(g.parts.store, lambda: gate.policy(gate.texts.head()))
     with g.parts.store.write() as tx:
-        edits.activate_head(tx, g.parts.gate, g.visitor.user.id, g.now)
+        edits.activate_head(tx, gate, g.visitor.user.id, g.now, fleet)
     return redirect(url_for("policy"), 303)
 
 
@@ -204,12 +211,17 @@ def known_commit(wanted: str) -> str:
     Raises:
         NotFound: none, or several.
     """
-    if len(wanted) != 40:
-        return str(g.parts.gate.texts.resolve(wanted))
     try:
+        if len(wanted) != 40:
+            return str(g.parts.gate.texts.resolve(wanted))
         return str(g.parts.gate.texts.version(wanted).commit)
     except (GateError, AssertionError) as problem:
-        raise NotFound(f"there is no policy version {wanted[:12]}") from problem
+        if isinstance(problem, NotFound):
+            raise
+        with g.parts.store.read() as tx:
+            if tx.policy_text(wanted) is None:
+                raise NotFound(f"there is no policy version {wanted[:12]}") from problem
+        return wanted
 
 
 def _posted(name: str) -> str:

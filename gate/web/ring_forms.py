@@ -19,7 +19,7 @@ from gate.core.policy_values import Problem
 from gate.core.policy_words import label
 from gate.web import policy_edit_pages as edits
 from gate.web import ring_fields as fields
-from gate.web.forms import POST
+from gate.web.forms import POST, branch_head
 from gate.web.ring_fields import NEW, SECTIONS, TOP, Field, one_line
 from gate.web.texts import translate
 
@@ -58,8 +58,8 @@ class Shown:
 
 def edit_form() -> str:
     """What stands there, to be changed."""
-    at, base = _place(request.args.get("item", "rings[0]")), g.parts.gate.texts.head()
-    said = g.parts.editor.said(edits.begun_with(g.parts.gate.texts.read(base)))
+    at, base = _place(request.args.get("item", "rings[0]")), branch_head()
+    said = g.parts.editor.said(edits.begun_with(edits.text_at(base)))
     item = _item(said, at)
     values = {one.name: fields.shown(one, item) for one in fields.fields_of(at.section)}
     if at.key == NEW and at.section == "brakes":

@@ -65,7 +65,7 @@ def rings() -> str:
         nowhere = sum(tx.ring_makes("").values())
         proofs = _proofs(tx, policy)
         holding = tx.holds(g.now)
-    authors = _authors(active.commit)
+    authors, head = _authors(active.commit), forms.branch_head()
     words = explain(policy, g.language)
     rows = [
         Row(
@@ -89,7 +89,8 @@ def rings() -> str:
         nowhere=nowhere,
         commit=active.commit,
         holding=len(holding),
-        ahead=active.commit != _head(),
+        ahead=head not in ("", active.commit),
+        gone=not head,
         words_of=lambda value: said(value, g.language),
     )
 
@@ -105,13 +106,6 @@ def _usual(policy: Policy) -> Sequence[str]:
     """The windows of releases of any kind that a source brings."""
     kinds = dict.fromkeys(source.kind for source in policy.sources)
     return tuple(dict.fromkeys(name for kind in kinds for name in policy.default_windows.get(kind, ())))
-
-
-def _head() -> str:
-    try:
-        return str(g.parts.gate.texts.head())
-    except GateError:
-        return ""
 
 
 def _missing(counts: Sequence[Mapping[str, int]], index: int) -> list[str]:

@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 
 from flask import Response, g, render_template, request
 
-from gate.core.errors import GateError
 from gate.flows import levers, listening, mornings, policy_remote
 from gate.ports import Tx
+from gate.web import forms
 
 SOON = timedelta(days=14)
 LATE = 0.25  # of its life: what is written anew by itself is late when less is left
@@ -51,7 +51,7 @@ def system() -> str:
         undone=undone,
         audit=(size, root.hex()),
         active=active,
-        head=_head(),
+        head=forms.branch_head(),
         remote=remote,
         held=held,
         roles=[(one, _left(one.written_at, one.expires_at)) for one in roles],
@@ -97,13 +97,6 @@ def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:
         ("machines wait to be accepted", str(figures["machines_pending"]), "/machines?status=pending"),
         ("proposals wait for another person", str(len(tx.proposals("open"))), "/"),
     )
-
-
-def _head() -> str:
-    try:
-        return str(g.parts.gate.texts.head())
-    except GateError:
-        return ""
 
 
 VIEWS = (

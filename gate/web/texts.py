@@ -280,9 +280,6 @@ GERMAN = {
     "Not allowed": "Nicht erlaubt",
     "That did not work": "Das ging nicht",
     "Back to the overview": "Zurück zur Übersicht",
-    "The policy's repository cannot be read. The brake works.": (
-        "Das Repository der Richtlinie ist nicht zu lesen. Die Bremse wirkt."
-    ),
     "The database does not answer; try again.": "Die Datenbank antwortet nicht; bitte noch einmal versuchen.",
     "your role does not allow this": "Ihre Rolle erlaubt das nicht",
     "This form is no longer valid; go back and try again.": "Dieses Formular gilt nicht mehr; bitte noch einmal.",

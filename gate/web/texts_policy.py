@@ -5,6 +5,35 @@ from __future__ import annotations
 GERMAN = {
     "Policy": "Richtlinie",
     "Policy version": "Richtlinienversion",
+    "The policy's repository cannot be read, so nobody can edit the policy. What rules goes on: it is read from the "
+    "database, and halts and decisions need no repository.": (
+        "Das Repository der Richtlinie ist nicht zu lesen, also kann niemand die Richtlinie bearbeiten. Was gilt, gilt "
+        "weiter: es wird aus der Datenbank gelesen, und Halte und Entscheidungen brauchen kein Repository."
+    ),
+    "It is the folder policy.git in the server's data folder. Bring it back from a backup, or put a clone of it there "
+    "(git clone --bare): gate goes on by itself. System and gate doctor name the place.": (
+        "Es ist der Ordner policy.git im Datenordner des Servers. Holen Sie ihn aus einer Sicherung zurück, oder legen "
+        "Sie einen Klon dorthin (git clone --bare): gate macht von selbst weiter. System und gate doctor "
+        "nennen den Ort."
+    ),
+    "Nothing of yours is lost: below stands your text. Keep it, and send it again when the repository is back.": (
+        "Von Ihnen geht nichts verloren: unten steht Ihr Text. Heben Sie ihn auf, und senden Sie ihn noch einmal, wenn "
+        "das Repository wieder da ist."
+    ),
+    "The policy has changed since your form was shown, and its newest version holds no policy.yaml that can be read.": (
+        "Die Richtlinie hat sich geändert, seit Ihr Formular gezeigt wurde, und ihre neueste Version hat keine "
+        "policy.yaml, die sich lesen lässt."
+    ),
+    "Nothing of yours is lost: look at your text again; saved, it takes the place of that version.": (
+        "Von Ihnen geht nichts verloren: sehen Sie Ihren Text noch einmal an; gespeichert tritt er an die Stelle jener "
+        "Version."
+    ),
+    "What it would do could not be worked out:": "Was es bewirken würde, war nicht zu berechnen:",
+    "What it would do to this fleet is being worked out, beside this page; look again in a moment.": (
+        "Was es in dieser Flotte bewirken würde, wird gerade neben dieser Seite berechnet; bitte gleich noch einmal "
+        "ansehen."
+    ),
+    "As the fleet was at": "Stand der Flotte um",
     "Text": "Text",
     "Edit": "Bearbeiten",
     "In words": "In Worten",

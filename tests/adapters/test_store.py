@@ -46,6 +46,7 @@ from gate.core.model import (
 )
 from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
 from tests.conftest import NOW
+from tests.flows.small_fleet import joins
 
 MINUTE = timedelta(minutes=1)
 LIMITS = GrantLimits(per_site=1, one_of_make=False, sole=False, sole_after=0, heard_since=NOW)
@@ -414,6 +415,27 @@ def test_one_row_says_which_policy_rules(store: SqlStore) -> None:
         assert tx.activate_policy(ActivePolicy("b" * 40, NOW, "k.lehmann"), "a" * 40)
         assert not tx.activate_policy(ActivePolicy("c" * 40, NOW, "late"), "a" * 40), "somebody else was faster"
         assert tx.active_policy() == ActivePolicy("b" * 40, NOW, "k.lehmann")
+
+
+def test_the_text_of_what_rules_is_kept_once(store: SqlStore) -> None:
+    with store.write() as tx:
+        assert tx.policy_text("a" * 40) is None
+        tx.keep_policy_text("a" * 40, "version: 1\n# ü\r\n")
+        tx.keep_policy_text("a" * 40, "another")
+        assert tx.policy_text("a" * 40) == "version: 1\n# ü\r\n"
+
+
+def test_members_are_moved_only_where_no_membership_has_changed_since(store: SqlStore) -> None:
+    with store.write() as tx:
+        assert tx.move_members([], 0), "in a database where nobody has ever moved"
+        tx.save_site(Site("s", "S", "NW", "Mo-Fr 08:00-18:00", False, frozenset({"front"})))
+        joins(tx, "m", "s", "lab", NOW, "till")
+        walked = tx.fleet_version()
+        [(machine, labels)] = list(tx.fleet())
+        assert (machine.id, machine.ring, machine.facts["role"], labels) == ("m", "lab", "till", {"front"})
+        assert tx.move_members([("m", "rest", "role=till")], walked)
+        assert not tx.move_members([("m", "lab", "role=till")], walked), "it has moved since"
+        assert [(one.ring, one.make) for one, _ in tx.fleet()] == [("rest", "role=till")]
 
 
 def test_two_processes_may_bring_the_same_new_row(store: SqlStore) -> None:

@@ -107,7 +107,7 @@ def test_a_broken_database_is_named_on_either_kind(
     ("spoil", "ready", "doctor"),
     [
         (no_policy, {"database"}, {"active policy"}),
-        (no_repository, {"policy repository"}, {"policy repository", "active policy"}),
+        (no_repository, {"policy repository"}, {"policy repository"}),
         (no_keys, {"keys"}, {"keys", "read plane"}),
         (no_read_plane, set(), {"read plane"}),
         (no_plugin, set(), {"source shop-content"}),

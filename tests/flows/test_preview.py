@@ -13,10 +13,12 @@ from gate.bootstrap import example_fleet, seed_policy
 from gate.core.errors import Conflict
 from gate.core.model import Machine, MachineStatus
 from gate.core.verdict import Verdict
-from gate.flows import edits, plan
-from gate.flows.placing import place_all, placed
-from gate.flows.preview import PAGE, Preview, preview, refuse_one_ring
+from gate.flows import edits, placing, plan
+from gate.flows.placing import place_all, placed, refuse_one_ring
+from gate.flows.preview import PAGE, Preview, preview
+from gate.ports import Proposal
 from tests.flows.test_policy_edits import saved
+from tests.flows.test_statements import counted
 from tests.real_gate import RealGate
 
 TEXT = """\
@@ -152,9 +154,78 @@ def test_what_was_proposed_before_a_till_came_is_not_signed_after_it(fleet: Real
         edits.sign(tx, fleet.opened.gate, proposal.id, "berta", fleet.clock.now())  # type: ignore[union-attr]
 
 
+def edited(gate: RealGate, change: tuple[str, str]) -> tuple[str, str, placing.Walked]:
+    """(text, head, the fleet as it was walked for it)."""
+    head = gate.opened.policies.head()
+    text = gate.opened.policies.read(head).replace(*change)
+    walked = placing.walked(gate.opened.store, lambda: parse_text(text))
+    assert walked is not None
+    return text, head, walked
+
+
+def saves(gate: RealGate, text: str, head: str, walked: placing.Walked) -> None:
+    with gate.opened.store.write() as tx:
+        made = edits.save(tx, gate.opened.gate, text, head, "anna", "a test", gate.clock.now(), walked)
+    assert isinstance(made, Proposal)
+    walked = placing.walked_for(gate.opened.store, gate.opened.gate, made.id)  # type: ignore[assignment]
+    with gate.opened.store.write() as tx:
+        edits.sign(tx, gate.opened.gate, made.id, "berta", gate.clock.now(), walked)
+    with gate.opened.store.write() as tx:
+        assert edits.finish(tx, gate.opened.gate, made.id, gate.clock.now(), walked)
+
+
+def test_what_a_saved_edit_writes_does_not_grow_with_the_fleet(fleet: RealGate) -> None:
+    """The fleet is walked before, in a transaction that reads; what writes then holds the store for what moves only."""
+
+    def written(change: tuple[str, str]) -> list[str]:
+        text, head, walked = edited(fleet, change)
+        with counted(fleet.opened.store) as statements:
+            saves(fleet, text, head, walked)
+        return [one for one in statements if "machines" in one and "INSERT" not in one]
+
+    few = written(("pick: {label: pilot}", "pick: {label: nobody}"))
+    for number in range(20):
+        joins(fleet, f"w{number}", "sued", "workstation")
+    many = written(("pick: {label: nobody}", "pick: {label: pilot}"))
+    assert len(few) == len(many)
+    assert sum("FROM machines" in one for one in many) == 1, "the walk before the signature, which only reads"
+    with fleet.opened.store.read() as tx:
+        assert tx.ring_makes("pilots") == {"role=server": 1}
+
+
+def test_a_machine_that_came_after_the_walk_is_placed_by_what_was_saved(fleet: RealGate) -> None:
+    text, head, walked = edited(fleet, ("pick: {label: pilot}", "pick: {label: late}"))
+    joins(fleet, "late", "sued", "workstation", "late")
+    with fleet.opened.store.read() as tx:
+        assert tx.machine("late").ring == "rest"  # type: ignore[union-attr]
+    with fleet.opened.store.write() as tx:
+        made = edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
+        edits.sign(tx, fleet.opened.gate, made.id, "berta", fleet.clock.now(), walked)  # type: ignore[union-attr]
+        assert edits.finish(tx, fleet.opened.gate, made.id, fleet.clock.now(), walked)  # type: ignore[union-attr]
+        assert tx.machine("late").ring == "pilots"  # type: ignore[union-attr]
+
+
+def test_tills_that_moved_after_the_walk_are_looked_at_again(fleet: RealGate) -> None:
+    with fleet.opened.store.write() as tx:
+        tx.revoke_machine("n2", fleet.clock.now())
+    text, head, walked = edited(fleet, ALL_FRONT)
+    assert walked.one_ring == []
+    joins(fleet, "n3", "nord", "till")
+    with fleet.opened.store.write() as tx, pytest.raises(Conflict, match="one ring"):
+        edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
+
+
+def test_a_walk_for_another_text_is_not_what_is_written(fleet: RealGate) -> None:
+    _, head, walked = edited(fleet, ("pick: {label: pilot}", "pick: {label: late}"))
+    text = fleet.opened.policies.read(head).replace("gate: {soak: 1h, at_least: 1}", "gate: {soak: 2h, at_least: 1}")
+    with fleet.opened.store.write() as tx:
+        edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
+        assert tx.ring_makes("pilots") == {"role=server": 1}
+
+
 def test_what_moves_nobody_is_not_walked_for(fleet: RealGate) -> None:
     class NoMachines:
-        def machines(self, **_: object) -> list[Machine]:
+        def fleet_version(self) -> int:
             raise AssertionError("the fleet was walked")
 
     rules = parse_text(TEXT)

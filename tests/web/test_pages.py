@@ -550,18 +550,52 @@ def test_two_people_open_a_ring_before_enough_has_been_shown(sqlite_gate: RealGa
     assert "1 Ring: Menschen öffneten, bevor gate es getan hätte, und es läuft noch." in compared
 
 
-def test_a_gate_that_starts_with_the_repository_gone_shows_the_brake_and_halts(sqlite_gate: RealGate) -> None:
-    rollout, _ = filled(sqlite_gate)
-    sqlite_gate.worker.tick()
-    app_of(sqlite_gate)
-    shutil.rmtree(sqlite_gate.opened.settings.policy)
-    again = Opened(sqlite_gate.opened.settings, sqlite_gate.clock)
+GONE = "repository cannot be read"
+
+
+def restarted(gate: RealGate) -> tuple[Opened, Flask]:
+    """The pages of a new process."""
+    again = Opened(gate.opened.settings, gate.clock)
     app = pages(again)
     assert isinstance(app, Flask)
-    tom = person(app, "tom")
-    for path in ("/", "/brake", f"/brake?rollout={rollout}", "/machines", "/rollouts"):
-        page = tom.client.get(path)
-        assert (page.status_code, "The policy cannot be read" in page.text) == (200, True), path
+    return again, app
+
+
+def test_a_gate_that_starts_with_the_repository_gone_shows_every_page_and_halts(sqlite_gate: RealGate) -> None:
+    rollout, machine = filled(sqlite_gate)
+    sqlite_gate.worker.tick()
+    first = app_of(sqlite_gate)
+    policies = sqlite_gate.opened.policies
+    head, text = policies.head(), policies.read(policies.head())
+    looser = text.replace("first_batch: 3", "first_batch: 4")
+    sent = person(first, "anna").post("/policy/save", base=head, text=looser, because="more")
+    proposal = sent.headers["Location"].rsplit("/", 1)[1]
+    shutil.rmtree(sqlite_gate.opened.settings.policy)
+    again, app = restarted(sqlite_gate)
+    again.worker().tick()
+    anna, tom = person(app, "anna"), person(app, "tom")
+    for rule in app.url_map.iter_rules():
+        if "GET" not in rule.methods or rule.endpoint in ("static", "log_in", "link", "readyz", "system"):
+            continue
+        path = (
+            address(str(rule), rollout, machine)
+            .replace("p-none", proposal)
+            .replace("versions/head", f"versions/{head}")
+        )
+        page = anna.client.get(path)
+        assert page.status_code < 400 or page.status_code == 404, (path, page.status_code)
+        assert str(sqlite_gate.folder) not in page.text, "no place on this server"
+        if page.mimetype == "text/html" and page.status_code == 200 and "<nav" in page.text:
+            assert GONE in page.text, path
+    for path in ("/policy", f"/policy?version={head}", f"/policy/versions/{head}"):
+        assert "first_batch: 3" in anna.client.get(path).text, path
+    assert "git clone --bare" in anna.client.get("/policy?tab=edit").text
+    assert head[:12] in anna.client.get("/policy?tab=history").text
+    form = anna.client.get("/rings/edit?item=rings[0]").text
+    assert ("git clone --bare" in form, 'name="why"' in form) == (True, True)
+    for door in ("preview", "save"):
+        lost = anna.post(f"/policy/{door}", base=head, text=looser, because="more")
+        assert (lost.status_code, "first_batch: 4" in lost.text) == (503, True), door
     answer = tom.post("/halt", rollout=rollout, because="the shop stands still")
     assert answer.status_code == 303
     assert tom.client.get(answer.headers["Location"]).status_code == 200
@@ -569,13 +603,25 @@ def test_a_gate_that_starts_with_the_repository_gone_shows_the_brake_and_halts(s
         found = tx.rollout(rollout)
     assert found is not None
     assert (found.state, found.halted_by) == (RolloutState.HALTED, "tom")
-    anna = person(app, "anna")
-    for path in ("/policy", "/policy?tab=edit", "/rings/edit?item=rings[0]", f"/rollouts/{rollout}"):
-        page = anna.client.get(path)
-        assert page.status_code in (200, 503), path
-        assert str(sqlite_gate.folder) not in page.text, "no place on this server"
-    assert anna.client.get("/policy").status_code == 503
-    assert anna.post("/sites", id="nord", name="Nord", labels="first").status_code == 409
+    assert anna.post(f"/policy/proposals/{proposal}/withdraw", because="later").status_code == 303
+    again.close()
+
+
+def test_without_repository_and_kept_text_the_brake_works_and_nothing_is_placed(sqlite_gate: RealGate) -> None:
+    """Both are lost: a database of an older release that was never started with its repository."""
+    rollout, _ = filled(sqlite_gate)
+    app_of(sqlite_gate)
+    shutil.rmtree(sqlite_gate.opened.settings.policy)
+    with sqlite_gate.opened.store.write() as tx:
+        tx.connection.exec_driver_sql("DELETE FROM policy_texts")
+    again, app = restarted(sqlite_gate)
+    tom, anna = person(app, "tom"), person(app, "anna")
+    for path in ("/", "/brake", f"/brake?rollout={rollout}", "/machines", "/rollouts"):
+        page = tom.client.get(path)
+        assert (page.status_code, "The policy cannot be read" in page.text) == (200, True), path
+    assert tom.post("/halt", rollout=rollout, because="the shop stands still").status_code == 303
+    refused = anna.client.get(f"/rollouts/{rollout}")
+    assert (refused.status_code, "git clone --bare" in refused.text) == (503, True)
     assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
     again.close()
 

@@ -532,6 +532,14 @@ class ActivePolicyRow(SQLModel, table=True):
     problem: str = long_text()
 
 
+class PolicyTextRow(SQLModel, table=True):
+    """The text of a policy version that has ruled: what it froze can be read with the repository gone."""
+
+    __tablename__ = "policy_texts"
+    commit: str = Field(primary_key=True)
+    text: str = long_text()
+
+
 class UserRow(SQLModel, table=True):
     """A person."""
 

@@ -24,6 +24,7 @@ EVENTS = table(tables.EventRow)
 HEAD = table(tables.AuditHeadRow)
 ACTIVE = table(tables.ActivePolicyRow)
 SEEN = table(tables.ObservationRow)
+TEXTS = table(tables.PolicyTextRow)
 
 WALKED = 5_000
 """Entries along an index that are looked at to choose among several."""
@@ -212,6 +213,17 @@ class FactsTx(Rows):
         if before:
             return self._update(ACTIVE, [ACTIVE.c.id == 1, ACTIVE.c.commit == before], **values) == 1
         return self._insert_new(ACTIVE, {"id": 1}, **values)
+
+    def keep_policy_text(self, commit: str, text: str) -> None:
+        self._insert_new(TEXTS, {"commit": commit}, text=text)
+
+    def policy_text(self, commit: str) -> str | None:
+        row = self._one(TEXTS, TEXTS.c.commit == commit)
+        return str(row["text"]) if row else None
+
+    def frozen_policies(self) -> list[str]:
+        found = select(ROLLOUTS.c.policy_version).distinct().order_by(ROLLOUTS.c.policy_version)
+        return [row["policy_version"] for row in self._all(found)]
 
     def policy_problem(self, problem: str) -> None:
         self._update(ACTIVE, [ACTIVE.c.id == 1], problem=problem)

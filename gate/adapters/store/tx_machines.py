@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import and_, case, exists, func, select
@@ -81,6 +82,10 @@ def times_of(text: str) -> tuple[SiteTime, ...]:
         SiteTime(EPOCH + start * MICRO, EPOCH + end * MICRO, TimeKind(kind), because, by)
         for start, end, kind, because, by in found
     )
+
+
+def _labels(text: str) -> frozenset[str]:
+    return frozenset(json.loads(text))
 
 
 def _packed_times(times: Iterable[SiteTime]) -> str:
@@ -236,6 +241,24 @@ class MachinesTx(Rows):
         if values:
             PLACE.many(self._connection, values)
             self._moved()
+
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+        unmoved = [FLEET_VERSION.c.id == 1, FLEET_VERSION.c.version == fleet_version]
+        changed = self._update(FLEET_VERSION, unmoved, version=fleet_version + 1) == 1
+        if not changed and not (fleet_version == 0 and self._insert_new(FLEET_VERSION, {"id": 1}, version=1)):
+            return False
+        if rows:
+            PLACE.many(self._connection, [{"id": one, "to_ring": ring, "to_make": make} for one, ring, make in rows])
+        return True
+
+    def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
+        names = ("id", "site", "status", "name", "facts", "labels", "make", "ring")
+        wanted = [*(MACHINES.c[name] for name in names), func.coalesce(SITES.c.labels, "[]")]
+        found = select(*wanted).join(SITES, SITES.c.id == MACHINES.c.site, isouter=True).order_by(MACHINES.c.id)
+        facts, labels = cache(json.loads), cache(_labels)  # a fleet says few things, many times each
+        for one, site, status, name, said, own, make, ring, of_site in self._connection.execute(found):
+            machine = Machine(one, site, MachineStatus(status), name, facts(said), labels(own), make, ring)
+            yield machine, labels(of_site)
 
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         active = MACHINES.c.status == MachineStatus.ACTIVE.value

@@ -3,6 +3,9 @@
 // form, nor on a page marked data-still (a form, or an answer to one), and nothing is asked while the tab is hidden. Without JavaScript a reload does the same.
 "use strict";
 (() => {
+  // What is made beside the page is asked for again by its form; without JavaScript by its button.
+  const beside = document.querySelector("[role=status] + form[data-again]");
+  if (beside) setTimeout(() => beside.submit(), 2000);
   const main = document.getElementById("main");
   const said = document.getElementById("said");
   const quiet = new Set(["/login", "/brake"]);

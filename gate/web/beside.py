@@ -1,0 +1,74 @@
+"""What takes long for a large fleet is made beside the request: one at a time, in a thread, kept for a while.
+
+- A page never waits: it shows what was made, or since when it is being made, or why it could not be.
+- The same thing is not made twice at once. What is older than ``fresh`` is made anew, the old one shown till then.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Generic, TypeVar
+
+from gate.core.errors import GateError
+from gate.ports import Store, Tx
+
+KEPT = 8
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Made(Generic[T]):
+    """``since``: it is being made; ``found``: the last one, as of ``at``; ``problem``: why there is none."""
+
+    since: datetime | None = None
+    at: datetime | None = None
+    found: T | None = None
+    problem: str = ""
+
+
+class Beside(Generic[T]):
+    """What one process has made beside its requests, by key."""
+
+    def __init__(self, store: Store, fresh: timedelta) -> None:
+        self._store, self._fresh = store, fresh
+        self._lock = threading.Lock()
+        self._busy = threading.Lock()
+        self._made: dict[str, Made[T]] = {}
+
+    def get(self, key: str, now: datetime, act: Callable[[Tx], T]) -> Made[T]:
+        """What there is; begun where there is none, or an old one."""
+        with self._lock:
+            made = self._made.get(key, Made[T]())
+            old = made.found is None or made.at is None or now - made.at >= self._fresh
+            if made.since is None and old:
+                made = replace(made, since=now, problem="")
+                if len(self._made) >= KEPT:
+                    for one in [one for one, other in self._made.items() if other.since is None]:
+                        del self._made[one]
+                self._made[key] = made
+                threading.Thread(target=self._make, args=(key, now, act), daemon=True).start()
+            return made
+
+    def wait(self) -> None:
+        """Until what has begun is made."""
+        while any(made.since is not None for made in list(self._made.values())):
+            with self._busy:
+                pass
+
+    def _make(self, key: str, now: datetime, act: Callable[[Tx], T]) -> None:
+        with self._busy:
+            try:
+                with self._store.read() as tx:
+                    made = Made[T](at=now, found=act(tx))
+            except GateError as problem:
+                made = Made[T](problem=problem.detail)
+            except Exception:  # a thread's edge: whoever looks must not wait for ever
+                log.exception("what was to be made beside a request failed")
+                made = Made[T](problem="it failed; the log says why")
+            with self._lock:
+                self._made[key] = made
