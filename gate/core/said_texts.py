@@ -19,6 +19,9 @@ GERMAN: Mapping[str, str] = {
     "a reason of at most 1000 characters is needed": "ein Grund von höchstens 1000 Zeichen ist nötig",
     "{} has proposed this; another person must agree": ("{} hat das vorgeschlagen; eine zweite Person muss zustimmen"),
     "{} has proposed this; another person must accept": ("{} hat das vorgeschlagen; eine zweite Person muss aufnehmen"),
+    "{} counts as no person until it is linked with one: gate user identity": (
+        "{} zählt als niemand, bis es mit einer Person verknüpft ist: gate user identity"
+    ),
     "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
     "machine {} is decommissioned already": "Rechner {} ist schon ausgemustert",
     "machine {} is revoked already": "Rechner {} ist schon gesperrt",

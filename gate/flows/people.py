@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from gate.core.model import Attribution, Rollout, RolloutState
-from gate.flows.agreement import agreed, reason_given
+from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
@@ -246,11 +246,13 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     if rollout.state is not RolloutState.RUNNING:
         raise Conflict("not_running", f"the rollout is {rollout.state.value}")
     policy = gate.policy(rollout.policy_version)
-    if not policy.settings_for(ring, rollout.source).wants_people:
+    rule = policy.settings_for(ring, rollout.source)
+    if not rule.wants_people:
         raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
     subject = f"{rollout.id}/{ring}"
-    if by in tx.grounds(rollout.id, now).approved_by.get(ring, ()):
-        raise Conflict("given", f"{by} has approved ring {ring} already")
+    who = somebody(tx, by) if rule.needs_people > 1 else person(tx, by) or by
+    if who in {person(tx, one) or one for one in tx.grounds(rollout.id, now).approved_by.get(ring, ())}:
+        raise Conflict("given", f"{who} has approved ring {ring} already")
     tx.append("ring_approved", by, subject, now, {"ring": ring}, because, rollout.policy_version)
 
 
