@@ -105,6 +105,13 @@ def disable_user(tx: Tx, user_id: str, by: str, now: datetime) -> None:
     tx.append("user_disabled", by, user_id, now)
 
 
+def link_holds(tx: Tx, link: str, now: datetime) -> bool:
+    """Can a password still be chosen by this one-time link? Asking does not use it."""
+    user_id = tx.one_time_link(digest(link), now)
+    user = tx.user(user_id) if user_id else None
+    return user is not None and not user.disabled
+
+
 def choose_password(tx: Tx, link: str, password: str, hashed: Callable[[str], str], now: datetime) -> User:
     """Uses a one-time link; every session of the person ends.
 

@@ -203,7 +203,7 @@ def test_without_a_site_the_calendar_says_what_holds_for_everybody(closing: Real
     assert "Fronleichnam (BW, BY, HE, NW, RP, SL)" in days_of(page)["2026-06-04"]
     page = anna.client.get("/calendar?day=2026-04-04&lang=en").text
     assert "easter" in days_of(page)["2026-04-04"]
-    assert re.search(r'<a href="/policy/edit/freeze/\d+" aria-label="Change easter">', page)
+    assert re.search(r'<a href="/rings/edit\?item=freeze%5B\d+%5D" aria-label="Change easter">', page)
     assert "k.lehmann" in page
     assert "There is no such site." in anna.client.get("/calendar?site=none&lang=en").text
     for wrong in ("day=x", "day=0001-01-01", "day=9999-12-31&span=month", "span=year&source=none"):
