@@ -33,6 +33,7 @@ from gate.web import (
     audit,
     auth,
     calendars,
+    cells,
     event_texts,
     event_words,
     kept,
@@ -233,6 +234,9 @@ def _word_values(app: Flask) -> None:
     app.jinja_env.filters["number"] = _number
     app.jinja_env.filters["day"] = _day
     app.jinja_env.filters["details"] = _details
+    app.jinja_env.filters["labelled"] = lambda rows, columns: cells.labelled(
+        rows, [translate(one.lstrip("#"), g.language) for one in columns]
+    )
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
     app.jinja_env.filters["person"] = _is_person
     app.jinja_env.filters["reason"] = _reason

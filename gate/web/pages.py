@@ -188,6 +188,7 @@ def rollout(rollout_id: str) -> str:
             recall=_open_proposal(tx, found, "recall"),
             needing=needing,
             waivers=_waivers(tx, found),
+            ended=sentences.ended(tx, found, g.language),
             said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
             waiting=explain.waiting(tx, g.parts.gate, found, g.now),
             zone=policy.zone,
