@@ -268,11 +268,9 @@ def rollout_group() -> None:
 @at_option
 @settings_option
 @output_option
-def rollout_show(
-    rollout: str, version: str, language: str, at: datetime | None, settings: Path, output: str
-) -> None:
-    """Where ROLLOUT (its id, its version, or SOURCE and VERSION) stands, why its next ring is not open and what would open it; of a recalled one the sites that
-    still have it, and how many machines are not heard of."""
+def rollout_show(rollout: str, version: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
+    """Where ROLLOUT (its id, its version, or SOURCE and VERSION) stands, why its next ring is not open and what would
+    open it; of a recalled one the sites that still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         now = opened.clock.now()
         found = rollout_named(tx, rollout, version)

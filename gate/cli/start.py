@@ -97,7 +97,7 @@ def init(
     click.echo(f"policy       {folder / 'data' / 'policy.git'} (a bare git repository, branch main)")
     click.echo(f"systemd unit {made.unit}")
     if wishes.bare:
-        click.echo("sources      none yet: add one on the page Sources, or as a comment of the policy shows; it takes two people")
+        click.echo("sources      none yet: the page Sources says how to add one; it takes two people")
     click.echo("keys         all keys are on this machine; every page says so until people hold them")
     for sentence in _later(made.settings):
         click.echo(f"not yet enforced: {sentence}")

@@ -24,7 +24,7 @@ Local = Callable[[datetime], str]
 
 
 def details(detail: Mapping[str, Any], language: str, local: Local) -> list[tuple[str, str, str]]:
-    """(word, value, what it folds under; empty: it does not) of each thing that an event carries; ``local`` says a time."""
+    """(word, value, what it folds under or nothing) of each thing that an event carries; ``local`` says a time."""
     found = []
     for key, value in detail.items():
         said, word = _said(key, value, language, local), event_texts.carried(key, language)

@@ -101,7 +101,7 @@ def document(app: Flask) -> str:
         "Persons are counted, not names. Whoever logs in through a provider is the person that this identity is linked",
         "with (`gate user identity LOGIN ISSUER SUBJECT`). An account of the server's shell (`shell:root` in the audit",
         "log) counts as nobody where two people are asked for, be it first or second, until it is linked with a person",
-        "(`gate user identity LOGIN shell ACCOUNT`); then its word is that person's, who cannot agree with it on a page.",
+        "(`gate user identity LOGIN shell ACCOUNT`); then its word is that person's and agrees with none of theirs.",
         "A disabled person's shell counts as nobody. Under `sudo` everybody is `root`: link accounts of one's own.",
         "Two accounts that nobody has linked stay two: where a provider makes people at their first login, link those",
         "who have an account here before that. Whoever may write the database needs no second person for anything.",

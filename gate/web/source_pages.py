@@ -62,7 +62,12 @@ def _page(tried: Tried | None) -> str:
     with g.parts.store.read() as tx:
         found = known.states(tx, policy, g.parts.look_every) if policy else []
     return render_template(
-        "sources.html", found=sorted(found, key=_rank), why=WHY, tried=tried, tries=g.parts.try_source is not None, editable=g.parts.guest is None
+        "sources.html",
+        found=sorted(found, key=_rank),
+        why=WHY,
+        tried=tried,
+        tries=g.parts.try_source is not None,
+        editable=g.parts.guest is None,
     )
 
 

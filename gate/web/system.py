@@ -58,8 +58,10 @@ def system() -> str:
 
 
 def policy_checks(tx: Tx) -> list[tuple[str, bool, str]]:
-    """Does the policy rule that its branch says? A head that waits for people is no fault. ``/readyz`` does not ask this:
-    the gate works on with the version before, and nobody should take it out of service for that."""
+    """Does the policy rule that its branch says? A head that waits for people is no fault.
+
+    ``/readyz`` does not ask this: the gate works on with the version before, and stays in service.
+    """
     active, found = tx.active_policy(), []
     if active is not None and g.parts.policy() is None:
         found.append(("active policy", False, "The policy cannot be read: nothing opens and nothing is granted."))

@@ -84,9 +84,9 @@ GERMAN = {
     "hosts such as database.example, with commas between them": "Adressen wie database.example, mit Kommas dazwischen",
     "A source is a plugin with a name. What it needs to reach its vendor stands in gate.toml under [sources.NAME]; the"
     " policy says how it is treated. To add one loosens: another person signs it.": (
-        "Eine Quelle ist ein Plugin mit einem Namen. Was es braucht, um seinen Hersteller zu erreichen, steht in gate.toml"
-        " unter [sources.NAME]; die Richtlinie sagt, wie sie behandelt wird. Eine hinzuzufügen lockert: eine zweite Person"
-        " unterschreibt."
+        "Eine Quelle ist ein Plugin mit einem Namen. Was es braucht, um seinen Hersteller zu erreichen, steht in"
+        " gate.toml unter [sources.NAME]; die Richtlinie sagt, wie sie behandelt wird. Eine hinzuzufügen lockert: eine"
+        " zweite Person unterschreibt."
     ),
     "The policy shows two examples, as comments.": "Die Richtlinie zeigt zwei Beispiele, als Kommentare.",
     "Nothing reaches a machine before its ring opens.": "Nichts erreicht einen Rechner, bevor sein Ring öffnet.",

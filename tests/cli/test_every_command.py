@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import click
@@ -205,7 +205,9 @@ def test_a_rollout_is_named_by_its_version_and_says_what_has_superseded_it(shop:
     shop.bring("2")
     for words in (("1",), ("shop-content", "1"), (first.id,)):
         assert json.loads(gate(shop, "rollout", "show", *words, "-o", "json").output)["rollout"] == first.id
-        assert gate(shop, "rollout", "show", *words).output.startswith("shop-content 1 is done, superseded by 2\n"), words
+        assert gate(shop, "rollout", "show", *words).output.startswith("shop-content 1 is done, superseded by 2\n"), (
+            words
+        )
     german = gate(shop, "rollout", "show", "1", "--language", "de").output
     assert german.startswith("shop-content 1: erledigt, abgelöst durch 2\n")
     assert gate(shop, "rollout", "show", "2").output.startswith("shop-content 2 is running\n")

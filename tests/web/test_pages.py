@@ -265,7 +265,7 @@ def test_a_one_time_link_is_used_once_and_looking_does_not_use_it(sqlite_gate: R
         said = browser.get(over)
         assert said.status_code == 410
         assert "This link is used, has expired, or was never made." in said.text
-        assert "type=\"password\"" not in said.text
+        assert 'type="password"' not in said.text
     with sqlite_gate.opened.store.write() as tx:
         people.new_link(tx, "new", "old-link", "test", sqlite_gate.clock.now())
     sqlite_gate.clock.forward(hours=24, seconds=1)

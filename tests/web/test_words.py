@@ -310,6 +310,22 @@ def test_days_and_numbers_are_said_as_the_language_says_them(day: Day) -> None:
     assert not re.search(r"\b\d\d\.\d\d\.(?!\d)", english_one)
 
 
+def test_every_link_of_every_page_leads_somewhere(day: Day) -> None:
+    routes, asked = day.busy.app.url_map.bind("localhost"), dict[str, set[str]]()
+    for place in day.busy.places():
+        page = day.text(place)
+        for what, link in re.findall(r'<(a|form)\b[^>]* (?:href|action)="(/[^"#]*)', page):
+            path = html.unescape(link)
+            gets = what == "a" or f'method="get" action="{link}"' in page
+            endpoint, _ = routes.match(path.partition("?")[0], method="GET" if gets else "POST")
+            if gets:
+                asked.setdefault(str(endpoint), set()).add(path)
+    asked.pop("audit_proof")  # these pages have no tree
+    assert len(asked) > 15
+    few = [path for paths in asked.values() for path in sorted(paths)[:5]]
+    assert [path for path in few if day.client.get(path).status_code not in (200, 302)] == []
+
+
 def test_an_english_page_says_them(day: Day) -> None:
     """So that the test above can find something."""
     words = english()
