@@ -169,6 +169,15 @@ def seed_policy(name: str = "policy.yaml") -> str:
     return (resources.files("gate") / "seed" / name).read_text(encoding="utf-8")
 
 
+def without_sources(text: str) -> str:
+    """The text of a policy whose sources are comments; whoever adds one writes it above them."""
+    head, opening, rest = text.partition("\nsources: ")
+    listed, _, after = rest.partition("\n\n")
+    first, *items = listed.splitlines()
+    kept = "\n".join([f"[]{first.removeprefix('  ')}", *(f"# {one.removeprefix('  ')}" for one in items)])
+    return f"{head}{opening}{kept}\n\n{after}"
+
+
 def read_scenario(file: Path, seed: int | None = None) -> scenario.Scenario:
     """A scenario from a file, or a shipped one by its name.
 
@@ -263,6 +272,8 @@ class Wishes:
     port: int = 8400
     source_s: float = 60.0
     sources: Mapping[str, Mapping[str, str]] | None = None
+    bare: bool = False
+    """The sources of the example stand in the policy as comments: nobody has them, and each would be red at once."""
 
 
 def init(folder: Path, wishes: Wishes, now: datetime) -> Created:
@@ -301,6 +312,7 @@ def _check(wishes: Wishes) -> None:
 def _made(folder: Path, wishes: Wishes, now: datetime) -> Created:
     file, data = folder / "gate.toml", folder / "data"
     text = re.sub(r"(?m)^fleet: .*$", f"fleet: {wishes.fleet}", seed_policy(f"{wishes.example}.yaml"))
+    text = without_sources(text) if wishes.bare else text
     parse_text(text)
     data.mkdir(mode=0o700)
     keys.create(data / "keys")

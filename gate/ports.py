@@ -955,6 +955,9 @@ class Tx(Protocol):
 
     def add_identity(self, issuer: str, subject: str, user: str, at: datetime) -> None: ...
     def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None: ...
+    def one_time_link(self, sha256: str, now: datetime) -> str | None:
+        """The user it is for; None where it is used, expired or unknown."""
+
     def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
         """The user it is for, once."""
 

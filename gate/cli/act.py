@@ -22,6 +22,7 @@ from gate.cli.common import (
     machine_named,
     me,
     output_option,
+    rollout_named,
     say_agreed,
     settings_option,
     show,
@@ -87,10 +88,18 @@ def _ages(tx: Tx, gate: Gate) -> list[dict[str, str]]:
     help="Only in this state.",
 )
 @click.option("--limit", default=200, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@at_option
 @settings_option
 @output_option
-def rollouts(source: str, states: tuple[str, ...], limit: int, settings: Path, output: str) -> None:
+def rollouts(
+    source: str, states: tuple[str, ...], limit: int, at: datetime | None, settings: Path, output: str
+) -> None:
     """Rollouts, newest first, with their rings."""
+    if at is not None:
+        with gate_of(settings) as opened, opened.store.read() as tx:
+            then = past.rollouts(tx, opened.gate, at, limit=limit, source=source)
+        say_then([one for one in then if not states or one.state in states], output)
+        return
     with gate_of(settings) as opened, opened.store.read() as tx:
         rows = _rows(tx, tx.rollouts([RolloutState(one) for one in states], source, limit))
     show(rows, ("rollout", "source", "version", "state", RINGS, "because"), output)
@@ -254,18 +263,17 @@ def rollout_group() -> None:
 
 @rollout_group.command("show")
 @click.argument("rollout")
+@click.argument("version", required=False, default="")
 @language_option
 @at_option
 @settings_option
 @output_option
-def rollout_show(rollout: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
-    """Where ROLLOUT stands, why its next ring is not open and what would open it; of a recalled one the sites that
-    still have it, and how many machines are not heard of."""
+def rollout_show(rollout: str, version: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
+    """Where ROLLOUT (its id, its version, or SOURCE and VERSION) stands, why its next ring is not open and what would
+    open it; of a recalled one the sites that still have it, and how many machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         now = opened.clock.now()
-        found = tx.rollout(rollout)
-        if found is None:
-            raise NotFound(f"there is no rollout {rollout}")
+        found = rollout_named(tx, rollout, version)
         if at is not None:
             say_then([past.rollout(tx, opened.gate, found, at, language)], output)
             return
@@ -274,7 +282,7 @@ def rollout_show(rollout: str, language: str, at: datetime | None, settings: Pat
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
     rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
     if output != "table":
-        emit({"rollout": rollout, "sentences": lines, "sites": rows}, output)
+        emit({"rollout": found.id, "sentences": lines, "sites": rows}, output)
         return
     for line in lines:
         click.echo(line)

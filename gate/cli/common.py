@@ -19,10 +19,11 @@ from ruamel.yaml import YAML
 
 from gate.bootstrap import Opened, open_gate
 from gate.core.errors import Conflict, Malformed, NotFound
-from gate.core.model import Machine, MachineStatus
+from gate.core.model import Machine, MachineStatus, Rollout
 from gate.flows.audit import moment
 from gate.ports import Proposal, Tx
 
+LOOKED_AT = 1000
 REVOKED = MachineStatus.REVOKED
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -108,6 +109,26 @@ def say_agreed(found: object, done: str) -> None:
     if isinstance(found, Proposal):
         done = f"proposed; another person must agree before {found.expires_at:%Y-%m-%d %H:%M} UTC"
     click.echo(done)
+
+
+def rollout_named(tx: Tx, wanted: str, version: str = "") -> Rollout:
+    """A rollout by its id, by the version of its release, or by its source and that; of several the newest.
+
+    Raises:
+        NotFound: none. Conflict: several sources have this version.
+    """
+    found = tx.rollout(wanted)
+    if found is not None and not version:
+        return found
+    asked = tx.rollouts(source=wanted if version else "", limit=LOOKED_AT)
+    releases = tx.versions([one.release for one in asked])
+    named = [one for one in asked if releases.get(one.release) == (version or wanted)]
+    if not named:
+        raise NotFound(f"there is no rollout {wanted} {version}".rstrip())
+    sources = sorted({one.source for one in named})
+    if len(sources) > 1:
+        raise Conflict("ambiguous", f"several sources have {wanted}: {', '.join(sources)}; say SOURCE VERSION")
+    return named[0]
 
 
 def machine_named(tx: Tx, wanted: str) -> Machine:

@@ -90,11 +90,14 @@ def init(
         port=port,
         source_s=1.0 if example == "walk" else 60.0,
         sources=sources,
+        bare=example != "walk",
     )
     made = bootstrap.init(folder, wishes, bootstrap.SystemClock().now())
     click.echo(f"settings     {made.settings}")
     click.echo(f"policy       {folder / 'data' / 'policy.git'} (a bare git repository, branch main)")
     click.echo(f"systemd unit {made.unit}")
+    if wishes.bare:
+        click.echo("sources      none yet: the page Sources says how to add one; it takes two people")
     click.echo("keys         all keys are on this machine; every page says so until people hold them")
     for sentence in _later(made.settings):
         click.echo(f"not yet enforced: {sentence}")

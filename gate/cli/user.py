@@ -58,7 +58,11 @@ def user_disable(login: str, settings: Path) -> None:
 @click.argument("subject")
 @settings_option
 def user_identity(login: str, issuer: str, subject: str, settings: Path) -> None:
-    """SUBJECT of the login provider ISSUER is LOGIN from now on."""
+    """SUBJECT of the login provider ISSUER is LOGIN from now on.
+
+    An account of this server's shell is linked with the issuer shell: gate user identity anna shell anna. Until then it
+    counts as nobody where two people are asked for.
+    """
     with gate_of(settings) as opened, opened.store.write() as tx:
         identities.link(tx, login, issuer, subject, me(), opened.clock.now())
     click.echo("linked")

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -137,6 +138,7 @@ def sentence(reason: Reason, language: str, zone: ZoneInfo) -> str:
     return said
 
 
+NAMED = re.compile(r"\{(\w+)\}")
 WITHOUT_NUMBERS = (
     *("halted", "not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),
     opening.APPROVAL,
@@ -217,9 +219,12 @@ def refused(no: Refusal, language: str, zone: ZoneInfo) -> str:
         key = "refusal.own_failure"
     if no.kind == "held" and "owner" not in no.numbers:
         key = "refusal.held_rollout"
-    if key not in LANGUAGES[language]:
-        return said_texts.said(no.detail.removesuffix("."), language)
     found: dict[str, object] = dict(no.numbers)
+    known = {*found, "makes"} | ({"until"} if no.earliest_at is not None else set())
+    if not known.issuperset(
+        NAMED.findall(LANGUAGES[language].get(key, "{unknown}"))
+    ):  # what lost a race has no numbers
+        return said_texts.said(no.detail.removesuffix("."), language)
     found["makes"] = words.make(str(found.get("make", "")), language)
     if no.kind == "halted":
         found["because"] = said_texts.halted(str(found["because"]), str(found["by"]), language)

@@ -12,9 +12,11 @@ from typing import Any
 
 from gate.core.policy import LANE, OWN, Policy, RingSettings
 from gate.core.policy_texts import LANGUAGES, text
-from gate.core.policy_words import counted, joined, label, pick, said
+from gate.core.policy_words import chosen, counted, joined, label, pick, said
 
 SHOWN_APART = ("evidence", "boots", "stay_up", "deadline")
+CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede")
+"""The fields that take one of a closed set of words."""
 LANGUAGE_SILENCE = "learned"
 
 
@@ -44,8 +46,8 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
     yield "fleet", "fleet", "", {"fleet": policy.fleet, "zone": policy.timezone}
     yield "makes.by", "makes", "", {"facts": said(policy.makes, language)}
     for index, source in enumerate(policy.sources):
-        kind, plugin, lever = source.kind, source.plugin, source.lever
-        arguments = {"name": source.name, "kind": kind, "plugin": plugin, "lever": lever}
+        kind, lever = chosen(source.kind, language), chosen(source.lever, language)
+        arguments = {"name": source.name, "kind": kind, "plugin": source.plugin, "lever": lever}
         yield f"sources[{index}]", "source", "", arguments
         if source.boot_critical:
             yield f"sources[{index}].boot_critical", "critical", "", {}
@@ -143,7 +145,7 @@ def _health(policy: Policy, language: str) -> Iterator[Sentence]:
 def _times(policy: Policy, language: str) -> Iterator[Sentence]:
     for kind, names in policy.default_windows.items():
         windows = said(tuple(policy.windows[name] for name in names), language)
-        yield f"default_windows.{kind}", "by_kind", "", {"kind": kind, "windows": windows}
+        yield f"default_windows.{kind}", "by_kind", "", {"kind": chosen(kind, language), "windows": windows}
     for index, freeze in enumerate(policy.freezes):
         owner = text("explain.owner", language, owner=freeze.owner) if freeze.owner else ""
         arguments = {"when": said(freeze, language), "name": freeze.name, "owner": owner}
@@ -174,7 +176,8 @@ def _stops(policy: Policy, language: str) -> Iterator[Sentence]:
 
 
 def _field(row: str, value: Any, language: str) -> dict[str, Any]:
-    return {"label": label(row, language), "value": said(value, language)}
+    words = chosen(value, language) if row.rpartition(".")[2] in CHOSEN else said(value, language)
+    return {"label": label(row, language), "value": words}
 
 
 def _skipped(word: str, language: str) -> str:

@@ -57,6 +57,11 @@ def label(row: str, language: str) -> str:
     return known["label.unknown"] + f" ({row})"
 
 
+def chosen(value: str, language: str) -> str:
+    """One of a closed set of words, such as the lever ``held``."""
+    return LANGUAGES[language].get(f"choice.{value}", value)
+
+
 def _what(change: Change, effect: str, language: str) -> str:
     arguments = dict(change.arguments)
     where, subject = str(arguments.get("where", "")), arguments.get("subject", "")

@@ -19,6 +19,22 @@ GERMAN: Mapping[str, str] = {
     "a reason of at most 1000 characters is needed": "ein Grund von höchstens 1000 Zeichen ist nötig",
     "{} has proposed this; another person must agree": ("{} hat das vorgeschlagen; eine zweite Person muss zustimmen"),
     "{} has proposed this; another person must accept": ("{} hat das vorgeschlagen; eine zweite Person muss aufnehmen"),
+    "The policy cannot be read: nothing opens and nothing is granted.": (
+        "Die Richtlinie ist nicht zu lesen: nichts öffnet, nichts wird zugeteilt."
+    ),
+    "the branch's head is active, or waits for people": "der Kopf des Zweigs gilt oder wartet auf Menschen",
+    "{} are readable": "{} sind lesbar",
+    "head {}": "Kopf {}",
+    "has room": "hat Platz",
+    "no room in {}: {}": "kein Platz in {}: {}",
+    "answers; policy {} is active": "antwortet; die Richtlinie {} gilt",
+    "ticked {} s ago": "war vor {} s am Werk",
+    "no worker has ever ticked": "noch nie war ein Arbeiter am Werk",
+    "the last tick was {} s ago": "war zuletzt vor {} s am Werk",
+    "could not be looked at: {}, see the log": "ließ sich nicht ansehen: {}, siehe das Log",
+    "{} counts as no person until it is linked with one: gate user identity": (
+        "{} zählt als niemand, bis es mit einer Person verknüpft ist: gate user identity"
+    ),
     "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
     "the lever of {} is not broken": "der Hebel von {} ist nicht gebrochen",
     "the lever of {} has been cleared a moment ago": "der Hebel von {} ist eben freigegeben worden",
@@ -100,8 +116,8 @@ GERMAN: Mapping[str, str] = {
     "choose a file": "wählen Sie eine Datei",
     "there is no site in it": "darin steht keine Apotheke",
     "a list of sites has at most {} bytes": "eine Liste von Apotheken hat höchstens {} Bytes",
-    "not UTF-8: {} at byte {}": "kein UTF-8: {} bei Byte {}",
-    "not CSV: {}": "kein CSV: {}",
+    "not UTF-8: byte {}": "kein UTF-8: Byte {}",
+    "not CSV: line {}": "kein CSV: Zeile {}",
     "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree": (
         "Apotheke {}: ihre Kennzeichen brächten Rechner in die ersten Ringe; einzeln ändern, zwei stimmen zu"
     ),
@@ -350,7 +366,10 @@ def halted(because: str, by: str, language: str) -> str:
 
 
 def _value(found: str) -> str:
-    """A state in words, a share as it is written in German, anything else as it is."""
+    """A state in words, a share or a day as it is written in German, anything else as it is."""
+    day = re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", found)
+    if day is not None:
+        return "{2}.{1}.{0}".format(*day.groups())
     if re.fullmatch(r"\d+(\.\d+)?%", found):
         return found.replace(".", ",").replace("%", " %")
     return LANGUAGES["de"].get(f"state.{found}", found)

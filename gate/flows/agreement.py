@@ -2,6 +2,9 @@
 
 - A proposal is bound to the sha256 of the exact thing; where that changes, the proposal is void.
 - Who proposed does not count as the second. A proposal expires in 24 hours.
+- Persons are counted, not names. A login of a provider is the person that it is linked with; an account of the
+  server's shell (``shell:root``) is the person that it is linked with, and nobody where it is linked with none: whoever
+  has the shell could be anybody.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ from gate.core.errors import Conflict, Malformed
 from gate.ports import Proposal, Tx
 
 PROPOSAL_FOR = timedelta(hours=24)
+SHELL, SHELL_ISSUER = "shell:", "shell"
+"""How an account of the server's shell is written as an actor, and the issuer by which it is linked with a person."""
 TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
     "resume": ("resume",),
     "recall": ("recall",),
@@ -35,6 +40,27 @@ def reason_given(because: str) -> None:
         raise Malformed("bad_field", "a reason of at most 1000 characters is needed")
     if any(char not in "\r\n\t" and unicodedata.category(char) in ("Cc", "Cs") for char in because):
         raise Malformed("bad_field", "a reason has no control characters")
+
+
+def person(tx: Tx, by: str) -> str:
+    """Whose word this is; empty: that of an account of the server's shell that is linked with nobody who may log in."""
+    if not by.startswith(SHELL):
+        return by
+    login = tx.identity(SHELL_ISSUER, by.removeprefix(SHELL)) or ""
+    user = tx.user(login) if login else None
+    return login if user is not None and not user.disabled else ""
+
+
+def somebody(tx: Tx, by: str) -> str:
+    """The person whose word this is.
+
+    Raises:
+        Conflict: needs_people, where it is nobody's.
+    """
+    found = person(tx, by)
+    if not found:
+        raise Conflict("needs_people", f"{by} counts as no person until it is linked with one: gate user identity")
+    return found
 
 
 def shut_out(tx: Tx, login: str) -> bool:
@@ -58,13 +84,14 @@ def agreed(
     ``said`` goes into the proposal's event, for whom another person reads what is proposed.
 
     Raises:
-        Conflict: needs_people, when the proposer asks again.
+        Conflict: needs_people, when the proposer asks again, or a shell that is linked with nobody.
     """
+    who = somebody(tx, by)
     for old in tx.proposals("open", subject):
         if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now or shut_out(tx, old.proposed_by):
             continue
-        if old.proposed_by == by:
-            raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
+        if person(tx, old.proposed_by) == who:
+            raise Conflict("needs_people", f"{who} has proposed this; another person must agree")
         if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
             return None
     proposal = Proposal(

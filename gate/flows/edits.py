@@ -4,7 +4,7 @@
 - ``core.policy_diff`` decides on the parsed policies, against the active one: what it cannot classify loosens.
 - A loosening stands on a branch of its own until it is signed; then it becomes a commit on the head that names both
   people. Its signatures are bound to that very commit, the proposer's own does not count, and it expires in 24 hours.
-  Whoever was shut out since, or may no longer, stands behind nothing.
+  Whoever was shut out since, or may no longer, stands behind nothing; nor does a shell that is linked with nobody.
 - What was pushed into the branch is judged alike: tightening acts, loosening waits for as many people as it takes.
   Without ``gate.signers`` who pushed is nobody the gate knows. With them every commit between the active one and the
   head is signed by a person who may change the policy, or was written by the gate for a proposal; else the head is
@@ -28,7 +28,7 @@ from datetime import date, datetime
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
-from gate.flows.agreement import PROPOSAL_FOR, reason_given
+from gate.flows.agreement import PROPOSAL_FOR, person, reason_given, somebody
 from gate.flows.people import may
 from gate.flows.placing import Walked, place_all, refuse_one_ring
 from gate.ports import ActivePolicy, Gate, Proposal, Signers, Tx
@@ -131,10 +131,11 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime, fleet: Wa
         NotFound. Conflict: closed, expired, needs_people (the proposer asks), given, one_ring.
     """
     proposal = _open(tx, proposal_id, now)
-    if proposal.proposed_by == by:
-        raise Conflict("needs_people", f"{by} has proposed this; another person must agree")
-    if by in proposal.signatures:
-        raise Conflict("given", f"{by} has signed already")
+    who = somebody(tx, by)
+    if person(tx, proposal.proposed_by) == who:
+        raise Conflict("needs_people", f"{who} has proposed this; another person must agree")
+    if who in {person(tx, one) for one in proposal.signatures}:
+        raise Conflict("given", f"{who} has signed already")
     active = tx.active_policy()
     assert active is not None
     refuse_one_ring(tx, gate.policy(active.commit), gate.policy(proposal.subject), fleet)
@@ -166,7 +167,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
     else:
         parent = gate.texts.parents(proposal.subject)[0]
         if head == parent:
-            head = gate.texts.write(text, parent, proposal.proposed_by, _message(proposal, people), now)
+            head = gate.texts.write(text, parent, proposal.proposed_by, _message(tx, proposal, people), now)
         elif parent not in gate.texts.parents(head) or _said(gate, head) != text:  # a process died after it
             raise Conflict("moved", "the policy has changed since; propose it anew")
     if not tx.enact_proposal(proposal.id, now):
@@ -292,13 +293,14 @@ def today(gate: Gate, tx: Tx, now: datetime) -> date:
 
 def _people(tx: Tx, proposal: Proposal) -> list[str]:
     """Who stands behind it now: whoever was shut out since, or has a lesser role, does not."""
-    proposer = [proposal.proposed_by] if _still(tx, proposal.proposed_by, "policy") else []
-    return list(dict.fromkeys([*proposer, *(one for one in proposal.signatures if _still(tx, one, "sign"))]))
+    words = [(proposal.proposed_by, "policy"), *((one, "sign") for one in proposal.signatures)]
+    return list(dict.fromkeys(person(tx, by) for by, act in words if _still(tx, by, act)))
 
 
-def _still(tx: Tx, login: str, act: str) -> bool:
-    user = tx.user(login)
-    return login != PUSHED and (user is None or may(user, act))  # the server's own shell is nobody's account
+def _still(tx: Tx, by: str, act: str) -> bool:
+    login = person(tx, by)
+    user = tx.user(login) if login else None
+    return login not in ("", PUSHED) and (user is None or may(user, act))
 
 
 def _open(tx: Tx, proposal_id: str, now: datetime) -> Proposal:
@@ -324,8 +326,9 @@ def _proposed(
     return made
 
 
-def _message(proposal: Proposal, people: Sequence[str]) -> str:
-    signed = "".join(f"Signed-off-by: {name}\n" for name in people if name != proposal.proposed_by)
+def _message(tx: Tx, proposal: Proposal, people: Sequence[str]) -> str:
+    proposer = person(tx, proposal.proposed_by)
+    signed = "".join(f"Signed-off-by: {name}\n" for name in people if name != proposer)
     return f"{proposal.because}\n\nProposed-by: {proposal.proposed_by}\n{signed}"
 
 

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import LANE, Policy
-from gate.flows.agreement import reason_given
+from gate.flows.agreement import person, reason_given, somebody
 from gate.ports import Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
@@ -35,13 +35,13 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     rule = gate.policy(rollout.policy_version).expedite
     if not rule:
         raise Conflict("no_lane", "the policy has no fast lane (expedite)")
-    given: set[str] = set()
+    given, who = set[str](), somebody(tx, by)
     for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
         if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
             break
-        given.add(event.actor)
-    if by in given:
-        raise Conflict("given", f"{by} has agreed already; another person must")
+        given.add(person(tx, event.actor))
+    if who in given:
+        raise Conflict("given", f"{who} has agreed already; another person must")
     needed = int(rule.get("people", LANE["people"])) - len(given) - 1
     tx.append("expedite_agreed", by, f"{rollout.id}/expedite", now, {}, because, rollout.policy_version)
     if needed > 0:
@@ -50,7 +50,7 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     if not tx.save_rollout(after):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     assert after.expedited_until is not None
-    detail = {"until": after.expedited_until.isoformat(), "by": sorted({*given, by})}
+    detail = {"until": after.expedited_until.isoformat(), "by": sorted({*given, who})}
     for subject in (f"{rollout.id}/expedite", rollout.id):
         tx.append("rollout_expedited", by, subject, now, detail, because, rollout.policy_version)
     return after, 0

@@ -3,6 +3,7 @@
 - An identity belongs to one person. An admin links it at the server's shell, or the first login makes the person where
   the settings map a claim to roles.
 - Where a claim is mapped the provider rules: each login sets the role, and one without a role is refused.
+- An account of the server's shell is linked alike, with the issuer ``shell``: its word counts as that person's.
 - A session is as freshly confirmed as the provider says that the person was.
 """
 

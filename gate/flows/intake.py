@@ -147,20 +147,21 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     """The rollout of a release under one frozen policy version; it waits while another of its source runs."""
     policy = gate.policy(policy_version)
     others = tx.rollouts(states=ALIVE, source=release.source)
+    rollout_id = "r-" + release.hex[:20]
     for other in others:
         if other.state is RolloutState.QUEUED:
-            _step(tx, other, RolloutState.SUPERSEDED, now)
+            _step(tx, other, RolloutState.SUPERSEDED, now, by=rollout_id)
     running = [other for other in others if other.state in BUSY]
     inherited = -1
     if policy.defaults.supersede != "queue":
         for other in running:
             if policy.defaults.supersede == "inherit":
                 inherited = max(inherited, _common(tx, policy, other))
-            _step(tx, other, RolloutState.SUPERSEDED, now)
+            _step(tx, other, RolloutState.SUPERSEDED, now, by=rollout_id)
         running = []
     past = tx.past_trials(LEARNT_FROM)
     rollout = Rollout(
-        id="r-" + release.hex[:20],
+        id=rollout_id,
         release=release.id,
         source=release.source,
         state=RolloutState.QUEUED if running else RolloutState.RUNNING,
@@ -187,7 +188,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         detail["takes_over_at"] = policy.rings[inherited].name
     tx.append("rollout_started", "gate", rollout.id, now, detail, "", policy_version)
     if rollout.state is RolloutState.RUNNING:
-        _supersede_done(tx, others, now)
+        _supersede_done(tx, others, rollout_id, now)
     return rollout
 
 
@@ -208,22 +209,23 @@ def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:
         return None
     for waiting in others:
         if waiting.state is RolloutState.QUEUED:
-            _supersede_done(tx, others, now)
+            _supersede_done(tx, others, waiting.id, now)
             return _step(tx, waiting, RolloutState.RUNNING, now)
     return None
 
 
-def _supersede_done(tx: Tx, others: Iterable[Rollout], now: datetime) -> None:
+def _supersede_done(tx: Tx, others: Iterable[Rollout], by: str, now: datetime) -> None:
     for other in others:
         if other.state is RolloutState.DONE:
-            _step(tx, other, RolloutState.SUPERSEDED, now)
+            _step(tx, other, RolloutState.SUPERSEDED, now, by=by)
 
 
-def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime) -> Rollout:
+def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime, *, by: str = "") -> Rollout:
+    """``by``: the rollout that takes over."""
     after = replace(rollout, state=state, version=rollout.version + 1)
     if not tx.save_rollout(after):
         raise Overtaken
-    tx.append(f"rollout_{state.value}", "gate", rollout.id, now)
+    tx.append(f"rollout_{state.value}", "gate", rollout.id, now, {"by": by} if by else {})
     return after
 
 

@@ -24,7 +24,7 @@ from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthe
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows import mirror, remade
-from gate.flows.agreement import shut_out
+from gate.flows.agreement import person, shut_out, somebody
 from gate.flows.claims import lapse
 from gate.flows.placing import place
 from gate.ports import EnrolCode, Gate, Proposal, Session, Tx
@@ -223,14 +223,14 @@ def accept(
 def _second(tx: Tx, wanted: Machine, by: str, now: datetime) -> Proposal | None:
     """The proposal that still waits for another person; None when ``by`` was the second and it is enacted."""
     text = json.dumps([wanted.id, wanted.site, wanted.role, sorted(wanted.labels), wanted.ring])
-    digest = _sha256(text)
+    digest, who = _sha256(text), somebody(tx, by)
     for old in tx.proposals("open", wanted.id):
         if (old.kind, old.sha256) != ("accept_machine", digest) or old.expires_at <= now:
             continue
         if shut_out(tx, old.proposed_by):
             continue
-        if old.proposed_by == by:
-            raise Conflict("needs_people", f"{by} has proposed this; another person must accept")
+        if person(tx, old.proposed_by) == who:
+            raise Conflict("needs_people", f"{who} has proposed this; another person must accept")
         if tx.sign_proposal(old.id, by, digest, now) and tx.enact_proposal(old.id, now):
             return None
     proposal = Proposal(

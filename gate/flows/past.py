@@ -47,9 +47,9 @@ class Then:
     unknown: list[str] = field(default_factory=list)
 
 
-def rollouts(tx: Tx, gate: Gate, at: datetime, language: str = "en", limit: int = 20) -> list[Then]:
+def rollouts(tx: Tx, gate: Gate, at: datetime, language: str = "en", limit: int = 20, source: str = "") -> list[Then]:
     """The newest that had begun, newest first."""
-    begun = [one for one in tx.rollouts(limit=LOOKED_AT) if one.started_at <= at]
+    begun = [one for one in tx.rollouts(source=source, limit=LOOKED_AT) if one.started_at <= at]
     return [rollout(tx, gate, one, at, language) for one in begun[:limit]]
 
 

@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from gate.core.model import Attribution, Rollout, RolloutState
-from gate.flows.agreement import agreed, reason_given
+from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
@@ -103,6 +103,13 @@ def disable_user(tx: Tx, user_id: str, by: str, now: datetime) -> None:
     tx.save_user(replace(user, disabled=True))
     tx.drop_web_sessions(user=user_id)
     tx.append("user_disabled", by, user_id, now)
+
+
+def link_holds(tx: Tx, link: str, now: datetime) -> bool:
+    """Can a password still be chosen by this one-time link? Asking does not use it."""
+    user_id = tx.one_time_link(digest(link), now)
+    user = tx.user(user_id) if user_id else None
+    return user is not None and not user.disabled
 
 
 def choose_password(tx: Tx, link: str, password: str, hashed: Callable[[str], str], now: datetime) -> User:
@@ -246,11 +253,13 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
     if rollout.state is not RolloutState.RUNNING:
         raise Conflict("not_running", f"the rollout is {rollout.state.value}")
     policy = gate.policy(rollout.policy_version)
-    if not policy.settings_for(ring, rollout.source).wants_people:
+    rule = policy.settings_for(ring, rollout.source)
+    if not rule.wants_people:
         raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
     subject = f"{rollout.id}/{ring}"
-    if by in tx.grounds(rollout.id, now).approved_by.get(ring, ()):
-        raise Conflict("given", f"{by} has approved ring {ring} already")
+    who = somebody(tx, by) if rule.needs_people > 1 else person(tx, by) or by
+    if who in {person(tx, one) or one for one in tx.grounds(rollout.id, now).approved_by.get(ring, ())}:
+        raise Conflict("given", f"{who} has approved ring {ring} already")
     tx.append("ring_approved", by, subject, now, {"ring": ring}, because, rollout.policy_version)
 
 

@@ -9,7 +9,7 @@ from gate.core.model import Rollout, RolloutState
 from gate.core.reason_texts import text
 from gate.flows import explain, holds, recalls
 from gate.flows.expedite import skips
-from gate.ports import Gate, Tx
+from gate.ports import Asked, Gate, Tx
 
 
 def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
@@ -17,7 +17,8 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: st
     policy, release = gate.policy(rollout.policy_version), tx.release(rollout.release)
     version = release.version if release else rollout.release
     named = f"{rollout.source} {version}"
-    found = [text("rollout.is", language, release=named, state=text(f"state.{rollout.state}", language))]
+    state = ended(tx, rollout, language) or text(f"state.{rollout.state}", language)
+    found = [text("rollout.is", language, release=named, state=state)]
     if rollout.halted_because:
         because = said_texts.halted(rollout.halted_because, rollout.halted_by, language)
         said = {"said": found[0], "by": rollout.halted_by, "because": because}
@@ -35,6 +36,18 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: st
     if rollout.state is RolloutState.RECALLED:
         found.append(_recalled(tx, gate, rollout, now, language))
     return found
+
+
+def ended(tx: Tx, rollout: Rollout, language: str) -> str:
+    """``done, superseded by 300`` of a rollout that a newer one has taken over from; else empty."""
+    if rollout.state is not RolloutState.SUPERSEDED:
+        return ""
+    said = tx.asked_events(Asked(subject=rollout.id, kind="rollout_superseded"), None, 1)
+    newer = tx.rollout(str(said[0].detail.get("by", ""))) if said else None
+    release = tx.release(newer.release) if newer else None
+    if release is None:  # it was not noted, or has left the database
+        return ""
+    return text("rollout.done_superseded" if rollout.done_at else "rollout.superseded", language, by=release.version)
 
 
 def of_rings(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:

@@ -63,9 +63,9 @@ def read(raw: bytes, checks: Checks) -> tuple[list[Site], list[Trouble]]:
             except ValueError as problem:
                 troubles.append(Trouble(rows.line_num, str(problem)))
     except UnicodeDecodeError as problem:
-        troubles.append(Trouble(0, f"not UTF-8: {problem.reason} at byte {problem.start}"))
-    except csv.Error as problem:
-        troubles.append(Trouble(0, f"not CSV: {problem}"))
+        troubles.append(Trouble(0, f"not UTF-8: byte {problem.start}"))
+    except csv.Error:
+        troubles.append(Trouble(0, f"not CSV: line {rows.line_num}"))
     troubles += _twice(found)
     return [site for _, site in found], troubles
 

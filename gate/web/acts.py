@@ -59,7 +59,11 @@ def log_out() -> Response:
 
 
 def link(secret: str) -> str | Response | tuple[str, int]:
-    """A one-time link: choose a password. Looking at it does not use it."""
+    """A one-time link: choose a password. Looking at it does not use it; one that holds no more shows no form."""
+    with g.parts.store.read() as tx:
+        holds = people.link_holds(tx, secret, g.now)
+    if not holds:
+        return render_template("link.html", over=True), 410
     if request.method == "GET":
         return render_template("link.html", problem="")
     password = request.form.get("password", "")

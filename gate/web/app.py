@@ -23,6 +23,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 from gate.core import explained, reason_texts, said_texts, words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy, SourceRule
+from gate.core.policy_words import chosen
 from gate.core.verdict import Reason
 from gate.flows import people
 from gate.flows.fleet_plan import FleetPlan
@@ -34,7 +35,9 @@ from gate.web import (
     audit,
     auth,
     calendars,
+    cells,
     event_texts,
+    event_words,
     kept,
     lists,
     oidc,
@@ -234,8 +237,14 @@ def _word_values(app: Flask) -> None:
     app.jinja_env.filters["rough"] = _rough
     app.jinja_env.filters["state"] = _state
     app.jinja_env.filters["said"] = _in_words
+    app.jinja_env.filters["choice"] = lambda value: chosen(value, g.language)
+    app.jinja_env.filters["number"] = _number
+    app.jinja_env.filters["day"] = _day
+    app.jinja_env.filters["details"] = _details
+    app.jinja_env.filters["labelled"] = lambda rows, columns: cells.labelled(
+        rows, [translate(one.lstrip("#"), g.language) for one in columns]
+    )
     app.jinja_env.filters["event"] = lambda kind: event_texts.kind(kind, g.language)
-    app.jinja_env.filters["carried"] = lambda name: event_texts.carried(name, g.language)
     app.jinja_env.filters["person"] = _is_person
     app.jinja_env.filters["reason"] = _reason
 
@@ -329,7 +338,33 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
         return "–"
     policy = g.parts.policy()
     zone = ZoneInfo(policy.timezone) if policy else ZoneInfo("Europe/Berlin")
-    return at.astimezone(zone).strftime(form)
+    return at.astimezone(zone).strftime(_form(form))
+
+
+def _form(german: str) -> str:
+    """A form of dates as the visitor's language has it: ``19.07.2024``, ``19 Jul 2024``."""
+    return german if g.language == "de" else german.replace("%d.%m.%Y", "%d %b %Y").replace("%d.%m.", "%d %b")
+
+
+def _day(day: date | str, form: str = "%d.%m.%Y") -> str:
+    """A day without a time; one that is none stays as it is."""
+    if isinstance(day, str):
+        try:
+            day = date.fromisoformat(day)
+        except ValueError:
+            return str(day)
+    return day.strftime(_form(form))
+
+
+def _number(value: float, digits: int = 1) -> str:
+    """``1.5``, and ``1,5`` in German."""
+    said = f"{value:.{digits}f}"
+    return said.replace(".", ",") if g.language == "de" else said
+
+
+def _details(detail: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """What an event carries, each with its word before it, in the visitor's language."""
+    return event_words.details(detail, g.language, lambda at: _local(at, "%d.%m.%Y %H:%M"))
 
 
 def _reason(reason: Reason) -> str:

@@ -132,7 +132,8 @@ def _clock(span: Interval, day: Day, policy: Policy) -> str:
 def _length(spans: list[Interval]) -> str:
     """How long it is open in all, in real hours."""
     total = sum(((one.end_at - one.start_at) for one in spans), timedelta())
-    return f"{total / timedelta(hours=1):.1f}".removesuffix(".0")
+    said = f"{total / timedelta(hours=1):.1f}".removesuffix(".0")
+    return said.replace(".", ",") if g.language == "de" else said
 
 
 VIEWS = (

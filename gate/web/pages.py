@@ -16,7 +16,8 @@ from gate.core import agenda, background, explained, opening, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound, OperatorError
-from gate.core.model import Action, Release, RingState, Rollout, RolloutState
+from gate.core.lists import MachineList
+from gate.core.model import Action, Machine, Release, RingState, Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.core.times import Freeze
 from gate.flows import agenda as days
@@ -37,7 +38,7 @@ from gate.flows import why as reasons
 from gate.flows.orders import planned
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
-from gate.web import policy_edit_pages, proposals
+from gate.web import policy_edit_pages, proposals, system
 from gate.web.ladder import Rung, draw, rungs
 from gate.web.texts import translate
 
@@ -111,6 +112,7 @@ def overview() -> str:
         lines = lines_of(tx, [*sorted(moving, key=lambda one: order[one.state]), *recent])
         waiting = _waiting(tx, moving)
         steps = _first_steps(tx, figures)
+        broken = [(what, said) for what, well, said in system.policy_checks(tx) if not well]
         troubles = _source_troubles(tx)
         shown = mornings.shown(tx, translated)
         ages = _ages(tx)
@@ -130,6 +132,8 @@ def overview() -> str:
         sentence = "Somebody went past the gate"
     elif any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
+    elif broken or troubles:
+        sentence = "Something is wrong."
     elif waiting:
         sentence = "Something waits for a person."
     elif any(line.rollout.state is RolloutState.RUNNING for line in lines):
@@ -145,6 +149,7 @@ def overview() -> str:
         waiting=waiting,
         steps=steps,
         story=story,
+        broken=broken,
         troubles=troubles,
         shown=shown,
         ages=ages,
@@ -196,6 +201,7 @@ def rollout(rollout_id: str) -> str:
             recall=_open_proposal(tx, found, "recall"),
             needing=needing,
             waivers=_waivers(tx, found),
+            ended=sentences.ended(tx, found, g.language),
             said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
             waiting=explain.waiting(tx, g.parts.gate, found, g.now),
             zone=policy.zone,
@@ -208,15 +214,20 @@ def rollout(rollout_id: str) -> str:
         )
 
 
-def why() -> str:
-    """Why does this machine not have it?"""
-    machine, source = request.args.get("machine", ""), request.args.get("source", "")
+def why() -> str | tuple[str, int]:
+    """Why does this machine not have it? Without one: which?"""
+    machine, source = request.args.get("machine", "").strip(), request.args.get("source", "")
     with g.parts.store.read() as tx:
-        found = tx.machine(machine)
+        found = tx.machine(machine) or _only_one_named(tx, machine)
         if found is None:
-            raise NotFound(f"there is no machine {machine}")
+            return render_template("why.html", asked=machine, answers=()), 404 if machine else 200
         answers = [reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in sources_of(source)]
     return render_template("why.html", machine=found, answers=answers)
+
+
+def _only_one_named(tx: Tx, name: str) -> Machine | None:
+    named = [one for one in tx.list_machines(MachineList(text=name), PAGE) if one.name == name] if name else []
+    return named[0] if len(named) == 1 else None
 
 
 def shadowed() -> str:
@@ -333,10 +344,11 @@ def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
     if g.parts.guest is not None:
         return []
     steps = [
+        ("Add a second person: what loosens takes two", sum(not u.disabled for u in tx.users()) > 1, "/people"),
+        ("Add a source", bool(sources_of("")), "/sources"),
         ("Add a site", figures["sites"] > 0, "/sites"),
         ("Enrol a machine and accept it", figures["machines_active"] > 0, "/sites"),
         ("Bring a first release", bool(tx.rollouts(limit=1)), "/rollouts"),
-        ("Add a second person: a halt is lifted by two", sum(not u.disabled for u in tx.users()) > 1, "/people"),
     ]
     return [] if all(done for _, done, _ in steps) else steps
 

@@ -76,6 +76,7 @@ def _page(tried: Tried | None) -> str:
         undone=undone,
         unread=unread,
         unknown=unknown,
+        editable=g.parts.guest is None,
     )
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from flask import Response, g, render_template, request
 
-from gate.flows import levers, listening, mornings, policy_remote
+from gate.flows import edits, levers, listening, mornings, policy_remote
 from gate.ports import Tx
 from gate.web import forms
 
@@ -30,8 +30,8 @@ MARKS = (
 
 def system() -> str:
     """Is gate itself well?"""
-    checks = g.parts.ready()
     with g.parts.store.read() as tx:
+        checks = [*g.parts.ready(), *policy_checks(tx)]
         marks = [(said, tx.mark(name).at) for said, name in MARKS]
         decision = tx.newest_decision()
         queues, undone = _queues(tx), tx.lever_troubles()
@@ -59,6 +59,21 @@ def system() -> str:
         about=g.parts.about,
         now=g.now,
     )
+
+
+def policy_checks(tx: Tx) -> list[tuple[str, bool, str]]:
+    """Does the policy rule that its branch says? A head that waits for people is no fault.
+
+    ``/readyz`` does not ask this: the gate works on with the version before, and stays in service.
+    """
+    active, found = tx.active_policy(), []
+    if active is not None and g.parts.policy() is None:
+        found.append(("active policy", False, "The policy cannot be read: nothing opens and nothing is granted."))
+    elif active is not None:
+        refused = active.problem if active.problem and not edits.waits(tx, _head(), g.now) else ""
+        found.append(("policy branch", not refused, refused or "the branch's head is active, or waits for people"))
+    trouble = policy_remote.trouble(tx)
+    return [*found, ("policy remote", False, trouble)] if trouble else found
 
 
 def live() -> Response:

@@ -4,6 +4,19 @@ from __future__ import annotations
 
 GERMAN = {
     "Who may do what, and with whom": "Wer darf was, und mit wem",
+    "Persons are counted, not names: a login of a provider, or an account of the server's shell, is the person that it"
+    " is linked with; a shell that is linked with nobody counts as nobody.": (
+        "Gezählt werden Personen, nicht Namen: Wer über einen Anmeldedienst oder an der Konsole des Servers handelt,"
+        " ist die Person, mit der das verknüpft ist; eine Konsole ohne Verknüpfung zählt als niemand."
+    ),
+    "This link is used, has expired, or was never made.": (
+        "Dieser Link ist benutzt, abgelaufen oder nie erzeugt worden."
+    ),
+    "Whoever has chosen a password with it logs in with that. Else an admin makes a new link under People, or at the"
+    " server's shell:": (
+        "Wer damit schon ein Passwort gewählt hat, meldet sich damit an. Sonst erzeugt die Verwaltung unter Personen"
+        " einen neuen, oder an der Konsole des Servers:"
+    ),
     "A role may do all that the roles before it may. Two people: one proposes, another does the same within 24 hours."
     " Confirmed: not longer than ten minutes ago.": (
         "Eine Aufgabe darf alles, was die vor ihr dürfen. Zwei Personen: eine schlägt vor, eine andere tut binnen 24"

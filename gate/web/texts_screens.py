@@ -84,7 +84,18 @@ GERMAN = {
     "trust.vendor_signed": "vom Hersteller signiert",
     "trust.digest_pinned": "Prüfsumme festgehalten",
     "trust.unverified": "ungeprüft",
-    "The policy names no source.": "Die Richtlinie nennt keine Quelle.",
+    "The policy names no source: nothing comes in.": "Die Richtlinie nennt keine Quelle: nichts kommt herein.",
+    "There is no such machine.": "Diesen Rechner gibt es nicht.",
+    "Its id, or its name where only one has it.": "Seine Kennung, oder sein Name, wenn nur einer so heißt.",
+    "Or choose it from the list": "Oder aus der Liste wählen",
+    "hosts such as database.example, with commas between them": "Adressen wie database.example, mit Kommas dazwischen",
+    "A source is a plugin with a name. What it needs to reach its vendor stands in gate.toml under [sources.NAME]; the"
+    " policy says how it is treated. To add one loosens: another person signs it.": (
+        "Eine Quelle ist ein Plugin mit einem Namen. Was es braucht, um seinen Hersteller zu erreichen, steht in"
+        " gate.toml unter [sources.NAME]; die Richtlinie sagt, wie sie behandelt wird. Eine hinzuzufügen lockert: eine"
+        " zweite Person unterschreibt."
+    ),
+    "The policy shows two examples, as comments.": "Die Richtlinie zeigt zwei Beispiele, als Kommentare.",
     "Nothing reaches a machine before its ring opens.": "Nichts erreicht einen Rechner, bevor sein Ring öffnet.",
     "Machines are asked to wait; their vendor does not wait.": "Rechner sollen warten; ihr Hersteller wartet nicht.",
     "Nobody can hold it; boots are watched.": "Niemand kann es halten; Starts werden beobachtet.",

@@ -113,6 +113,17 @@ def test_the_page_follows_what_happens_without_a_reload(
     context.close()
 
 
+TOO_WIDE = """() => {
+  const root = document.documentElement, found = [];
+  if (root.scrollWidth > root.clientWidth) found.push(`the page, by ${root.scrollWidth - root.clientWidth} px`);
+  for (const one of document.querySelectorAll('main *')) {
+    const scrolls = getComputedStyle(one).overflowX !== 'visible' && one.scrollWidth > one.clientWidth + 1;
+    if (!scrolls || one.clientWidth < 2) continue;
+    if (one.matches('.stacks, table')) found.push('a table: ' + one.textContent.trim().slice(0, 40));
+    else if (one.tabIndex < 0) found.push('out of the keyboard: ' + one.outerHTML.slice(0, 80));
+  }
+  return found;
+}"""
 PAGES = ["/", "/rollouts", "/machines", "/sites", "/audit", "/people", "/brake"]
 
 
@@ -164,6 +175,33 @@ def test_axe_finds_nothing_on_any_page_of_a_busy_fleet(
         bad += [f"{place} is {wide} px too wide"] if wide > 0 else []
     assert bad == []
     context.close()
+
+
+def test_on_a_phone_no_page_and_no_table_is_wider_than_the_screen(browser: Browser, stateful: tuple[str, Busy]) -> None:
+    """Text of the policy is scrolled in a region of its own, which the keyboard reaches; nothing else is."""
+    address, found = stateful
+    context = opened(browser, viewport=PHONE, locale="de-DE")
+    page, bad = context.new_page(), []
+    for place in found.places():
+        page.goto(address + place)
+        page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
+        bad += [f"{place}: {one}" for one in page.evaluate(TOO_WIDE)]
+    assert bad == []
+    context.close()
+
+
+def test_the_menu_is_one_line_on_a_desk_in_both_languages(browser: Browser, stateful: tuple[str, Busy]) -> None:
+    address, _ = stateful
+    for language in ("de", "en"):
+        context = opened(browser)
+        page = context.new_page()
+        page.goto(f"{address}/?lang={language}")
+        middles = page.evaluate(
+            """[...document.querySelectorAll('.top > *, .top nav a')].map(
+            one => { const box = one.getBoundingClientRect(); return Math.round((box.top + box.bottom) / 2) })"""
+        )
+        assert max(middles) - min(middles) <= 4, (language, middles)
+        context.close()
 
 
 def test_axe_finds_nothing_on_the_way_in(browser: Browser, gate: tuple[str, str]) -> None:

@@ -1,13 +1,13 @@
 # ruff: noqa: F401, F811  (fixtures of another file)
-"""A walk through the fleet: fifty sites come in, till 3 of one of them says why it waits, and a freeze is begun."""
+"""A walk through the fleet: fifty sites come in, till 3 of one of them says why it waits, Christmas is frozen."""
 
 from __future__ import annotations
 
-import html
 import logging
 import re
 import threading
 from collections.abc import Iterator
+from datetime import date, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 
 from gate.adapters.policy_yaml import parse_text
 from gate.core.model import Site
+from tests.browser.pictures import kept
 from tests.browser.test_browser import DESK, PHONE
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web.test_pages import PASSWORD, app
@@ -61,7 +62,7 @@ def tills(gate: RealGate, site: str) -> None:
     gate.bring("7")
 
 
-def test_fifty_sites_come_in_till_3_says_why_and_a_freeze_begins(
+def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     sqlite_gate: RealGate, address: str, page: Page, tmp_path: Path
 ) -> None:
     file = tmp_path / "sites.csv"
@@ -72,6 +73,7 @@ def test_fifty_sites_come_in_till_3_says_why_and_a_freeze_begins(
     page.get_by_role("button", name="Import").click()
     expect(page.get_by_role("alert")).to_contain_text("Nothing was imported.")
     expect(page.get_by_role("rowheader", name="52")).to_be_visible()
+    kept(page, "import", "problems")
     file.write_text(SITES, encoding="utf-8")
     page.get_by_label("A CSV file").set_input_files(file)
     page.get_by_role("button", name="Import").click()
@@ -79,6 +81,7 @@ def test_fifty_sites_come_in_till_3_says_why_and_a_freeze_begins(
     page.get_by_role("link", name="Next page").click()
     expect(page.get_by_role("link", name="s49", exact=True)).to_be_visible()
 
+    kept(page, "import", "done")
     tills(sqlite_gate, "s07")
     page.goto(address + "/machines")
     page.get_by_label("Begins with").fill("till-3")
@@ -87,18 +90,36 @@ def test_fifty_sites_come_in_till_3_says_why_and_a_freeze_begins(
     page.get_by_role("link", name="s07", exact=True).click()
     page.get_by_role("link", name="Why? till-3").click()
     expect(page.locator(".sentence")).to_contain_text("Ring rest: needs 1 more till healthy: 0 of 1 so far.")
+    kept(page, "why", "till-3")
 
     page.get_by_role("link", name="Calendar").click()
-    page.get_by_label("Name").fill("inventory")
-    page.get_by_label("From").fill("2027-01-02")
-    page.get_by_label("To", exact=True).fill("2027-01-05")
-    page.get_by_label("Reason").fill("we count everything")
+    kept(page, "christmas", "calendar")
+    christmas = date(sqlite_gate.clock.now().year + 1, 12, 23)
+    head, policies = sqlite_gate.opened.policies.head(), sqlite_gate.opened.policies
+    page.get_by_label("Name").fill("christmas")
+    page.get_by_label("From").fill(christmas.isoformat())
+    page.get_by_label("To", exact=True).fill((christmas + timedelta(days=4)).isoformat())
+    page.get_by_label("Reason").fill("nobody is there")
     page.get_by_role("button", name="Go on").click()
-    expect(page.get_by_role("button", name="See what it does")).to_be_visible()
-    form = page.locator("form[action='/policy/preview']")
-    [freeze] = parse_text(html.unescape(form.locator("[name=text]").input_value())).freezes
-    assert (freeze.name, freeze.owner, freeze.why) == ("inventory", "anna", "we count everything")
-    assert form.locator("[name=base]").input_value() == sqlite_gate.opened.policies.head()
+    page.get_by_role("button", name="See what it does").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Look before it is saved")
+    expect(page.locator(".diff .removed")).to_have_count(0)
+    expect(page.get_by_text("It acts at once.")).to_be_visible()
+    expect(page.get_by_label("Reason")).to_have_value("nobody is there")
+    assert policies.head() == head, "nothing is changed yet"
+    kept(page, "christmas", "preview")
+    page.get_by_role("button", name="Save", exact=True).click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Calendar")
+    for day in (0, 4):
+        row = page.locator("tr", has=page.locator(f"time[datetime='{christmas + timedelta(days=day)}']"))
+        expect(row).to_contain_text("christmas")
+    kept(page, "christmas", "frozen")
+    assert policies.head() != head
+    [freeze] = parse_text(policies.read(policies.head())).freezes
+    assert (freeze.name, freeze.owner, freeze.why) == ("christmas", "anna", "nobody is there")
+    assert policies.history()[0].author == "anna"
+    page.get_by_role("link", name="Change christmas").click()
+    expect(page.get_by_role("heading", level=1)).to_contain_text("christmas")
 
 
 def test_an_open_page_changes_by_itself_and_keeps_focus_and_what_is_open(

@@ -20,6 +20,7 @@ from gate.bootstrap import pages
 from gate.core import merkle
 from gate.core.model import RolloutState
 from gate.flows import people
+from tests.browser.pictures import kept
 from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import PlayedMachine, RealGate
 
@@ -79,6 +80,7 @@ def test_the_brake_from_the_phone_a_second_person_with_confirmation_and_the_audi
     phone.get_by_label("Reason").fill("three tills of one street are dark")
     phone.get_by_role("button", name="Pull the brake").click()
     expect(phone.get_by_role("heading", level=1)).to_have_text("Something is halted.")
+    kept(phone, "brake", "pulled")
     with gate.opened.store.read() as tx:
         [rollout] = tx.rollouts()
     assert rollout.state is RolloutState.HALTED
@@ -112,6 +114,7 @@ def test_the_brake_from_the_phone_a_second_person_with_confirmation_and_the_audi
     expect(row).to_have_count(1)
     expect(row).to_contain_text("berta")
     expect(row).to_contain_text('agreed: the "router" <it> was')
+    kept(desk, "audit", "of-the-brake")
     root = desk.locator("code.long").inner_text()
     with desk.expect_response(re.compile("/audit/[0-9]+/proof")) as answered:
         row.get_by_role("link", name=re.compile("Proof")).click()
@@ -122,6 +125,26 @@ def test_the_brake_from_the_phone_a_second_person_with_confirmation_and_the_audi
     assert merkle.includes(proof["index"], proof["size"], leaf, path, bytes.fromhex(root))
     entry = json.loads(proof["leaf"])
     assert (entry["kind"], entry["actor"], entry["subject"]) == ("rollout_resumed", "berta", rollout.id)
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_the_brake_is_pulled_from_the_phone_and_read_in_the_audit(
+    browser: Browser, walked: tuple[str, RealGate], script: bool
+) -> None:
+    address, gate = walked
+    phone = logged_in(browser, address, "anna", viewport=PHONE, java_script_enabled=script, locale="de-DE")
+    phone.goto(f"{address}/?lang=de")
+    phone.get_by_role("link", name="Bremse").click()
+    phone.get_by_label("Grund").fill("drei Kassen einer Straße sind dunkel")
+    phone.get_by_role("button", name="Bremse ziehen").click()
+    expect(phone.get_by_role("heading", level=1)).to_have_text("Etwas ist angehalten.")
+    with gate.opened.store.read() as tx:
+        assert [one.state for one in tx.rollouts()] == [RolloutState.HALTED]
+    phone.get_by_role("link", name="Protokoll").click()
+    row = phone.locator("tbody tr", has_text="der Rollout wurde angehalten")
+    expect(row).to_contain_text("drei Kassen einer Straße sind dunkel")
+    expect(row).to_contain_text("anna")
+    kept(phone, "brake", "audit-script" if script else "audit-no-script")
 
 
 @pytest.mark.parametrize("size", ["phone", "desk"])

@@ -17,6 +17,7 @@ from werkzeug.serving import make_server
 from gate.adapters import policy_edit
 from gate.core.model import Machine, MachineStatus, Site
 from gate.flows.placing import place_all
+from tests.browser.pictures import kept
 from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_rings import app_of
@@ -130,8 +131,10 @@ def test_the_first_rings_are_defined_from_an_empty_installation(browser: Browser
     expect(page.locator(".diff .removed")).to_have_count(0)
     because(page, "our own pharmacy first", "Propose")
     expect(page.get_by_text("waits for another person", exact=True)).to_be_visible()
+    kept(page, "first-rings", "proposed")
     berta = person(browser, place, "berta", java_script_enabled=script)
     signed(berta, place)
+    kept(berta, "first-rings", "signed")
     assert names(place) == ["lab", "our-shop", "pilots", "first-till", "rest", "servers"]
     form(page, "servers")
     page.get_by_role("button", name="Move before rest").click()
@@ -151,6 +154,7 @@ def test_a_soak_is_lengthened_by_one_line_and_acts_at_once(browser: Browser, pla
     expect(page.locator(".diff .added")).to_have_text("+     gate: {soak: 6h open, at_least: 3}")
     expect(page.locator(".diff .removed")).to_have_count(1)
     expect(page.get_by_text("No machine would change its ring.")).to_be_visible()
+    kept(page, "soak", "preview")
     because(page, "longer after the trial", "Save")
     expect(page.get_by_role("heading", level=1)).to_have_text("Rings")
     expect(page.get_by_role("row", name=re.compile("pilots"))).to_contain_text("anna")
@@ -172,6 +176,7 @@ def test_of_two_admins_at_one_ring_nobody_loses_anything(browser: Browser, place
     because(anna, "older for pilots", "Save")
     expect(anna.get_by_role("heading", level=1)).to_have_text("Somebody else was faster")
     expect(anna.get_by_text("berta was first")).to_be_visible()
+    kept(anna, "two-at-once", "conflict")
     expect(anna.locator("section", has_text="Your change").locator(".added")).to_contain_text("floor: 3h")
     if anna.get_by_role("button", name="Carry mine onto theirs").count():
         anna.get_by_role("button", name="Carry mine onto theirs").click()
@@ -199,6 +204,7 @@ def test_a_limit_is_loosened_and_signed_by_another_person(browser: Browser, plac
     ada = person(browser, place, "ada", java_script_enabled=script)
     expect(ada.get_by_text("we have more pilots now").first).to_be_visible()
     signed(ada, place)
+    kept(ada, "loosened", "signed")
     assert "cap: 80" in place.text()
 
 

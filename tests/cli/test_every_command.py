@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import click
@@ -175,6 +176,10 @@ def test_what_the_gate_knew_then_is_said_and_so_is_what_nobody_can_know(shop: Re
     assert [one["state"] for one in json.loads(gate(shop, "status", "--at", stamp(times[2]), "-o", "json").output)] == [
         "halted"
     ]
+    listed = json.loads(gate(shop, "rollouts", "--at", stamp(times[2]), "-o", "json").output)
+    assert [(one["rollout"], one["state"]) for one in listed] == [(rollout, "halted")]
+    for words in (("--state", "running"), ("--source", "another"), ("--limit", "1", "--state", "done")):
+        assert json.loads(gate(shop, "rollouts", *words, "--at", stamp(times[2]), "-o", "json").output) == []
     text = gate(shop, "rollout", "show", rollout, "--at", stamp(times[2])).output
     assert "anna had halted it: it smells" in text
     assert "Ring first was open since" in text
@@ -188,6 +193,26 @@ def test_what_the_gate_knew_then_is_said_and_so_is_what_nobody_can_know(shop: Re
     assert "Nicht zu wissen" in gate(shop, "why", machine, "--language", "de", "--at", stamp(times[2])).output
     before = gate(shop, "why", machine, "--at", stamp(times[0] - timedelta(days=1))).output
     assert "had brought nothing" in before
+
+
+def test_a_rollout_is_named_by_its_version_and_says_what_has_superseded_it(shop: RealGate) -> None:
+    shop.bring("1")
+    with shop.opened.store.write() as tx:
+        [first] = tx.rollouts()
+        done = replace(first, state=RolloutState.DONE, done_at=shop.clock.now(), version=first.version + 1)
+        assert tx.save_rollout(done)
+    shop.clock.forward(seconds=5)
+    shop.bring("2")
+    for words in (("1",), ("shop-content", "1"), (first.id,)):
+        assert json.loads(gate(shop, "rollout", "show", *words, "-o", "json").output)["rollout"] == first.id
+        assert gate(shop, "rollout", "show", *words).output.startswith("shop-content 1 is done, superseded by 2\n"), (
+            words
+        )
+    german = gate(shop, "rollout", "show", "1", "--language", "de").output
+    assert german.startswith("shop-content 1: erledigt, abgelöst durch 2\n")
+    assert gate(shop, "rollout", "show", "2").output.startswith("shop-content 2 is running\n")
+    for words in (("3",), ("another", "1"), (first.id, "1")):
+        assert gate(shop, "rollout", "show", *words).exit_code == 4, words
 
 
 def test_a_machine_that_had_a_claim_then_is_shown_with_what_was_known_of_it(shop: RealGate) -> None:

@@ -73,11 +73,16 @@ def test_what_loosens_is_signed_by_another_person(made: Path, monkeypatch: pytes
     assert own.exit_code != 0
     assert policies(made).head() == before
     monkeypatch.setattr(os, "geteuid", lambda: 1)
+    nobody = gate("policy", "sign", proposal["id"], "--settings", str(made))
+    assert "counts as no person until it is linked with one" in nobody.output
+    for login, account in (("kim", first), ("lea", second)):
+        assert gate("user", "add", login, "--role", "admin", "--settings", str(made)).exit_code == 0
+        assert gate("user", "identity", login, "shell", account, "--settings", str(made)).exit_code == 0
     signed = gate("policy", "sign", proposal["id"], "--settings", str(made))
     assert signed.exit_code == 0, signed.output
     assert signed.output == f"active: {policies(made).head()[:12]}\n"
     assert asked(made, "proposals") == []
-    assert asked(made, "history")[0]["agreed"] == f"shell:{first}, shell:{second}"
+    assert asked(made, "history")[0]["agreed"] == "kim, lea"
 
 
 def test_a_file_that_was_made_on_another_head_is_refused(made: Path) -> None:

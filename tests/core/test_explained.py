@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core import explained, reason_texts, stats, words
+from gate.core import explained, reason_texts, said_texts, stats, words
 from gate.core.evidence import rate_of, required
 from gate.core.exposure import lost
 from gate.core.facts import BrakeCount
 from gate.core.model import FLEET, Budget
 from gate.core.opening import judge
 from gate.core.verdict import Refusal, Verdict
-from gate.flows import facts_json
+from gate.flows import claims, facts_json
 from tests.conftest import NOW
 from tests.core.test_opening import GOOD, HOUR, RULE, TILL, TWO_SITES, shown
 
@@ -230,6 +230,8 @@ def test_a_refusal_is_said_in_both_languages() -> None:
     own = Refusal("unexplained_failure", "this machine has failed with this release", 5)
     assert explained.refused(own, "en", BERLIN) == own.detail
     assert explained.refused(Refusal("new_kind", "said so.", 5), "de", BERLIN) == "said so"
+    late = Refusal("other_in_flight", claims.REFUSALS["other_in_flight"], 5)
+    assert explained.refused(late, "de", BERLIN) == said_texts.said(late.detail, "de") != late.detail
 
 
 def test_a_share_that_is_not_nothing_is_never_shown_as_nothing() -> None:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from gate.core.errors import Conflict, Malformed, NotFound
-from gate.flows import edits, people, user_changes
+from gate.flows import edits, identities, people, user_changes
 from gate.flows.agreement import agreed
 from gate.ports import ActivePolicy, Proposal
 from tests.flows.test_policy_versions import active, rewind
@@ -161,6 +161,32 @@ def test_nobody_agrees_with_a_person_who_was_shut_out(real_gate: RealGate) -> No
         assert mine is not None
         assert mine.proposed_by == "anna"
         assert agreed(tx, "resume", "r-1", "exact", "why", "berta", now) is None
+
+
+def test_an_account_of_the_shell_is_nobody_until_it_is_linked_and_then_that_person(real_gate: RealGate) -> None:
+    joined(real_gate, "kim", "admin")
+    joined(real_gate, "lea", "approver")
+    now = real_gate.clock.now()
+    with real_gate.opened.store.write() as tx, pytest.raises(Conflict, match="counts as no person"):
+        agreed(tx, "resume", "r-1", "exact", "why", "shell:root", now)
+    proposal = proposed(real_gate, by="shell:root")
+    with pytest.raises(Conflict, match="counts as no person"):
+        signed(real_gate, proposal, "shell:other")
+    assert signed(real_gate, proposal, "kim") is None, "who proposed it is nobody: one person so far"
+    with real_gate.opened.store.write() as tx:
+        identities.link(tx, "kim", "shell", "root", "anna", now)
+    with pytest.raises(Conflict, match="kim has proposed this"):
+        signed(real_gate, proposal, "kim")
+    assert signed(real_gate, proposal, "lea") is not None
+    assert real_gate.opened.policies.history()[0].message.endswith("Proposed-by: shell:root\nSigned-off-by: lea")
+    with real_gate.opened.store.write() as tx:
+        assert agreed(tx, "resume", "r-2", "exact", "why", "shell:root", now) is not None
+        with pytest.raises(Conflict, match="kim has proposed this"):
+            agreed(tx, "resume", "r-2", "exact", "why", "kim", now)
+        assert agreed(tx, "resume", "r-2", "exact", "why", "lea", now) is None
+        people.disable_user(tx, "kim", "anna", now)
+        with pytest.raises(Conflict, match="counts as no person"):
+            agreed(tx, "resume", "r-3", "exact", "why", "shell:root", now)
 
 
 def test_a_push_that_tightens_rules_from_the_next_tick(real_gate: RealGate) -> None:

@@ -223,4 +223,4 @@ def test_a_filter_is_kept_by_name_for_one_person_alone(sqlite_gate: RealGate, ap
 
 def test_a_list_says_how_old_it_is(many: Person) -> None:
     for path in ("/machines", "/sites", "/rollouts"):
-        assert re.search(r'As of <time datetime="[^"]+">\d\d\.\d\d\.\d{4}', many.client.get(path + "?lang=en").text)
+        assert re.search(r'As of <time datetime="[^"]+">\d\d \w{3} \d{4}', many.client.get(path + "?lang=en").text)

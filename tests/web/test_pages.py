@@ -259,8 +259,17 @@ def test_a_one_time_link_is_used_once_and_looking_does_not_use_it(sqlite_gate: R
         browser.post("/link/secret-link", data={"password": "short", "again": "short"}, headers=OURS).status_code == 400
     )
     assert browser.post("/link/secret-link", data=good, headers=OURS).status_code == 303
-    assert browser.post("/link/secret-link", data=good, headers=OURS).status_code == 401
+    assert browser.post("/link/secret-link", data=good, headers=OURS).status_code == 410
     assert person(app, "new")
+    for over in ("/link/secret-link", "/link/never-made"):
+        said = browser.get(over)
+        assert said.status_code == 410
+        assert "This link is used, has expired, or was never made." in said.text
+        assert 'type="password"' not in said.text
+    with sqlite_gate.opened.store.write() as tx:
+        people.new_link(tx, "new", "old-link", "test", sqlite_gate.clock.now())
+    sqlite_gate.clock.forward(hours=24, seconds=1)
+    assert browser.get("/link/old-link").status_code == 410
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from flask.testing import FlaskClient
 
 from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import seed_policy
-from gate.core import reason_texts, said_texts
+from gate.core import policy_texts, reason_texts, said_texts
 from gate.core.claims import Taken
 from gate.core.model import ClaimState, MachineStatus, RolloutState
 from gate.core.policy import not_enforced
@@ -255,9 +255,12 @@ class Day:
 
 def english() -> list[str]:
     """What stands in no German page: words of the pages, and the longest stretch of every sentence."""
-    found = {key for key, value in GERMAN.items() if value != key and key.count(" ") > 1}
+    labels = {key for key, value in GERMAN.items() if value != key and (" " in key.strip() or key.istitle())}
+    found = {key for key in labels if len(key) > 4 and not any(key in german for german in GERMAN.values())}
     german = " ".join([*reason_texts.GERMAN.values(), *said_texts.GERMAN.values(), *GERMAN.values()])
-    for catalogue in (reason_texts.ENGLISH.values(), said_texts.GERMAN, (one for one, _ in event_texts.KINDS.values())):
+    policies = [one for key, one in policy_texts.ENGLISH.items() if one != policy_texts.GERMAN[key]]
+    events = [one for one, _ in event_texts.KINDS.values()]
+    for catalogue in (reason_texts.ENGLISH.values(), said_texts.GERMAN, events, policies):
         for sentence in catalogue:
             longest = max(re.split(r"\{\w*\}", sentence), key=len).strip(" :;,.'")
             if longest.count(" ") > 1 and longest not in german:
@@ -277,8 +280,51 @@ def test_no_german_page_says_an_english_sentence(day: Day) -> None:
     assert len(words) > 150
     for place in day.busy.places():
         page = seen(day.text(place))
-        bad += [(place, one) for one in words if one in page]
+        bad += [(place, one) for one in words if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page)]
     assert bad == []
+
+
+WRITTEN = re.compile(r"\b\d{4}-\d\d-\d\d\b(?!T\d\d:\d\d\b)|\{['\"]|\bNone\b|\bdatetime\(")
+"""A day as the code has it, a raw dict, nothing at all."""
+AS_WRITTEN = ("/policy", "/rings/edit", "/machines.csv")
+"""Pages that show the policy's own text, or how a value of it is written."""
+
+
+def raw(page: str) -> list[str]:
+    """What of a page is the code's own spelling."""
+    shown = re.sub(r"<(script|style|code|pre|textarea)\b.*?</\1>", " ", page, flags=re.DOTALL)
+    return WRITTEN.findall(html.unescape(re.sub(r"<[^>]+>", " ", shown)))
+
+
+def test_no_page_shows_what_only_code_writes(day: Day) -> None:
+    places = [one for one in day.busy.places() if not one.startswith(AS_WRITTEN)]
+    assert len(places) > 20
+    assert [(place, found) for place in places if (found := raw(day.text(place)))] == []
+    assert raw("<p>2026-12-24 {'a': 1} None</p>") == ["2026-12-24", "{'", "None"]
+
+
+def test_days_and_numbers_are_said_as_the_language_says_them(day: Day) -> None:
+    rollout = f"/rollouts/{day.busy.rollout}"
+    german, english_one = seen(day.text(rollout)), seen(day.text(rollout, "en"))
+    assert re.search(r"\b\d\d\.\d\d\.20\d\d ", german)
+    assert re.search(r"\b\d\d [A-Z][a-z]{2} 20\d\d ", english_one)
+    assert not re.search(r"\b\d\d\.\d\d\.(?!\d)", english_one)
+
+
+def test_every_link_of_every_page_leads_somewhere(day: Day) -> None:
+    routes, asked = day.busy.app.url_map.bind("localhost"), dict[str, set[str]]()
+    for place in day.busy.places():
+        page = day.text(place)
+        for what, link in re.findall(r'<(a|form)\b[^>]* (?:href|action)="(/[^"#]*)', page):
+            path = html.unescape(link)
+            gets = what == "a" or f'method="get" action="{link}"' in page
+            endpoint, _ = routes.match(path.partition("?")[0], method="GET" if gets else "POST")
+            if gets:
+                asked.setdefault(str(endpoint), set()).add(path)
+    asked.pop("audit_proof")  # these pages have no tree
+    assert len(asked) > 15
+    few = [path for paths in asked.values() for path in sorted(paths)[:5]]
+    assert [path for path in few if day.client.get(path).status_code not in (200, 302)] == []
 
 
 def test_an_english_page_says_them(day: Day) -> None:

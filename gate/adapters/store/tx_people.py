@@ -85,10 +85,13 @@ class PeopleTx(Rows):
     def add_one_time_link(self, sha256: str, user: str, expires_at: datetime) -> None:
         self._insert(LINKS, sha256=sha256, user=user, expires_at=expires_at)
 
-    def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
+    def one_time_link(self, sha256: str, now: datetime) -> str | None:
         row = self._one(LINKS, LINKS.c.sha256 == sha256, LINKS.c.expires_at > now)
-        gone = self._delete(LINKS, LINKS.c.sha256 == sha256)
-        return str(row["user"]) if row and gone == 1 else None
+        return str(row["user"]) if row else None
+
+    def use_one_time_link(self, sha256: str, now: datetime) -> str | None:
+        user = self.one_time_link(sha256, now)
+        return user if self._delete(LINKS, LINKS.c.sha256 == sha256) == 1 else None
 
     def add_proposal(self, proposal: Proposal) -> None:
         values = asdict(proposal)
