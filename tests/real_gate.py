@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ from requests.adapters import BaseAdapter
 
 from gate.adapters.envelopes import seal
 from gate.agent import calls, settings
+from gate.agent.boots import Ended, Running
+from gate.agent.early import early
 from gate.agent.http import Http
 from gate.agent.loop import Agent
 from gate.agent.state import StateFolder
@@ -181,14 +183,38 @@ def agreed(opened: Opened, now: datetime) -> None:
             edits.activate_head(tx, opened.gate, "test", now)
 
 
+class PlayedBoots:
+    """A system that says of its boots what a test wants it to."""
+
+    def __init__(self) -> None:
+        self.log: tuple[Ended, ...] = ()
+        self.texts: dict[str, str] = {}
+        self.now = Running()
+        self.count: int | None = None
+
+    def ended(self, settled: Collection[str]) -> tuple[Ended, ...]:
+        return self.log
+
+    def panics(self) -> dict[str, str]:
+        return dict(self.texts)
+
+    def running(self) -> Running:
+        return self.now
+
+    def boot_count(self) -> int | None:
+        return self.count
+
+
 class RealAgent:
-    """An agent on a gate; ``boot_id`` and ``uptime`` are files, so that it can be booted."""
+    """An agent on a gate; ``boot_id`` and ``uptime`` are files, so that it can be booted. It stays up as the gate's
+    clock goes on."""
 
     def __init__(self, gate: RealGate, folder: Path, name: str, site: str = "nord", probe: str = "") -> None:
         self.gate, self.home = gate, folder / name
         self.state_folder = StateFolder(self.home / "state")
         self.state_folder.prepare()
         self.target = self.home / "content"
+        self.system = PlayedBoots()
         self.boot(1)
         source = {"plugin": "directory", "folder": str(self.target)} | ({"probe": probe} if probe else {})
         more = {"boot_id_path": str(self.home / "boot_id"), "uptime_path": str(self.home / "uptime")}
@@ -200,10 +226,28 @@ class RealAgent:
 
     def boot(self, number: int, uptime: float = 1000.0) -> None:
         (self.home / "boot_id").write_text(f"boot-{number}\n")
+        self._booted = uptime - self.gate.clock.ahead.total_seconds()
+        self.stay_up()
+
+    def stay_up(self) -> None:
+        """The uptime is as long as the gate's clock says."""
+        uptime = self._booted + self.gate.clock.ahead.total_seconds()
         (self.home / "uptime").write_text(f"{uptime} 0\n")
 
+    def early(self) -> str:
+        """The unit that runs before a vendor's services."""
+        self.stay_up()
+        return early(self.state_folder, self.settings, self.gate.clock.now, self.system)
+
     def agent(self) -> Agent:
-        return Agent(self.state_folder, self.settings, clock=self.gate.clock.now, session=self.gate.session())
+        self.stay_up()
+        return Agent(
+            self.state_folder,
+            self.settings,
+            clock=self.gate.clock.now,
+            session=self.gate.session(),
+            system=self.system,
+        )
 
     def once(self) -> Agent:
         agent = self.agent()

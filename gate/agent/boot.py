@@ -1,8 +1,13 @@
-"""Which boot this is and how long it has lasted. Paths are settings, so that a reboot can be simulated."""
+"""Which boot this is and how long it has lasted. Paths are settings, so that a reboot can be simulated.
+
+- ``uptime_s`` counts from the boot; ``awake_s`` leaves out standby and hibernation, in which nothing is proven.
+- Neither follows the wall clock: whatever NTP does to that, a boot has lasted as long as it has.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +19,15 @@ UPTIME = Path("/proc/uptime")
 
 @dataclass(frozen=True, slots=True)
 class Boot:
-    """``uptime_s``: seconds since this boot."""
+    """Seconds since this boot, with and without the time in which the machine slept."""
 
     boot_id: str
     uptime_s: float
+    awake_s: float
 
 
-def read(boot_id: Path = BOOT_ID, uptime: Path = UPTIME) -> Boot:
-    """This boot.
+def read(boot_id: Path = BOOT_ID, uptime: Path = UPTIME, awake: Callable[[], float] | None = None) -> Boot:
+    """This boot; ``awake`` counts its seconds without sleep (None: it never slept).
 
     Raises:
         Misuse: this machine does not say which boot it is.
@@ -33,4 +39,4 @@ def read(boot_id: Path = BOOT_ID, uptime: Path = UPTIME) -> Boot:
         raise Misuse(f"cannot read which boot this is: {problem}") from problem
     if not 1 <= len(which) <= 128:
         raise Misuse(f"{boot_id} holds no boot id")
-    return Boot(which, lasted)
+    return Boot(which, lasted, min(lasted, awake()) if awake else lasted)

@@ -19,6 +19,7 @@ from gate.agent import envelopes
 from gate.agent.errors import Misuse, Refused, Unreachable, Untrusted
 from gate.agent.http import Http
 from gate.agent.state import Identity, State, StateFolder
+from gate.agent.times import moment
 
 SENDS = 3
 PATHS = {"checkin": "/v1/checkin", "claim": "/v1/claims", "report": "/v1/reports"}
@@ -35,6 +36,7 @@ class CheckInAnswer:
     timestamp_version: int
     poll_after_s: int
     sources: Mapping[str, bool]  # source -> boot_critical
+    server_time: str
 
 
 class WritePlane:
@@ -67,6 +69,7 @@ class WritePlane:
                 timestamp_version=int(found["timestamp_version"]),
                 poll_after_s=max(int(found["poll_after_s"]), 1),
                 sources=sources,
+                server_time=moment(found["server_time"]).isoformat(),
             )
         except (KeyError, TypeError, ValueError) as problem:
             raise Untrusted("the answer cannot be read") from problem
@@ -87,7 +90,10 @@ class WritePlane:
         Raises:
             Refused, Unreachable, Untrusted.
         """
-        return _object(self._call("report", state, fields))
+        answer = _object(self._call("report", state, fields))
+        if answer.get("claim") != fields["claim"]:
+            raise Untrusted("the answer to a report is about something else")
+        return answer
 
     def _call(self, kind: str, state: State, fields: dict[str, Any], *, again: bool = True) -> bytes:
         state.seq += 1

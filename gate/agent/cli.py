@@ -1,6 +1,7 @@
-"""``gate-agent``: enrol, run, once, status.
+"""``gate-agent``: enrol, run, once, early, status.
 
-Exit codes: 0 ok, 1 a person must act, 3 the gate is unreachable or refuses.
+- Exit codes: 0 ok, 1 a person must act, 3 the gate is unreachable or refuses. ``early`` always ends with 0.
+- What talks to the gate is loaded by the commands that talk: ``early`` is in every boot's way.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from gate.agent import calls, settings
+from gate.agent import settings
 from gate.agent.errors import AgentError, Misuse, Refused, Unreachable
-from gate.agent.http import Http
-from gate.agent.loop import Agent
 from gate.agent.state import StateFolder
+
+if TYPE_CHECKING:
+    from gate.agent.loop import Agent
 
 DEFAULT = "/var/lib/gate-agent"
 
@@ -37,6 +40,8 @@ def main(argv: list[str] | None = None) -> None:
                 folder.prepare()
                 folder.lock()
                 print(f"next round in {_agent(folder).once():.0f} s")
+            case "early":
+                print(_early(folder))
             case "status":
                 _status(folder)
     except AgentError as problem:
@@ -71,11 +76,27 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands.add_parser("run", help="rounds until it is stopped")
     commands.add_parser("once", help="one round")
+    commands.add_parser("early", help="before a vendor's services start: counts this boot, goes back after too many")
     commands.add_parser("status", help="what this agent has and waits for")
     return parser
 
 
+def _early(folder: StateFolder) -> str:
+    from gate.agent import early
+    from gate.agent.linux import LinuxBoots
+    from gate.agent.times import now_utc
+
+    try:
+        found = settings.load(folder.path / "agent.toml")
+    except AgentError as problem:
+        return f"nothing done: {problem}"
+    return early.never_failing(folder, found, now_utc, LinuxBoots())
+
+
 def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
+    from gate.agent import calls
+    from gate.agent.http import Http
+
     folder.prepare()
     folder.lock()
     facts = dict(_pair(text) for text in given.fact)
@@ -93,11 +114,14 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
     if facts or sources or not path.exists():
         folder.write("agent.toml", settings.render(facts, sources, {}).encode())
     code = sys.stdin.readline() if given.code == "-" else given.code
-    identity, status = calls.enrol(Http(given.url), folder, code, settings.load(path).facts)
+    loaded = settings.load(path)
+    identity, status = calls.enrol(Http(given.url, proxy=loaded.proxy), folder, code, loaded.facts)
     print(f"enrolled as {identity.machine}: {status}\nfingerprint {identity.fingerprint}")
 
 
 def _agent(folder: StateFolder) -> Agent:
+    from gate.agent.loop import Agent
+
     return Agent(folder, settings.load(folder.path / "agent.toml"))
 
 

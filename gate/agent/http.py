@@ -1,4 +1,4 @@
-"""The agent's HTTP: one address, no redirects, no proxies from the environment, limits on time and bytes."""
+"""The agent's HTTP: one address, no redirects, a proxy only where its settings name one, limits on time and bytes."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ def check_url(url: str) -> str:
 class Http:
     """Requests to one gate."""
 
-    def __init__(self, url: str, session: requests.Session | None = None) -> None:
+    def __init__(self, url: str, session: requests.Session | None = None, proxy: str = "") -> None:
         self.url = check_url(url)
         self._session = session or requests.Session()
         self._session.trust_env = False
+        if proxy:
+            self._session.proxies = {"http": proxy, "https": proxy}
 
     def get(self, path: str, most: int, etag: str = "") -> tuple[int, bytes, str]:
         """(status, body of at most ``most`` bytes, ETag).

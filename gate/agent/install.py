@@ -1,4 +1,4 @@
-"""Bytes onto the disk, checked, and into the hands of a plugin; whatever a plugin raises is an answer, not a crash."""
+"""Bytes onto the disk, each file checked against its manifest."""
 
 from __future__ import annotations
 
@@ -6,57 +6,12 @@ import hashlib
 import shutil
 from pathlib import Path
 
-from gate import hookspecs
-from gate.agent.errors import Misuse, Untrusted
+from gate.agent.errors import Untrusted
 from gate.agent.http import Http
 from gate.agent.metadata import Manifest
-from gate.hookspecs import Announced, Placed, Placing, Probed, ProbeResult, Target
+from gate.hookspecs import Announced, Placing
 
 PART = 1 << 20
-
-
-class Plugin:
-    """One source's plugin on this machine.
-
-    Raises:
-        Misuse: there is no such plugin.
-    """
-
-    def __init__(self, name: str, target: Target) -> None:
-        try:
-            self._hooks = hookspecs.load(name, "agent")
-        except LookupError as problem:
-            raise Misuse(str(problem)) from problem
-        self._target = target
-
-    def install(self, placing: Placing) -> Placed:
-        """Puts a release in place; an exception is a failed installation."""
-        try:
-            placed = hookspecs.call(self._hooks, "gate_agent_install", Placed, target=self._target, placing=placing)
-        except Exception as problem:  # noqa: BLE001  (the plugin's edge: whatever it raises is its answer)
-            return Placed(False, "", _said(problem))
-        assert isinstance(placed, Placed)
-        return placed
-
-    def rollback(self, release: str, good: str) -> Placed:
-        """Goes back; an exception is a failed rollback."""
-        try:
-            placed = hookspecs.call(
-                self._hooks, "gate_agent_rollback", Placed, target=self._target, release=release, good=good
-            )
-        except Exception as problem:  # noqa: BLE001  (as above)
-            return Placed(False, release, _said(problem))
-        assert isinstance(placed, Placed)
-        return placed
-
-    def probe(self) -> Probed:
-        """What is in place and whether it works; an exception is a bad probe."""
-        try:
-            probed = hookspecs.call(self._hooks, "gate_agent_probe", Probed, target=self._target)
-        except Exception as problem:  # noqa: BLE001  (as above)
-            return Probed("", (ProbeResult("probe", False, _said(problem)),))
-        assert isinstance(probed, Probed)
-        return probed
 
 
 def fetch(http: Http, manifest: Manifest, digest: str, spool: Path) -> Placing:
@@ -91,7 +46,3 @@ def _digest(path: Path) -> str:
         while part := file.read(PART):
             digest.update(part)
     return digest.hexdigest()
-
-
-def _said(problem: Exception) -> str:
-    return f"{type(problem).__name__}: {problem}"[:500]

@@ -14,7 +14,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 from gate.agent.accept import Approved, Bundle, InCatalogue, Override
 from gate.agent.errors import Unreachable, Untrusted
 from gate.agent.http import Http
+from gate.agent.times import moment
 
 MAX_TIMESTAMP = 16 * 1024
 MAX_METADATA = 5_000_000
@@ -239,12 +240,6 @@ def read_manifest(raw: bytes) -> Manifest:
     if len({name for name, *_ in artifacts}) != len(artifacts):
         raise Untrusted("a manifest lists an artifact twice")
     return manifest
-
-
-def moment(text: Any) -> datetime:
-    """RFC 3339 UTC -> aware datetime."""
-    found = datetime.fromisoformat(str(text).replace("Z", "+00:00"))
-    return found.astimezone(UTC) if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _custom(target: TargetFile) -> Mapping[str, Any]:

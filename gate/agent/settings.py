@@ -3,23 +3,27 @@
 - ``[facts]`` are texts that the machine says about itself; ``hostname`` and ``os`` are found by themselves.
 - ``[sources.<name>]`` has ``plugin``, ``folder``, and options of the plugin, such as ``probe``. ``by = "mirror"``: its
   own software takes the content from the gate's mirror; the agent installs nothing and says what runs.
+- ``[probes.<name>]`` says what a probe that the policy names means here: ``kind``, its options, ``limit_s``.
+- ``proxy``: the only way out, where there is one; never taken from the environment.
 """
 
 from __future__ import annotations
 
 import platform
 import socket
+import time
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from gate.agent import boot
 from gate.agent.errors import Misuse
+from gate.agent.probes import LIMIT_S, ProbeSetting, problem_of
 from gate.hookspecs import Target
 
-KNOWN = {"facts", "sources", "boot_id_path", "uptime_path", "reboot"}
+KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,14 @@ class AgentSettings:
     reboot: str = ""
     watched: frozenset[str] = frozenset()
     """The sources that come by the mirror."""
+    probes: Mapping[str, ProbeSetting] = field(default_factory=dict)
+    """By the name that the policy calls them by."""
+    proxy: str = ""
+
+    @property
+    def awake(self) -> Callable[[], float] | None:
+        """This machine's own count of its seconds without sleep; beside a played uptime there is none."""
+        return time.monotonic if self.uptime_path == boot.UPTIME else None
 
 
 def load(path: Path) -> AgentSettings:
@@ -64,7 +76,7 @@ def load(path: Path) -> AgentSettings:
             watched.add(name)
         plugins[name] = options.pop("plugin")
         targets[name] = Target(name, Path(options.pop("folder")), options)
-    more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources"}})
+    more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources", "probes"}})
     return AgentSettings(
         facts={"hostname": socket.gethostname()[:128], "os": platform.system().lower()[:128], **facts},
         plugins=plugins,
@@ -73,6 +85,8 @@ def load(path: Path) -> AgentSettings:
         uptime_path=Path(more.get("uptime_path", boot.UPTIME)),
         reboot=more.get("reboot", ""),
         watched=frozenset(watched),
+        probes=_probes(path, found.get("probes", {})),
+        proxy=more.get("proxy", ""),
     )
 
 
@@ -83,6 +97,21 @@ def render(facts: Mapping[str, str], sources: Mapping[str, Mapping[str, str]], m
     for name, options in sources.items():
         lines += ["", f"[sources.{name}]", *(f"{key} = {_quoted(value)}" for key, value in options.items())]
     return "\n".join(lines).strip() + "\n"
+
+
+def _probes(path: Path, found: Any) -> dict[str, ProbeSetting]:
+    probes = {}
+    for name, one in _table(path, "probes", found).items():
+        options = _texts(path, f"probes.{name}", one)
+        kind, limit = options.pop("kind", ""), options.pop("limit_s", f"{LIMIT_S:g}")
+        try:
+            probes[name] = ProbeSetting(kind, options, float(limit))
+        except ValueError as problem:
+            raise Misuse(f"{path}: probes.{name}.limit_s is no number of seconds") from problem
+        wrong = problem_of(probes[name])
+        if wrong:
+            raise Misuse(f"{path}: probes.{name}: {wrong}")
+    return probes
 
 
 def _quoted(text: str) -> str:

@@ -37,7 +37,11 @@ class Identity:
 class ClaimInHand:
     """A granted claim. ``step``: granted, installing, installed, booted, rolling_back, recalling, or what resolved it.
 
-    ``recalls``: the digest that is to go, where the machine was asked to go back to ``back_to`` (empty: to nothing)."""
+    - ``boot_id``: the boot in which it was put in place (or, where more boots are asked for, that was counted last).
+    - ``tried``: the boots that began with it since, each written down before anything could load it. ``tries``: so many
+      of them may end other than as planned.
+    - ``recalls``: the digest that is to go, where the machine was asked to go back to ``back_to`` (empty: to nothing).
+    """
 
     claim: str
     source: str
@@ -58,6 +62,12 @@ class ClaimInHand:
     last_good_boot: str = ""
     recalls: str = ""
     back_to: str = ""
+    tries: int = 2
+    tried: list[str] = field(default_factory=list)
+    probes: list[str] = field(default_factory=list)
+    awake_then_s: float = 0.0  # how long this boot had been awake as it was put in place
+    boots_then: int = -1  # the machine's own counter of boots then; -1: it has none
+    because: str = ""  # why it goes back
 
 
 @dataclass(slots=True)
@@ -90,6 +100,11 @@ class State:
     said: str = ""  # the last sentence about why nothing happens
     etag: str = ""
     response_key: str = ""
+    boots: list[dict[str, Any]] = field(default_factory=list)  # ``boots.Ended``, the present one last
+    at_boot: dict[str, str] = field(default_factory=dict)  # source -> what was in place as this boot began
+    down: str = ""  # the boot that said it goes down as planned
+    panics: list[str] = field(default_factory=list)  # the texts that were seen already
+    settled_boot: str = ""  # the boot in which the log was asked how those before it ended
 
 
 class StateFolder:
@@ -157,7 +172,7 @@ class StateFolder:
         """Durable when it returns."""
         del state.reports[:-MOST_WAITING]
         del state.events[:-MOST_WAITING]
-        self.write("state.json", json.dumps(asdict(state), indent=1).encode())
+        self.write("state.json", json.dumps(asdict(state), separators=(",", ":")).encode())
 
     def key(self) -> bytes | None:
         """The machine's private key (32 raw bytes), None before enrolment.

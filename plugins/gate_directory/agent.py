@@ -35,7 +35,8 @@ def gate_agent_install(target: Target, placing: Placing) -> Placed:
     final = home / placing.release
     new = home / f".{placing.release}.new"
     shutil.rmtree(new, ignore_errors=True)
-    new.mkdir(parents=True)
+    _make(home)
+    new.mkdir()
     files = []
     for artifact in placing.artifacts:
         _copy(placing.files[artifact.name], new / artifact.name, artifact.sha256)
@@ -85,6 +86,14 @@ def _current(folder: Path) -> str:
         return os.path.basename(os.readlink(folder / "current"))
     except OSError:
         return ""
+
+
+def _make(folder: Path) -> None:
+    """The folder and those above it, each of them durable: a name that only its child is synced below can be lost."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _point(folder: Path, release: str) -> None:

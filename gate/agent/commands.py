@@ -1,0 +1,51 @@
+"""Commands with an end: whatever a command does, its caller goes on in time.
+
+- No shell, no input, a process group of its own: at its deadline all of it is killed, children included.
+- What it prints goes to a file, not a pipe: a child that outlives it and holds the pipe open cannot hold us.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+MOST = 4 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """``code`` is None where it did not end in time or could not be started; ``said`` is its output, or why."""
+
+    code: int | None
+    said: str
+
+
+Run = Callable[[Sequence[str], float], Done]
+
+
+def run(argv: Sequence[str], limit_s: float) -> Done:
+    """Runs a command; never longer than ``limit_s`` seconds, never more than ``MOST`` bytes of what it says."""
+    with tempfile.TemporaryFile() as out:
+        try:
+            child = subprocess.Popen(
+                list(argv), stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        except (OSError, ValueError) as problem:
+            return Done(None, str(problem))
+        try:
+            code: int | None = child.wait(limit_s)
+        except subprocess.TimeoutExpired:
+            code = None
+        if code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(1)
+            return Done(None, f"no answer within {limit_s:g} s")
+        out.seek(0)
+        return Done(code, out.read(MOST).decode(errors="replace"))

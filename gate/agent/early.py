@@ -1,0 +1,78 @@
+"""``gate-agent early``: what is done before anything of a vendor's can load the content in place. No network.
+
+- It counts this boot as a try of the release in hand, durable before it ends: whoever dies afterwards was counted.
+- Once as many as the policy's ``tries`` have failed, the release before is put back, the new one is quarantined, and
+  the machine comes up; the report waits for the network.
+- It never fails the boot: whatever goes wrong is said, and the exit code is 0. It is done within ``LIMIT_S``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import types
+from collections.abc import Iterator
+
+from gate.agent.diary import Boots, Clock, Diary
+from gate.agent.errors import AgentError
+from gate.agent.hands import Hands
+from gate.agent.plugin import Plugin
+from gate.agent.settings import AgentSettings
+from gate.agent.state import StateFolder
+
+LIMIT_S = 20.0
+
+
+class Late(BaseException):
+    """It has taken too long; no plugin's edge takes it for an answer."""
+
+
+def early(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> str:
+    """One sentence about what was done.
+
+    Raises:
+        AgentError, OSError: it cannot be done; nothing is half done.
+    """
+    diary = Diary(folder, settings, clock, system)
+    this = diary.boot()
+    diary.begin(this)
+    claim = diary.state.claim
+    if claim is None or claim.source not in settings.plugins:
+        return "nothing is on trial"
+    hands = Hands(diary, {claim.source: Plugin(settings.plugins[claim.source], settings.targets[claim.source])})
+    counted = hands.count(this)
+    if counted and claim.step != "rolling_back":
+        return f"{claim.source} {claim.version}: try {len(claim.tried)}, of which {claim.tries} may fail"
+    hands.roll_back(claim)
+    return f"{claim.source} {claim.version} goes: {claim.because}"
+
+
+def never_failing(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> str:
+    """As ``early``; whatever goes wrong is the sentence."""
+    try:
+        with _in_time():
+            if not folder.path.is_dir():
+                return "nothing is on trial"
+            folder.prepare()
+            folder.lock()
+            return early(folder, settings, clock, system)
+    except (AgentError, OSError) as problem:
+        return f"nothing done: {problem}"
+    except Late:
+        return f"not done within {LIMIT_S:g} s"
+    except Exception as problem:  # noqa: BLE001  (the edge: a boot must not fail by us)
+        return f"nothing done: {type(problem).__name__}: {problem}"
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    def late(_: int, __: types.FrameType | None) -> None:
+        raise Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, LIMIT_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
