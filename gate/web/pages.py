@@ -125,14 +125,14 @@ def overview() -> str:
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
         waiting.insert(0, Waiting("machines are missing this morning: no ring opens", what, "/morning"))
-    broken = [one.source for one in levers if one.broken]
-    waiting[:0] = [Waiting("its lever does not hold: no ring opens", source, "/sources") for source in broken]
+    leaking = [one.source for one in levers if one.broken]
+    waiting[:0] = [Waiting("its lever does not hold: no ring opens", source, "/sources") for source in leaking]
     sentence = "Nothing moves and nothing is wrong."
     if bypasses:
         sentence = "Somebody went past the gate"
     elif any(line.rollout.state is RolloutState.HALTED for line in lines):
         sentence = "Something is halted."
-    elif broken or troubles:
+    elif broken or leaking or troubles:
         sentence = "Something is wrong."
     elif waiting:
         sentence = "Something waits for a person."

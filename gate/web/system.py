@@ -70,7 +70,7 @@ def policy_checks(tx: Tx) -> list[tuple[str, bool, str]]:
     if active is not None and g.parts.policy() is None:
         found.append(("active policy", False, "The policy cannot be read: nothing opens and nothing is granted."))
     elif active is not None:
-        refused = active.problem if active.problem and not edits.waits(tx, _head(), g.now) else ""
+        refused = active.problem if active.problem and not edits.waits(tx, forms.branch_head(), g.now) else ""
         found.append(("policy branch", not refused, refused or "the branch's head is active, or waits for people"))
     trouble = policy_remote.trouble(tx)
     return [*found, ("policy remote", False, trouble)] if trouble else found
