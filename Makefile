@@ -56,7 +56,7 @@ deb: setup
 
 boots: setup
 	@scripts/system-packages boots
-	$(BIN)/python -m pytest -m boots -n 0 -rP tests/boots
+	GATE_REQUIRE_REAL=1 $(BIN)/python -m pytest -m boots -n 0 -rP --durations=10 tests/boots
 
 lock: setup
 	scripts/lock

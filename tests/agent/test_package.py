@@ -25,7 +25,7 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 def package() -> Path:
     if shutil.which("dpkg-deb") is None:
         missing("dpkg-deb")
-    built = run("scripts/deb", PYTHON=sys.executable)
+    built = run("scripts/deb", DEB_PYTHON=sys.executable)
     assert built.returncode == 0, built.stderr
     return REPOSITORY / built.stdout.split()[-1]
 

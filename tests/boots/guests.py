@@ -18,7 +18,7 @@ from tests.boots.image import Image
 MEMORY_MIB = 256
 APPEND = (
     "root=/dev/vda console=ttyS0 quiet loglevel=5 panic=1 mitigations=off audit=0 "
-    "systemd.show_status=false systemd.journald.forward_to_console=1 systemd.journald.max_level_console=info "
+    "systemd.show_status=false "
     "memmap=0x80000$0x8000000"  # this part of the memory is ramoops': it is kept over a reset
 )
 
@@ -73,7 +73,7 @@ class Guest:
 
     def _start(self, disk: Path, console: Path, append: str, *more: str) -> subprocess.Popen[bytes]:
         words = [
-            *("qemu-system-x86_64", "-accel", "tcg", "-machine", "pc,hpet=off", "-cpu", "qemu64,+rdrand"),
+            *("qemu-system-x86_64", "-accel", "tcg,tb-size=96", "-machine", "pc,hpet=off", "-cpu", "qemu64,+rdrand"),
             *("-smp", "1", "-m", str(MEMORY_MIB), "-nodefaults", "-no-user-config", "-display", "none"),
             *("-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd), "-append", append),
             *("-drive", f"file={disk},format=qcow2,if=virtio,cache=writeback"),

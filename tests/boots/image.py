@@ -26,8 +26,8 @@ KERNEL = "linux-image-cloud-amd64"
 MODULES = (
     "failover",
     "net_failover",
-    "virtio",
     "virtio_ring",
+    "virtio",
     "virtio_pci_legacy_dev",
     "virtio_pci_modern_dev",
     "virtio_pci",
@@ -49,6 +49,7 @@ PLACES = {
     "rescue.service": "etc/systemd/system/rescue.service",
     "10-wired.network": "etc/systemd/network/10-wired.network",
 }
+SPEAKING = ("gate-agent", "gate-agent-early", "guest-setup", "rescue")  # on the console too
 ENABLED = (
     "systemd-networkd.service",
     "shop-driver.service",
@@ -67,6 +68,14 @@ MASKED = (
     "e2scrub_reap.service",
     "fstrim.timer",
     "systemd-networkd-wait-online.service",
+    "systemd-sysusers.service",
+    "systemd-tmpfiles-clean.timer",
+    "proc-sys-fs-binfmt_misc.automount",
+    "dev-hugepages.mount",
+    "dev-mqueue.mount",
+    "sys-kernel-debug.mount",
+    "sys-kernel-tracing.mount",
+    "systemd-pcrphase.service",
 )
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -157,11 +166,16 @@ def _lay_agent(tree: Path, package: Path, into: Path) -> None:
     for name, place in PLACES.items():
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(GUEST / name, root / place)
+    for unit in SPEAKING:
+        (root / f"etc/systemd/system/{unit}.service.d").mkdir()
+        shutil.copy(GUEST / "console.conf", root / f"etc/systemd/system/{unit}.service.d")
     for unit in ENABLED:
         _run("chroot", str(root), "systemctl", "--quiet", "enable", unit)
     for unit in MASKED:
         _run("chroot", str(root), "systemctl", "--quiet", "mask", unit)
     (root / "etc/machine-id").write_text("")
+    for done in ("etc/.updated", "var/.updated"):  # nothing to catch up with in the first boot
+        (root / done).touch()
     (root / "etc/fstab").write_text("/dev/vda / ext4 defaults,noatime 0 0\n")
     (root / "etc/hostname").write_text("guest\n")
     (root / "srv/shop").mkdir(parents=True, exist_ok=True)
