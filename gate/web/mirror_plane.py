@@ -6,6 +6,9 @@
 - An unknown token, and one that nothing is released for yet, is 429 with a short ``Retry-After``. A 403 would make
   freshclam refuse this mirror for a day, also after the token is well again.
 - A name that the release does not have is 404: stock clients ask for several and expect it.
+- Small files are kept in memory by what they are on disk (device, inode, times, size), at which each request looks
+  once: many tokens lead to one file, and to open, read and close it costs more than the rest, since each of them gives up the
+  interpreter's lock.
 - That a token is used is noted on its link, at most once in ten minutes a process.
 """
 
@@ -17,15 +20,29 @@ import re
 import time
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from gate.web.static_plane import NEW, SLUG, Start, Wsgi, answer, missing, no_link
+from gate.web.static_plane import (
+    NEW,
+    PART,
+    SLUG,
+    Kept,
+    Start,
+    Wsgi,
+    answer,
+    answer_kept,
+    kept,
+    missing,
+    no_link,
+)
 
 NAME = r"[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]{0,199}"
 PLACE = re.compile(rf"/mirror/({SLUG})/([A-Za-z0-9_-]{{20,64}})/((?:{NAME}/){{0,8}}{NAME})\Z", re.ASCII)
 RETRY_S = 60
 NOTE_EVERY_S = 600.0
 NOTED = 100_000
+FILES = 256  # of at most 64 KiB
+KIND = "application/octet-stream"
 
 
 class MirrorPlane:
@@ -35,6 +52,7 @@ class MirrorPlane:
         self._at = str(folder / "at")
         self._inner = inner
         self._noted: dict[str, float] = {}
+        self._files: dict[tuple[int, ...], Kept] = {}
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -47,16 +65,37 @@ class MirrorPlane:
         if match is None:
             return missing(start_response)
         pointer = f"{self._at}/{match[1]}/{match[2]}"
+        place = os.fsencode(pointer) + b"/" + match[3].encode("latin-1", "replace")  # WSGI's way to hand over bytes
         try:
-            name = match[3].encode("latin-1", "replace")  # WSGI's way to hand over bytes
-            file = open(os.fsencode(pointer) + b"/" + name, "rb", opener=no_link)  # noqa: SIM115  (closed by who reads)
+            found = os.stat(place, follow_symlinks=False)
+            whole = self._files.get(_key(found))
+            file: BinaryIO | None = None
+            if whole is None:
+                file = open(place, "rb", opener=no_link)  # noqa: SIM115  (closed by who reads)
+                whole = self._keep(file, found.st_size)
         except OSError:
             if os.path.isdir(pointer):
                 self._note(pointer)
                 return missing(start_response)
             return _later(start_response)
         self._note(pointer)
-        return answer(file, "application/octet-stream", NEW, environ, start_response)
+        if whole is not None:
+            return answer_kept(whole, environ, start_response)
+        assert file is not None
+        return answer(file, KIND, NEW, environ, start_response)
+
+    def _keep(self, file: BinaryIO, size: int) -> Kept | None:
+        """A small file as it is now, read once; None: it is large, and goes on to be read."""
+        if size > PART:
+            return None
+        with file:
+            found = os.fstat(file.fileno())
+            whole = kept(found, file.read(PART + 1), KIND, NEW)
+        if len(self._files) >= FILES:
+            self._files.clear()
+        if len(whole.body) == found.st_size:
+            self._files[_key(found)] = whole
+        return whole
 
     def _note(self, pointer: str) -> None:
         now = time.monotonic()
@@ -67,6 +106,10 @@ class MirrorPlane:
         self._noted[pointer] = now + NOTE_EVERY_S
         with contextlib.suppress(OSError):  # a read-only disk serves all the same
             os.utime(pointer, follow_symlinks=False)
+
+
+def _key(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
 
 
 def _later(start_response: Start) -> Iterable[bytes]:

@@ -9,10 +9,12 @@
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from email.utils import formatdate, parsedate_to_datetime
 from functools import lru_cache
 from pathlib import Path
@@ -88,30 +90,65 @@ def _headers(found: os.stat_result, caching: str) -> list[tuple[str, str]]:
     ]
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A small file as it was read, with what an answer says of it."""
+
+    body: bytes
+    tag: str
+    modified: int
+    headers: list[tuple[str, str]]
+    whole: list[tuple[str, str]]
+    kind: str
+
+
+def kept(found: os.stat_result, body: bytes, kind: str, caching: str) -> Kept:
+    """A file of these bytes."""
+    headers = _headers(found, caching)
+    whole = [*headers, ("Content-Type", kind), ("Content-Length", str(len(body)))]
+    return Kept(body, _tag(found), int(found.st_mtime), headers, whole, kind)
+
+
+def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """As ``answer`` does, without a look at the disk."""
+    if _unchanged(environ, file.tag, file.modified):
+        start_response("304 Not Modified", file.headers)
+        return ()
+    if "HTTP_RANGE" in environ or environ.get("REQUEST_METHOD") == "HEAD":
+        return _answer(io.BytesIO(file.body), file, len(file.body), environ, start_response)
+    start_response("200 OK", file.whole)
+    return (file.body,)
+
+
 def answer(file: BinaryIO, kind: str, caching: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     """A file as GET or HEAD is answered: conditions first, then a single range. Closes it."""
     found = os.fstat(file.fileno())
-    tag, headers = _tag(found), _headers(found, caching)
-    if _unchanged(environ, tag, int(found.st_mtime)):
+    said = kept(found, b"", kind, caching)
+    if _unchanged(environ, said.tag, said.modified):
         file.close()
-        start_response("304 Not Modified", headers)
+        start_response("304 Not Modified", said.headers)
         return []
-    first, last = 0, found.st_size - 1
+    return _answer(file, said, found.st_size, environ, start_response)
+
+
+def _answer(file: BinaryIO, said: Kept, size: int, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
+    """All of it, a range of it, or only what is said of it. Closes it."""
+    headers, first, last = said.headers, 0, size - 1
     status = "200 OK"
     asked = environ.get("HTTP_RANGE", "")
-    if asked and environ.get("HTTP_IF_RANGE", tag) == tag:
-        wanted = _range(asked, found.st_size)
+    if asked and environ.get("HTTP_IF_RANGE", said.tag) == said.tag:
+        wanted = _range(asked, size)
         if wanted == "bad":
             file.close()
-            bad = [("Content-Range", f"bytes */{found.st_size}"), ("Content-Length", "0")]
+            bad = [("Content-Range", f"bytes */{size}"), ("Content-Length", "0")]
             start_response("416 Range Not Satisfiable", headers + bad)
             return []
         if isinstance(wanted, tuple):
             first, last = wanted
             status = "206 Partial Content"
-            headers.append(("Content-Range", f"bytes {first}-{last}/{found.st_size}"))
+            headers = [*headers, ("Content-Range", f"bytes {first}-{last}/{size}")]
     length = last - first + 1
-    start_response(status, [*headers, ("Content-Type", kind), ("Content-Length", str(length))])
+    start_response(status, [*headers, ("Content-Type", said.kind), ("Content-Length", str(length))])
     if environ.get("REQUEST_METHOD") == "HEAD":
         file.close()
         return []

@@ -1,6 +1,6 @@
 """The limits that stand beside ours: bare callables on the same server, with nothing of gate but what is named.
 
-``python -m tests.bench.limits bytes|sign PORT FOLDER``; ``sign`` verifies, signs and waits for a shared commit.
+``python -m tests.bench.limits bytes|files|sign PORT FOLDER``; ``sign`` verifies, signs and waits for a shared commit.
 """
 
 from __future__ import annotations
@@ -44,6 +44,32 @@ def unchanged(folder: Path) -> Wsgi:
     return app
 
 
+def files(folder: Path) -> Wsgi:
+    """Answers with the bytes of ``small`` or ``large``, read once, or 304; the headers as of a published file."""
+    said = {}
+    for name in ("small", "large"):
+        body = (folder / name).read_bytes()
+        headers = [
+            ("ETag", '"18a-1b3"'),
+            ("Last-Modified", "Mon, 02 Mar 2026 09:00:00 GMT"),
+            ("Cache-Control", "no-cache"),
+            ("Accept-Ranges", "bytes"),
+            ("X-Content-Type-Options", "nosniff"),
+        ]
+        whole = [*headers, ("Content-Type", "application/octet-stream"), ("Content-Length", str(len(body)))]
+        said[name] = body, headers, whole
+
+    def app(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        body, headers, whole = said["large" if environ["PATH_INFO"].endswith("large") else "small"]
+        if "HTTP_IF_MODIFIED_SINCE" in environ:
+            start_response("304 Not Modified", headers)
+            return []
+        start_response("200 OK", whole)
+        return [body]
+
+    return app
+
+
 def signed(folder: Path) -> Wsgi:
     """Verifies one signature, stores one row durably in a shared commit, signs the answer."""
     store = SqlStore((folder / "url").read_text())
@@ -76,6 +102,6 @@ if __name__ == "__main__":
         backlog=2048,
         log_level=LogLevels.error,
     ).serve(
-        target_loader=partial({"bytes": unchanged, "sign": signed}[kind], Path(folder)),
+        target_loader=partial({"bytes": unchanged, "files": files, "sign": signed}[kind], Path(folder)),
         wrap_loader=False,
     )

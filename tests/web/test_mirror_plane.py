@@ -21,7 +21,8 @@ import pytest
 from gate.adapters.mirror_folder import VIEWS, MirrorFolder
 from gate.core.errors import OperatorError
 from gate.ports import Laid
-from gate.web.mirror_plane import NOTED, MirrorPlane
+from gate.web.mirror_plane import FILES, NOTED, MirrorPlane
+from gate.web.static_plane import PART
 from tests.conftest import missing
 from tests.nginx import in_front, nginx
 
@@ -265,3 +266,33 @@ def test_that_a_token_is_used_is_noted_and_not_at_each_call(mirror: Mirror) -> N
 
 def test_tokens_cannot_be_listed(mirror: Mirror) -> None:
     assert (mirror.data / "mirror" / "at" / "av").stat().st_mode & 0o066 == 0
+
+
+def test_a_small_file_is_kept_and_what_has_changed_behind_the_gates_back_is_read_anew(mirror: Mirror) -> None:
+    plane = MirrorPlane(mirror.data / "mirror", nobody)
+    view = mirror.data / "mirror" / "to" / "av" / "m1" / "daily.cvd"
+    before, raw = view.stat(), view.read_bytes()
+    assert asked(plane) == raw
+    assert len(plane._files) == 1
+    assert asked(plane) == raw
+    view.write_bytes(raw[:-1] + b"?")
+    os.utime(view, ns=(before.st_atime_ns, before.st_mtime_ns))  # same inode, same size, same time
+    assert asked(plane) == raw[:-1] + b"?"
+    mirror.folder.point("av", "m1", NEW, mirror.new, NOW)
+    assert asked(plane) == mirror.content()
+    for number in range(FILES + 2):
+        (view.parent.resolve() / f"f{number}").write_bytes(b"x")
+        asked(plane, f"f{number}")
+    assert len(plane._files) <= FILES
+    (view.parent.resolve() / "large").write_bytes(b"x" * (PART + 1))
+    plane._files.clear()
+    assert len(asked(plane, "large")) == PART + 1
+    assert not plane._files
+
+
+def asked(plane: MirrorPlane, name: str = "daily.cvd") -> bytes:
+    return b"".join(plane({"REQUEST_METHOD": "GET", "PATH_INFO": f"/mirror/av/{TOKEN}/{name}"}, lambda *_: None))
+
+
+def nobody(_environ: dict[str, Any], _start: Any) -> Iterable[bytes]:
+    raise AssertionError("the mirror's own")
