@@ -91,6 +91,7 @@ def test_the_vendor_is_told_of_exactly_the_machines_that_have_a_claim(two: tuple
     assert vendor.asked() == [told]
     vendor.rounds(3)
     assert vendor.asked() == [told]  # done is done: not told again
+    assert vendor.gate.opened.mirror.stands("vendor", first.machine) == ""  # the vendor delivers, not the mirror
     assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_moved"]
     runs(vendor, first, version="1")
     vendor.gate.clock.forward(seconds=6)
