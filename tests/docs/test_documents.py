@@ -54,7 +54,6 @@ def test_every_hook_of_the_gates_side_is_called_by_the_running_gate() -> None:
     assert [name for name in vars(hookspecs.AgentHooks) if name.startswith("gate_") and f'"{name}"' not in asked] == []
 
 
-
 def test_every_field_of_the_policy_is_documented() -> None:
     manual = text("policies/README.md")
     cells = re.findall(r"^\| ((?:`[^`]+`(?:, )?)+) \|", manual, re.MULTILINE)
