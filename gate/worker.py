@@ -146,7 +146,6 @@ class Worker:
     def stop(self, seconds: float = 90.0) -> None:
         """Ends every loop after what it is at; waits for them no longer than that."""
         self._stop.set()
-        self._holds.stop()
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - time.monotonic()))
@@ -222,7 +221,7 @@ class Worker:
     def held(self) -> None:
         """As ``hold``, and waits for all of them."""
         for one in self._holds.once():
-            one.result()
+            one.join()
 
     def tell(self) -> None:
         """Tells vendors which machines may have what, and asks how a recall would go."""

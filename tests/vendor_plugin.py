@@ -10,7 +10,7 @@ from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
 
 SOURCE = """
-import json, os
+import json, os, time
 from pathlib import Path
 from gate.hookspecs import *
 
@@ -36,6 +36,10 @@ def gate_publish(source, ring, release, machines, io):
     note(source, hook="publish", ring=ring, version=release.version if release else None, machines=ids)
     if said(source).get("dies"):
         os._exit(1)
+    while said(source).get("stuck"):
+        time.sleep(0.02)
+    if "names" in said(source):
+        return Published(tuple(said(source)["names"]))
     refused = said(source).get("refuses", [])
     return Published(tuple(one for one in ids if one not in refused and not said(source).get("down")), "not now")
 
@@ -76,7 +80,9 @@ class Vendor:
     def says(self, **more: Any) -> None:
         """What it answers from now on."""
         self.now |= more
-        self.script.write_text(json.dumps(self.now))
+        part = self.script.with_suffix(".part")
+        part.write_text(json.dumps(self.now))
+        part.replace(self.script)
 
     def asked(self, hook: str = "") -> list[dict[str, Any]]:
         """Each call of a lever so far, oldest first."""

@@ -1,6 +1,6 @@
 """The rounds that tell vendors what is wanted of them, as the worker makes them.
 
-- Holds have a thread of their own, and each source's is in none's way: a halt waits for no other call.
+- Each hold has a thread of its own, which ends with the process: a halt waits for no other call.
 - A plugin runs outside of any transaction; what it answered is kept in one. One that fails is an answer: not done.
 - What remembers here only saves work: what is wanted and what is done are in the store.
 """
@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,7 +22,6 @@ from gate.hookspecs import Announced, Held, Published, RecallPlan, Released
 from gate.ports import Clock, Gate, MoveDue, Sources, Tx
 
 log = logging.getLogger(__name__)
-AT_ONCE = 8
 PUBLISH, HOLD = "gate_publish", "gate_hold"
 
 
@@ -66,25 +64,25 @@ class HoldRounds:
 
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
-        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="worker-hold")
         self._busy: set[tuple[str, str]] = set()
         self._lock = threading.Lock()
 
-    def once(self) -> list[Future[None]]:
+    def once(self) -> list[threading.Thread]:
         """Begins what is due; returns what has begun."""
         hands, now = self._hands, self._hands.clock.now()
         policy = hands.policy()
         stopped = hands.within.read(lambda tx: {one.source for one in tx.rollouts(states=orders.STOPPED, opened=True)})
-        begun = []
+        begun: list[threading.Thread] = []
         for rule in policy.sources if policy else ():
             if rule.name in stopped and hands.has(rule.plugin, HOLD):
                 due = hands.within.read(lambda tx, of=rule.name: orders.holds_due(tx, of, now))  # type: ignore[misc]
-                begun += [self._pool.submit(self._hold, rule, one) for one in due if self._mine(one)]
+                begun += [self._thread(rule, one) for one in due if self._mine(one)]
         return begun
 
-    def stop(self) -> None:
-        """Begins nothing any more."""
-        self._pool.shutdown(wait=False, cancel_futures=True)
+    def _thread(self, rule: SourceRule, due: orders.HoldDue) -> threading.Thread:
+        thread = threading.Thread(target=self._hold, args=(rule, due), name="worker-hold", daemon=True)
+        thread.start()
+        return thread
 
     def _mine(self, due: orders.HoldDue) -> bool:
         with self._lock:

@@ -149,6 +149,8 @@ def test_of_what_can_be_pinned_at_the_first_look_only_the_newest_is_a_candidate_
     assert [one.version for one in plugins.discover("falcon", source, first.cursor).candidates] == [V2, V3]
     vendor.versions[CATEGORY] = [V1, V3]  # the vendor has taken V2 back: what is older does not come anew
     assert [one.version for one in plugins.discover("falcon", source, first.cursor).candidates] == [V3]
+    vendor.versions[CATEGORY] = ["2026.10.0", V1, V3]  # something older is offered again
+    assert [one.version for one in plugins.discover("falcon", source, first.cursor).candidates] == [V3]
     vendor.versions[CATEGORY] = [V1, "2026.10.9", V3]
     assert [one.version for one in plugins.discover("falcon", source, first.cursor).candidates] == ["2026.10.9", V3]
 

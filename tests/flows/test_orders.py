@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -91,6 +92,7 @@ def test_the_vendor_is_told_of_exactly_the_machines_that_have_a_claim(two: tuple
     assert vendor.asked() == [told]
     vendor.rounds(3)
     assert vendor.asked() == [told]  # done is done: not told again
+    assert vendor.gate.opened.mirror.stands("vendor", first.machine) == ""  # the vendor delivers, not the mirror
     assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_moved"]
     runs(vendor, first, version="1")
     vendor.gate.clock.forward(seconds=6)
@@ -137,9 +139,11 @@ def test_a_call_that_dies_after_the_vendor_has_heard_it_is_made_again(vendor: Ve
 def test_a_halt_holds_before_anything_else_is_told_and_once(two: tuple[Vendor, Host, Host]) -> None:
     vendor, *_ = two
     found = halted(vendor)
+    vendor.gate.clock.forward(seconds=6)
+    vendor.gate.worker.tick()  # the grant that was not used goes back
     vendor.gate.worker.tell()
     assert vendor.asked("hold") == []
-    assert len(vendor.asked("publish")) == 1  # the hold comes first
+    assert len(vendor.asked("publish")) == 1  # and the vendor hears of nothing before the hold
     vendor.rounds(3)
     assert vendor.asked("hold") == [{"hook": "hold", "ring": "first", "reason": "tills freeze"}]
     log = [one["hook"] for one in vendor.asked()]
@@ -164,6 +168,36 @@ def test_a_hold_that_fails_is_tried_until_it_is_ok_and_shows(two: tuple[Vendor, 
     assert kinds(vendor, found)[-1] == "vendor_held"
     with vendor.gate.opened.store.read() as tx:
         assert tx.lever_troubles() == []
+
+
+def test_a_hold_waits_for_no_other_call(vendor: Vendor) -> None:
+    Host(vendor.gate, "first", "nord", "first")
+    vendor.says(offers=["1"], stuck=True)
+    vendor.gate.worker.look()
+    vendor.gate.worker.tell()  # its machines are known from now on
+    for _ in range(2):
+        vendor.gate.clock.forward(seconds=6)
+        vendor.gate.worker.tick()
+    telling = threading.Thread(target=vendor.gate.worker.tell)
+    telling.start()
+    while not vendor.asked("publish"):
+        telling.join(0.05)
+        assert telling.is_alive()  # it hangs at the vendor
+    halted(vendor)
+    vendor.gate.worker.held()
+    assert vendor.asked()[-1]["hook"] == "hold"
+    assert telling.is_alive()
+    vendor.says(stuck=False)
+    telling.join()
+
+
+def test_an_answer_about_machines_that_were_not_asked_about_is_none(vendor: Vendor) -> None:
+    host = Host(vendor.gate, "first", "nord", "first")
+    vendor.says(names=[host.machine, "m-other"])
+    brings(vendor, "1")
+    with vendor.gate.opened.store.read() as tx:
+        (trouble,) = tx.lever_troubles()
+    assert "names machines that it was not asked about" in trouble.detail
 
 
 def test_a_second_halt_holds_again(two: tuple[Vendor, Host, Host]) -> None:
