@@ -104,7 +104,7 @@ def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     page.get_by_role("button", name="See what it does").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Look before it is saved")
     expect(page.locator(".diff .removed")).to_have_count(0)
-    expect(page.get_by_text("It acts at once.")).to_be_visible()
+    expect(page.get_by_text("It acts at once.", exact=True)).to_be_visible()
     expect(page.get_by_label("Reason")).to_have_value("nobody is there")
     assert policies.head() == head, "nothing is changed yet"
     kept(page, "christmas", "preview")
