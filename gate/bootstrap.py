@@ -553,6 +553,10 @@ class ActiveRules:
                 self._read_at = time.monotonic()
             return self._policy
 
+    def expire(self) -> None:
+        """Whoever asks next reads anew: a page that is shown after a save shows what was saved."""
+        self._read_at = -1.0
+
     def poll_after_s(self, machine: str) -> int:
         """``checkin`` of the defaults, jittered by a tenth with a hash of the machine."""
         policy = self.policy()
@@ -625,6 +629,7 @@ def pages(opened: Opened) -> Wsgi:
             check_hours=check_hours,
             check_land=check_land,
             policy=policy,
+            look_anew=opened.rules.expire,
             editor=policy_edit,
             public_url=opened.settings.public_url,
             root_sha256=lambda: opened.publisher.root_sha256,

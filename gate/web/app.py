@@ -103,6 +103,8 @@ class PagesParts:
     check_land: Callable[[str], str | None]
     policy: Callable[[], Policy | None]
     editor: PolicyEditor
+    look_anew: Callable[[], None] = lambda: None
+    """``policy`` may be a second old, across processes too: before a page it is read anew."""
     public_url: str = ""
     root_sha256: Callable[[], str] = lambda: ""
     profile: str = "Profile: all keys are on this machine."
@@ -164,6 +166,8 @@ def create_app(parts: PagesParts) -> Flask:
         g.visitor = None
         if request.endpoint == "static":
             return None
+        if request.endpoint not in ("live", "healthz", "readyz", "metrics"):
+            parts.look_anew()
         if parts.guest is not None:
             g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
         else:

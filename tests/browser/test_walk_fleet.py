@@ -104,15 +104,18 @@ def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     page.get_by_role("button", name="See what it does").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Look before it is saved")
     expect(page.locator(".diff .removed")).to_have_count(0)
-    expect(page.get_by_text("It acts at once.")).to_be_visible()
+    expect(page.get_by_text("It acts at once.", exact=True)).to_be_visible()
     expect(page.get_by_label("Reason")).to_have_value("nobody is there")
     assert policies.head() == head, "nothing is changed yet"
     kept(page, "christmas", "preview")
     page.get_by_role("button", name="Save", exact=True).click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Calendar")
-    for day in (0, 4):
+    first = page.locator("tr", has=page.locator(f"time[datetime='{christmas}']"))
+    expect(first).to_contain_text("christmas")
+    page.goto(f"{address}/calendar?span=month&day={christmas}")
+    for day, frozen in ((-1, False), (0, True), (4, True), (5, False)):
         row = page.locator("tr", has=page.locator(f"time[datetime='{christmas + timedelta(days=day)}']"))
-        expect(row).to_contain_text("christmas")
+        expect(row.get_by_text("christmas")).to_have_count(int(frozen))
     kept(page, "christmas", "frozen")
     assert policies.head() != head
     [freeze] = parse_text(policies.read(policies.head())).freezes

@@ -132,7 +132,7 @@ def test_the_brake_is_pulled_from_the_phone_and_read_in_the_audit(
     browser: Browser, walked: tuple[str, RealGate], script: bool
 ) -> None:
     address, gate = walked
-    phone = logged_in(browser, address, "anna", viewport=PHONE, java_script_enabled=script, locale="de-DE")
+    phone = logged_in(browser, address, "anna", viewport=PHONE, java_script_enabled=script)
     phone.goto(f"{address}/?lang=de")
     phone.get_by_role("link", name="Bremse").click()
     phone.get_by_label("Grund").fill("drei Kassen einer Straße sind dunkel")

@@ -19,6 +19,10 @@ import pytest
 from click.testing import CliRunner, Result
 from sqlalchemy import create_engine, text
 
+from gate.adapters.policy_edit import with_item
+from gate.adapters.policy_git import GitPolicies
+from gate.adapters.policy_yaml import parse_text
+from gate.bootstrap import open_gate
 from gate.cli.main import main
 from tests.load import free_port
 
@@ -52,6 +56,15 @@ def test_what_init_prints_is_enough_to_begin(tmp_path: Path) -> None:
     assert re.search(r"first login \(once, 24 hours\):\n  http://127\.0\.0\.1:8400/link/[\w-]{40,}", done.output)
     assert "all keys are on this machine" in done.output
     assert "not yet enforced: line" in done.output, "the seed states more than this version enforces, and says so"
+    assert "sources      none yet: the page Sources says how to add one" in done.output
+    with open_gate(tmp_path / "g" / "gate.toml").store.read() as tx:
+        assert tx.events(limit=100, subject="source:falcon-content") == []
+    policies = GitPolicies(tmp_path / "g" / "data" / "policy.git")
+    text = policies.read(policies.head())
+    assert parse_text(text).sources == (), "what nobody has would be red on the first day"
+    assert "\n# - {name: falcon-content, plugin: falcon," in text
+    added = with_item(text, "sources", {"name": "ours", "plugin": "directory", "kind": "content"})
+    assert [one.name for one in parse_text(added).sources] == ["ours"], "the page adds one above the examples"
     unit = (tmp_path / "g" / "gate.service").read_text()
     assert str(tmp_path / "g") in unit
     assert "{" not in unit

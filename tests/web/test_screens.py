@@ -319,3 +319,13 @@ def test_the_overview_says_what_is_frozen_how_sources_are_held_and_how_old_that_
     assert (said in page, "Active freezes" in page) == (not ahead, not ahead)
     assert re.search(r"newest decision: \d\d \w{3} ", page)
     assert re.search(r"shop-content held 1 \d\d \w{3} .{5,20} the source answers", page)
+
+
+def test_a_page_after_a_save_shows_what_was_saved(sqlite_gate: RealGate, anna: Person) -> None:
+    policies, day = sqlite_gate.opened.policies, f"{sqlite_gate.clock.now().year + 1}-12-24"
+    item = {"name": "christmas", "from": day, "to": day, "owner": "anna", "why": "nobody is there"}
+    text = policy_edit.with_item(policies.read(policies.head()), "freeze", item)
+    assert "christmas" not in anna.client.get(f"/calendar?day={day}").text
+    done = anna.post("/policy/save", text=text, base=policies.head(), because="so it is", back=f"/calendar?day={day}")
+    assert done.headers["Location"] == f"/calendar?day={day}"
+    assert "christmas" in days_of(anna.client.get(f"/calendar?day={day}&lang=en").text)[day]
