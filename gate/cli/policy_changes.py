@@ -7,11 +7,12 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.cli.common import because_option, emit, gate_of, me, output_option, settings_option, show
 from gate.cli.policy import read_text
 from gate.cli.policy_backtest import policy as policy
 from gate.core.errors import NotFound
 from gate.flows import edits, placing, policy_versions
+from gate.flows.foreseen import foreseen
 from gate.ports import Proposal
 
 MOST = 200
@@ -27,7 +28,7 @@ def history(settings: Path, output: str) -> None:
         found = policy_versions.past(tx, opened.gate, MOST)
     rows = [
         {
-            "": "active" if active and one.version.commit == active.commit else "",
+            "": "active" if active and one.version.commit == active.commit else "refused" if one.refused else "",
             "commit": one.version.commit[:12],
             "when": _minute(one.version.at),
             "author": one.version.author,
@@ -35,10 +36,11 @@ def history(settings: Path, output: str) -> None:
             "active from": _minute(one.active_from),
             "active to": _minute(one.active_to),
             "message": one.version.subject,
+            "refused": one.refused,
         }
         for one in found
     ]
-    show(rows, ("", "commit", "when", "author", "agreed", "active from", "active to", "message"), output)
+    show(rows, ("", "commit", "when", "author", "agreed", "active from", "active to", "message", "refused"), output)
 
 
 @policy.command()
@@ -72,6 +74,24 @@ def blame(line: int | None, wanted: str, settings: Path, output: str) -> None:
         if line in (None, number)
     ]
     show(rows, ("line", "text", "author", "when", "because", "commit"), output)
+
+
+@policy.command()
+@click.argument("commit", default="head")
+@settings_option
+@output_option
+def judge(commit: str, settings: Path, output: str) -> None:
+    """What becomes of COMMIT at the head of the branch: the repository's hook says this to whoever pushes."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        head = opened.policies.resolve(commit)
+        found = foreseen(tx, opened.gate, head, opened.clock.now())
+        where, tick_s = f"{opened.address}/policy", opened.settings.tick_s
+    if output != "table":
+        emit({"commit": head, "verdict": found.verdict, "sentence": found.sentence}, output)
+        return
+    click.echo(f"{head[:12]}: {found.sentence}")
+    if found.verdict != "rules":
+        click.echo(f"gate takes it up within {tick_s:g} s: {where}")
 
 
 @policy.command()

@@ -24,7 +24,8 @@ from granian.server import Server
 
 from gate import bootstrap
 from gate.adapters import logs, metrics
-from gate.bootstrap import Wishes, open_gate
+from gate.adapters.policy_hook import write_hook
+from gate.bootstrap import Opened, Wishes, open_gate
 from gate.cli.common import emit, gate_of, output_option, settings_option
 from gate.config import SECRETS, Settings, load, unreachable
 from gate.core.errors import OperatorError
@@ -175,6 +176,7 @@ def _ready(settings: Path) -> None:
     """Everything that must be good before a port is opened; says what the policy states and nobody enforces yet."""
     with gate_of(settings) as opened:
         opened.upgrade()
+        _greet(opened, settings)
         bad = [f"{what}: {sentence}" for what, good, sentence in bootstrap.check(opened) if not good]
         fatal = [line for line in bad if line.startswith(("database", "keys", "read plane"))]
         for line in bad:
@@ -184,6 +186,14 @@ def _ready(settings: Path) -> None:
         policy = opened.rules.policy()
         for sentence in not_enforced(policy) if policy else []:
             log.info("not yet enforced: %s", sentence)
+
+
+def _greet(opened: Opened, settings: Path) -> None:
+    """Whoever pushes a policy hears what becomes of it."""
+    program = Path(sys.executable).with_name("gate")
+    where = f"received; gate judges it within {opened.settings.tick_s:g} s: {opened.address}/policy"
+    if not write_hook(opened.settings.policy, program, settings.resolve(), where):
+        log.info("the policy repository has no post-receive hook of gate's: who pushes is told nothing")
 
 
 def _application(settings: Path, works: bool) -> Wsgi:

@@ -64,6 +64,19 @@ class Judged:
         return people_needed(self.changes)
 
 
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """A head that somebody has put there: who has signed it (``PUSHED``: nobody was asked), and what it changes."""
+
+    by: str
+    changes: Sequence[Change]
+
+    @property
+    def people(self) -> int:
+        """Different people that must agree."""
+        return people_needed(self.changes)
+
+
 def judged(tx: Tx, gate: Gate, text: str, today: date) -> Judged:
     """What a text would change. Raises Malformed with every problem, NotFound where no policy is active."""
     active = tx.active_policy()
@@ -217,9 +230,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | No
             tx.policy_problem("")
         return active
     try:
-        _not_rewound(gate, head, active)
-        pushed_by = _pushed_by(tx, gate, head, active, now)
-        gate.policy(head)
+        found = pushed(tx, gate, head, active, now)
     except GateError as problem:
         said = f"commit {head[:12]} is refused: {problem.detail}"
         if active is not None and active.problem != said:
@@ -228,8 +239,19 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | No
         return active
     if active is None:
         return _activate(tx, gate, _Act(head, by, "", [by], fleet), None, now)
-    _take(tx, gate, _Act(head, by, "", [], fleet), active, pushed_by, now)
+    _take(tx, gate, _Act(head, by, "", [], fleet), active, found, now)
     return tx.active_policy()
+
+
+def pushed(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: datetime) -> Pushed:
+    """What a head says that somebody has put there; nothing is written.
+
+    Raises:
+        GateError: it never rules: it does not parse, does not descend from what rules, or nobody who may has signed it.
+    """
+    _not_rewound(gate, head, active)
+    by, policy = _pushed_by(tx, gate, head, active, now), gate.policy(head)
+    return Pushed(by, diff(gate.policy(active.commit), policy, today(gate, tx, now)) if active else ())
 
 
 def _not_rewound(gate: Gate, head: str, active: ActivePolicy | None) -> None:
@@ -261,16 +283,15 @@ def _signer(tx: Tx, signers: Signers, commit: str, now: datetime) -> str:
     return login
 
 
-def _take(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy, pushed_by: str, now: datetime) -> None:
+def _take(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy, found: Pushed, now: datetime) -> None:
     """A head that parses: finishes what is signed; a tightening acts, a loosening becomes a proposal."""
     head = act.commit
-    found = diff(gate.policy(active.commit), gate.policy(head), today(gate, tx, now))
-    if people_needed(found) < PEOPLE:
-        people = [] if pushed_by == PUSHED else [pushed_by]
+    if found.people < PEOPLE:
+        people = [] if found.by == PUSHED else [found.by]
         _activate(tx, gate, replace(act, by=(people or [act.by])[0], people=people), active, now)
         return
     if tx.proposal(_pushed_name(head)) is None:  # else it waits, has expired or was withdrawn
-        _proposed(tx, _pushed_name(head), head, pushed_by, _subject(gate, head), found, now)
+        _proposed(tx, _pushed_name(head), head, found.by, _subject(gate, head), found.changes, now)
     said = f"commit {head[:12]} loosens: two people must agree"
     if active.problem != said:
         tx.policy_problem(said)

@@ -40,12 +40,12 @@ class Places:
     def __init__(self, policy: Policy) -> None:
         self._picks = [(ring.name, ring.pick) for ring in policy.rings]
         self._makes = policy.makes
-        self._by_site = any("site" in pick for _, pick in self._picks)
+        self._named = {site for _, pick in self._picks for site in pick.get("site", ())}  # the others are alike
         self._known: dict[tuple[object, ...], tuple[str, str]] = {}
 
     def of(self, machine: Machine, labels: frozenset[str]) -> tuple[str, str]:
         """(ring, make) of a machine of a site with these labels; the ring is empty where no ring picks it."""
-        site = machine.site if self._by_site else ""
+        site = machine.site if machine.site in self._named else ""
         alike = (tuple(sorted(machine.facts.items())), machine.labels, labels, site)
         found = self._known.get(alike)
         if found is None:

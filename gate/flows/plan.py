@@ -25,7 +25,7 @@ from gate.core.times import OpenDuration
 from gate.core.verdict import Decision, Verdict
 from gate.flows import when
 from gate.flows.claims import renewed
-from gate.flows.placing import placed
+from gate.flows.placing import Places
 from gate.ports import Gate
 
 SALT = "plan"
@@ -163,20 +163,19 @@ class _Course:
 
     def _rings(self, machines: Sequence[Machine], sites: Mapping[str, Site]) -> list[_Ring]:
         found: dict[str, dict[str, list[_Machine]]] = defaultdict(lambda: defaultdict(list))
+        places, order = Places(self.policy), {rule.name: index for index, rule in enumerate(self.policy.rings)}
         for one in machines:
             site = sites.get(one.site) or Site(one.site, one.site)
-            ring, make = placed(self.policy, one, site)
+            ring, make = places.of(one, site.labels)
             if ring:
                 sole = self.working[one.site, one.role] <= 1
-                found[ring][make].append(_Machine(one.id, site, one.role, self.policy.index(ring), make, sole))
+                found[ring][make].append(_Machine(one.id, site, one.role, order[ring], make, sole))
         rings = []
         for rule in self.policy.rings:
             settings = self.policy.settings_for(rule.name, self.source.name)
             taken, plural = {}, Counter[str]()
             for make, members in sorted(found[rule.name].items()):
-                ranks = [makes.rank(SALT, one.id) for one in members]
-                _, cut = makes.drawn(ranks, settings.share, settings.at_least)
-                taken[make] = [one for one in members if makes.in_share(SALT, one.id, cut)]
+                taken[make] = _sharing(members, settings)
                 plural[make] = sum(not one.sole for one in members)
             rings.append(_Ring(rule.name, settings, taken, plural))
         return [*rings, _Ring(DONE, None, {make: [] for make in rings[-1].makes}, Counter())]
@@ -411,6 +410,15 @@ class _Course:
                 at_sites[one.site.id].append(one)
         sites = sum(min(len(found), max(self._per_site(settings, one) for one in found)) for found in at_sites.values())
         return min(total, sites, self._limit(FLEET, proven.total()), settings.cap or total)
+
+
+def _sharing(members: list[_Machine], settings: RingSettings) -> list[_Machine]:
+    """Those of a make that the ring's share takes."""
+    if settings.share is None:
+        return members
+    ranks = [makes.rank(SALT, one.id) for one in members]
+    _, cut = makes.drawn(ranks, settings.share, settings.at_least)
+    return [one for one, rank in zip(members, ranks, strict=True) if rank <= cut]
 
 
 def _counters(one: _Machine) -> tuple[tuple[str, ...], ...]:

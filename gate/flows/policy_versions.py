@@ -34,6 +34,7 @@ class Past:
     active_to: datetime | None = None
     people: tuple[str, ...] = ()
     because: str = ""
+    refused: str = ""  # why it was refused as the branch's head; empty where it ruled, or was never looked at
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ def _kept(tx: Tx, commit: str) -> Version:
 def _past(tx: Tx, version: Version, ended: dict[str, datetime]) -> Past:
     event = _activation(tx, version.commit)
     if event is None:
-        return Past(version)
+        refusals = (one for one in tx.events(subject=version.commit, limit=100) if one.kind == "policy_refused")
+        return Past(version, refused=next((str(one.detail.get("problem", "")) for one in refusals), ""))
     people = tuple(str(one) for one in event.detail.get("people", ()))
     return Past(version, event.at, ended.get(version.commit), people or (event.actor,), event.because)
 

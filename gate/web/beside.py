@@ -43,7 +43,7 @@ class Beside(Generic[T]):
     def get(self, key: str, now: datetime, act: Callable[[Tx], T]) -> Made[T]:
         """What there is; begun where there is none, or an old one."""
         with self._lock:
-            made = self._made.get(key) or Made()
+            made: Made[T] = self._made.get(key) or Made()
             old = made.found is None or made.at is None or now - made.at >= self._fresh
             if made.since is None and old:
                 made = replace(made, since=now, problem="")
@@ -64,7 +64,7 @@ class Beside(Generic[T]):
         with self._busy:
             try:
                 with self._store.read() as tx:
-                    made = Made(at=now, found=act(tx))
+                    made: Made[T] = Made(at=now, found=act(tx))
             except GateError as problem:
                 made = Made(problem=problem.detail)
             except Exception:  # a thread's edge: whoever looks must not wait for ever

@@ -5,6 +5,8 @@ from __future__ import annotations
 GERMAN = {
     "Policy": "Richtlinie",
     "Policy version": "Richtlinienversion",
+    "Refused": "Abgelehnt",
+    "refused": "abgelehnt",
     "The policy's repository cannot be read, so nobody can edit the policy. What rules goes on: it is read from the "
     "database, and halts and decisions need no repository.": (
         "Das Repository der Richtlinie ist nicht zu lesen, also kann niemand die Richtlinie bearbeiten. Was gilt, gilt "

@@ -98,7 +98,7 @@ def test_the_same_is_said_in_three_forms(shop: RealGate) -> None:
     for words in (
         ("status",), ("rollout", "show", rollout), ("why", machine.name), ("sites", "list"), ("machines", "list"),
         ("user", "list"), ("token", "list"), ("hold", "list"), ("audit", "verify"), ("audit", "prove", "2"),
-        ("db", "check"), ("mirror", "list"), ("morning",), ("duty", "list"), ("policy", "history"),
+        ("db", "check"), ("mirror", "list"), ("morning",), ("duty", "list"), ("policy", "history"), ("policy", "judge"),
     ):  # fmt: skip
         assert said(shop, *words) is not None
     rows = said(shop, "rollouts")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import subprocess
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from flask import Flask
 
 from gate.flows import edits
+from gate.web import policy_edit_pages
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
 from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
@@ -192,6 +194,75 @@ def test_a_plan_is_made_beside_the_page_and_shown_at_the_next_look(
     assert "being made" in again, "an old plan is made anew"
     assert "shop-content" in again, "and shown till then"
     app.extensions["gate"].plans.wait()
+
+
+def test_what_an_edit_would_do_to_a_large_fleet_is_worked_out_beside_the_page_and_saved_once_it_is_seen(
+    sqlite_gate: RealGate, app: Flask, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(sqlite_gate)
+    monkeypatch.setattr(policy_edit_pages, "AT_ONCE", 0)
+    head, text = sqlite_gate.opened.policies.head(), said(sqlite_gate, TIGHTER)
+    sent = {"base": head, "text": text, "because": "longer"}
+    first = anna.post("/policy/preview", **sent)
+    assert (first.status_code, "is being worked out" in first.text, "tightens" in first.text) == (200, True, True)
+    assert 'action="/policy/save"' not in first.text, "who saves has seen what it would do"
+    again = form_again(first.text)
+    assert (again["text"], again["because"]) == (text, "longer"), "its button sends the same edit again"
+    app.extensions["gate"].previews.wait()
+    page = anna.post("/policy/preview", **sent).text
+    assert "is being worked out" not in page
+    assert "No machine would change its ring" in page
+    assert 'action="/policy/save"' in page
+    other = anna.post("/policy/preview", **(sent | {"text": said(sqlite_gate, LOOSER)})).text
+    assert "is being worked out" in other, "another text is another edit"
+    app.extensions["gate"].previews.wait()
+    proposal = proposed(sqlite_gate, by="berta")
+    before = anna.client.get(f"/policy/proposals/{proposal.id}").text
+    assert "/sign" in before, "the same text on the same active version was worked out already"
+    sqlite_gate.clock.forward(minutes=11)
+    later = person(app, "ada").client.get(f"/policy/proposals/{proposal.id}").text
+    assert "is being worked out" in later, "an old one is made anew"
+    assert "No machine would change its ring" in later, "and shown till then"
+    app.extensions["gate"].previews.wait()
+
+
+def form_again(page: str) -> dict[str, str]:
+    """What the button under a preview that is being made sends."""
+    found = re.search(r"<form[^>]*data-again.*?</form>", page, re.DOTALL)
+    assert found
+    fields = re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', found[0])
+    return {name: html.unescape(value) for name, value in fields}
+
+
+NO_FILE = "no policy.yaml that can be read"
+
+
+def test_a_head_without_a_policy_file_refuses_no_edit_and_loses_none(sqlite_gate: RealGate, anna: Person) -> None:
+    policies, text = sqlite_gate.opened.policies, said(sqlite_gate, TIGHTER)
+    base, rules = policies.head(), active(sqlite_gate).commit
+    bare(sqlite_gate)
+    for door in ("preview", "save"):
+        page = anna.post(f"/policy/{door}", base=base, text=text, because="longer")
+        assert (page.status_code, NO_FILE in page.text) == (409, True), door
+        kept = form(page.text, "/policy/preview")
+        assert (kept["text"], kept["base"], kept["because"]) == (text, policies.head(), "longer"), door
+    assert active(sqlite_gate).commit == rules
+    for path in ("/policy?tab=edit", "/rings/edit?item=rings[0]"):
+        assert policies.head() in anna.client.get(path).text, path
+    sent = {name: kept[name] for name in ("base", "text", "because")}
+    assert 'action="/policy/save"' in anna.post("/policy/preview", **sent).text
+    assert anna.post("/policy/save", **sent).status_code == 303
+    assert active(sqlite_gate).commit == policies.head()
+    assert policies.read(policies.head()) == text
+
+
+def bare(gate: RealGate) -> None:
+    """Somebody pushes a commit that drops the file."""
+    git = ["git", "-C", str(gate.opened.settings.policy), "-c", "user.name=x", "-c", "user.email=x@y"]
+    tree = subprocess.run([*git, "mktree"], input="", text=True, capture_output=True, check=True).stdout.strip()
+    words = [*git, "commit-tree", tree, "-p", gate.opened.policies.head(), "-m", "gone"]
+    commit = subprocess.run(words, text=True, capture_output=True, check=True).stdout.strip()
+    subprocess.run([*git, "update-ref", "refs/heads/main", commit], check=True)
 
 
 def test_the_back_test_names_its_command_and_runs_nothing(sqlite_gate: RealGate, anna: Person) -> None:
