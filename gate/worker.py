@@ -228,12 +228,11 @@ class Worker:
         self._moves.once(self._alone)
 
     def observe(self) -> None:
-        """What machines really run, source by source."""
+        """What machines really run."""
         with self._parts.store.read() as tx:
             active = tx.active_policy()
-        for rule in self._parts.gate.policy(active.commit).sources if active else ():
-            if not self._stop.is_set():
-                self._alone("observed", rule.name, lambda one=rule: self._observe.once(one))  # type: ignore[misc]
+        if active is not None:
+            self._observe.once(self._parts.gate.policy(active.commit).sources, self._alone)
 
     def _claim(self, rule: SourceRule) -> None:
         """What its plugin says that the lever is, once for each source and its rule."""

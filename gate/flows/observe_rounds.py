@@ -9,11 +9,12 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from gate.core.bypass import Standing
-from gate.core.errors import Overtaken, SourceError
+from gate.core.errors import OperatorError, Overtaken, SourceError
+from gate.core.model import Machine
 from gate.core.policy import SourceRule
 from gate.flows import observed, orders
 from gate.flows.lever_rounds import PUBLISH, Hands
@@ -28,6 +29,8 @@ NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 VENDOR_EVERY = timedelta(minutes=5)
 OVERLAP = timedelta(minutes=2)
 PAGE = 200
+Alone = Callable[[str, str, Callable[[], None]], None]
+"""(what, of which source, the act)."""
 
 
 class ObserveRounds:
@@ -35,36 +38,52 @@ class ObserveRounds:
 
     def __init__(self, hands: Hands) -> None:
         self._hands = hands
-        self._since: dict[str, datetime] = {}
+        self._heard = NEVER
+        self._asked: dict[str, datetime] = {}
         self._known: dict[tuple[str, str], tuple[str, str, str]] = {}
 
-    def once(self, rule: SourceRule) -> None:
-        """A round over the machines of one source."""
-        hands, now = self._hands, self._hands.clock.now()
-        delivers = hands.has(rule.plugin, PUBLISH) and hands.has(rule.plugin, OBSERVED)
-        last = self._since.get(rule.name, NEVER)
-        if delivers and abs(now - last) < VENDOR_EVERY:
-            return
-        since = NEVER if delivers else min(last, now) - OVERLAP if last > NEVER else NEVER
-        past = hands.within.read(lambda tx: tx.observations(Standing.BYPASSED.value, rule.name, limit=10_000))
-        again, after, whole = {one.machine for one in past}, "", True
-        while page := hands.within.read(lambda tx: tx.heard_since(since, after, PAGE)):  # noqa: B023  (called at once)
+    def once(self, rules: Sequence[SourceRule], alone: Alone) -> None:
+        """A round; ``alone`` keeps one source that fails from the others. Machines are walked once for all sources."""
+        now = self._hands.clock.now()
+        asked = [one for one in rules if self._hands.has(one.plugin, PUBLISH) and self._hands.has(one.plugin, OBSERVED)]
+        for rule in asked:
+            if abs(now - self._asked.get(rule.name, NEVER)) >= VENDOR_EVERY:
+                alone("observed", rule.name, lambda one=rule: self._ask(one, now))  # type: ignore[misc]
+        others = [one for one in rules if one not in asked]
+        since = min(self._heard, now) - OVERLAP if self._heard > NEVER else NEVER
+        alone("observed", "", lambda: self._walk(others, since, now))
+
+    def _ask(self, rule: SourceRule, now: datetime) -> None:
+        if all(self._keep(rule, [observed.heard(*one, rule.name) for one in page], now) for page in self._pages(NEVER)):
+            self._asked[rule.name] = now
+
+    def _walk(self, rules: Sequence[SourceRule], since: datetime, now: datetime) -> None:
+        past = self._hands.within.read(lambda tx: tx.observations(Standing.BYPASSED.value, limit=10_000))
+        again = {(one.source, one.machine) for one in past}
+        for page in self._pages(since) if rules else ():
+            for rule in rules:
+                said = [observed.heard(*one, rule.name) for one in page]
+                self._keep(
+                    rule, [one for one in said if (rule.name, one.machine.id) in again or self._new(rule, one)], now
+                )
+        self._heard = now  # whom a plugin could not read is new with its next word
+
+    def _pages(self, since: datetime) -> Iterator[list[tuple[Machine, Mapping[str, str]]]]:
+        after = ""
+        while page := self._hands.within.read(lambda tx: tx.heard_since(since, after, PAGE)):  # noqa: B023  (at once)
             after = page[-1][0].id
-            said = [observed.heard(machine, installed, rule.name) for machine, installed in page]
-            said = [one for one in said if delivers or one.machine.id in again or self._new(rule, one)]
-            whole = self._keep(rule, said, delivers, now) and whole
-        if whole:
-            self._since[rule.name] = now
+            yield page
 
     def _new(self, rule: SourceRule, said: Heard) -> bool:
         return self._known.get((rule.name, said.machine.id)) != _word(said)
 
-    def _keep(self, rule: SourceRule, said: Sequence[Heard], delivers: bool, now: datetime) -> bool:
+    def _keep(self, rule: SourceRule, said: Sequence[Heard], now: datetime) -> bool:
         """False where the plugin has failed."""
+        delivers = self._hands.has(rule.plugin, PUBLISH)
         asked = [one for one in said if delivers or one.report]
         try:
             read = self._read(rule, asked) if asked and self._hands.has(rule.plugin, OBSERVED) else {}
-        except SourceError as problem:
+        except (SourceError, OperatorError) as problem:
             log.warning("source %s: what machines run cannot be read: %s", rule.name, problem.detail)
             self._hands.within.write(lambda tx, said=problem.detail: _failed(tx, rule.name, said, now))  # type: ignore[misc]
             return False
