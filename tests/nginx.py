@@ -18,10 +18,11 @@ def nginx() -> str | None:
 
 
 @contextmanager
-def in_front(folder: Path, data: Path, ports: Sequence[int]) -> Iterator[int]:
+def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None = None) -> Iterator[int]:
     """nginx in front of web processes on these ports, with what ``data`` holds for it; gives its own port.
 
-    Only names, paths and addresses of the shipped file are changed, and TLS is left out."""
+    Only names, paths and addresses of the shipped file are changed, and TLS is left out. ``plain``: a folder whose
+    ``small`` and ``large`` are served as they are, to compare with."""
     program = nginx()
     assert program is not None
     port = free_port()
@@ -39,6 +40,10 @@ def in_front(folder: Path, data: Path, ports: Sequence[int]) -> Iterator[int]:
     for before, after in changes.items():
         assert before in text, f"deploy/nginx.conf has no {before!r}"
         text = text.replace(before, after)
+    if plain is not None:
+        place = "    location /mirror/ {"
+        assert place in text
+        text = text.replace(place, f"    location ~ ^/(small|large)$ {{ root {plain}; }}\n{place}")
     config = folder / "nginx.conf"
     config.write_text(
         f"user root; worker_processes 1; worker_rlimit_nofile 65536; pid {folder}/nginx.pid; daemon off;\n"

@@ -7,8 +7,8 @@
   freshclam refuse this mirror for a day, also after the token is well again.
 - A name that the release does not have is 404: stock clients ask for several and expect it.
 - Small files are kept in memory by what they are on disk (device, inode, times, size), at which each request looks
-  once: many tokens lead to one file, and to open, read and close it costs more than the rest, since each of them gives up the
-  interpreter's lock.
+  once: many tokens lead to one file, and to open, read and close it costs more than the rest, since each of these gives
+  up the interpreter's lock.
 - That a token is used is noted on its link, at most once in ten minutes a process.
 """
 

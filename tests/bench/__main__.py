@@ -47,6 +47,7 @@ from gate.ports import WebSession
 from gate.web.auth import cookie_name
 from tests.bench import fleet
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
+from tests.bench.mirror import idling, mirror
 from tests.load import free_port
 
 HERE = Path(__file__).parent
@@ -487,6 +488,7 @@ def main() -> None:
                 if name == "SQLite":
                     poll(folder, port, pid, count)
                     poll_nginx(folder, opened.settings.public, count)
+                    mirror(folder, opened, port, pid, count, say, process, loaded, figures)
                 writing(name, folder, shown, opened, port, pid, speaking)
                 claiming(f"{name}, {middle:,} machines", opened, port, pid, speaking)
                 deciding(f"{name}, {middle:,} machines", opened)
@@ -509,6 +511,7 @@ def main() -> None:
             ticking(f"PostgreSQL, {large:,} machines", opened, 49)
         ratio = min(rates) / max(rates)
         say(f"claims at {small:,} and {large:,} machines", f"ratio {ratio:.2f}", "", "within 10 %", ratio >= 0.9)
+        idling(root / "idle", say)
         judging()
         simulating()
         opening_hours()
