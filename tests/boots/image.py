@@ -47,6 +47,7 @@ PLACES = {
     "gate-line.service": "etc/systemd/system/gate-line.service",
     "guest-setup.service": "etc/systemd/system/guest-setup.service",
     "rescue.service": "etc/systemd/system/rescue.service",
+    "starts.conf": "etc/systemd/system/gate-agent.service.d/starts.conf",
     "10-wired.network": "etc/systemd/network/10-wired.network",
 }
 SPEAKING = ("gate-agent", "gate-agent-early", "guest-setup", "rescue")  # on the console too
@@ -167,7 +168,7 @@ def _lay_agent(tree: Path, package: Path, into: Path) -> None:
         (root / place).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(GUEST / name, root / place)
     for unit in SPEAKING:
-        (root / f"etc/systemd/system/{unit}.service.d").mkdir()
+        (root / f"etc/systemd/system/{unit}.service.d").mkdir(exist_ok=True)
         shutil.copy(GUEST / "console.conf", root / f"etc/systemd/system/{unit}.service.d")
     for unit in ENABLED:
         _run("chroot", str(root), "systemctl", "--quiet", "enable", unit)
