@@ -254,22 +254,25 @@ def seen(page: Page, name: str, folder: Path) -> list[str]:
     """What axe finds, and what is wider than the screen; everything that folds is open."""
     page.evaluate("document.querySelectorAll('details').forEach(one => { one.open = true })")
     bad = []
-    for rule in Axe().run(page).response["violations"]:
-        bad += [f"{name}: {rule['id']}: {one['html'][:200]}" for one in rule["nodes"]]
+    for scheme, options in (
+        ("light", {}),
+        ("dark", {"runOnly": ["color-contrast"]}),
+    ):  # in the dark only colours differ
+        page.emulate_media(color_scheme=scheme)
+        for rule in Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]:
+            bad += [f"{name}, {scheme}: {rule['id']}: {one['html'][:200]}" for one in rule["nodes"]]
+        page.screenshot(path=str(folder / f"{name}-{scheme}.png"), full_page=True)
+    page.emulate_media(color_scheme="light")
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    page.screenshot(path=str(folder / f"{name}.png"), full_page=True)
     return bad + ([f"{name} is {wide} px too wide"] if wide > 0 else [])
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", ["phone", "desk"])
-def test_axe_finds_nothing_on_the_pages_of_an_edit(
-    browser: Browser, place: Place, scheme: str, size: str, tmp_path: Path
-) -> None:
+def test_axe_finds_nothing_on_the_pages_of_an_edit(browser: Browser, place: Place, size: str, tmp_path: Path) -> None:
     place.machines()
-    look: dict[str, object] = {"viewport": PHONE if size == "phone" else DESK, "color_scheme": scheme}
+    look: dict[str, object] = {"viewport": PHONE if size == "phone" else DESK, "color_scheme": "light"}
     anna, berta = person(browser, place, "anna", **look), person(browser, place, "berta", **look)
-    shots, bad = tmp_path / f"{size}-{scheme}", []
+    shots, bad = tmp_path / size, []
     shots.mkdir()
     form(anna, "pilots")
     bad += seen(anna, "form", shots)
