@@ -5,6 +5,7 @@
   have none: such a release comes in only where the policy says ``trust: unverified``.
 - A release is complete when each asset is ``uploaded``; one without assets that are wanted is not there.
 - Versions are ordered by the numbers in the tag, a prerelease before its release. The newest ten are looked at.
+- Lint: YARA and Sigma rules by their own tools, see ``rules``.
 - Hosts that the policy must name: ``api.github.com``, ``github.com``, ``release-assets.githubusercontent.com``.
 
 Options: ``repository`` (owner/name), ``assets`` (a shell pattern, all without it), ``prereleases``, ``api`` (another
@@ -22,9 +23,11 @@ from typing import Any
 
 from gate.hookspecs import (
     Announced,
+    Baseline,
     Candidate,
     Discovered,
     Fetched,
+    Finding,
     Io,
     Option,
     RecallPlan,
@@ -32,6 +35,7 @@ from gate.hookspecs import (
     SourceInfo,
     hookimpl,
 )
+from gate_github_releases import rules
 
 API = "https://api.github.com"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
@@ -96,6 +100,14 @@ def gate_fetch(source: Source, candidate: Candidate, into: Path, io: Io) -> Sequ
         )
         for one in candidate.artifacts
     ]
+
+
+@hookimpl
+def gate_lint(
+    source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path, baseline: Baseline | None
+) -> Sequence[Finding]:
+    """What the rules' own tools say."""
+    return list(rules.checked([into / one.name for one in fetched]))
 
 
 @hookimpl
