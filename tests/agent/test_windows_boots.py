@@ -83,7 +83,12 @@ ENDS: list[tuple[str, list[str], str, Cause]] = [
         "unclean",
         Cause.UNKNOWN,
     ),
-    ("the shutdown was good", [event(3, BOOT, 20, LastShutdownGood="true", LastBootGood="true")], "clean", Cause.UNKNOWN),
+    (
+        "the shutdown was good",
+        [event(3, BOOT, 20, LastShutdownGood="true", LastBootGood="true")],
+        "clean",
+        Cause.UNKNOWN,
+    ),
     ("nothing is said", [], "unknown", Cause.UNKNOWN),
 ]
 
