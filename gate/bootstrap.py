@@ -487,6 +487,7 @@ class Opened:
             sources=self.rules.sources,
             place=self._place,
             claim=claims.claim,
+            probes=claims.probes,
             report=claims.report,
             measure=self.metrics.call if self.metrics else lambda *_: None,
         )

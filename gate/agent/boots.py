@@ -39,7 +39,7 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """What the present boot says of itself. ``ready_s``: seconds until it was up, None while it is not (or not known)."""
+    """What the present boot says of itself. ``ready_s``: seconds until it was up, None while that is not known."""
 
     system: str = ""
     ready_s: float | None = None

@@ -1,4 +1,4 @@
-"""``gate-agent``: enrol, run, once, early, status.
+"""``gate-agent``: enrol, run, once, early, recover, status.
 
 - Exit codes: 0 ok, 1 a person must act, 3 the gate is unreachable or refuses. ``early`` always ends with 0.
 - What talks to the gate is loaded by the commands that talk: ``early`` is in every boot's way.
@@ -42,6 +42,10 @@ def main(argv: list[str] | None = None) -> None:
                 print(f"next round in {_agent(folder).once():.0f} s")
             case "early":
                 print(_early(folder))
+            case "recover":
+                from gate.agent.recover import recover
+
+                print("\n".join(recover(given.root, given.state, given.source)))
             case "status":
                 _status(folder)
     except AgentError as problem:
@@ -77,6 +81,9 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("run", help="rounds until it is stopped")
     commands.add_parser("once", help="one round")
     commands.add_parser("early", help="before a vendor's services start: counts this boot, goes back after too many")
+    recover = commands.add_parser("recover", help="from a rescue system: the release before, on a machine's own disk")
+    recover.add_argument("--root", type=Path, required=True, help="where the machine's disk is mounted, such as /mnt")
+    recover.add_argument("--source", default="", help="what is to go, where nothing is on trial")
     commands.add_parser("status", help="what this agent has and waits for")
     return parser
 

@@ -105,7 +105,7 @@ class Diary:
     def report(self, claim: ClaimInHand, step: str, probes: Answers, release: str) -> None:
         """Queues a report; durable with the next ``save``."""
         this, now = self.boot(), self.clock()
-        told = [one for one in boots.since(self.boots(), claim.tried[0] if claim.tried else claim.boot_id)]
+        told = list(boots.since(self.boots(), claim.tried[0] if claim.tried else claim.boot_id))
         self.state.reports.append(
             {
                 "claim": claim.claim,

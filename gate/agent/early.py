@@ -13,7 +13,7 @@ import signal
 import types
 from collections.abc import Iterator
 
-from gate.agent.diary import Boots, Clock, Diary
+from gate.agent.diary import PENDING, Boots, Clock, Diary
 from gate.agent.errors import AgentError
 from gate.agent.hands import Hands
 from gate.agent.plugin import Plugin
@@ -37,7 +37,7 @@ def early(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Bo
     this = diary.boot()
     diary.begin(this)
     claim = diary.state.claim
-    if claim is None or claim.source not in settings.plugins:
+    if claim is None or claim.source not in settings.plugins or claim.step not in (*PENDING, "rolling_back"):
         return "nothing is on trial"
     hands = Hands(diary, {claim.source: Plugin(settings.plugins[claim.source], settings.targets[claim.source])})
     counted = hands.count(this)

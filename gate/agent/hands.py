@@ -166,6 +166,7 @@ class Hands:
         )
         said = [(one.name, one.ok is True, one.detail) for one in probes]
         said += [("panic", False, text) for text in crashes]
+        said += [] if running.ready_s is None else [("ready", True, f"after {running.ready_s:.1f} s")]
         return health.judge(raw), said, probed.release
 
     # going back

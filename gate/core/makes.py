@@ -25,6 +25,13 @@ def _written(fact: str | None) -> str:
     return fact.replace("%", "%25").replace("|", "%7C") if fact else ABSENT
 
 
+def asked_of(probes: Iterable[str], make: str) -> list[str]:
+    """The probes by name that this make is asked: ``disk``, or ``till-software if role=till``."""
+    facts = make.split("|")
+    parts = (probe.partition(" if ") for probe in probes)
+    return list(dict.fromkeys(name for name, _, fact in parts if not fact or fact in facts))
+
+
 def ring_of(
     picks: Iterable[tuple[str, Pick]], site: str, labels: Collection[str], facts: Mapping[str, str]
 ) -> str | None:

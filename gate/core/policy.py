@@ -92,6 +92,7 @@ class Defaults:
     background: float | str = "measured"
     watch: timedelta = timedelta(days=7)
     supersede: str = "queue"
+    probes: tuple[str, ...] = ()
     later: Mapping[str, Any] = field(default_factory=dict)
     """Keys that are read and checked, and not acted on yet."""
 
@@ -122,6 +123,7 @@ class RingSettings:
     site_dark_grace: OpenDuration
     learned: bool = False
     decides: str = "gate"  # who opens the ring: gate, or people while the gate only says what it would do
+    probes: tuple[str, ...] = ()  # by name, each for every make or, `if fact=value`, for some
 
     @property
     def wants_people(self) -> bool:
@@ -270,6 +272,7 @@ def _settings(policy: Policy, rule: RingRule, layers: Sequence[Mapping[str, Any]
         site_dark_grace=own("site_dark_grace"),
         learned=deadline == "learned",
         decides=own("decides"),
+        probes=rule.probes or policy.defaults.probes,
     )
 
 
@@ -296,8 +299,18 @@ GATE = {
 }
 
 
+PROBE = re.compile(r"[a-z0-9][a-z0-9-]{0,40}( if [\w-]+=[^|]+)?", re.ASCII)
+
+
+def _probe(reader: Reader, node: Node, path: str) -> str:
+    found = read.text(reader, node, path)
+    if not PROBE.fullmatch(found):
+        raise Wanted("a probe's name, such as till-software, or `till-software if role=till`")
+    return found
+
+
 def _probes(reader: Reader, node: Node, path: str) -> tuple[str, ...]:
-    return tuple(read.many(read.text)(reader, node, path))
+    return tuple(read.many(_probe)(reader, node, path))
 
 
 def _ring(reader: Reader, node: Node, path: str) -> RingRule | None:
@@ -537,7 +550,7 @@ def parse(node: Node, file: str = "policy.yaml") -> Policy | list[Problem]:
 
 def _assemble(reader: Reader, found: Mapping[str, Any]) -> Policy:
     raw = found.get("defaults", {})
-    plain = ("confidence", "false_halt", "background", "watch", "supersede")
+    plain = ("confidence", "false_halt", "background", "watch", "supersede", "probes")
     return Policy(
         fleet=found["fleet"],
         timezone=found["timezone"],
@@ -607,7 +620,6 @@ def _cross_check(reader: Reader, node: Node, policy: Policy) -> None:
 
 
 LATER = {
-    "defaults.probes": "probes: each plugin runs its own probes",
     "unreachable.remind_after": "unreachable.remind_after: nobody is reminded",
     "common_floor": "common_floor: agents enforce it; the gate itself holds each ring to its own floor",
 }
@@ -623,7 +635,7 @@ def not_enforced(policy: Policy) -> list[str]:
             said = f"brake '{brake.text}': {', '.join(brake.and_)} is noted as an event, and sent to nobody yet"
             found.append((policy.line_of(f"brakes[{index}]"), said))
     for path, line in policy.lines.items():
-        if re.fullmatch(r"rings\[\d+\]\.on_halt|(rings|sources)\[\d+\]\.probes", path):
+        if re.fullmatch(r"rings\[\d+\]\.on_halt", path):
             found.append((line, f"{path}: not acted on yet"))
     beyond = set(policy.expedite.get("may_skip", ())) - {"soak", "windows"}
     if beyond:

@@ -40,6 +40,9 @@ GERMAN: Mapping[str, str] = {
     "{} is not a time zone": "{} ist keine Zeitzone",
     "{} is not a time zone such as Europe/Berlin": "{} ist keine Zeitzone wie Europe/Berlin",
     "{} is not a map such as {role: till}": "{} ist keine Zuordnung wie {{role: till}}",
+    "{} is not a probe's name, such as till-software, or `till-software if role=till`": (
+        "{} ist kein Name einer Probe, wie till-software oder `till-software if role=till`"
+    ),
     "{} is not a map of windows": "{} ist keine Zuordnung von Fenstern",
     "{} is not a duration": "{} ist keine Dauer",
     "{} is not a duration such as 15m": "{} ist keine Dauer wie 15m",

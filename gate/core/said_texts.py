@@ -317,7 +317,6 @@ GERMAN: Mapping[str, str] = {
         "Zeile {}: Bremse '{}': {} wird als Ereignis festgehalten und noch niemandem geschickt"
     ),
     "line {}: expedite: {} is never skipped": "Zeile {}: expedite: {} wird nie ausgelassen",
-    "line {}: probes: each plugin runs its own probes": "Zeile {}: probes: jedes Plugin macht seine eigenen Proben",
     "line {}: unreachable.remind_after: nobody is reminded": (
         "Zeile {}: unreachable.remind_after: niemand wird erinnert"
     ),

@@ -104,6 +104,16 @@ def claim(
     return (new, True) if kind is None else _full(policy, ask, kind)
 
 
+def probes(tx: Tx, gate: Gate, given: Claim) -> list[str]:
+    """The probes by name that a machine must pass under this claim, by the rollout's policy."""
+    rollout = tx.rollout(given.rollout)
+    assert rollout is not None
+    policy = gate.policy(rollout.policy_version)
+    if given.ring not in {ring.name for ring in policy.rings}:
+        return []
+    return makes.asked_of(policy.settings_for(given.ring, given.source).probes, given.make)
+
+
 def offered(
     tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, ask: admission.Ask, answer: Offer
 ) -> Refusal | None:
@@ -156,6 +166,9 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     bad = {probe.name: probe.detail for probe in said.probes if not probe.ok}
     if bad:
         detail["bad_probes"] = str(bad)[:500]
+    unclean = [boot_id for boot_id, _, ended in said.more.get("boots", ()) if ended == "unclean"]
+    if unclean:
+        detail["unclean_boots"] = ", ".join(unclean)[:500]
     if taken is not Taken.KEPT:
         after = dated(before, after, now)
         if not tx.move(before, replace(after, version=before.version + 1)):

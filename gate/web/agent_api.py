@@ -92,7 +92,7 @@ class AgentApiParts:
     """(ring, make) of a machine under the active policy."""
     claim: Callable[[Tx, Gate, Machine, str, str, str, datetime], tuple[Claim, bool] | Refusal]
     report: Callable[[Tx, Gate, Machine, Report, datetime], tuple[Claim, ClaimState]]
-    probes: Callable[[Claim], Sequence[str]] = lambda _: ()
+    probes: Callable[[Tx, Gate, Claim], Sequence[str]] = lambda *_: ()
     fresh: Callable[[], str] = lambda: secrets.token_hex(16)
     measure: Callable[[str, int, str, float], None] = lambda *_: None
     """Told each answer: path, status, kind of the problem, seconds."""
@@ -211,7 +211,9 @@ class AgentApi:
             answer = Answer(409, wire.refusal(found).decode())
         else:
             claim, created = found
-            answer = Answer(201 if created else 200, wire.claim_answer(claim, parts.probes(claim)).decode())
+            answer = Answer(
+                201 if created else 200, wire.claim_answer(claim, parts.probes(tx, parts.gate, claim)).decode()
+            )
         return machines.answer_call(tx, call, answer, now)
 
     def _report(self, tx: Tx, call: Call, said: wire.ReportCall, now: datetime) -> Answer:

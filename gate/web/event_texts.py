@@ -201,6 +201,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "to": ("to", "bis"),
     "trust": ("verified", "geprüft"),
     "token": ("token", "Token"),
+    "unclean_boots": ("boots that ended badly", "Starts mit schlechtem Ende"),
     "until": ("until", "bis"),
     "uses": ("uses", "Verwendungen"),
     "usual": ("usual", "üblich"),

@@ -9,7 +9,7 @@ import pytest
 
 from gate import hookspecs
 from gate.agent.errors import Misuse
-from gate.agent.install import Plugin
+from gate.agent.plugin import Plugin
 from gate.hookspecs import Announced, Placed, Placing, Target
 from gate_directory import agent
 

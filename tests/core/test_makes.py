@@ -90,3 +90,11 @@ def test_different_facts_are_different_makes(one: tuple[str, str], other: tuple[
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_a_rank_is_in_zero_to_one(salt: str, machine: str) -> None:
     assert 0 <= makes.rank(salt, machine) < 1
+
+
+def test_a_make_is_asked_the_probes_of_every_make_and_those_of_its_own_facts() -> None:
+    probes = ("disk", "till-software if role=till", "ti if role=till", "base if role=server", "disk")
+    assert makes.asked_of(probes, "role=till|os_build=19045") == ["disk", "till-software", "ti"]
+    assert makes.asked_of(probes, "role=server|os_build=-") == ["disk", "base"]
+    assert makes.asked_of(probes, "role=till-old") == ["disk"], "a fact is whole"
+    assert makes.asked_of((), "role=till") == []

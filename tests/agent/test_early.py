@@ -1,0 +1,292 @@
+"""Real boots against a real gate: tries are counted early, a crash is told, and a planned stop is none."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gate.agent import early as early_module
+from gate.agent.boots import Cause, Ended, Running
+from gate.agent.early import never_failing
+from gate.agent.errors import Misuse
+from gate.agent.state import StateFolder
+from gate.core.model import ClaimState
+from tests.agent.played import PANIC, SOURCE, Machine
+from tests.agent.test_agent import boot_policy, joined, states, until_done
+from tests.conftest import NOW, REPOSITORY
+from tests.real_gate import RealAgent, RealGate
+
+OLD, NEW = '{"aspirin": 499}', '{"aspirin": 599}'
+
+
+def on_trial(gate: RealGate, folder: Path) -> RealAgent:
+    """Release 1 is in place and healthy, 2 is installed and waits for its boot."""
+    agent, other = joined(gate, folder), joined(gate, folder, "two", "none")
+    gate.bring("1", OLD)
+    until_done(gate, agent, other)
+    boot_policy(gate)
+    gate.bring("2", NEW)
+    agent.once()
+    assert agent.content() == NEW
+    return agent
+
+
+def panic(agent: RealAgent, number: int) -> None:
+    agent.system.texts[f"dmesg-ramoops-0 {number}"] = PANIC
+
+
+def test_after_two_panics_the_release_before_is_back_and_the_gate_hears_why(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    agent.boot(2, uptime=3)
+    assert agent.early() == "shop-content 2: try 1, of which 2 may fail"
+    panic(agent, 2)
+    agent.boot(3, uptime=3)
+    assert agent.early() == "shop-content 2: try 2, of which 2 may fail"
+    panic(agent, 3)
+    assert agent.content() == NEW
+    agent.boot(4, uptime=3)
+    assert agent.early() == "shop-content 2 goes: 2 boots did not stay up: boot-2, boot-3"
+    assert agent.content() == OLD, "before the network, before the agent"
+    [report] = agent.state_folder.state().reports
+    last = agent.once()
+    assert states(sqlite_gate)[0] is ClaimState.ROLLED_BACK
+    assert report["step"] == "rolled_back"
+    assert [one["detail"] for one in report["probes"] if one["name"] == "panic"] == [PANIC, PANIC]
+    ended = [(one["boot_id"], one["ended"]) for one in report["boots"]]
+    assert ended == [("boot-2", "unclean"), ("boot-3", "unclean"), ("boot-4", "unknown")]
+    assert last.state.quarantined, "never again on this machine"
+    with sqlite_gate.opened.store.read() as tx:
+        rollout = tx.rollouts(limit=1)[0]
+        said = [one.detail for one in tx.events(subject=rollout.id) if one.kind == "report_step"]
+        crashed = [one.detail for one in tx.events(subject=agent.identity.machine) if one.kind == "machine_said"]
+    assert any(PANIC in one.get("bad_probes", "") for one in said)
+    assert "boot-2, boot-3" in [one.get("unclean_boots") for one in said]
+    assert "crashed" in [one["kind"] for one in crashed]
+
+
+def test_one_crash_is_bad_even_where_the_machine_comes_up_again(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    agent.boot(2, uptime=3)
+    agent.early()
+    panic(agent, 2)
+    agent.boot(3, uptime=900)
+    agent.early()
+    agent.once()
+    assert agent.content() == OLD
+    assert states(sqlite_gate)[0] is ClaimState.ROLLED_BACK
+
+
+def test_a_machine_that_boots_twice_at_opening_has_failed_nothing(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    for number in range(2, 6):
+        agent.boot(number, uptime=3)
+        assert "try" in agent.early()
+        running = agent.agent()
+        running.leave()
+    agent.boot(6, uptime=1)
+    agent.early()
+    agent.once()
+    assert agent.content() == NEW
+    assert states(sqlite_gate)[0] is ClaimState.BOOTED
+    agent.boot(6, uptime=900)
+    agent.once()
+    assert states(sqlite_gate)[0] is ClaimState.HEALTHY
+
+
+def test_clean_boots_without_end_go_back_too(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up(1, 100)
+    machine.round()
+    said = ""
+    for number in range(2, 15):
+        machine.up(number, 3)
+        said = machine.early()
+        diary = machine.diary()
+        diary.state.down = f"b{number}"
+        diary.save()
+    assert "12 boots did not stay up" in said, "something restarts this machine again and again"
+    assert machine.in_place() == machine.old
+
+
+def test_a_loss_of_power_counts_as_a_try_and_is_no_crash(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up(1, 100)
+    machine.round()
+    machine.up(2, 3)
+    machine.early()
+    machine.boot(3)
+    assert machine.gate.steps == ["installed", "booted", "healthy"]
+
+
+def test_content_that_was_put_in_place_in_this_boot_is_not_what_this_boot_began_with(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    boot_policy(sqlite_gate)
+    sqlite_gate.bring("1", OLD)
+
+    def down(_: object) -> None:
+        import requests
+
+        raise requests.ConnectionError
+
+    def claimed_only(request: object, _: object) -> None:
+        if str(getattr(request, "url", "")).endswith("/v1/claims"):
+            sqlite_gate.line.before = down
+
+    sqlite_gate.line.after = claimed_only
+    agent.once()
+    sqlite_gate.line.before, sqlite_gate.line.after = (lambda _: None), (lambda *_: None)
+    assert agent.content() is None, "it has the claim, and went down before it had the bytes"
+    agent.boot(2)
+    agent.once()
+    assert agent.content() == OLD
+    sqlite_gate.clock.forward(minutes=1)
+    agent.once()
+    assert states(sqlite_gate) == [ClaimState.INSTALLED], "boot 2 began before the content was there"
+    agent.boot(3)
+    agent.once()
+    assert states(sqlite_gate) == [ClaimState.HEALTHY]
+
+
+@pytest.mark.parametrize("state", ["{", "[]", ""])
+def test_early_never_fails_the_boot(tmp_path: Path, state: str) -> None:
+    machine = Machine(tmp_path)
+    (machine.folder.path / "state.json").write_text(state)
+    said = never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    assert said.startswith("nothing done: ")
+    gone = StateFolder(tmp_path / "none")
+    assert never_failing(gone, machine.settings, lambda: NOW, machine.system) == "nothing is on trial"
+    assert not gone.path.exists()
+
+
+def test_early_beside_a_running_agent_leaves_everything_to_it(tmp_path: Path) -> None:
+    machine, other = Machine(tmp_path), StateFolder(tmp_path / "disk" / "state")
+    other.lock()
+    try:
+        said = never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    finally:
+        other.unlock()
+    assert "another agent" in said
+
+
+def test_early_that_hangs_ends_in_time_and_is_begun_again_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    monkeypatch.setattr(early_module, "LIMIT_S", 0.2)
+
+    def hang() -> dict[str, str]:
+        import threading
+
+        threading.Event().wait(60)
+        return {}
+
+    machine.system.panics = hang  # type: ignore[method-assign]
+    machine.up(2, 3)
+    assert "not done within" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    machine.folder.unlock()
+    del machine.system.panics  # type: ignore[method-assign]
+    assert machine.early() == "nothing is on trial"
+
+
+def test_the_command_ends_with_0_and_loads_nothing_of_the_network(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "gate.agent.cli", "--state", str(tmp_path), "early"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'plugins'}", "PATH": "/usr/bin:/bin"},
+    )
+    assert done.returncode == 0
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    heavy = {"requests", "tuf", "securesystemslib", "cryptography", "urllib3", "gate.agent.loop"}
+    assert not heavy & loaded
+
+
+def test_a_boot_that_the_log_says_crashed_is_told_once(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    agent.boot(2, uptime=3)
+    agent.system.log = (Ended("boot-1", "", "unclean", Cause.CRASH, "bugcheck 0x50"),)
+    agent.once()
+    agent.boot(2, uptime=900)
+    agent.once()
+    assert agent.content() == OLD
+    with sqlite_gate.opened.store.read() as tx:
+        said = [one.detail for one in tx.events(subject=agent.identity.machine) if one.kind == "machine_said"]
+    assert [one["detail"] for one in said if one["kind"] == "crashed"] == ["bugcheck 0x50"]
+
+
+@pytest.mark.parametrize(
+    ("running", "said"),
+    [
+        (Running("starting"), "shop-content: the system is starting"),
+        (Running("running", safe_mode=True), "shop-content: Safe Mode leaves out"),
+        (
+            Running("running", fast_start=True),
+            "shop-content: it was woken and not booted: fast start-up or hibernation",
+        ),
+    ],
+)
+def test_what_is_not_known_waits_and_is_never_good(
+    sqlite_gate: RealGate, tmp_path: Path, running: Running, said: str
+) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    agent.boot(2, uptime=900)
+    agent.system.now = running
+    last = agent.once()
+    assert states(sqlite_gate)[0] is ClaimState.BOOTED
+    assert said in last.state.said
+    agent.system.now = Running("running")
+    agent.once()
+    assert states(sqlite_gate)[0] is ClaimState.HEALTHY
+
+
+def test_the_report_says_when_the_system_was_up(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.system.now = Running("running", 4.2)
+    machine.round()
+    machine.boot(2)
+    assert machine.gate.said[-1]["probes"][-1] == {"name": "ready", "ok": True, "detail": "after 4.2 s"}
+
+
+def test_lost_boots_by_the_machines_own_counter_are_bad(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent, other = joined(sqlite_gate, tmp_path), joined(sqlite_gate, tmp_path, "two", "none")
+    sqlite_gate.bring("1", OLD)
+    until_done(sqlite_gate, agent, other)
+    boot_policy(sqlite_gate)
+    sqlite_gate.bring("2", NEW)
+    agent.system.count = 100
+    agent.once()
+    agent.boot(2, uptime=900)
+    agent.system.count = 103
+    agent.once()
+    assert agent.content() == OLD
+
+
+def test_another_users_state_is_not_touched(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.folder.path.chmod(0o755)
+    with pytest.raises(Misuse, match="open to others"):
+        machine.folder.prepare()
+    assert "open to others" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+
+
+def test_a_boot_that_began_with_another_release_proves_nothing(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.round()
+    machine.up(2, 1000)
+    diary = machine.diary()
+    diary.begin(diary.boot())
+    diary.state.at_boot = {SOURCE: machine.old}
+    diary.save()
+    machine.round()
+    assert machine.gate.steps == ["installed"]
+    machine.boot(3)
+    assert machine.gate.steps == ["installed", "booted", "healthy"]
