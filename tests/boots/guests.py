@@ -16,8 +16,8 @@ from gate.agent import settings
 from tests.boots.image import Image
 
 MEMORY_MIB = 256
-APPEND = (
-    "root=/dev/vda console=ttyS0 quiet loglevel=5 panic=1 mitigations=off audit=0 "
+APPEND = (  # no_timer_check: a host that is busy makes the kernel believe that its timer is dead, and panic
+    "root=/dev/vda console=ttyS0 quiet loglevel=5 panic=1 mitigations=off audit=0 no_timer_check tsc=unstable "
     "systemd.show_status=false "
     "memmap=0x80000$0x8000000"  # this part of the memory is ramoops': it is kept over a reset
 )
