@@ -139,8 +139,6 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
     ``problem``: why it was not saved.
     """
     gate, head = g.parts.gate, forms.branch_head()
-    if not head:
-        return _refused(edit, "")
     if edit.base != head:
         return _conflict(edit, head)
     try:
