@@ -144,8 +144,9 @@ def test_content_that_was_put_in_place_in_this_boot_is_not_what_this_boot_began_
     sqlite_gate.line.before, sqlite_gate.line.after = (lambda _: None), (lambda *_: None)
     assert agent.content() is None, "it has the claim, and went down before it had the bytes"
     agent.boot(2)
-    agent.once()
+    hand = agent.once().state.claim
     assert agent.content() == OLD
+    assert hand is not None and hand.boot_id == "boot-2"
     sqlite_gate.clock.forward(minutes=1)
     agent.once()
     assert states(sqlite_gate) == [ClaimState.INSTALLED], "boot 2 began before the content was there"
