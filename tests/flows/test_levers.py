@@ -21,9 +21,9 @@ from tests.real_gate import ADDRESS, PlayedMachine, RealGate
 
 
 @pytest.fixture
-def held(sqlite_gate: RealGate) -> tuple[RealGate, Client, Client]:
+def held(real_gate: RealGate) -> tuple[RealGate, Client, Client]:
     """Version 2 is on its first ring, and withheld from the other."""
-    gate = sqlite_gate
+    gate = real_gate
     first, rest = Client(gate, "first", "nord", "first"), Client(gate, "rest", "sued")
     gate.bring("1", OLD)
     passes(gate, first, rest, seconds=60)
