@@ -55,8 +55,11 @@ def test_the_real_logs_have_three_starts_and_two_planned_restarts(shared_data: P
 def test_an_id_of_another_provider_says_nothing(shared_data: Path) -> None:
     assert "e1iexpress" in real(shared_data, "system.evtx"), "the real log has a network card's 27 over and over"
     pretends = [event(2, "e1iexpress", 27, BootType="1"), event(3, "Other", 41, BugcheckCode="80"), start(1), start(4)]
-    [first, _] = boots_of(events_of("".join(pretends)))
+    found = events_of("".join(pretends))
+    assert [one.id for one in found] == [12, 12]
+    [first, _] = boots_of(found)
     assert (first.ended, first.cause) == ("unknown", Cause.UNKNOWN)
+    assert [one.boot_type for one in starts_of(found)] == [0, 0]
 
 
 ENDS: list[tuple[str, list[str], str, Cause]] = [
