@@ -1,7 +1,7 @@
 """The life of a claim and of a rollout: one table of legal steps each, checked here and nowhere else.
 
 - A report out of order, late or repeated is kept as an event and changes nothing.
-- A claim that is silent stays a failure: a later good report marks it recovered.
+- A claim that is silent stays a failure: a later good report, or one that it went back, marks it recovered.
 - What is worse is never said away: one that has crashed has crashed also after it went back, and one that has relapsed
   and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
@@ -97,7 +97,7 @@ def next_state(state: ClaimState, step: Step, action: str = Action.INSTALL) -> t
     after = STEPS.get((state, step))
     if after is not None:
         return after, Taken.STEP
-    if state is C.SILENT and step in (Step.BOOTED, Step.HEALTHY):
+    if state is C.SILENT and step in (Step.BOOTED, Step.HEALTHY, Step.ROLLED_BACK):
         return state, Taken.RECOVERED
     return state, Taken.KEPT
 

@@ -228,7 +228,8 @@ def _after(
     if taken is Taken.RECOVERED:
         if before.recovered:
             return before, Taken.KEPT
-        _count_boot(tx, gate, before, machine, now)
+        if step is not Step.ROLLED_BACK:  # that is no boot with the release
+            _count_boot(tx, gate, before, machine, now)
         return replace(before, recovered=True), taken
     if taken is Taken.KEPT:
         return before, taken

@@ -155,6 +155,26 @@ def test_a_machine_that_was_silent_before_it_installed_may_take_the_next_release
     assert isinstance(shop.asks("t0"), Claim)
 
 
+def test_a_silent_machine_that_says_it_went_back_works_again_and_its_silence_stays(store: SqlStore) -> None:
+    shop = Shop(
+        store,
+        RINGS + DEFAULTS.replace("{", "{supersede: restart, "),
+        {"s0": [(name, "lab", "till") for name in ("t0", "u0", "v0")]},
+    )
+    claim = shop.takes("t0")
+    shop.says(claim, Step.INSTALLED)
+    shop.ticks(hours=9)
+    shop.arrives("2")
+    assert isinstance(refusal := shop.asks("t0"), Refusal)
+    assert refusal.kind == "other_in_flight"
+    shop.says(claim, Step.ROLLED_BACK)
+    with store.read() as tx:
+        silent = tx.claim(claim.id)
+    assert silent is not None
+    assert (silent.state, silent.recovered) == (ClaimState.SILENT, True)
+    assert isinstance(shop.asks("t0"), Claim)
+
+
 def done(shop: Shop, count: int) -> None:
     for kind in "tq":
         for n in range(count):
