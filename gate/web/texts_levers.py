@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 GERMAN = {
+    "How": "Wie",
     "Somebody went past the gate": "Jemand ist am Tor vorbeigegangen",
     "These machines run what was never granted to them. Find out who brought it, and whether its vendor still holds.": (
         "Diese Rechner haben, was ihnen nie zugesagt war. Klären Sie, wer es brachte und ob der Hersteller noch hält."

@@ -257,8 +257,9 @@ def test_what_a_machine_runs_is_what_defender_says(plugins: ChildPlugins, report
     said = reports.read(report)
     assert (said.version if said else None) == version
     if len(report) < 10_000:
-        found = plugins.observed("defender", Source("defender", {}), Receiver("m", "till-1", {}), report)
-        assert (found.version if found else None) == version
+        found = plugins.observed("defender", Source("defender", {}), [(Receiver("m", "till-1", {}), report)])
+        assert found is not None
+        assert [one.version if one else None for one in found] == [version]
 
 
 def command(folder: Path, name: str, text: str) -> str:

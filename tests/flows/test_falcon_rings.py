@@ -9,7 +9,7 @@ import pytest
 
 from gate.flows import people, recalls
 from tests.falcon_mock import Falcon, falcon, falcon_source
-from tests.flows.test_levers import Host
+from tests.flows.test_orders import Host
 from tests.real_gate import RealGate
 
 CATEGORY = "rapid_response_al_bl_listing"

@@ -95,6 +95,8 @@ def test_schemathesis_finds_nothing_behind_the_signature_either(sqlite_gate: Rea
 
     def check(case: schemathesis.Case, kept: set[str]) -> None:
         body, path = case.body, case.path
+        if path == "/v1/enrol":
+            sqlite_gate.clock.forward(seconds=5)  # else the limit of an address answers most of them
         if isinstance(body, dict):
             said = true(path)
             body = body | {name: said[name] for name in said.keys() - kept}

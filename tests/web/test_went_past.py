@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tests.flows.test_levers import Host, brings, vendor
+from tests.flows.test_orders import Host, brings, vendor
 from tests.flows.test_observed import has, release, shop, standing
 from tests.real_gate import RealGate
 from tests.vendor_plugin import Vendor
