@@ -8,8 +8,8 @@ import re
 
 import pytest
 
-from tests.flows.test_orders import Host, brings, vendor
 from tests.flows.test_observed import has, release, shop, standing
+from tests.flows.test_orders import Host, brings, vendor
 from tests.real_gate import RealGate
 from tests.vendor_plugin import Vendor
 from tests.web.test_pages import Person, anna, app, person
