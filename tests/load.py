@@ -31,7 +31,7 @@ from nacl.signing import SigningKey
 
 from gate.adapters.envelopes import seal
 from gate.bootstrap import Opened, Wishes, init, open_gate
-from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import counts
 from gate.core.errors import Conflict
 from gate.core.model import FLEET, Machine, MachineStatus, RolloutState, Site
@@ -406,7 +406,7 @@ def explain_failures(opened: Opened) -> None:
         stopped = [
             one.id for one in tx.rollouts(states=(RolloutState.RUNNING,)) if any(b.stopped for b in tx.budgets(one.id))
         ]
-        failed = [claim.id for one in stopped for claim in tx.claims(one, limit=1000) if claim.state in BROKEN]
+        failed = [claim.id for one in stopped for claim in tx.claims(one, limit=1000) if claim.state in FAILURE]
     for claim in failed:
         with opened.store.write() as tx, suppress(Conflict):
             people.explain_failure(tx, opened.gate, claim, "anna", "a power cut at the site", datetime.now(UTC))

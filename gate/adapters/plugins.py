@@ -314,7 +314,11 @@ def _made_folder(folder: Path) -> Path:
 
 
 def _bounded(state: Path) -> None:
-    if sum(file.lstat().st_size for file in state.rglob("*")) > STATE:
+    size = 0
+    for file in state.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # another call's, renamed or gone meanwhile
+            size += file.lstat().st_size
+    if size > STATE:
         shutil.rmtree(state, ignore_errors=True)
 
 

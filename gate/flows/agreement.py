@@ -63,10 +63,12 @@ def somebody(tx: Tx, by: str) -> str:
     return found
 
 
-def shut_out(tx: Tx, login: str) -> bool:
-    """Has this person been disabled since? Then nobody agrees with them any more."""
-    user = tx.user(login)
-    return user is not None and user.disabled
+def shut_out(tx: Tx, by: str) -> bool:
+    """Is this nobody's word any more, of a person who has been disabled or of a shell that is linked with nobody? Then
+    nobody agrees with it."""
+    who = person(tx, by)
+    user = tx.user(who) if who else None
+    return not who or (user is not None and user.disabled)
 
 
 def agreed(

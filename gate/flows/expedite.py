@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import LANE, Policy
-from gate.flows.agreement import person, reason_given, somebody
+from gate.flows.agreement import person, reason_given, shut_out, somebody
 from gate.ports import Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
@@ -39,7 +39,8 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
         if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
             break
-        given.add(person(tx, event.actor))
+        if not shut_out(tx, event.actor):
+            given.add(person(tx, event.actor))
     if who in given:
         raise Conflict("given", f"{who} has agreed already; another person must")
     needed = int(rule.get("people", LANE["people"])) - len(given) - 1

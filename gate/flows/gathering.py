@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,7 @@ from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout,
 from gate.core.mornings import Morning
 from gate.core.policy import Brake, Policy
 from gate.flows import mornings, silence, when
+from gate.flows.agreement import person
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, counted
 from gate.ports import Bad, Gate, Grounds, Sight, Tx
@@ -99,7 +100,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         freeze_path=freeze.path if freeze else "",
         freeze_until=freeze.until if freeze else None,
         people_needed=settings.needs_people if settings else 0,
-        people=read.grounds.approved_by.get(ring, ()) if settings and settings.wants_people else (),
+        people=_persons(tx, read.grounds.approved_by.get(ring, ())) if settings and settings.wants_people else (),
         previous_open=before is None or before.opened_at is not None,
         previous_empty=before is not None and before.opened_at is not None and before.members == 0,
         gate=gate_rule,
@@ -113,6 +114,11 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         people_decide=people_decide,
         waived=not last and rings[position].waived_at is not None,
     )
+
+
+def _persons(tx: Tx, approved_by: Iterable[str]) -> tuple[str, ...]:
+    """Persons, each once, not the accounts that they spoke through."""
+    return tuple(sorted({person(tx, one) for one in approved_by} - {""}))
 
 
 def _failures(tx: Tx, read: Read) -> dict[str, Any]:

@@ -141,8 +141,10 @@ class MoveRounds:
             self._move(rule, dues)
 
     def _move(self, rule: SourceRule, dues: list[MoveDue]) -> None:
-        hands, ring = self._hands, dues[0].machine.ring
-        release = hands.within.read(lambda tx: self._released(tx, dues[0].release))
+        hands, ring, wanted = self._hands, dues[0].machine.ring, dues[0].release
+        if hands.within.read(lambda tx: orders.stopped(tx, wanted)):  # since the round began, whose calls are slow
+            return
+        release = hands.within.read(lambda tx: self._released(tx, wanted))
         told = [orders.receiver(one.machine) for one in dues]
         try:
             said = hands.sources.publish(rule.plugin, configured(rule, hands.options), ring, release, told)

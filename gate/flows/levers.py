@@ -182,7 +182,7 @@ def _probed(within: Within, mirror: Mirror, line: Line, rule: SourceRule) -> Pro
         if got:
             return Probe(Shown.BROKEN, "; ".join(got[:5]))
     if not any(one.withheld for one in rings.values()):
-        said.append("nothing was withheld at that moment")
+        return Probe(Shown.NOT_SHOWN, "cannot be probed: nothing was withheld at that moment")
     return Probe(Shown.HELD, "; ".join(said))
 
 
@@ -252,6 +252,8 @@ def _asked(mirror: Mirror, line: Line, source: str, name: str, ring: _Ring, hold
     try:
         for path in sorted(paths):
             status, sha256 = line.fetch(f"/mirror/{source}/{token}/{quote(path)}", most)
+            if status not in (200, 404, 429):
+                raise SourceError("no_answer", f"the mirror answered {status}: neither a file nor that it has none")
             if status != 200:
                 continue
             if sha256 in withheld:

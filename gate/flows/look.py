@@ -251,5 +251,5 @@ def _failed(parts: Looking, source: str, kind: str, detail: str) -> None:
     log.warning("source %s: %s: %s", source, kind, detail)
     try:
         parts.within.write(lambda tx: intake.failed(tx, source, kind, detail, parts.clock.now()))
-    except GateError:
-        log.exception("source %s: that cannot be noted", source)
+    except GateError as problem:
+        log.error("source %s: that cannot be noted: %s", source, problem.detail)

@@ -58,8 +58,11 @@ class ObserveRounds:
             self._asked[rule.name] = now
 
     def _walk(self, rules: Sequence[SourceRule], since: datetime, now: datetime) -> None:
-        past = self._hands.within.read(lambda tx: tx.observations(Standing.BYPASSED.value, limit=10_000))
-        again = {(one.source, one.machine) for one in past}
+        again = {  # a way past the gate ends with an opening; what was unknown may have come in since
+            (one.source, one.machine)
+            for standing in (Standing.BYPASSED, Standing.UNKNOWN)
+            for one in self._hands.within.read(lambda tx, of=standing: tx.observations(of.value, limit=10_000))  # type: ignore[misc]
+        }
         for page in self._pages(since) if rules else ():
             for rule in rules:
                 said = [observed.heard(*one, rule.name) for one in page]

@@ -94,13 +94,19 @@ def admit(tx: Tx, source: str, now: datetime) -> int:
 
 def moves(tx: Tx, source: str, now: datetime) -> list[list[MoveDue]]:
     """What a vendor is to be told, one list a call: machines of one ring and one release. Nothing of a ring whose hold
-    was not tried yet."""
+    was not tried yet, and no release that has stopped: its pointers go back first."""
     waiting = {one.ring for one in _halted(tx, source) if one.before is None or one.before.halt != one.halt}
     calls: dict[tuple[str, str], list[MoveDue]] = {}
     for one in tx.moves_due(source, now, NAMED):
         if one.machine.ring not in waiting:
             calls.setdefault((one.machine.ring, one.release), []).append(one)
-    return list(calls.values())
+    return [dues for (_, release), dues in calls.items() if not stopped(tx, release)]
+
+
+def stopped(tx: Tx, release: str) -> bool:
+    """Must no vendor be told any more that machines may have it?"""
+    rollout = tx.rollout_of(release) if release else None
+    return rollout is not None and rollout.state in STOPPED
 
 
 def moved(tx: Tx, source: str, dues: Sequence[MoveDue], said: Published, now: datetime) -> None:
