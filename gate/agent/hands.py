@@ -49,6 +49,7 @@ class Hands:
                 self.installed(claim)
             else:
                 claim.step = "granted"
+                claim.tried = []  # it was never in place: no boot so far has tried it
                 self._diary.save()
         elif claim.step == "rolling_back":
             self.roll_back(claim)

@@ -58,6 +58,8 @@ def gate_agent_install(target: Target, placing: Placing) -> Placed:
 @hookimpl
 def gate_agent_rollback(target: Target, release: str, good: str) -> Placed:
     """The link goes back; without a release before, it is removed."""
+    if not target.folder.is_dir():
+        return Placed(False, "", "the folder is not there (not mounted?)")
     now = _current(target.folder)
     if now != release:
         return Placed(now == good, now, "" if now == good else "another release is in place")

@@ -12,6 +12,8 @@ from gate.agent import early as early_module
 from gate.agent.boots import Cause, Ended, Running
 from gate.agent.early import never_failing
 from gate.agent.errors import Misuse
+from gate.agent.hands import Hands
+from gate.agent.probes import Probes
 from gate.agent.state import StateFolder
 from gate.core.model import ClaimState
 from tests.agent.played import PANIC, SOURCE, Machine
@@ -122,6 +124,24 @@ def test_a_loss_of_power_counts_as_a_try_and_is_no_crash(tmp_path: Path) -> None
     machine.early()
     machine.boot(3)
     assert machine.gate.steps == ["installed", "booted", "healthy"]
+
+
+def test_boots_before_it_was_in_place_have_not_tried_it(tmp_path: Path) -> None:
+    """The power fails again and again between the marker and the rename."""
+    machine = Machine(tmp_path)
+    for number in range(2, 7):
+        diary = machine.diary()
+        assert diary.state.claim is not None
+        diary.state.claim.step = "installing"
+        diary.save()
+        machine.up(number, 5)
+        machine.early()
+        diary = machine.diary()
+        diary.begin(diary.boot())
+        Hands(diary, machine.plugins(), Probes({}).ask).resume(diary.boot())
+        assert diary.state.claim is not None
+        assert (diary.state.claim.step, diary.state.claim.tried) == ("granted", [])
+    assert machine.gate.steps == []
 
 
 def test_content_that_was_put_in_place_in_this_boot_is_not_what_this_boot_began_with(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shutil
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,14 @@ def test_installing_keeps_the_release_before_and_a_rollback_goes_to_it(
     assert current(target) == b"two"
     assert plugin.rollback(two.release, "") == Placed(True, "")
     assert current(target) is None
+
+
+def test_what_is_not_mounted_has_not_gone_back(target: Target) -> None:
+    shutil.rmtree(target.folder, ignore_errors=True)
+    for good in ("", "0" * 64):
+        placed = Plugin("directory", target).rollback("1" * 64, good)
+        assert not placed.ok
+        assert "not mounted" in placed.detail
 
 
 def test_installing_again_changes_nothing(plugin: Plugin, target: Target, tmp_path: Path) -> None:

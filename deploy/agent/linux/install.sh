@@ -6,14 +6,15 @@
 set -eu
 code="" drop=/etc/systemd/system
 usage() { echo "usage: install.sh [--code-file FILE] [--writes FOLDER]... FILE.deb URL [enrol options]" >&2; exit 2; }
-folders=""
+folders="" mounts=""
 while [ $# -gt 0 ]; do
   case $1 in
     --code-file) [ $# -ge 2 ] || usage; code=$2; shift 2 ;;
     --writes)
       [ $# -ge 2 ] || usage
       case $2 in /*[!A-Za-z0-9/._-]* | [!/]*) echo "$2 is not an absolute path of plain letters" >&2; exit 2 ;; esac
-      folders="$folders -$2"; shift 2 ;;
+      case $2 in /home* | /root*) echo "$2: the units see no home folder" >&2; exit 2 ;; esac
+      folders="$folders -$2" mounts="$mounts $2"; shift 2 ;;
     *) break ;;
   esac
 done
@@ -24,9 +25,11 @@ shift 2
 [ -z "$code" ] || [ -r "$code" ] || { echo "$code cannot be read" >&2; exit 1; }
 dpkg -i "$package"
 if [ -n "$folders" ]; then
+  # shellcheck disable=SC2086
+  mkdir -p $mounts
   for unit in gate-agent gate-agent-early; do
     mkdir -p "$drop/$unit.service.d"
-    printf '[Service]\nReadWritePaths=%s\n' "${folders# }" > "$drop/$unit.service.d/folders.conf"
+    printf '[Unit]\nRequiresMountsFor=%s\n[Service]\nReadWritePaths=%s\n' "${mounts# }" "${folders# }" > "$drop/$unit.service.d/folders.conf"
   done
   systemctl daemon-reload
 fi
