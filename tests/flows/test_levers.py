@@ -159,6 +159,23 @@ def test_where_nobody_answers_or_nothing_is_released_it_is_not_shown(sqlite_gate
     assert state(gate).lever.broken is False
 
 
+class Ill(StockLine):
+    """Whatever the mirror is asked, it answers with a page of its own."""
+
+    def fetch(self, path: str, most: int) -> tuple[int, str]:
+        return 503, "0" * 64
+
+
+def test_an_error_page_is_no_lever_that_holds_and_clears_none(held: tuple[RealGate, Client, Client]) -> None:
+    gate, *_ = held
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    ill, within = Ill(ADDRESS, gate.session()), Transactions(gate.opened.store)
+    found = levers.prove(within, gate.opened.mirror, ill, policy.sources[0], "anna", gate.clock.now())
+    assert found.shown is Shown.NOT_SHOWN
+    assert "503" in found.detail
+
+
 def test_the_worker_probes_once_a_month_and_again_a_day_later_where_nothing_was_shown(sqlite_gate: RealGate) -> None:
     gate = sqlite_gate
     gate.opened.__dict__["line"] = StockLine(ADDRESS, gate.session())

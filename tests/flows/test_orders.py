@@ -124,6 +124,23 @@ def test_a_vendor_that_is_down_is_told_again_later_each_time_and_shows_until_it_
     assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed", "vendor_moved"]
 
 
+def test_a_release_that_has_stopped_is_told_to_nobody_any_more(vendor: Vendor) -> None:
+    """The vendor was down when machines were granted it; then somebody halted, and the hold is in place."""
+    Host(vendor.gate, "first", "nord", "first")
+    vendor.says(down=True)
+    brings(vendor, "1")
+    vendor.rounds(3, seconds=1)
+    before = len(vendor.asked("publish"))
+    assert before
+    vendor.says(down=False)
+    halted(vendor)
+    vendor.gate.worker.held()
+    assert [one["hook"] for one in vendor.asked("hold")] == ["hold"]
+    vendor.gate.clock.forward(seconds=60)
+    vendor.gate.worker.tell()
+    assert vendor.asked("publish")[before:] == []
+
+
 def test_a_call_that_dies_after_the_vendor_has_heard_it_is_made_again(vendor: Vendor) -> None:
     Host(vendor.gate, "first", "nord", "first")
     vendor.says(dies=True)
