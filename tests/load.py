@@ -61,7 +61,7 @@ rings:
     gate: {soak: 1s, at_least: 3}
     at_most: {per_site: 1, cap: 9}
 first_batch: 3
-defaults: {stay_up: 0s, checkin: 2s, lease: 2m, deadline: 2m}
+defaults: {stay_up: 0s, checkin: 2s, lease: 2m, deadline: 2m, background_cap: 10%}
 """
 
 
@@ -198,7 +198,7 @@ class Client:
         claim = told.body["claim"]
         self.report(claim, "installed", release)
         self.installed["shop"] = release
-        if self.random.random() < 0.03 and not WANTED.get("calm"):
+        if self.random.random() < 0.01 and not WANTED.get("calm"):
             self.report(claim, "rolled_back", release)
             self.installed.pop("shop")
         else:
