@@ -58,6 +58,9 @@ GERMAN: Mapping[str, str] = {
     ),
     "cannot be probed: {} does not answer: {}": "nicht zu proben: {} antwortet nicht: {}",
     "{}.json is no metadata": "{}.json ist keine Metadaten",
+    "the mirror answered {}: neither a file nor that it has none": (
+        "der Spiegel antwortete {}: weder eine Datei noch, dass er keine hat"
+    ),
     "ring {} got {} of {}, which is withheld from it ({})": "Ring {} bekam {} von {}, das ihm vorenthalten ist ({})",
     "ring {} got bytes of {} that nobody has released ({})": "Ring {} bekam Bytes von {}, die niemand freigab ({})",
     "the policy says {}, and plugin {} can no more than {}": (
