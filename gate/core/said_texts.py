@@ -53,6 +53,9 @@ GERMAN: Mapping[str, str] = {
         "zurückgehalten war in dem Moment nichts"
     ),
     "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
+    "cannot be probed: nothing was withheld at that moment": (
+        "nicht zu proben: in dem Augenblick war nichts zurückgehalten"
+    ),
     "cannot be probed yet: no release has bytes here, or the vendor delivers them": (
         "noch nicht zu proben: keine Freigabe hat hier Bytes, oder der Hersteller liefert sie"
     ),
