@@ -45,13 +45,6 @@ GERMAN: Mapping[str, str] = {
     "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have": (
         "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen"
     ),
-    (
-        "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have; "
-        "nothing was withheld at that moment"
-    ): (
-        "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen; "
-        "zurückgehalten war in dem Moment nichts"
-    ),
     "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
     "cannot be probed: nothing was withheld at that moment": (
         "nicht zu proben: in dem Augenblick war nichts zurückgehalten"
