@@ -97,7 +97,7 @@ def agreed(
         if tx.sign_proposal(old.id, by, exact, now) and tx.enact_proposal(old.id, now):
             return None
     proposal = Proposal(
-        id="p-" + hashlib.sha256(f"{exact}/{by}/{now.isoformat()}".encode()).hexdigest()[:24],
+        id="p-" + hashlib.sha256(f"{subject}/{exact}/{by}/{now.isoformat()}".encode()).hexdigest()[:24],
         kind=kind,
         subject=subject,
         because=because,

@@ -187,6 +187,20 @@ def create_app(parts: PagesParts) -> Flask:
         people.demand(g.visitor.user, need)
         return step_up.confirmed(need)
 
+    _share_with_pages(app, parts)
+    _harden(app, parts.public_url)
+    _say_what_failed(app)
+    _word_values(app)
+    for rule, view, needed, methods in VIEWS:
+        view_name = view.__name__
+        app.add_url_rule(rule, view_name, view, methods=methods)
+        app.extensions.setdefault("gate.needs", {})[view_name] = needed
+    return app
+
+
+def _share_with_pages(app: Flask, parts: PagesParts) -> None:
+    """What every template may use."""
+
     @app.context_processor
     def said() -> dict[str, Any]:
         def t(text: str) -> str:
@@ -203,15 +217,6 @@ def create_app(parts: PagesParts) -> Flask:
             "may": _may,
             "oidc": parts.oidc,
         }
-
-    _harden(app, parts.public_url)
-    _say_what_failed(app)
-    _word_values(app)
-    for rule, view, needed, methods in VIEWS:
-        view_name = view.__name__
-        app.add_url_rule(rule, view_name, view, methods=methods)
-        app.extensions.setdefault("gate.needs", {})[view_name] = needed
-    return app
 
 
 def _harden(app: Flask, public_url: str) -> None:

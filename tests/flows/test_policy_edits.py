@@ -184,9 +184,9 @@ def test_an_account_of_the_shell_is_nobody_until_it_is_linked_and_then_that_pers
         with pytest.raises(Conflict, match="kim has proposed this"):
             agreed(tx, "resume", "r-2", "exact", "why", "kim", now)
         assert agreed(tx, "resume", "r-2", "exact", "why", "lea", now) is None
-        assert agreed(tx, "resume", "r-4", "other", "why", "shell:root", now) is not None
+        assert agreed(tx, "resume", "r-4", "exact", "why", "shell:root", now) is not None
         people.disable_user(tx, "kim", "anna", now)
-        alone = agreed(tx, "resume", "r-4", "other", "why", "lea", now)
+        alone = agreed(tx, "resume", "r-4", "exact", "why", "lea", now)
         assert alone is not None, "kim's word through the shell has gone with kim"
         with pytest.raises(Conflict, match="counts as no person"):
             agreed(tx, "resume", "r-3", "exact", "why", "shell:root", now)
