@@ -15,7 +15,8 @@ from gate.agent.boot import Boot
 from gate.agent.calls import CheckInAnswer, WritePlane
 from gate.agent.diary import Diary
 from gate.agent.errors import Refused, Unreachable, Untrusted
-from gate.agent.hands import Hands, digest
+from gate.agent.going_back import digest
+from gate.agent.hands import Hands
 from gate.agent.http import Http
 from gate.agent.metadata import Manifest, View
 from gate.agent.state import ClaimInHand
@@ -57,6 +58,9 @@ class Asking:
             self._recall(source, verdict, manifest, this, view)
             return
         if claim is not None and claim.step != "granted":
+            return
+        if any(one.source == source for one in state.going_back):
+            self._diary.say(f"{source}: nothing new before what was bad has gone back")
             return
         if isinstance(verdict, No):
             self._give_up(claim, verdict.detail)
@@ -113,7 +117,7 @@ class Asking:
             return
         claim.step = "recalling"
         self._diary.save()
-        if self._hands.recall(claim, placing):
+        if self._hands.back.recall(claim, placing):
             install.forget(self._spool)
 
     def _apply(self, claim: ClaimInHand, manifest: Manifest, this: Boot) -> None:

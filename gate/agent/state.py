@@ -68,6 +68,9 @@ class ClaimInHand:
     awake_then_s: float = 0.0  # how long this boot had been awake as it was put in place
     boots_then: int = -1  # the machine's own counter of boots then; -1: it has none
     because: str = ""  # why it goes back
+    attempts: int = 0  # so often it did not go back
+    again_boot: str = ""  # the boot of the last attempt
+    again_s: float = 0.0  # awake for so long in it, it is tried again
 
 
 @dataclass(slots=True)
@@ -93,6 +96,7 @@ class State:
     make: str = ""
     status: str = ""
     claim: ClaimInHand | None = None
+    going_back: list[ClaimInHand] = field(default_factory=list)  # what is bad here and did not go back yet
     installed: dict[str, Installed] = field(default_factory=dict)
     quarantined: dict[str, str] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)
@@ -164,7 +168,9 @@ class StateFolder:
         try:
             claim = found.pop("claim", None)
             installed = {name: Installed(**one) for name, one in found.pop("installed", {}).items()}
-            return State(**found, claim=ClaimInHand(**claim) if claim else None, installed=installed)
+            back = [ClaimInHand(**one) for one in found.pop("going_back", [])]
+            claim = ClaimInHand(**claim) if claim else None
+            return State(**found, claim=claim, going_back=back, installed=installed)
         except (TypeError, AttributeError) as problem:
             raise Misuse(f"{self.path / 'state.json'} is not a state of this agent") from problem
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gate.agent import diary, early, hands, linux, plugin, state
+from gate.agent import diary, early, going_back, hands, linux, plugin, state
 from gate.agent.probes import KINDS, LIMIT_S, MOST_LIMIT_S
 from gate.agent.settings import load
 from gate.agent.windows import WANTED
@@ -43,4 +43,6 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert f"the last {linux.LAST_LINES} lines of each" in TEXT
     assert hands.CLEAN_MOST == 10 and "`tries` and ten boots" in TEXT
     assert plugin.PROBE_S == 60 and "has 60 seconds" in TEXT
+    assert plugin.ACT_S == 900 and "have 15 minutes" in TEXT
+    assert going_back.FIRST_WAIT_S == 60 and going_back.MOST_WAIT_S == 3600 and "at most an hour" in TEXT
     assert linux.LIMIT_S == 10 and "Each command has ten seconds" in TEXT
