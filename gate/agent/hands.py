@@ -71,9 +71,9 @@ class Hands:
             self.back.without_plugin(claim, this)
             return
         if claim.step == "granted":
-            self._diary.happened("claim_not_used", f"{claim.source}: {GONE}")
-        else:
-            self._diary.report(claim, "failed", (("source", False, GONE),), "")
+            self._diary.not_used(claim, GONE)
+            return
+        self._diary.report(claim, "failed", (("source", False, GONE),), "")
         self._diary.state.claim = None
         self._diary.save()
 

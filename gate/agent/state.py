@@ -3,6 +3,8 @@
 - The directory is 0700 and one agent's alone (a lock); the key is 0600.
 - ``identity.json``: who I am and whom I trust. ``state.json``: seq, challenge, newest timestamp seen, the claim in
   hand with its step, what is installed, reports that the gate has not taken yet.
+- ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
+  agent does.
 - Whatever the power does, a file is the old one or the new one.
 """
 
@@ -20,6 +22,7 @@ from typing import Any
 from gate.agent.errors import Misuse
 
 MOST_WAITING = 500
+DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +109,7 @@ class State:
     response_key: str = ""
     boots: list[dict[str, Any]] = field(default_factory=list)  # ``boots.Ended``, the present one last
     at_boot: dict[str, str] = field(default_factory=dict)  # source -> what was in place as this boot began
-    down: str = ""  # the boot that said it goes down as planned
-    panics: list[str] = field(default_factory=list)  # the texts that were seen already
+    panics: list[str] = field(default_factory=list)  # keys of the crashes' texts that were seen already
     settled_boot: str = ""  # the boot in which the log was asked how those before it ended
 
 
@@ -180,6 +182,22 @@ class StateFolder:
         del state.events[:-MOST_WAITING]
         self.write("state.json", json.dumps(asdict(state), separators=(",", ":")).encode())
 
+    def mark_down(self, boot_id: str) -> None:
+        """This boot goes down as planned; durable when it returns."""
+        self.write(DOWN, boot_id.encode())
+
+    def marked_down(self) -> str:
+        """The boot that said so; empty: none."""
+        try:
+            return (self.path / DOWN).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def unmark_down(self) -> None:
+        """Taken back, durable when it returns."""
+        (self.path / DOWN).unlink(missing_ok=True)
+        self._sync()
+
     def key(self) -> bytes | None:
         """The machine's private key (32 raw bytes), None before enrolment.
 
@@ -204,6 +222,9 @@ class StateFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
+        self._sync()
+
+    def _sync(self) -> None:
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)

@@ -12,10 +12,12 @@ import pytest
 from gate.agent import plugin as plugin_module
 from gate.agent import settings
 from gate.agent.boots import Running
+from gate.agent.cli import main
 from gate.agent.hands import Hands
 from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
 from gate.agent.recover import recover
+from gate.agent.state import Identity
 from gate.core.model import ClaimState
 from gate.hookspecs import Placed, Placing, Probed, ProbeResult
 from tests.agent.played import SOURCE, Machine
@@ -53,6 +55,13 @@ def test_a_release_that_does_not_go_back_is_told_once_and_leaves_the_claim_in_ha
     assert machine.gate.steps == ["installed", "booted", "unhealthy", "failed"]
     assert len([one for one in machine.gate.said if one["step"] == "failed"]) == 1
     assert machine.gate.said[-1]["probes"][-1]["detail"] == "the release before is not here any more"
+
+
+def test_status_says_what_goes_back_still(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    machine, _ = stuck(tmp_path)
+    machine.folder.save_identity(Identity("https://gate.example", "fleet", "m-1", "f", "r"))
+    main(["--state", str(machine.folder.path), "status"])
+    assert f"goes back   {SOURCE} 2: tried 1 times, what is bad is still in place" in capsys.readouterr().out
 
 
 def test_it_goes_back_in_the_next_boot_before_anything_can_load_it(tmp_path: Path) -> None:
