@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from requests.adapters import BaseAdapter
 
 from gate.adapters.envelopes import seal
 from gate.agent import calls, settings
-from gate.agent.boots import Ended, Running
+from gate.agent.boots import Ended, Left, Running
 from gate.agent.early import early
 from gate.agent.http import Http
 from gate.agent.loop import Agent
@@ -188,15 +188,15 @@ class PlayedBoots:
 
     def __init__(self) -> None:
         self.log: tuple[Ended, ...] = ()
-        self.texts: dict[str, str] = {}
+        self.left: list[Left] = []
         self.now = Running()
         self.count: int | None = None
 
-    def ended(self, settled: Collection[str]) -> tuple[Ended, ...]:
+    def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
         return self.log
 
-    def panics(self) -> dict[str, str]:
-        return dict(self.texts)
+    def panics(self) -> tuple[Left, ...]:
+        return tuple(self.left)
 
     def running(self) -> Running:
         return self.now

@@ -15,7 +15,8 @@ from gate.agent.boot import Boot
 from gate.agent.calls import CheckInAnswer, WritePlane
 from gate.agent.diary import Diary
 from gate.agent.errors import Refused, Unreachable, Untrusted
-from gate.agent.hands import Hands, digest
+from gate.agent.going_back import digest
+from gate.agent.hands import Hands
 from gate.agent.http import Http
 from gate.agent.metadata import Manifest, View
 from gate.agent.state import ClaimInHand
@@ -33,14 +34,14 @@ class Asking:
     ) -> None:
         self._diary, self._talk, self._hands, self._write = diary, talk, hands, write
         self._http, self._machine, self._spool = http, machine, spool
-        self._not_before: dict[str, tuple[datetime, int]] = {}
+        self._not_before: dict[str, tuple[datetime, int | None]] = {}
 
     def about(self, source: str, this: Boot, view: View, answer: CheckInAnswer) -> None:
         """Takes what the ring's approval names, where everything allows it."""
         try:
             self._consider(source, this, view, answer)
         except Refused as problem:
-            self._later(source, view, timedelta(seconds=problem.retry_after_s))
+            self._later(source, view.timestamp_version, timedelta(seconds=problem.retry_after_s))
             self._diary.say(f"{source}: {problem}")
         except (Unreachable, Untrusted) as problem:
             self._diary.say(f"{source}: {problem}")
@@ -57,6 +58,9 @@ class Asking:
             self._recall(source, verdict, manifest, this, view)
             return
         if claim is not None and claim.step != "granted":
+            return
+        if any(one.source == source for one in state.going_back):
+            self._diary.say(f"{source}: nothing new before what was bad has gone back")
             return
         if isinstance(verdict, No):
             self._give_up(claim, verdict.detail)
@@ -76,7 +80,7 @@ class Asking:
         unknown = sorted(set(claim.probes) - self._diary.settings.probes.keys())
         if unknown:
             self._give_up(claim, f"the policy wants probes that are not set up here: {', '.join(unknown)}")
-            self._later(source, view, NOT_SET_UP)
+            self._later(source, None, NOT_SET_UP)
             return
         self._apply(claim, manifest, this)
 
@@ -113,7 +117,7 @@ class Asking:
             return
         claim.step = "recalling"
         self._diary.save()
-        if self._hands.recall(claim, placing):
+        if self._hands.back.recall(claim, placing):
             install.forget(self._spool)
 
     def _apply(self, claim: ClaimInHand, manifest: Manifest, this: Boot) -> None:
@@ -183,13 +187,12 @@ class Asking:
     def _give_up(self, claim: ClaimInHand | None, because: str) -> None:
         """A claim that was not started is let go; the gate learns it from the next check-in."""
         if claim is not None and claim.step == "granted":
-            self._diary.happened("claim_not_used", f"{claim.source}: {because}")
-            self._diary.state.claim = None
-            self._diary.save()
+            self._diary.not_used(claim, because)
 
-    def _later(self, source: str, view: View, wait: timedelta) -> None:
-        self._not_before[source] = (self._diary.clock() + wait, view.timestamp_version)
+    def _later(self, source: str, version: int | None, wait: timedelta) -> None:
+        """Not before ``wait`` is over, or a timestamp of another version is there (None: whatever is signed)."""
+        self._not_before[source] = (self._diary.clock() + wait, version)
 
     def _is_later(self, source: str, view: View) -> bool:
         until, version = self._not_before.get(source, (self._diary.clock(), -1))
-        return self._diary.clock() < until and version == view.timestamp_version
+        return self._diary.clock() < until and version in (None, view.timestamp_version)

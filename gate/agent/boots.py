@@ -3,17 +3,25 @@
 - A boot is begun by whoever of us runs first in it. What the boot before left decides how that ended: a crash's text,
   our own mark of a planned stop, or what the system's log says.
 - From the most certain: a crash that left its text or code; our mark; the log. An end that nobody knows stays unknown.
+- A crash's text belongs to the boot in whose span its moment lies. One whose moment is not known, or lies in none, is
+  nobody's: an old text that turns up late takes no good release back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import pairwise
 from typing import Any
+
+from gate.agent.times import moment
 
 KEPT = 32
 DETAIL = 500
+NEAR = timedelta(seconds=1)
+"""A boot's start is counted back from a clock, and cut to seconds."""
 
 
 class Cause(StrEnum):
@@ -38,6 +46,15 @@ class Ended:
 
 
 @dataclass(frozen=True, slots=True)
+class Left:
+    """What a crash left. ``key``: what it is known by; ``at``: the moment of the crash, None: not known."""
+
+    key: str
+    text: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Running:
     """What the present boot says of itself. ``ready_s``: seconds until it was up, None while that is not known."""
 
@@ -47,16 +64,30 @@ class Running:
     fast_start: bool = False
 
 
-def begun(known: Sequence[Ended], boot_id: str, at: str, well: bool, panic: str) -> tuple[Ended, ...]:
+def begun(known: Sequence[Ended], boot_id: str, at: str, well: bool) -> tuple[Ended, ...]:
     """The boots with the present one; ``well``: the one before said that it goes down as planned."""
     if known and known[-1].boot_id == boot_id:
         return tuple(known)
     before = list(known)
-    if before and panic:
-        before[-1] = replace(before[-1], ended="unclean", cause=Cause.CRASH, detail=panic[:DETAIL])
-    elif before and well:
+    if before and well:
         before[-1] = replace(before[-1], ended="clean", cause=Cause.PLANNED)
     return (*before, Ended(boot_id, at))[-KEPT:]
+
+
+def crashed(known: Sequence[Ended], left: Left) -> tuple[Ended, ...] | None:
+    """The boots with the one that this is of ended by a crash; None: it is of none of them."""
+    if left.at is None:
+        return None
+    starts = [moment(one.started_at) if one.started_at else None for one in known]
+    within = []
+    for index, (start, end) in enumerate(pairwise(starts)):
+        if start is not None and end is not None and start - NEAR <= left.at < end + NEAR:
+            within.append((start <= left.at < end, index))
+    if not within:
+        return None
+    found, (_, which) = list(known), max(within)
+    found[which] = replace(found[which], ended="unclean", cause=Cause.CRASH, detail=left.text[:DETAIL])
+    return tuple(found)
 
 
 def merged(known: Sequence[Ended], found: Iterable[Ended]) -> tuple[Ended, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,6 +132,8 @@ def enrol(http: Http, folder: StateFolder, code: str, facts: Mapping[str, str]) 
         raise Unreachable(f"the root answered {status}")
     if hashlib.sha256(root).hexdigest() != root_sha256:
         raise Untrusted("the gate's root is not the one that the code names")
+    if _bytes_of(folder.path / "root.json") != root:  # another gate's metadata is of no use here
+        shutil.rmtree(folder.path / "tuf", ignore_errors=True)
     folder.write("root.json", root)
     key = folder.key()
     if key is None:
@@ -175,6 +178,13 @@ def pinned_root(path: Path, identity: Identity) -> bytes:
     if hashlib.sha256(root).hexdigest() != identity.root_sha256:
         raise Misuse(f"{path} is not the root that was pinned at enrolment")
     return root
+
+
+def _bytes_of(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
 
 
 def _send(http: Http, path: str, body: bytes) -> tuple[int, bytes]:

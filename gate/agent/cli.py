@@ -150,10 +150,12 @@ def _status(folder: StateFolder) -> None:
     print(f"machine     {identity.machine} ({state.status or 'not heard from yet'})")
     print(f"gate        {identity.url} ({identity.gate})")
     print(f"ring, make  {state.ring or '-'}, {state.make or '-'}")
-    for source, one in sorted(state.installed.items()):
-        print(f"installed   {source}: sha256:{one.release[:16]}, before it {one.previous[:16] or 'nothing'}")
+    for source, have in sorted(state.installed.items()):
+        print(f"installed   {source}: sha256:{have.release[:16]}, before it {have.previous[:16] or 'nothing'}")
     if state.claim is not None:
         print(f"in hand     {state.claim.source} {state.claim.version}: {state.claim.step}")
+    for one in state.going_back:
+        print(f"goes back   {one.source} {one.version}: tried {one.attempts} times, what is bad is still in place")
     for digest, because in state.quarantined.items():
         print(f"bad here    sha256:{digest[:16]}: {because}")
     if state.reports:

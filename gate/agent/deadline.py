@@ -13,15 +13,33 @@ class Deadline:
     """One asker. A call that hangs (a disk of the network, a driver) cannot be ended; it keeps one thread, not more."""
 
     def __init__(self) -> None:
-        self._hangs: threading.Thread | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def hangs(self) -> bool:
+        """The last call has not ended yet."""
+        return self._thread is not None and self._thread.is_alive()
 
     def ask(self, question: Callable[[], A], limit_s: float) -> A | None:
-        """The answer; None where there is none within ``limit_s`` seconds, or where the last call hangs still."""
-        if self._hangs is not None and self._hangs.is_alive():
+        """The answer; None where there is none within ``limit_s`` seconds, or where the last call hangs still.
+
+        Raises:
+            BaseException: what the question raised.
+        """
+        if self.hangs:
             return None
         answers: list[A] = []
-        thread = threading.Thread(target=lambda: answers.append(question()), daemon=True)
-        thread.start()
-        thread.join(limit_s)
-        self._hangs = thread
+        problems: list[BaseException] = []
+
+        def answer() -> None:
+            try:
+                answers.append(question())
+            except BaseException as problem:  # noqa: BLE001  (the edge of a thread: raised again by who asks)
+                problems.append(problem)
+
+        self._thread = threading.Thread(target=answer, daemon=True)
+        self._thread.start()
+        self._thread.join(limit_s)
+        if problems:
+            raise problems[0]
         return answers[0] if answers else None

@@ -1,5 +1,7 @@
 """What the agent writes down, and where it looks: its state, its clock, its boots. No network.
 
+- What is said to the gate is made fit for it here, and nowhere else (``texts``): whatever a panic or a probe holds, no
+  report is refused for it, and none is too large.
 - What is said to the gate is kept until the gate has taken it: reports in their order, events beside them.
 - A report is dropped only after ``KEEP`` by the gate's own clock. One that was written under a clock that cannot be
   right (behind a timestamp that was signed before) counts from the day on which it is first sent.
@@ -8,16 +10,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from gate.agent import boot, boots
 from gate.agent.accept import BEHIND
 from gate.agent.boot import Boot
-from gate.agent.boots import Cause, Ended, Running
+from gate.agent.boots import Cause, Ended, Left, Running
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, State, StateFolder
+from gate.agent.texts import SHORT, clean
 from gate.agent.times import moment, wire
 
 log = logging.getLogger("gate.agent")
@@ -25,14 +28,18 @@ Clock = Callable[[], datetime]
 Answers = Sequence[tuple[str, bool, str]]
 KEEP = timedelta(days=30)
 BOOTS_SAID = 16
+PROBES_SAID = 32
+FACTS_SAID = 32
+PANICS = 64
+"""Texts that are remembered though they lie nowhere any more: they may only be on their way."""
 PENDING = ("installing", "installed", "booted")
 
 
 class Boots(Protocol):
     """What this machine's system knows of its boots."""
 
-    def ended(self, settled: Collection[str]) -> tuple[Ended, ...]: ...
-    def panics(self) -> dict[str, str]: ...
+    def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]: ...
+    def panics(self) -> tuple[Left, ...]: ...
     def running(self) -> Running: ...
     def boot_count(self) -> int | None: ...
 
@@ -43,6 +50,7 @@ class Diary:
     def __init__(self, folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> None:
         self.folder, self.settings, self.clock, self.system = folder, settings, clock, system
         self.state: State = folder.state()
+        self._looked = False
 
     def boot(self) -> Boot:
         """This boot.
@@ -67,56 +75,68 @@ class Diary:
 
     def begin(self, this: Boot) -> None:
         """A new boot is written down, with how the one before it ended, as far as that can be known this early."""
-        state = self.state
-        if state.boots and state.boots[-1]["boot_id"] == this.boot_id:
-            if state.down:  # it was the agent alone that stopped
-                state.down = ""
-                self.save()
-            return
-        texts = self.system.panics()
-        panic = next((text for name, text in texts.items() if name not in state.panics), "")
-        well = bool(state.down) and state.down == (state.boot_id or None)
-        at = wire(self.clock() - timedelta(seconds=this.uptime_s))
-        known = self.boots() or ((Ended(state.boot_id),) if state.boot_id not in ("", this.boot_id) else ())
-        found = boots.begun(known, this.boot_id, at, well, panic)
-        state.boots, state.panics, state.down = boots.plain(found), list(texts), ""
-        if state.boot_id != this.boot_id:
-            state.previous_boot_id, state.boot_id = state.boot_id, this.boot_id
-            state.at_boot = {source: one.release for source, one in state.installed.items()}
-        if panic and len(found) > 1:
-            self.happened("crashed", panic)
-        self.save()
+        state, mark = self.state, self._mark()
+        if not state.boots or state.boots[-1]["boot_id"] != this.boot_id:
+            at = wire(self.clock() - timedelta(seconds=this.uptime_s))
+            known = self.boots() or ((Ended(state.boot_id),) if state.boot_id not in ("", this.boot_id) else ())
+            found = boots.begun(known, this.boot_id, at, bool(mark) and mark == state.boot_id)
+            if state.boot_id != this.boot_id:
+                state.previous_boot_id, state.boot_id = state.boot_id, this.boot_id
+                state.at_boot = {source: one.release for source, one in state.installed.items()}
+            self._remember(found)
+        if mark:  # of the boot before, or it was the agent alone that stopped
+            self.folder.unmark_down()
 
     def settle(self, this: Boot) -> None:
-        """Once in a boot the system's log is asked how those before it ended."""
-        state = self.state
-        if state.settled_boot == this.boot_id:
+        """Once in a boot the system's logs are asked how those before it ended; a crash's text may have come late."""
+        if self.state.settled_boot == this.boot_id:
             return
-        known = self.boots()
-        settled = {one.boot_id for one in known if one.ended != "unknown"}
-        found = boots.merged(known, self.system.ended(settled))
-        told = {one.boot_id for one in known if one.cause == Cause.CRASH}
-        for one in found:
-            if one.cause == Cause.CRASH and one.boot_id not in told:
-                self.happened("crashed", one.detail or one.boot_id)
-        state.boots, state.settled_boot = boots.plain(found), this.boot_id
+        self.state.settled_boot = this.boot_id
+        self._remember(boots.merged(self.boots(), self.system.ended(self.boots())))
+
+    def _mark(self) -> str:
+        """The mark of a planned stop as this process found it: one that is written while it runs is for the next."""
+        found, self._looked = "" if self._looked else self.folder.marked_down(), True
+        return found
+
+    def _remember(self, found: tuple[Ended, ...]) -> None:
+        """The boots, with the crashes that left a text since; each crash is said once."""
+        state = self.state
+        told = {one.boot_id for one in self.boots() if one.cause == Cause.CRASH}
+        left = {one.key: one for one in self.system.panics()}
+        strange: list[str] = []
+        for one in left.values():
+            if one.key not in state.panics:
+                after = boots.crashed(found, one)
+                found, strange = after or found, strange if after else [*strange, one.text]
+        gone = [key for key in state.panics if key not in left]
+        state.boots, state.panics = boots.plain(found), [*gone[-PANICS:], *left]
+        for crash in found:
+            if crash.cause == Cause.CRASH and crash.boot_id not in told:
+                self.happened("crashed", crash.detail or crash.boot_id)
+        for text in strange if len(found) > 1 else ():
+            self.happened("crash_found", f"of a boot that is not known here: {text}")
         self.save()
 
     def report(self, claim: ClaimInHand, step: str, probes: Answers, release: str) -> None:
         """Queues a report; durable with the next ``save``."""
         this, now = self.boot(), self.clock()
         told = list(boots.since(self.boots(), claim.tried[0] if claim.tried else claim.boot_id))
+        said = [
+            {"name": clean(name, SHORT) or "-", "ok": ok, "detail": clean(detail)}
+            for name, ok, detail in sorted(probes, key=lambda one: one[1])[:PROBES_SAID]
+        ]
         self.state.reports.append(
             {
                 "claim": claim.claim,
                 "step": step,
-                "boot_id": this.boot_id,
-                "prev_boot_id": self.state.previous_boot_id or None,
+                "boot_id": clean(this.boot_id, SHORT),
+                "prev_boot_id": clean(self.state.previous_boot_id, SHORT) or None,
                 "booted_at": wire(now - timedelta(seconds=this.uptime_s)),
                 "uptime_s": round(this.awake_s, 1),
-                "release": f"sha256:{release}" if release else "-",
-                "probes": [{"name": name[:128], "ok": ok, "detail": detail[:500]} for name, ok, detail in probes],
-                "boots": [_said(one) for one in told if one.started_at][-BOOTS_SAID:],
+                "release": clean(f"sha256:{release}", SHORT) if release else "-",
+                "probes": said,
+                "boots": [_said(one) for one in told if one.started_at and one.boot_id][-BOOTS_SAID:],
                 "observed_at": wire(now),
                 "kept_at": now.isoformat() if now >= self.newest() - BEHIND else "",
             }
@@ -135,15 +155,28 @@ class Diary:
             self.happened("reports_dropped", f"{len(reports) - len(kept)} reports were older than {KEEP.days} days")
             self.state.reports = kept
 
+    def facts(self, more: Mapping[str, str]) -> dict[str, str]:
+        """What this machine says about itself: its settings', and ``more``."""
+        found = {clean(name, SHORT): clean(text, SHORT) for name, text in {**self.settings.facts, **more}.items()}
+        return {name: text for name, text in list(found.items())[:FACTS_SAID] if name}
+
     def happened(self, kind: str, detail: str) -> None:
         """An event for the next check-in."""
-        events = self.state.events
-        if not events or (events[-1]["kind"], events[-1]["detail"]) != (kind, detail[:500]):
-            events.append({"kind": kind, "at": wire(self.clock()), "detail": detail[:500]})
+        events, detail = self.state.events, clean(detail)
+        if not events or (events[-1]["kind"], events[-1]["detail"]) != (kind, detail):
+            events.append({"kind": kind, "at": wire(self.clock()), "detail": detail})
         self.say(detail)
+
+    def not_used(self, claim: ClaimInHand, because: str) -> None:
+        """A claim that was not begun is let go; its slot is free once the gate has heard this."""
+        self.state.claim = None
+        self.happened("claim_not_used", f"{claim.claim} {claim.source}: {because}")
+        self.say(f"{claim.source}: {because}")
+        self.save()
 
     def say(self, sentence: str) -> None:
         """The last sentence about why nothing happens."""
+        sentence = clean(sentence)
         if sentence != self.state.said:
             self.state.said = sentence
             log.info("%s", sentence)
@@ -151,4 +184,4 @@ class Diary:
 
 
 def _said(one: Ended) -> dict[str, Any]:
-    return {"boot_id": one.boot_id, "started_at": one.started_at, "ended": one.ended}
+    return {"boot_id": clean(one.boot_id, SHORT), "started_at": one.started_at, "ended": one.ended}

@@ -2,7 +2,8 @@
 
 - It counts this boot as a try of the release in hand, durable before it ends: whoever dies afterwards was counted.
 - Once as many as the policy's ``tries`` have failed, the release before is put back, the new one is quarantined, and
-  the machine comes up; the report waits for the network.
+  the machine comes up; the report waits for the network. What did not go back before is tried again.
+- A recall that a crash interrupted puts back what is here of the release before; the agent ends it, and probes.
 - It never fails the boot: whatever goes wrong is said, and the exit code is 0. It is done within ``LIMIT_S``.
 """
 
@@ -13,12 +14,13 @@ import signal
 import types
 from collections.abc import Iterator
 
+from gate.agent.boot import Boot
 from gate.agent.diary import PENDING, Boots, Clock, Diary
 from gate.agent.errors import AgentError
 from gate.agent.hands import Hands
 from gate.agent.plugin import Plugin
 from gate.agent.settings import AgentSettings
-from gate.agent.state import StateFolder
+from gate.agent.state import ClaimInHand, StateFolder
 
 LIMIT_S = 20.0
 
@@ -36,15 +38,26 @@ def early(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Bo
     diary = Diary(folder, settings, clock, system)
     this = diary.boot()
     diary.begin(this)
+    known = {one.source for one in (diary.state.claim, *diary.state.going_back) if one is not None}
+    known &= settings.plugins.keys()
+    hands = Hands(diary, {name: Plugin(settings.plugins[name], settings.targets[name]) for name in sorted(known)})
+    said = [f"{source} has gone back" for source in hands.back.again(this)]
     claim = diary.state.claim
-    if claim is None or claim.source not in settings.plugins or claim.step not in (*PENDING, "rolling_back"):
-        return "nothing is on trial"
-    hands = Hands(diary, {claim.source: Plugin(settings.plugins[claim.source], settings.targets[claim.source])})
-    counted = hands.count(this)
-    if counted and claim.step != "rolling_back":
-        return f"{claim.source} {claim.version}: try {len(claim.tried)}, of which {claim.tries} may fail"
-    hands.roll_back(claim)
-    return f"{claim.source} {claim.version} goes: {claim.because}"
+    if claim is not None and claim.source in known:
+        said += _on_trial(hands, claim, this)
+    return "; ".join(said) or "nothing is on trial"
+
+
+def _on_trial(hands: Hands, claim: ClaimInHand, this: Boot) -> list[str]:
+    if claim.step == "recalling":
+        hands.back.put_back(claim)
+        return [f"{claim.source}: {claim.recalls[:12]} is recalled"]
+    if claim.step not in (*PENDING, "rolling_back"):
+        return []
+    if hands.count(this) and claim.step != "rolling_back":
+        return [f"{claim.source} {claim.version}: try {len(claim.tried)}, of which {claim.tries} may fail"]
+    hands.back.roll_back(claim, this)
+    return [f"{claim.source} {claim.version} goes: {claim.because}"]
 
 
 def never_failing(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> str:

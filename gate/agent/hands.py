@@ -4,8 +4,7 @@
   place by a rename; then the claim is ``installed``. After a crash in between the plugin is asked what is in place.
 - A boot under a claim that is not settled is a *try*, counted by ``gate-agent early`` before anything can load the
   content. Good is written down only after ``stay_up`` and the probes (``health``).
-- Going back: ``rolling_back`` and the quarantine are durable first; then the plugin goes back; then the report stands
-  on disk together with the end of the claim. Whatever the power does, it is begun again, and ends the same.
+- Going back is ``going_back``'s. A claim whose source stands in the settings no more is let go: it blocks no other.
 """
 
 from __future__ import annotations
@@ -17,6 +16,7 @@ from gate.agent import boots, health
 from gate.agent.boot import Boot
 from gate.agent.commands import run
 from gate.agent.diary import PENDING, Answers, Diary
+from gate.agent.going_back import GONE, GoingBack, digest
 from gate.agent.health import Health, Raw, Word
 from gate.agent.plugin import Plugin
 from gate.agent.state import ClaimInHand, Installed
@@ -33,6 +33,7 @@ class Hands:
 
     def __init__(self, diary: Diary, plugins: Mapping[str, Plugin], asked: Asked = lambda _: ()) -> None:
         self._diary, self._plugins, self._asked = diary, plugins, asked
+        self.back = GoingBack(diary, plugins)
         self.rebooting = False
 
     # after a crash
@@ -40,21 +41,41 @@ class Hands:
     def resume(self, this: Boot) -> None:
         """Finishes what was begun before."""
         claim = self._diary.state.claim
-        if claim is None or claim.source not in self._plugins:
+        if claim is not None:
+            if claim.source not in self._plugins:
+                self._let_go(claim, this)
+            elif claim.step == "installing":
+                self._installing(claim, this)
+            elif claim.step == "rolling_back":
+                self.back.roll_back(claim, this)
+            elif claim.step == "recalling":
+                self.back.recall(claim, None)
+        self.back.again(this)
+
+    def _installing(self, claim: ClaimInHand, this: Boot) -> None:
+        in_place = self._plugins[claim.source].in_place()
+        if in_place is None:
+            self._diary.say(f"{claim.source}: what is in place is not known")
+        elif in_place == digest(claim.release):
+            if this.boot_id != claim.boot_id:  # put in place before this boot: nobody of us has done it since
+                self._diary.state.at_boot[claim.source] = digest(claim.release)
+            self.installed(claim)
+        else:
+            claim.step = "granted"
+            claim.tried = []  # it was never in place: no boot so far has tried it
+            self._diary.save()
+
+    def _let_go(self, claim: ClaimInHand, this: Boot) -> None:
+        """Nobody here can do anything for its source any more."""
+        if claim.step == "rolling_back":
+            self.back.without_plugin(claim, this)
             return
-        if claim.step == "installing":
-            if self._plugins[claim.source].probe().release == digest(claim.release):
-                if this.boot_id != claim.boot_id:  # put in place before this boot: nobody of us has done it since
-                    self._diary.state.at_boot[claim.source] = digest(claim.release)
-                self.installed(claim)
-            else:
-                claim.step = "granted"
-                claim.tried = []  # it was never in place: no boot so far has tried it
-                self._diary.save()
-        elif claim.step == "rolling_back":
-            self.roll_back(claim)
-        elif claim.step == "recalling":
-            self.recall(claim, None)
+        if claim.step == "granted":
+            self._diary.not_used(claim, GONE)
+            return
+        self._diary.report(claim, "failed", (("source", False, GONE),), "")
+        self._diary.state.claim = None
+        self._diary.save()
 
     # install
 
@@ -64,12 +85,18 @@ class Hands:
         claim.step, claim.boot_id = "installing", this.boot_id
         claim.awake_then_s, claim.boots_then = this.awake_s, -1 if count is None else count
         self._diary.save()
-        placed = self._plugins[claim.source].install(placing)
+        plugin = self._plugins[claim.source]
+        placed = plugin.install(placing)
         if placed.ok and placed.release == digest(claim.release):
             self.installed(claim)
             return
         self._diary.report(claim, "failed", (("install", False, placed.detail),), placed.release)
-        self._quarantine(claim, placed.detail or "not put in place")
+        self.back.begin(claim, placed.detail or "not put in place")
+        if plugin.hangs:
+            self.back.later(claim, this)  # it may be put in place yet
+        elif plugin.in_place() == digest(claim.release):
+            self._diary.save()
+            self.back.roll_back(claim, this)
         self._diary.state.claim = None
         self._diary.save()
 
@@ -101,7 +128,7 @@ class Hands:
             self._diary.save()
             return True
         ended = failed if len(failed) >= claim.tries else claim.tried
-        self.begin_roll_back(claim, f"{len(ended)} boots did not stay up: {', '.join(ended)}"[:300])
+        self.back.begin(claim, f"{len(ended)} boots did not stay up: {', '.join(ended)}"[:300])
         self._diary.save()
         return False
 
@@ -128,9 +155,9 @@ class Hands:
             return
         self._diary.report(claim, "healthy" if found.word is Word.GOOD else "unhealthy", probes, release)
         if found.word is Word.BAD:
-            self.begin_roll_back(claim, found.because)
+            self.back.begin(claim, found.because)
             self._diary.save()
-            self.roll_back(claim)
+            self.back.roll_back(claim, this)
             return
         claim.boots_good += 1
         if claim.evidence == "boot" and claim.boots_good < claim.boots:
@@ -170,54 +197,6 @@ class Hands:
         said += [] if running.ready_s is None else [("ready", True, f"after {running.ready_s:.1f} s")]
         return health.judge(raw), said, probed.release
 
-    # going back
-
-    def begin_roll_back(self, claim: ClaimInHand, because: str) -> None:
-        """The release is bad here, and goes; durable with the next ``save``."""
-        claim.step, claim.because = "rolling_back", because[:300]
-        self._quarantine(claim, because)
-
-    def roll_back(self, claim: ClaimInHand) -> None:
-        """Puts the release before in place again."""
-        state = self._diary.state
-        placed = self._plugins[claim.source].rollback(digest(claim.release), claim.previous)
-        if placed.ok:
-            have = state.installed.pop(claim.source, None)
-            if claim.previous and have is not None:
-                state.installed[claim.source] = Installed(claim.previous, have.previous_counter)
-        probes: list[tuple[str, bool, str]] = [("boot-health", False, claim.because)]
-        crashes = boots.crashes(boots.since(self._diary.boots(), claim.boot_id))
-        probes += [("panic", False, text) for text in crashes]
-        probes += [] if placed.ok else [("rollback", False, placed.detail)]
-        self._diary.report(claim, "rolled_back" if placed.ok else "failed", probes, placed.release)
-        state.claim = None
-        self._diary.save()
-
-    def recall(self, claim: ClaimInHand, placing: Placing | None) -> bool:
-        """Puts the release before in place, or none, as the gate asked; what was begun before a crash is done again.
-
-        False: it is not on this machine any more, and must be fetched."""
-        plugin, state = self._plugins[claim.source], self._diary.state
-        if plugin.probe().release != claim.back_to:
-            placed = plugin.install(placing) if placing else plugin.rollback(claim.recalls, claim.back_to)
-            if not placed.ok and placing is None and claim.back_to:
-                claim.step = "granted"
-                state.installed[claim.source].previous = ""
-                self._diary.save()
-                return False
-        probed = plugin.probe()
-        probes = tuple((one.name, one.ok, one.detail) for one in probed.probes)
-        if probed.release == claim.back_to:
-            state.installed.pop(claim.source, None)
-            if claim.back_to:
-                state.installed[claim.source] = Installed(claim.back_to, claim.counter)
-        good = probed.release == claim.back_to and all(ok for _, ok, _ in probes)
-        self._diary.report(claim, "rolled_back" if good else "failed", probes, probed.release)
-        self._diary.happened("went_back" if good else "not_gone_back", f"{claim.source}: recalled {claim.recalls[:12]}")
-        state.claim = None
-        self._diary.save()
-        return True
-
     def _reboot(self, claim: ClaimInHand) -> None:
         """``reboot: after install``, once the gate knows that it is installed."""
         command = self._diary.settings.reboot
@@ -225,14 +204,6 @@ class Hands:
             return
         self.rebooting = True
         run(shlex.split(command), REBOOT_S)  # the person's own command
-
-    def _quarantine(self, claim: ClaimInHand, because: str) -> None:
-        self._diary.state.quarantined[digest(claim.release)] = because[:300]
-
-
-def digest(release: str) -> str:
-    """The hex digits of a release's id."""
-    return release.removeprefix("sha256:")
 
 
 def _awake_under(claim: ClaimInHand, this: Boot) -> float:

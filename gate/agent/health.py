@@ -5,7 +5,8 @@
 - Unknown, where nothing is bad and one of these is so: no boot since, though one is asked for; a start that was none
   (fast start-up, hibernation); Safe Mode, which leaves drivers out; what was in place as the boot began is not known;
   awake for less than ``stay_up``, or nobody knows how long; still starting, or going down; a probe without an answer.
-- Good is what is left. A boot before that ended by a loss of power, or by somebody's hand, is no failure of a release.
+- Good is what is left. A boot before that ended by a loss of power, or by somebody's hand, is no failure by itself: it
+  has used up a try (``hands.count``), since nobody can tell a dead kernel from a pulled plug.
 
 What is unknown waits: for the next round, and in the end for the gate's deadline, which counts silence as failure.
 """

@@ -1,18 +1,29 @@
-"""The agent's HTTP: one address, no redirects, a proxy only where its settings name one, limits on time and bytes."""
+"""The agent's HTTP: one address, no redirects, a proxy only where its settings name one, limits on time and bytes.
+
+The time of a whole call is limited, from the first byte of the handshake on: a server that drips is one that does not
+answer.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import requests
+import urllib3
 
 from gate.agent.errors import Misuse, Unreachable
+from gate.agent.lines import Lines
 
 TIMEOUT = (5, 20)
+CALL_S = 25.0
 WHOLE_S = 600.0
+"""For an artifact; what has come by then is gone on with."""
 PART = 1 << 16
+MOST_ANSWER = 256 * 1024
+BROKEN = (requests.RequestException, urllib3.exceptions.HTTPError, OSError)
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -34,7 +45,11 @@ class Http:
 
     def __init__(self, url: str, session: requests.Session | None = None, proxy: str = "") -> None:
         self.url = check_url(url)
+        self._lines = Lines()
         self._session = session or requests.Session()
+        if session is None:
+            self._session.mount("https://", self._lines)
+            self._session.mount("http://", self._lines)
         self._session.trust_env = False
         if proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
@@ -45,9 +60,9 @@ class Http:
         Raises:
             Unreachable: no answer, too slow or too long.
         """
-        headers = {"If-None-Match": etag} if etag else {}
+        headers, until = {"If-None-Match": etag} if etag else {}, time.monotonic() + CALL_S
         with self._ask("GET", path, headers=headers) as answer:
-            return answer.status_code, self._read(answer, most), answer.headers.get("ETag", "")
+            return answer.status_code, b"".join(_parts(answer, most, until)), answer.headers.get("ETag", "")
 
     def post(self, path: str, body: bytes) -> tuple[int, bytes]:
         """(status, body of at most 256 KiB).
@@ -55,9 +70,9 @@ class Http:
         Raises:
             Unreachable: no answer, too slow or too long.
         """
-        headers = {"Content-Type": "application/json"}
+        headers, until = {"Content-Type": "application/json"}, time.monotonic() + CALL_S
         with self._ask("POST", path, data=body, headers=headers) as answer:
-            return answer.status_code, self._read(answer, 256 * 1024)
+            return answer.status_code, b"".join(_parts(answer, MOST_ANSWER, until))
 
     def download(self, path: str, to: Path, length: int) -> None:
         """Bytes into a file, going on where an earlier try ended; never more than ``length``.
@@ -78,43 +93,46 @@ class Http:
                 raise Unreachable(f"{path} answered {answer.status_code}")
             have = have if answer.status_code == 206 else 0
             with to.open("ab" if have else "wb") as file:
-                try:
-                    for part in answer.iter_content(PART):
-                        have += len(part)
-                        if have > length or time.monotonic() > until:
-                            raise Unreachable(f"{path} is longer than announced, or too slow")
-                        file.write(part)
-                except requests.RequestException as problem:
-                    raise Unreachable(f"{path} broke off") from problem
+                for part in _parts(answer, length - have, until):
+                    have += file.write(part)
         if have != length:
             raise Unreachable(f"{path} ended at {have} of {length} bytes")
 
     def _ask(
         self, method: str, path: str, *, data: bytes | None = None, headers: dict[str, str] | None = None
     ) -> requests.Response:
+        until = time.monotonic() + CALL_S
         try:
-            return self._session.request(
-                method,
-                self.url + path,
-                data=data,
-                headers={**(headers or {}), "Accept-Encoding": "identity"},
-                timeout=TIMEOUT,
-                allow_redirects=False,
-                stream=True,
-            )
-        except requests.RequestException as problem:
+            with self._lines.cut_after(CALL_S):
+                answer = self._session.request(
+                    method,
+                    self.url + path,
+                    data=data,
+                    headers={**(headers or {}), "Accept-Encoding": "identity"},
+                    timeout=TIMEOUT,
+                    allow_redirects=False,
+                    stream=True,
+                )
+        except (*BROKEN, ValueError) as problem:  # TLS on a line that was cut is no value
             raise Unreachable(f"{self.url} does not answer") from problem
+        if time.monotonic() > until:  # the head of an answer that was cut may look whole
+            answer.close()
+            raise Unreachable(f"{self.url} answers too slowly")
+        return answer
 
-    @staticmethod
-    def _read(answer: requests.Response, most: int) -> bytes:
-        parts, length = [], 0
-        until = time.monotonic() + sum(TIMEOUT)
-        try:
-            for part in answer.iter_content(PART):
-                length += len(part)
-                if length > most or time.monotonic() > until:
-                    raise Unreachable("an answer was too long or too slow")
-                parts.append(part)
-        except requests.RequestException as problem:
-            raise Unreachable("an answer broke off") from problem
-        return b"".join(parts)
+
+def _parts(answer: requests.Response, most: int, until: float) -> Iterator[bytes]:
+    """A body as it comes in, at most ``most`` bytes of it, and no longer than ``until`` (monotonic seconds).
+
+    Raises:
+        Unreachable: too long, too slow, or it broke off.
+    """
+    length = 0
+    try:
+        while part := answer.raw.read1(PART):
+            length += len(part)
+            if length > most or time.monotonic() > until:
+                raise Unreachable("an answer was too long or too slow")
+            yield part
+    except BROKEN as problem:
+        raise Unreachable("an answer broke off") from problem

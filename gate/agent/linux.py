@@ -2,46 +2,43 @@
 
 - ``journalctl --list-boots -o json`` lists the boots; the last lines of one say how it ended: journald's own *stopped*,
   systemd's shutdown target and logind's word are a clean end; a kernel's panic is a crash; nothing of it is unclean.
-- ``/var/log/wtmp`` says it too, where the journal is not kept: records of ``reboot`` with or without a ``shutdown``.
-- The text of a panic lies in ``/sys/fs/pstore`` until systemd-pstore moves it to ``/var/lib/systemd/pstore``.
+- Only who can know is believed, by the fields that journald itself writes: the kernel of a panic; PID 1, journald and
+  logind of a stop. Any program may write the same words.
+- ``/var/log/wtmp`` says of the boots that the journal has not kept whether they were shut down (``wtmp``).
 - Each command has an end, each path and the runner are arguments. What cannot be read is not known, and never good.
 
-Sources: systemd's journal message ids (sd-messages.h), utmp(5), the kernel's pstore (admin-guide/ramoops).
+Sources: systemd's journal message ids (sd-messages.h), systemd.journal-fields(7).
 """
 
 from __future__ import annotations
 
 import json
 import re
-import struct
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from gate.agent import commands
-from gate.agent.boots import DETAIL, Cause, Ended, Running
+from gate.agent.boots import DETAIL, Cause, Ended, Left, Running
+from gate.agent.pstore import Pstore
 from gate.agent.times import wire
+from gate.agent.wtmp import RECORD, with_wtmp
 
-PSTORE = (Path("/sys/fs/pstore"), Path("/var/lib/systemd/pstore"))
 WTMP = Path("/var/log/wtmp")
 LIMIT_S = 10.0
 LAST_LINES = 40
 LOOKED_AT = 8
-MOST_TEXT = 256 * 1024
 JOURNAL_STOPPED = "d93fb3c9c24d451a97cea615ce59c00b"
 SHUTDOWN = "98268866d1d54a499c4e98921d93bc40"
-PANIC = re.compile(r"Kernel panic|BUG: |Oops[: ]|general protection fault|Internal error", re.IGNORECASE)
+STOPS_BY_UNIT = ("systemd-journald.service", "systemd-logind.service")
 STOPPING = re.compile(
     r"^Journal stopped|^Reached target .*(?:[Pp]ower.?[Oo]ff|[Rr]eboot|[Hh]alt|Shut ?down)"
     r"|^(?:The )?[Ss]ystem (?:is|will) (?:going down|power|reboot|halt)"
     r"|^Shutting down\.|^Sending SIGTERM to remaining processes"
 )
 TABLE_ROW = re.compile(r"^\s*-?\d+\s+([0-9a-f]{32})\s", re.MULTILINE)
-STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[[^\]]*\])?\s*")
-UTMP = struct.Struct("<hxxi32s4s32s256shhiii16s20x")
-RUN_LEVEL, BOOT_TIME = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,28 +46,21 @@ class LinuxBoots:
     """This machine's own words about its boots."""
 
     run: commands.Run = commands.run
-    pstore: Sequence[Path] = PSTORE
+    pstore: Pstore = field(default_factory=Pstore)
     wtmp: Path = WTMP
 
-    def ended(self, settled: Collection[str]) -> tuple[Ended, ...]:
-        """The boots before this one as the log has them, oldest first; those that are settled are not looked into."""
-        listed = listed_boots(self._said("journalctl", "--list-boots", "-o", "json", "--no-pager"))
-        before = listed[:-1][-LOOKED_AT:]
-        found = [one if one.boot_id in settled else self._looked_into(one) for one in before]
-        return with_wtmp(found, self._wtmp())
+    def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
+        """The boots before this one as the logs have them, oldest first; what is settled is not looked into.
 
-    def panics(self) -> dict[str, str]:
-        """What panics left: file -> the lines that matter."""
-        found = {}
-        for folder in self.pstore:
-            for path in sorted(folder.glob("**/dmesg*")) if folder.is_dir() else ():
-                try:
-                    raw = path.read_bytes()[:MOST_TEXT]
-                    name = f"{path.relative_to(folder)} {int(path.stat().st_mtime)}"
-                except OSError:
-                    continue
-                found[name] = panic_text(raw.decode(errors="replace"))
-        return found
+        ``known``: the boots that are remembered, the present one last."""
+        listed = listed_boots(self._said("journalctl", "--list-boots", "-o", "json", "--no-pager"))[:-1][-LOOKED_AT:]
+        settled = {one.boot_id for one in known if one.ended != "unknown"}
+        found = [one if one.boot_id in settled else self._looked_into(one) for one in listed]
+        return with_wtmp((*not_kept(known, found), *found), known[-1:], self._wtmp())
+
+    def panics(self) -> tuple[Left, ...]:
+        """What panics left."""
+        return self.pstore.left()
 
     def running(self) -> Running:
         """How far the present boot has come."""
@@ -94,7 +84,7 @@ class LinuxBoots:
 
     def _wtmp(self) -> bytes:
         try:
-            return self.wtmp.read_bytes()[-UTMP.size * 400 :]
+            return self.wtmp.read_bytes()[-RECORD.size * 400 :]
         except OSError:
             return b""
 
@@ -109,59 +99,48 @@ def listed_boots(text: str) -> list[Ended]:
         return [Ended(_dashed(row[1])) for row in TABLE_ROW.finditer(text)]
 
 
+def not_kept(known: Sequence[Ended], listed: Sequence[Ended]) -> Sequence[Ended]:
+    """The boots that are remembered, and older than all that the journal has kept of them."""
+    ids = {one.boot_id for one in listed}
+    kept = [index for index, one in enumerate(known) if one.boot_id in ids]
+    return known[: kept[0] if kept else -1]
+
+
 def journal_end(boot: Ended, text: str) -> Ended:
     """How a boot ended, by the last lines of its journal (one JSON object a line)."""
     lines = list(_lines(text))
     if not lines:
         return boot
-    said = [str(line.get("MESSAGE", "")) for line in lines]
-    panics = [one for one in said if PANIC.search(one)]
-    if any("Kernel panic" in one for one in panics):
+    panics = [_message(line) for line in lines if _of_kernel(line) and "Kernel panic" in _message(line)]
+    if panics:
         return replace(boot, ended="unclean", cause=Cause.CRASH, detail=panics[-1][:DETAIL])
-    if any("Power key pressed" in one for one in said):
+    stops = [line for line in lines if _of_init(line)]
+    if any("Power key pressed" in _message(line) for line in stops):
         return replace(boot, ended="clean", cause=Cause.PLANNED, detail="power key")
-    asked = any(str(line.get("MESSAGE_ID", "")) in (JOURNAL_STOPPED, SHUTDOWN) for line in lines)
-    if asked or any(STOPPING.search(one) for one in said):
+    asked = any(str(line.get("MESSAGE_ID", "")) in (JOURNAL_STOPPED, SHUTDOWN) for line in stops)
+    if asked or any(STOPPING.search(_message(line)) for line in stops):
         return replace(boot, ended="clean", cause=Cause.PLANNED)
-    return replace(boot, ended="unclean", cause=Cause.POWER_LOSS, detail=said[-1][:DETAIL])
+    return replace(boot, ended="unclean", cause=Cause.POWER_LOSS, detail=_message(lines[-1])[:DETAIL])
 
 
-def with_wtmp(boots: Sequence[Ended], raw: bytes) -> tuple[Ended, ...]:
-    """What wtmp says of the boots whose end is not known: a ``shutdown`` before the next ``reboot`` is a clean end.
-
-    Boots are told apart by their order from the end: both lists end with the one before the present.
-    """
-    ends = wtmp_ends(raw)
-    found = list(boots)
-    for back in range(1, min(len(ends), len(found)) + 1):
-        if found[-back].ended == "unknown" and ends[-back]:
-            found[-back] = replace(found[-back], ended="clean", cause=Cause.PLANNED)
-    return tuple(found)
+def _of_kernel(line: Mapping[str, Any]) -> bool:
+    """The kernel's own word: what a program writes into its log has another facility."""
+    return line.get("_TRANSPORT") == "kernel" and line.get("SYSLOG_FACILITY", "0") == "0"
 
 
-def wtmp_ends(raw: bytes) -> list[bool]:
-    """Of each boot before the present one, oldest first: did it say ``shutdown``?"""
-    ends: list[bool] = []
-    shutdown, started = False, False
-    for start in range(0, len(raw) - UTMP.size + 1, UTMP.size):
-        kind, _, _, _, user, *_ = UTMP.unpack_from(raw, start)
-        who = user.rstrip(b"\0")
-        if kind == BOOT_TIME:
-            if started:
-                ends.append(shutdown)
-            shutdown, started = False, True
-        elif kind == RUN_LEVEL and who == b"shutdown":
-            shutdown = True
-    return ends
+def _of_init(line: Mapping[str, Any]) -> bool:
+    """PID 1 (systemd, and in the end systemd-shutdown by the kernel's log), journald or logind."""
+    if line.get("_TRANSPORT") == "kernel":
+        return (line.get("SYSLOG_IDENTIFIER"), line.get("SYSLOG_PID")) == ("systemd-shutdown", "1")
+    return line.get("_PID") == "1" or line.get("_SYSTEMD_UNIT") in STOPS_BY_UNIT or line.get("_TRANSPORT") == "driver"
 
 
-def panic_text(text: str) -> str:
-    """The lines of a kernel's last words that say what it was, in order; the last line where none does."""
-    lines = [STAMP.sub("", line).strip() for line in text.splitlines()]
-    told = [line for line in lines if PANIC.search(line)]
-    told += [line for line in lines if line.startswith(("RIP:", "pc :", "Comm:"))][:1]
-    last = next((line for line in reversed(lines) if line), "")
-    return "; ".join(dict.fromkeys(told or [last]))[:DETAIL]
+def _message(line: Mapping[str, Any]) -> str:
+    """Its text; what is no UTF-8 comes as a list of bytes."""
+    said = line.get("MESSAGE", "")
+    if isinstance(said, list) and all(isinstance(one, int) and 0 <= one < 256 for one in said):
+        return bytes(said).decode(errors="replace")
+    return str(said)
 
 
 def _lines(text: str) -> Iterable[Mapping[str, Any]]:

@@ -3,7 +3,8 @@
 - A round: notice the boot and how the one before ended, finish what a crash interrupted, refresh, check in, tell what
   has happened since, and only then ask for something new. Each part may fail without the others.
 - The step stands on disk before the act (``hands``); nothing is installed twice.
-- A clean stop of the machine is written down and said; a stop of the agent alone is neither.
+- A stop of the machine is written down at once, beside whatever a round does, and said after it; a stop of the agent
+  alone, or one of which nobody knows, is neither. Nothing new is begun once it is to stop.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gate.agent.windows import WindowsBoots
 
 log = logging.getLogger("gate.agent")
 UNREACHABLE_S = 30.0
-UP = ("running", "degraded", "starting", "initializing")
+GOING_DOWN = "stopping"  # as `systemctl is-system-running` says it
 
 
 def this_system() -> Boots:
@@ -66,6 +67,7 @@ class Agent:
         self._talk = Talk(self._diary, ReadPlane(http, folder.path / "tuf", root), write, self._plugins)
         spool = folder.path / "spool"
         self._asking = Asking(self._diary, self._talk, self._hands, write, http, identity.machine, spool)
+        self._stop = threading.Event()
 
     @property
     def state(self) -> State:
@@ -84,6 +86,8 @@ class Agent:
         self._talk.send()
         if view is not None and answer is not None:
             for source in self._plugins:
+                if self._stop.is_set():
+                    break
                 if source in diary.settings.watched:
                     self._talk.go_back_by_mirror(source, view)
                 else:
@@ -94,6 +98,9 @@ class Agent:
 
     def run(self, stop: threading.Event) -> None:
         """Rounds until ``stop``; an error of one round is logged and the next comes."""
+        self._stop = stop
+        marking = threading.Thread(target=self._mark_in_time, daemon=True)
+        marking.start()
         while not stop.is_set():
             try:
                 wait = self.once()
@@ -104,25 +111,35 @@ class Agent:
                 log.error("the machine refuses: %s", problem)
                 wait = UNREACHABLE_S
             stop.wait(wait)
+        marking.join()
         self.leave()
 
     def leave(self) -> None:
         """Writes down that the machine goes down as planned, and says so once; saying it is never kept for later.
 
-        Where the system says that it stays up, it is the agent alone that stops. A boot of our own is not said: it
-        comes back at once."""
-        if self._diary.system.running().system in UP:
-            return
-        this = self._diary.boot()
-        self._diary.state.down = this.boot_id
-        self._diary.save()
-        if self._hands.rebooting or not self._diary.state.response_key:
+        Where the system does not say that it goes down, it is the agent alone that stops. A boot of our own is not
+        said: it comes back at once."""
+        if not self._mark() or self._hands.rebooting or not self._diary.state.response_key:
             return
         try:
             last = {"kind": "going_down", "at": wire(self._diary.clock()), "detail": ""}
-            self._talk.check_in(this, None, last)
+            self._talk.check_in(self._diary.boot(), None, last)
         except (AgentError, OSError) as problem:
             log.info("nobody heard that this machine goes down: %s", problem)
+
+    def _mark_in_time(self) -> None:
+        """A round may take longer than a machine waits for the agent."""
+        self._stop.wait()
+        try:
+            self._mark()
+        except (AgentError, OSError) as problem:
+            log.error("not written down that this machine goes down: %s", problem)
+
+    def _mark(self) -> bool:
+        if self._diary.system.running().system != GOING_DOWN:
+            return False
+        self._diary.folder.mark_down(self._diary.boot().boot_id)
+        return True
 
     def _next(self, this: Boot, answer: CheckInAnswer | None) -> float:
         wait = float(answer.poll_after_s) if answer else UNREACHABLE_S

@@ -4,6 +4,8 @@
   counts; only after a 200 the next root is asked for.
 - The pinned root comes from the enrolment code, never from the network alone.
 - ``targets`` and ``gate`` list no targets; a repository that does is refused.
+- A file of the cache that cannot be read is set aside and fetched anew, without the ETag that could spare it. Nothing
+  is trusted less for it: a root that was known once must be there again, and no older timestamp is taken (``talk``).
 
 Source: TUF specification 1.0, detailed client workflow (python-tuf), and the agent protocol, "Read plane".
 """
@@ -19,8 +21,9 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError
+from tuf.api.exceptions import DownloadError, DownloadHTTPError, RepositoryError, StorageError
 from tuf.api.metadata import Metadata, TargetFile, Targets
+from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from gate.agent.accept import Approved, Bundle, InCatalogue, Override
@@ -72,7 +75,8 @@ class View:
         self._updater = updater
         self._folder = folder
         self.refreshed_at = refreshed_at
-        stamp = Metadata.from_file(str(folder / "timestamp.json")).signed
+        with _translated():
+            stamp = Metadata.from_file(str(folder / "timestamp.json")).signed
         self.timestamp_version = stamp.version
         issued = stamp.unrecognized_fields.get("issued_at")
         try:
@@ -169,7 +173,7 @@ class View:
             target = self._updater.get_targetinfo(path)
         for role in ("targets", "gate"):
             file = self._folder / f"{role}.json"
-            if file.exists() and Metadata[Targets].from_file(str(file)).signed.targets:
+            if not _set_aside(file) and file.exists() and Metadata[Targets].from_file(str(file)).signed.targets:
                 raise Untrusted(f"role {role} lists targets of its own")
         return target
 
@@ -189,8 +193,10 @@ class ReadPlane:
         Raises:
             Unreachable: no (whole) answer. Untrusted: not signed as it must be, expired, or rolled back.
         """
-        known = self._folder / "timestamp.json"
-        status, body, tag = self._http.get("/metadata/timestamp.json", MAX_TIMESTAMP, etag if known.exists() else "")
+        known, roots = self._folder / "timestamp.json", self._folder / "root_history"
+        torn = [_set_aside(file) for file in (known, *roots.glob("*.root.json"))]
+        etag = etag if known.exists() and not any(torn) else ""
+        status, body, tag = self._http.get("/metadata/timestamp.json", MAX_TIMESTAMP, etag)
         if status == 304:
             body, tag = known.read_bytes(), etag
         elif status != 200:
@@ -206,7 +212,22 @@ class ReadPlane:
                 bootstrap=self._root,
             )
             updater.refresh()
+        newest = max((int(file.name.partition(".")[0]) for file in roots.glob("[0-9]*.root.*")), default=1)
+        if not (roots / f"{newest}.root.json").exists():
+            raise Untrusted(f"root {newest} was known once and cannot be had any more")
         return View(updater, self._folder, now), tag
+
+
+def _set_aside(file: Path) -> bool:
+    """A file that is there and cannot be read makes way for a new one."""
+    try:
+        Metadata.from_file(str(file))
+    except StorageError:
+        return False
+    except DeserializationError:
+        file.replace(file.with_suffix(".torn"))
+        return True
+    return False
 
 
 class _translated:

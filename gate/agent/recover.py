@@ -4,6 +4,7 @@
   is none, and is never taken again by this machine.
 - It writes the same steps as the agent does: ``rolling_back`` and the quarantine first, then the plugin goes back. The
   report is made by the machine's own agent in its next boot, which finds the step and ends it.
+- A recall that was begun is gone on with: what is recalled gives way, and nothing else. The machine's agent ends it.
 - The rescue system's own boots and logs have no part in it.
 """
 
@@ -14,10 +15,10 @@ from pathlib import Path
 
 from gate.agent import settings
 from gate.agent.errors import Misuse
-from gate.agent.hands import digest
+from gate.agent.going_back import digest
 from gate.agent.plugin import Plugin
 from gate.agent.settings import AgentSettings
-from gate.agent.state import Installed, State, StateFolder
+from gate.agent.state import ClaimInHand, Installed, State, StateFolder
 from gate.agent.times import now_utc, wire
 
 BECAUSE = "a person recovered it from a rescue system"
@@ -43,10 +44,9 @@ def recover(root: Path, state: Path, source: str = "") -> list[str]:
 
 def _recovered(folder: StateFolder, found: AgentSettings, root: Path, source: str) -> list[str]:
     now = folder.state()
-    claim = now.claim
-    if claim is not None and source in ("", claim.source) and claim.step != "granted":
-        bad, good = digest(claim.release), claim.previous
-        claim.step, claim.because, source = "rolling_back", BECAUSE, claim.source
+    claim = _going(now, source)
+    if claim is not None:
+        bad, good, source = *_ways(claim), claim.source
     elif source in now.installed:
         bad, good = now.installed[source].release, now.installed[source].previous
     else:
@@ -61,7 +61,7 @@ def _recovered(folder: StateFolder, found: AgentSettings, root: Path, source: st
         raise Misuse(
             f"{source}: {placed.detail or 'it did not go back'}; what is in place: {placed.release or 'nothing'}"
         )
-    if now.claim is None or now.claim.source != source or now.claim.step != "rolling_back":
+    if claim is None:
         _remember(now, source)
         folder.save(now)
     return [
@@ -69,6 +69,20 @@ def _recovered(folder: StateFolder, found: AgentSettings, root: Path, source: st
         f"In place now: {f'sha256:{good}' if good else 'nothing'}.",
         f"Unmount {root} and start the machine; its agent tells the gate.",
     ]
+
+
+def _going(now: State, source: str) -> ClaimInHand | None:
+    """The claim under which something is on trial, is recalled, or goes back still."""
+    held = [now.claim] if now.claim is not None and now.claim.step != "granted" else []
+    return next((one for one in (*held, *now.going_back) if source in ("", one.source)), None)
+
+
+def _ways(claim: ClaimInHand) -> tuple[str, str]:
+    """(bad, good) of a claim, which goes back from now on."""
+    if claim.step == "recalling":
+        return claim.recalls, claim.back_to
+    claim.step, claim.because = "rolling_back", BECAUSE
+    return digest(claim.release), claim.previous
 
 
 def _remember(now: State, source: str) -> None:

@@ -3,6 +3,8 @@
 - The directory is 0700 and one agent's alone (a lock); the key is 0600.
 - ``identity.json``: who I am and whom I trust. ``state.json``: seq, challenge, newest timestamp seen, the claim in
   hand with its step, what is installed, reports that the gate has not taken yet.
+- ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
+  agent does.
 - Whatever the power does, a file is the old one or the new one.
 """
 
@@ -20,6 +22,7 @@ from typing import Any
 from gate.agent.errors import Misuse
 
 MOST_WAITING = 500
+DOWN = "down"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,9 @@ class ClaimInHand:
     awake_then_s: float = 0.0  # how long this boot had been awake as it was put in place
     boots_then: int = -1  # the machine's own counter of boots then; -1: it has none
     because: str = ""  # why it goes back
+    attempts: int = 0  # so often it did not go back
+    again_boot: str = ""  # the boot of the last attempt
+    again_s: float = 0.0  # awake for so long in it, it is tried again
 
 
 @dataclass(slots=True)
@@ -93,6 +99,7 @@ class State:
     make: str = ""
     status: str = ""
     claim: ClaimInHand | None = None
+    going_back: list[ClaimInHand] = field(default_factory=list)  # what is bad here and did not go back yet
     installed: dict[str, Installed] = field(default_factory=dict)
     quarantined: dict[str, str] = field(default_factory=dict)
     reports: list[dict[str, Any]] = field(default_factory=list)
@@ -102,8 +109,7 @@ class State:
     response_key: str = ""
     boots: list[dict[str, Any]] = field(default_factory=list)  # ``boots.Ended``, the present one last
     at_boot: dict[str, str] = field(default_factory=dict)  # source -> what was in place as this boot began
-    down: str = ""  # the boot that said it goes down as planned
-    panics: list[str] = field(default_factory=list)  # the texts that were seen already
+    panics: list[str] = field(default_factory=list)  # keys of the crashes' texts that were seen already
     settled_boot: str = ""  # the boot in which the log was asked how those before it ended
 
 
@@ -164,7 +170,9 @@ class StateFolder:
         try:
             claim = found.pop("claim", None)
             installed = {name: Installed(**one) for name, one in found.pop("installed", {}).items()}
-            return State(**found, claim=ClaimInHand(**claim) if claim else None, installed=installed)
+            back = [ClaimInHand(**one) for one in found.pop("going_back", [])]
+            claim = ClaimInHand(**claim) if claim else None
+            return State(**found, claim=claim, going_back=back, installed=installed)
         except (TypeError, AttributeError) as problem:
             raise Misuse(f"{self.path / 'state.json'} is not a state of this agent") from problem
 
@@ -173,6 +181,22 @@ class StateFolder:
         del state.reports[:-MOST_WAITING]
         del state.events[:-MOST_WAITING]
         self.write("state.json", json.dumps(asdict(state), separators=(",", ":")).encode())
+
+    def mark_down(self, boot_id: str) -> None:
+        """This boot goes down as planned; durable when it returns."""
+        self.write(DOWN, boot_id.encode())
+
+    def marked_down(self) -> str:
+        """The boot that said so; empty: none."""
+        try:
+            return (self.path / DOWN).read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return ""
+
+    def unmark_down(self) -> None:
+        """Taken back, durable when it returns."""
+        (self.path / DOWN).unlink(missing_ok=True)
+        self._sync()
 
     def key(self) -> bytes | None:
         """The machine's private key (32 raw bytes), None before enrolment.
@@ -198,6 +222,9 @@ class StateFolder:
             file.flush()
             os.fsync(file.fileno())
         temporary.rename(path)
+        self._sync()
+
+    def _sync(self) -> None:
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)

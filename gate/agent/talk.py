@@ -3,12 +3,15 @@
 - Each part may fail without the others; what was to be said stays in the diary.
 - An answer counts only where it is signed (the check-in's) or says what was asked (a report's claim): a page that asks
   for a login, with 200, is not the gate.
+- What the gate cannot read is never said for ever: such a report is dropped with an event, and a sign of life is given
+  without its events, then without its facts.
 - What a machine's own software takes from the mirror is only looked at, and said with each check-in (``watched``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from gate.agent import watched
 from gate.agent.accept import Bundle
@@ -18,11 +21,11 @@ from gate.agent.diary import Diary
 from gate.agent.errors import Refused, Unreachable, Untrusted
 from gate.agent.metadata import ReadPlane, View
 from gate.agent.plugin import Plugin
-from gate.agent.times import moment
+from gate.agent.times import moment, wire
 
 EVENTS_A_CALL = 32
-MOST_FACTS = 32
-FINAL = ("illegal_step", "unknown_claim", "bad_field")
+UNREADABLE = ("bad_json", "bad_envelope", "bad_field", "too_large")
+FINAL = ("illegal_step", "unknown_claim", *UNREADABLE)
 """Refusals of a report that stay so."""
 
 
@@ -64,9 +67,10 @@ class Talk:
         """
         state = self._diary.state
         etag, state.etag = state.etag, ""
-        view, state.etag = self._read.refresh(etag, self._diary.clock())
-        if view.issued_at > self._diary.newest():
-            state.newest_issued_at = view.issued_at.isoformat()
+        view, tag = self._read.refresh(etag, self._diary.clock())
+        if view.issued_at < self._diary.newest():
+            raise Untrusted(f"a timestamp of {wire(view.issued_at)}, older than one that was seen before")
+        state.newest_issued_at, state.etag = view.issued_at.isoformat(), tag
         self._diary.save()
         return view
 
@@ -78,24 +82,36 @@ class Talk:
         """
         state = self._diary.state
         sent = state.events[: EVENTS_A_CALL - 1]
-        facts = {**self._diary.settings.facts, **self._observed(view)}
-        answer = self._write.check_in(
-            state,
-            state.response_key,
-            {
-                "boot_id": this.boot_id,
-                "uptime_s": round(this.uptime_s, 1),
-                "installed": {source: f"sha256:{one.release}" for source, one in state.installed.items()},
-                "facts": dict(list(facts.items())[:MOST_FACTS]),
-                "timestamp_version": view.timestamp_version if view else 0,
-                "events": [*sent, last] if last else sent,
-            },
-        )
+        final = [last] if last else []
+        facts = self._diary.facts(self._observed(view))
+        fields = {
+            "boot_id": this.boot_id,
+            "uptime_s": round(this.uptime_s, 1),
+            "installed": {source: f"sha256:{one.release}" for source, one in state.installed.items()},
+            "timestamp_version": view.timestamp_version if view else 0,
+        }
+        said = [[*sent, *final], final]
+        ways = [{"facts": these, "events": events} for these in (facts, {}) for events in said]
+        answer, dropped = self._readable(fields, ways)
         del state.events[: len(sent)]
+        if dropped:
+            self._diary.happened("check_in_refused", f"said without its events or facts: {dropped}")
         state.ring, state.make, state.status = answer.ring, answer.make, answer.status
         self._diary.prune(moment(answer.server_time))
         self._diary.save()
         return answer
+
+    def _readable(self, fields: dict[str, Any], ways: list[dict[str, Any]]) -> tuple[CheckInAnswer, str]:
+        """The answer to the first of these ways that the gate can read, and why it could not read the one before."""
+        state, because = self._diary.state, ""
+        for more in ways[:-1]:
+            try:
+                return self._write.check_in(state, state.response_key, fields | more), because
+            except Refused as problem:
+                if problem.kind not in UNREADABLE:
+                    raise
+                because = str(problem)
+        return self._write.check_in(state, state.response_key, fields | ways[-1]), because
 
     def send(self) -> None:
         """Reports in order; one that the gate refuses for good is dropped with an event."""

@@ -21,11 +21,11 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gate.agent import commands
-from gate.agent.boots import DETAIL, Cause, Ended, Running
+from gate.agent.boots import DETAIL, Cause, Ended, Left, Running
 
 BOOT = "Microsoft-Windows-Kernel-Boot"
 POWER = "Microsoft-Windows-Kernel-Power"
@@ -70,14 +70,14 @@ class WindowsBoots:
 
     run: commands.Run = commands.run
 
-    def ended(self, settled: Collection[str]) -> tuple[Ended, ...]:
+    def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
         """The boots before this one as the log has them, oldest first."""
-        del settled  # one reading has them all
+        del known  # one reading has them all
         return tuple(boots_of(events_of(self._log()))[:-1])
 
-    def panics(self) -> dict[str, str]:
+    def panics(self) -> tuple[Left, ...]:
         """Crashes stand in the log itself."""
-        return {}
+        return ()
 
     def running(self) -> Running:
         """What the newest start was."""

@@ -182,14 +182,14 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     return after, after.state
 
 
-def lapse(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim | None:
-    """A check-in after the lease shows the release absent: the claim never started, its slot is free again. One that
-    has become silent meanwhile stays a failure and is recovered."""
+def lapse(tx: Tx, gate: Gate, claim: Claim, now: datetime, *, given_up: bool = False) -> Claim | None:
+    """A check-in after the lease, or one that gives the claim up, shows the release absent: the claim never started,
+    its slot is free again. One that has become silent meanwhile stays a failure and is recovered."""
     detail = {"claim": claim.id, "machine": claim.machine}
     silent = claim.state is ClaimState.SILENT and claim.installed_at is None and not claim.recovered
     if silent:
         after = replace(claim, recovered=True)
-    elif claim.state is ClaimState.GRANTED and now > claim.lease_until:
+    elif claim.state is ClaimState.GRANTED and (given_up or now > claim.lease_until):
         after = replace(claim, state=ClaimState.EXPIRED, resolved_at=now)
     else:
         return None

@@ -36,6 +36,7 @@ CODE_FOR = timedelta(hours=72)
 PROPOSAL_FOR = timedelta(hours=24)
 PENDING_AT_A_SITE = 200
 TWO_PEOPLE_RINGS = 2
+NOT_USED = "claim_not_used"  # an event of a check-in: a claim, named by its detail's first word, that was not begun
 GOING_DOWN = "going_down"  # the last event of a check-in: a planned shutdown, dark until the next opening day
 
 Place = Callable[[Machine], tuple[str, str]]
@@ -337,7 +338,8 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
     live = tx.live_claim(machine.id)
     by_mirror = live is not None and mirror.heard(tx, gate, machine, live, said, now)
     if live is not None and not by_mirror and said.installed.get(live.source, ABSENT) != live.release:
-        lapse(tx, gate, live, now)
+        given_up = [event.detail.partition(" ")[0] for event in said.events if event.kind == NOT_USED]
+        lapse(tx, gate, live, now, given_up=live.id in given_up)
     return _take_facts(tx, gate, machine, said.facts, place, now) if said.facts else machine
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from gate.agent import settings
+from gate.agent.boots import Left
 from gate.agent.diary import Diary
 from gate.agent.early import early
 from gate.agent.hands import Hands
@@ -72,11 +73,15 @@ class Machine:
         (self.home / "boot_id").write_text(f"b{number}")
         (self.home / "uptime").write_text(f"{uptime_s} 0")
 
+    def clock(self) -> datetime:
+        """A minute later in each boot."""
+        return NOW + timedelta(minutes=self.number)
+
     def diary(self) -> Diary:
-        return Diary(self.folder, self.settings, lambda: NOW + timedelta(minutes=self.number), self.system)
+        return Diary(self.folder, self.settings, self.clock, self.system)
 
     def early(self) -> str:
-        return early(self.folder, self.settings, lambda: NOW + timedelta(minutes=self.number), self.system)
+        return early(self.folder, self.settings, self.clock, self.system)
 
     def round(self) -> None:
         """A round of the agent, but for the network."""
@@ -104,7 +109,7 @@ class Machine:
         self.early()
         if self.bad and self.in_place() == self.new:
             self.panics += 1
-            self.system.texts[f"dmesg-ramoops-0 {number}"] = PANIC
+            self.system.left.append(Left(f"panic {number}", PANIC, self.clock()))
             return
         for uptime_s in (20, 1000):
             self.up(number, uptime_s)

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
+from gate.agent.boots import Running
 from gate.agent.errors import Misuse, Untrusted
 from gate.agent.loop import Agent
 from gate.agent.settings import AgentSettings, load
@@ -465,6 +466,7 @@ def test_an_agent_that_is_stopped_says_that_its_machine_goes_down_and_takes_it_b
 ) -> None:
     one = joined(sqlite_gate, tmp_path)
     agent = one.once()
+    one.system.now = Running("stopping")
     stopped = threading.Event()
     stopped.set()
     agent.run(stopped)
@@ -477,7 +479,8 @@ def test_nobody_is_told_later_that_a_machine_went_down(sqlite_gate: RealGate, tm
     one = joined(sqlite_gate, tmp_path)
     one.once()
     session = sqlite_gate.session()
-    agent = Agent(one.state_folder, one.settings, clock=sqlite_gate.clock.now, session=session)
+    one.system.now = Running("stopping")
+    agent = Agent(one.state_folder, one.settings, clock=sqlite_gate.clock.now, session=session, system=one.system)
 
     def cut(_: requests.PreparedRequest) -> None:
         raise requests.ConnectionError("no line")

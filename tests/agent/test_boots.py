@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
-from gate.agent.boots import Cause, Ended, begun, crashes, lost, merged, since
+import pytest
+
+from gate.agent.boots import Cause, Ended, Left, begun, crashed, crashes, lost, merged, since
+from gate.agent.times import moment
 
 A, B, C = Ended("a"), Ended("b"), Ended("c")
 PANIC = "Kernel panic - not syncing"
 
 
-def test_a_boot_is_begun_once_and_what_the_one_before_left_says_how_that_ended() -> None:
-    assert begun((), "a", "t", False, "") == (Ended("a", "t"),)
-    assert begun((A,), "a", "t", False, PANIC) == (A,), "the same boot"
-    assert begun((A,), "b", "t", False, "")[0].ended == "unknown"
-    assert begun((A,), "b", "t", True, "")[0] == Ended("a", ended="clean", cause=Cause.PLANNED)
-    crashed = begun((A,), "b", "t", True, PANIC)[0]
-    assert (crashed.ended, crashed.cause, crashed.detail) == ("unclean", Cause.CRASH, PANIC), "surer than our mark"
+def test_a_boot_is_begun_once_and_our_mark_says_how_the_one_before_ended() -> None:
+    assert begun((), "a", "t", False) == (Ended("a", "t"),)
+    assert begun((A,), "a", "t", True) == (A,), "the same boot"
+    assert begun((A,), "b", "t", False)[0].ended == "unknown"
+    assert begun((A,), "b", "t", True)[0] == Ended("a", ended="clean", cause=Cause.PLANNED)
+
+
+AT = {"a": "2026-03-02T06:00:00Z", "b": "2026-03-02T06:10:00Z", "c": "2026-03-02T06:20:00Z"}
+KNOWN = tuple(Ended(name, at) for name, at in AT.items())
+
+
+@pytest.mark.parametrize(
+    ("at", "whose"),
+    [
+        (None, ""),
+        ("2026-03-02T05:59:58.9Z", ""),
+        ("2026-03-02T05:59:59Z", "a"),
+        ("2026-03-02T06:05:00Z", "a"),
+        ("2026-03-02T06:09:59.9Z", "a"),
+        ("2026-03-02T06:10:00Z", "b"),
+        ("2026-03-02T06:20:00.9Z", "b"),
+        ("2026-03-02T06:20:01Z", ""),
+        ("1970-01-01T00:00:00Z", ""),
+        ("2036-03-02T06:10:00Z", ""),
+    ],
+)
+def test_a_crash_belongs_to_the_boot_in_whose_span_it_was(at: str | None, whose: str) -> None:
+    found = crashed(KNOWN, Left("k", PANIC, moment(at) if at else None))
+    assert "".join(one.boot_id for one in found or () if one.cause == Cause.CRASH) == whose
+    assert (found is None) is (whose == "")
+    if found is not None:
+        crash = next(one for one in found if one.boot_id == whose)
+        assert (crash.ended, crash.detail) == ("unclean", PANIC)
+
+
+def test_a_crash_is_nobodys_where_no_span_is_known_and_surer_than_our_mark() -> None:
+    left = Left("k", PANIC, moment(AT["a"]))
+    assert crashed((A, B), left) is None
+    assert crashed((), left) is None
+    assert crashed(KNOWN[:1], left) is None, "the present boot has not ended"
+    marked = begun(KNOWN[:1], "b", AT["b"], True)
+    found = crashed(marked, left)
+    assert found is not None and found[0].cause == Cause.CRASH
 
 
 def test_only_so_many_boots_are_remembered() -> None:
     known: tuple[Ended, ...] = ()
     for number in range(100):
-        known = begun(known, f"b{number}", "", False, "")
+        known = begun(known, f"b{number}", "", False)
     assert len(known) == 32
     assert known[-1].boot_id == "b99"
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gate.agent import early as early_module
-from gate.agent.boots import Cause, Ended, Running
+from gate.agent.boots import Cause, Ended, Left, Running
 from gate.agent.early import never_failing
 from gate.agent.errors import Misuse
 from gate.agent.hands import Hands
@@ -38,7 +38,9 @@ def on_trial(gate: RealGate, folder: Path) -> RealAgent:
 
 
 def panic(agent: RealAgent, number: int) -> None:
-    agent.system.texts[f"dmesg-ramoops-0 {number}"] = PANIC
+    """The kernel dies; it is up again ten seconds later."""
+    agent.system.left.append(Left(f"panic {number}", PANIC, agent.gate.clock.now()))
+    agent.gate.clock.forward(seconds=10)
 
 
 def test_after_two_panics_the_release_before_is_back_and_the_gate_hears_why(
@@ -77,7 +79,7 @@ def test_one_crash_is_bad_even_where_the_machine_comes_up_again(sqlite_gate: Rea
     agent.boot(2, uptime=3)
     agent.early()
     panic(agent, 2)
-    agent.boot(3, uptime=900)
+    agent.boot(3, uptime=5)
     agent.early()
     agent.once()
     assert agent.content() == OLD
@@ -89,8 +91,9 @@ def test_a_machine_that_boots_twice_at_opening_has_failed_nothing(sqlite_gate: R
     for number in range(2, 6):
         agent.boot(number, uptime=3)
         assert "try" in agent.early()
-        running = agent.agent()
-        running.leave()
+        agent.system.now = Running("stopping")
+        agent.agent().leave()
+        agent.system.now = Running("running")
     agent.boot(6, uptime=1)
     agent.early()
     agent.once()
@@ -109,9 +112,7 @@ def test_clean_boots_without_end_go_back_too(tmp_path: Path) -> None:
     for number in range(2, 15):
         machine.up(number, 3)
         said = machine.early()
-        diary = machine.diary()
-        diary.state.down = f"b{number}"
-        diary.save()
+        machine.folder.mark_down(f"b{number}")
     assert "12 boots did not stay up" in said, "something restarts this machine again and again"
     assert machine.in_place() == machine.old
 
@@ -124,6 +125,19 @@ def test_a_loss_of_power_counts_as_a_try_and_is_no_crash(tmp_path: Path) -> None
     machine.early()
     machine.boot(3)
     assert machine.gate.steps == ["installed", "booted", "healthy"]
+
+
+def test_as_many_losses_of_power_as_tries_go_back(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.up(1, 100)
+    machine.round()
+    for number in (2, 3):
+        machine.up(number, 3)
+        assert "try" in machine.early()
+    machine.system.log = (Ended("b2", "", "unclean", Cause.POWER_LOSS), Ended("b3", "", "unclean", Cause.POWER_LOSS))
+    machine.up(4, 3)
+    assert "2 boots did not stay up: b2, b3" in machine.early()
+    assert machine.in_place() == machine.old
 
 
 def test_boots_before_it_was_in_place_have_not_tried_it(tmp_path: Path) -> None:
@@ -203,11 +217,11 @@ def test_early_that_hangs_ends_in_time_and_is_begun_again_later(
     machine = Machine(tmp_path)
     monkeypatch.setattr(early_module, "LIMIT_S", 0.2)
 
-    def hang() -> dict[str, str]:
+    def hang() -> tuple[Left, ...]:
         import threading
 
         threading.Event().wait(60)
-        return {}
+        return ()
 
     machine.system.panics = hang  # type: ignore[method-assign]
     machine.up(2, 3)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from gate.agent.boots import Running
 from gate.agent.http import Http
 from gate.agent.loop import Agent
 from gate.agent.settings import load
+from gate.agent.state import StateFolder
 from gate.core.model import ClaimState
 from tests.agent.test_agent import boot_policy, down_at, joined, states
 from tests.real_gate import RealAgent, RealGate
@@ -49,24 +51,94 @@ def test_a_stop_of_the_agent_alone_is_neither_said_nor_written_down(sqlite_gate:
     one.system.now = Running("running")
     agent.leave()
     assert down_at(sqlite_gate, one) is None
-    assert one.state_folder.state().down == ""
+    assert one.state_folder.marked_down() == ""
     one.system.now = Running("stopping")
     agent.leave()
     assert down_at(sqlite_gate, one) is not None
-    assert one.state_folder.state().down == "boot-1"
+    assert one.state_folder.marked_down() == "boot-1"
+
+
+@pytest.mark.parametrize("system", ["", "running", "degraded", "starting", "initializing", "maintenance", "unknown"])
+def test_only_a_system_that_says_so_goes_down(sqlite_gate: RealGate, tmp_path: Path, system: str) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    agent = one.once()
+    one.system.now = Running(system)
+    agent.leave()
+    assert (down_at(sqlite_gate, one), one.state_folder.marked_down()) == (None, "")
 
 
 def test_an_agent_that_starts_again_in_the_same_boot_takes_its_word_back(sqlite_gate: RealGate, tmp_path: Path) -> None:
     one = joined(sqlite_gate, tmp_path)
+    one.system.now = Running("stopping")
     one.once().leave()
+    assert one.state_folder.marked_down() == "boot-1"
     one.once()
-    assert one.state_folder.state().down == ""
+    assert one.state_folder.marked_down() == ""
+
+
+class Marks(StateFolder):
+    """Says when the mark is written."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.marked = threading.Event()
+
+    def mark_down(self, boot_id: str) -> None:
+        super().mark_down(boot_id)
+        self.marked.set()
+
+
+def test_a_stop_in_the_middle_of_a_long_round_is_written_down_at_once(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    folder = one.state_folder = Marks(one.state_folder.path)
+    agent, stop, hangs, go_on = one.agent(), threading.Event(), threading.Event(), threading.Event()
+
+    def long(_: requests.PreparedRequest) -> None:
+        hangs.set()
+        go_on.wait(60)
+
+    sqlite_gate.line.before = long
+    running = threading.Thread(target=agent.run, args=(stop,))
+    running.start()
+    try:
+        assert hangs.wait(60)
+        one.system.now = Running("stopping")
+        stop.set()
+        assert folder.marked.wait(30), "before the round has ended"
+        assert folder.marked_down() == "boot-1"
+    finally:
+        go_on.set()
+        running.join(60)
+    assert folder.marked_down() == "boot-1", "the round that ends then does not take it back"
+    assert down_at(sqlite_gate, one) is not None, "and it is said after the round"
+
+
+def test_a_mark_that_is_written_while_it_begins_a_round_stays(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    agent = one.once()
+    one.state_folder.mark_down("boot-1")
+    agent.once()
+    assert one.state_folder.marked_down() == "boot-1"
+
+
+def test_nothing_new_is_begun_once_the_agent_is_to_stop(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    one, stop = joined(sqlite_gate, tmp_path), threading.Event()
+    sqlite_gate.bring("1")
+
+    def after_the_check_in(request: requests.PreparedRequest, _: requests.Response) -> None:
+        if str(request.url).endswith("/v1/checkin"):
+            stop.set()
+
+    sqlite_gate.line.after = after_the_check_in
+    one.agent().run(stop)
+    assert "/v1/claims" not in [path for _, path in sqlite_gate.line.asked]
 
 
 def test_a_planned_stop_is_written_down_where_nobody_hears_it(sqlite_gate: RealGate, tmp_path: Path) -> None:
     one = joined(sqlite_gate, tmp_path)
     agent = one.once()
     cut_line(sqlite_gate)
+    one.system.now = Running("stopping")
     agent.leave()
     whole_line(sqlite_gate)
     one.boot(2)
@@ -268,11 +340,41 @@ def test_a_probe_that_the_policy_names_and_nobody_set_up_stops_it_before_anythin
     last = agent.once()
     assert agent.content() is None
     assert "probes that are not set up here: till-software" in last.state.said
+    assert states(sqlite_gate) == [ClaimState.GRANTED]
+    sqlite_gate.clock.forward(seconds=5)
+    last.once()
+    assert states(sqlite_gate) == [ClaimState.EXPIRED], "long before its lease has ended: another may have its slot"
+    asked = len([path for _, path in sqlite_gate.line.asked if path == "/v1/claims"])
+    sqlite_gate.worker.tick()
+    sqlite_gate.clock.forward(minutes=30)
+    sqlite_gate.worker.tick()
+    last.once()
+    assert len([path for _, path in sqlite_gate.line.asked if path == "/v1/claims"]) == asked, "whatever is signed"
     sqlite_gate.clock.forward(hours=1)
     _settings(agent, "[probes.till-software]\nkind = 'command'\ncommand = 'true'\n")
     for _ in range(3):
         agent.once()
     assert agent.content() is not None
+
+
+def test_what_was_said_of_another_claim_gives_none_up(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    running = agent.agent()
+
+    def cut_after_the_claim(request: requests.PreparedRequest, _: requests.Response) -> None:
+        if str(request.url).endswith("/v1/claims"):
+            cut_line(sqlite_gate)
+
+    sqlite_gate.line.after = cut_after_the_claim
+    running.once()
+    hand = running.state.claim
+    assert hand is not None
+    whole_line(sqlite_gate)
+    for detail in ("c-other shop-content: x", f"shop-content: {hand.claim}", f"{hand.claim}x shop-content: x", ""):
+        running.state.events = [{"kind": "claim_not_used", "at": "2026-03-02T06:00:00Z", "detail": detail}]
+        running._talk.check_in(running._diary.boot(), None)
+        assert states(sqlite_gate) == [ClaimState.GRANTED], detail
 
 
 @pytest.mark.parametrize(("command", "state"), [("true", ClaimState.HEALTHY), ("false", ClaimState.ROLLED_BACK)])

@@ -155,7 +155,7 @@ def test_what_the_commands_print_becomes_boots_a_counter_and_the_present_start()
     found = WindowsBoots(Windows(log, registry))
     assert [one.cause for one in found.ended(())] == [Cause.CRASH]
     assert (found.running().safe_mode, found.running().fast_start) == (True, False)
-    assert (found.boot_count(), found.panics()) == (26, {})
+    assert (found.boot_count(), found.panics()) == (26, ())
 
 
 def test_commands_that_fail_and_texts_that_are_none_are_not_known() -> None:

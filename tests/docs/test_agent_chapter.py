@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gate.agent import diary, early, hands, linux, plugin, state
+from gate.agent import diary, early, going_back, hands, health, http, linux, plugin, state, texts
 from gate.agent.probes import KINDS, LIMIT_S, MOST_LIMIT_S
 from gate.agent.settings import load
 from gate.agent.windows import WANTED
@@ -43,4 +43,23 @@ def test_its_numbers_are_those_of_the_code() -> None:
     assert f"the last {linux.LAST_LINES} lines of each" in TEXT
     assert hands.CLEAN_MOST == 10 and "`tries` and ten boots" in TEXT
     assert plugin.PROBE_S == 60 and "has 60 seconds" in TEXT
+    assert plugin.ACT_S == 900 and "have 15 minutes" in TEXT
+    assert going_back.FIRST_WAIT_S == 60 and going_back.MOST_WAIT_S == 3600 and "at most an hour" in TEXT
+    assert http.CALL_S == 25 and "**A call** has 25 seconds" in TEXT
+    assert http.WHOLE_S == 600 and "an artifact ten minutes" in TEXT
+    assert (texts.LONG, texts.SHORT) == (500, 128) and "at most 500 bytes each (names and facts 128)" in TEXT
     assert linux.LIMIT_S == 10 and "Each command has ten seconds" in TEXT
+
+
+def test_a_loss_of_power_is_one_thing_in_all_words() -> None:
+    said = "used up a try"
+    assert f"| a loss of power, or a power button, in a boot before | by itself nothing: it has {said} |" in TEXT
+    assert "**A loss of power uses up a try**" in TEXT
+    assert said in str(health.__doc__)
+
+
+def test_the_unit_in_the_chapter_is_ordered_as_the_one_that_is_installed() -> None:
+    unit = (REPOSITORY / "deploy" / "agent" / "linux" / "gate-agent-early.service").read_text(encoding="utf-8")
+    order = re.findall(r"^(?:Before|After|Conflicts|RequiresMountsFor)=.*$", unit, re.MULTILINE)
+    assert order == re.findall(r"^(?:Before|After|Conflicts|RequiresMountsFor)=.*$", TEXT, re.MULTILINE)
+    assert any("systemd-pstore.service" in line for line in order)
