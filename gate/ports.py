@@ -467,6 +467,11 @@ class Leaf:
     text: bytes
 
 
+Stand = tuple[str, str, bool, str, str, tuple[str | None, ...], frozenset[str]]
+"""A machine as a walk over the fleet sees it: (id, site, active, ring, make, the facts that were asked for, its labels
+with those of its site)."""
+
+
 class Shelf(Protocol):
     """Where rows go that leave the database."""
 
@@ -619,6 +624,9 @@ class Tx(Protocol):
 
     def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
         """Every machine by its id, with the labels of its site; without its times, key and habit."""
+
+    def stands(self, facts: Sequence[str]) -> Iterable[Stand]:
+        """Where every machine stands, in no order: for whoever walks the fleet and needs these facts only."""
 
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
