@@ -702,6 +702,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             holidays=holiday_names,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
+            room=threading.BoundedSemaphore(1),
         )
     )
 

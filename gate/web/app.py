@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -49,6 +50,7 @@ from gate.web import (
     roles,
     source_pages,
     step_up,
+    stream,
     system,
 )
 from gate.web.auth import Visitor
@@ -85,6 +87,7 @@ VIEWS = (
     *places.VIEWS,
     *calendars.VIEWS,
     *system.VIEWS,
+    *stream.VIEWS,
     *source_pages.VIEWS,
 )
 
@@ -136,6 +139,9 @@ class PagesParts:
     """The public holidays of a Land in a year, by name."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
 
+    room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(stream.MOST))
+    """Of pages of this process that are told at once what changes; the others ask."""
+
     @cached_property
     def plans(self) -> Beside[FleetPlan]:
         """Plans of the policy, made beside the requests of this process."""
@@ -166,13 +172,13 @@ def create_app(parts: PagesParts) -> Flask:
         g.visitor = None
         if request.endpoint == "static":
             return None
-        if request.endpoint not in ("live", "healthz", "readyz", "metrics"):
+        if request.endpoint not in ("live", "live_stream", "healthz", "readyz", "metrics"):
             parts.look_anew()
         if parts.guest is not None:
             g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
         else:
             token = request.cookies.get(auth.cookie_name(parts.public_url), "")
-            g.visitor = auth.visitor(parts.store, token, g.now, keeps="X-Live" not in request.headers)
+            g.visitor = auth.visitor(parts.store, token, g.now, keeps=not _by_itself())
         need = _need(app)
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             auth.check_form(request, g.visitor, parts.public_url)
@@ -196,6 +202,11 @@ def create_app(parts: PagesParts) -> Flask:
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed
     return app
+
+
+def _by_itself() -> bool:
+    """A page asks, and no person: that keeps no session alive."""
+    return "X-Live" in request.headers or request.endpoint == "live_stream"
 
 
 def _share_with_pages(app: Flask, parts: PagesParts) -> None:

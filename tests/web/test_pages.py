@@ -288,6 +288,7 @@ def test_every_page_is_hardened(sqlite_gate: RealGate, app: Flask, anna: Person)
             "/readyz",
             "/metrics",
             "/live",
+            "/live/stream",
             *(f"/oidc/{one}" for one in ("login", "back", "confirm")),
         )
         if methods != ["GET"] or "proposal" in rule or rule in skipped or rule.endswith(".csv"):
