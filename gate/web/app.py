@@ -30,11 +30,12 @@ from gate.flows import people
 from gate.flows.fleet_plan import FleetPlan
 from gate.flows.preview import Preview
 from gate.hookspecs import Discovered
-from gate.ports import Clock, Gate, PolicyEditor, Store, User
+from gate.ports import Backtester, Clock, Gate, PolicyEditor, Store, User
 from gate.web import (
     acts,
     audit,
     auth,
+    backtests,
     calendars,
     cells,
     event_texts,
@@ -82,6 +83,7 @@ VIEWS = (
     *audit.VIEWS,
     *policy_edit_pages.VIEWS,
     *policy_pages.VIEWS,
+    *backtests.VIEWS,
     *ring_pages.VIEWS,
     *lists.VIEWS,
     *places.VIEWS,
@@ -116,6 +118,8 @@ class PagesParts:
     land: str = ""
     try_source: Callable[[SourceRule], Discovered] | None = None
     """Looks at a source and remembers nothing; None: the sources are played."""
+    backtester: Backtester | None = None
+    """Runs back-tests; None: the pages begin none."""
     look_every: timedelta = timedelta(seconds=30)
     """Between two looks at the sources."""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
