@@ -43,6 +43,7 @@ from gate.web import (
     kept,
     lists,
     oidc,
+    overview,
     pages,
     places,
     policy_edit_pages,
@@ -76,6 +77,7 @@ TURNS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
 VIEWS = (
+    *overview.VIEWS,
     *pages.VIEWS,
     *acts.VIEWS,
     *roles.VIEWS,
