@@ -27,6 +27,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from gate.adapters import envelopes, keys, policy_edit, standing
+from gate.adapters.backtest_process import BacktestProcess
 from gate.adapters.calendar import OpeningCalendar, check_hours, check_land, holiday_names
 from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
@@ -52,7 +53,7 @@ from gate.core.policy_values import Problem
 from gate.flows import claims, edits, look, people, placing, policy_versions
 from gate.flows.identities import Shown
 from gate.hookspecs import Discovered
-from gate.ports import Clock, Gate, Tx, User, Version
+from gate.ports import Backtester, Clock, Gate, Tx, User, Version
 from gate.sim import run, scenario
 from gate.sim.live import LiveSimulation
 from gate.web import people_openapi
@@ -437,6 +438,11 @@ class Opened:
             source = look.configured(rule, self.settings.sources)
             return self._plugins(Path(folder) / "spool").discover(rule.plugin, source, "")
 
+    @cached_property
+    def backtester(self) -> Backtester:
+        """Runs back-tests for the pages."""
+        return BacktestProcess(tuple(shipped_scenarios()), self.settings.database, self.settings.shelf)
+
     @property
     def mirror(self) -> MirrorFolder:
         """What stock clients are served."""
@@ -638,6 +644,7 @@ def pages(opened: Opened) -> Wsgi:
             land=opened.settings.land,
             holidays=holiday_names,
             try_source=opened.try_source,
+            backtester=opened.backtester,
             look_every=timedelta(seconds=opened.settings.source_s),
             ready=lambda: ready(opened),
             roles=lambda: standing.roles(opened.settings.public),
@@ -702,6 +709,7 @@ def demo(folder: Path, name: str, speed: float, say: Callable[[str], None]) -> W
             holidays=holiday_names,
             guest=User("visitor", "Demo", "admin", "", False, live.now()),
             story=live.story,
+            room=threading.BoundedSemaphore(1),
         )
     )
 

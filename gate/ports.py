@@ -15,6 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Protocol
 
+from gate.core.backtests import Backtest
 from gate.core.calendar import Interval
 from gate.core.correlation import Pairs
 from gate.core.evalues import Span
@@ -467,6 +468,11 @@ class Leaf:
     text: bytes
 
 
+Stand = tuple[str, str, bool, str, str, tuple[str | None, ...], frozenset[str]]
+"""A machine as a walk over the fleet sees it: (id, site, active, ring, make, the facts that were asked for, its labels
+with those of its site)."""
+
+
 class Shelf(Protocol):
     """Where rows go that leave the database."""
 
@@ -619,6 +625,9 @@ class Tx(Protocol):
 
     def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
         """Every machine by its id, with the labels of its site; without its times, key and habit."""
+
+    def stands(self, facts: Sequence[str]) -> Iterable[Stand]:
+        """Where every machine stands, in no order: for whoever walks the fleet and needs these facts only."""
 
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         """(machine, ring, make, site, plural) of every active machine; plural: its site has another of its role that
@@ -1032,6 +1041,24 @@ class Tx(Protocol):
     def heard_since(self, since: datetime, after: str, limit: int) -> list[tuple[Machine, Mapping[str, str]]]:
         """Active machines that were heard of at ``since`` or later, with what their agents say is installed; by id."""
 
+    # back-tests that pages have begun
+    def begin_backtest(self, one: Backtest) -> bool:
+        """Where none runs: one at a time in an installation."""
+
+    def beat_backtest(self, test_id: str, done: float, now: datetime) -> bool:
+        """How far it is; False where it runs no more."""
+
+    def end_backtest(self, ended: Backtest, beat_at: datetime | None = None) -> bool:
+        """Where it still runs, and was last heard of at ``beat_at``, if that is given."""
+
+    def backtest(self, test_id: str) -> Backtest | None: ...
+    def running_backtest(self) -> Backtest | None: ...
+    def backtests(self, commit: str = "", limit: int = 100) -> list[Backtest]:
+        """Those of a version, or all, newest first."""
+
+    def drop_backtests(self, keep: int) -> int:
+        """All but the newest so many; one that runs stays."""
+
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:
         """machines_active, machines_pending, sites, claims_in_flight, rollouts_running, rollouts_halted,
@@ -1231,6 +1258,24 @@ class PolicyEditor(Protocol):
 
     def moved_item(self, text: str, path: str, to: int) -> str:
         """With the list item at ``path`` at place ``to``."""
+
+
+class Backtester(Protocol):
+    """Lives through days under policies, in a process of its own."""
+
+    @property
+    def scenarios(self) -> Sequence[str]:
+        """The shipped ones, by name."""
+
+    def run(
+        self, texts: Mapping[str, str], what: str, now: datetime, told: Callable[[float], bool]
+    ) -> Mapping[str, Any] | None:
+        """What came of ``texts`` (``this``, and ``other`` where there is one); None where ``told``, which hears the
+        share done at least every two seconds, has said no. ``what`` and the answer are those of ``Backtest``.
+
+        Raises:
+            OperatorError: it died, took too long, or cannot be done.
+        """
 
 
 class Hours(Protocol):

@@ -334,6 +334,31 @@ GERMAN: Mapping[str, str] = {
     "{}, who has signed {}, may not change the policy": (
         "{} hat {} unterschrieben und darf die Richtlinie nicht ändern"
     ),
+    # back-tests
+    "what is to be tested is one of those in the form": "durchgespielt wird eines von denen im Formular",
+    "there is no back-test {}": "es gibt keine Rückprobe {}",
+    "the back-test needs more memory than it may have": "die Rückprobe braucht mehr Speicher, als sie haben darf",
+    "the back-test's process ended without an answer": "der Prozess der Rückprobe endete ohne Antwort",
+    "the back-test took longer than {} minutes": "die Rückprobe dauerte länger als {} Minuten",
+    "stopped by {}": "angehalten von {}",
+    "it failed; the log says why": "es ist gescheitert; das Log sagt, warum",
+    "no release began from {} to {}": "keine Freigabe begann vom {} bis zum {}",
+    "the fleet, its rings' picks and its sites' hours are those of today; machines that joined later are left out": (
+        "die Flotte, die Auswahl der Ringe und die Öffnungszeiten sind die von heute; Rechner, die später kamen, fehlen"
+    ),
+    "machines are on from 90 minutes before opening to 10 minutes after closing, "
+    "and heard of but for gate's own gaps": (
+        "Rechner sind von 90 Minuten vor dem Öffnen bis 10 Minuten nach dem Schließen an und außer in gates eigenen"
+        " Lücken zu hören"
+    ),
+    "a machine that was silent and never reported is taken for dead until a later release found it alive": (
+        "ein Rechner, der stumm war und nie gemeldet hat, gilt als ausgefallen, bis eine spätere Freigabe ihn am Leben"
+        " fand"
+    ),
+    "people sign a ring when they signed it then, and halt nothing; a measured background is that of a new fleet": (
+        "Menschen geben einen Ring frei, wann sie es damals taten, und halten nichts an; ein gemessener Hintergrund ist"
+        " der einer neuen Flotte"
+    ),
     "there is no policy version {}": "es gibt keine Richtlinienversion {}",
     **problem_texts.GERMAN,
 }

@@ -14,12 +14,12 @@ from typing import Any
 
 from gate.core import makes
 from gate.core.errors import Conflict, GateError
-from gate.core.model import Machine, MachineStatus, Site
+from gate.core.model import Machine, Site
 from gate.core.policy import Policy
 from gate.ports import Gate, Store, Tx
 
 FIRST = 5
-TILL = "till"
+ROLE, TILL = "role", "till"
 SEVERAL = "*"  # this site's tills stand in several rings
 
 
@@ -35,22 +35,29 @@ class Walked:
 
 
 class Places:
-    """Ring and make under one policy, worked out once for machines that are alike."""
+    """Ring and make under one policy, worked out once for machines that are alike in what it asks for."""
 
     def __init__(self, policy: Policy) -> None:
         self._picks = [(ring.name, ring.pick) for ring in policy.rings]
         self._makes = policy.makes
         self._named = {site for _, pick in self._picks for site in pick.get("site", ())}  # the others are alike
+        asked = {key for _, pick in self._picks for key in pick} - {"site", "label"}
+        self.facts = tuple(dict.fromkeys((ROLE, *sorted(asked), *policy.makes)))
+        """The facts that decide, the role first."""
         self._known: dict[tuple[object, ...], tuple[str, str]] = {}
 
     def of(self, machine: Machine, labels: frozenset[str]) -> tuple[str, str]:
         """(ring, make) of a machine of a site with these labels; the ring is empty where no ring picks it."""
-        site = machine.site if machine.site in self._named else ""
-        alike = (tuple(sorted(machine.facts.items())), machine.labels, labels, site)
-        found = self._known.get(alike)
+        return self.alike(machine.site, tuple(map(machine.facts.get, self.facts)), machine.labels | labels)
+
+    def alike(self, site: str, said: tuple[str | None, ...], labels: frozenset[str]) -> tuple[str, str]:
+        """As ``of``, by what ``facts`` names of it and by all its labels."""
+        site = site if site in self._named else ""
+        found = self._known.get((site, said, labels))
         if found is None:
-            ring = makes.ring_of(self._picks, site, machine.labels | labels, machine.facts)
-            found = self._known[alike] = ring or "", makes.make_of(machine.facts, self._makes)
+            facts = {name: fact for name, fact in zip(self.facts, said, strict=True) if fact is not None}
+            ring = makes.ring_of(self._picks, site, labels, facts)
+            found = self._known[site, said, labels] = ring or "", makes.make_of(facts, self._makes)
         return found
 
 
@@ -60,35 +67,36 @@ class Tills:
     def __init__(self) -> None:
         self._found: dict[str, list[Any]] = {}  # site -> [tills, ring before, ring after]
 
-    def count(self, machine: Machine, old: str, new: str) -> None:
-        """One machine, which stands in ``old`` and would in ``new``."""
-        if machine.role != TILL:
+    def count(self, site: str, old: str, new: str) -> None:
+        """One till, which stands in ``old`` and would in ``new``."""
+        found = self._found.get(site)
+        if found is None:
+            self._found[site] = [1, old, new]
             return
-        found = self._found.setdefault(machine.site, [0, old, new])
         found[0] += 1
         found[1] = old if found[1] == old else SEVERAL
         found[2] = new if found[2] == new else SEVERAL
 
     def in_one_ring(self) -> list[tuple[str, str, int]]:
         """(site, ring, tills) of what is newly affected, by site; tills in no ring at all receive nothing."""
-        return [
+        return sorted(
             (site, new, count)
-            for site, (count, old, new) in sorted(self._found.items())
+            for site, (count, old, new) in self._found.items()
             if new not in ("", SEVERAL) and old == SEVERAL
-        ]
+        )
 
 
 def walk(tx: Tx, policy: Policy) -> Walked:
     """What this policy would change; one walk over the fleet, and nothing is written."""
     version, places, tills = tx.fleet_version(), Places(policy), Tills()
     moves = []
-    for machine, labels in tx.fleet():
-        would = places.of(machine, labels)
-        if would != (machine.ring, machine.make):
-            moves.append((machine.id, *would))
-        if machine.status is MachineStatus.ACTIVE:
-            tills.count(machine, machine.ring, would[0])
-    return Walked(policy, version, moves, [site for site, *_ in tills.in_one_ring()])
+    for machine, site, active, ring, make, said, labels in tx.stands(places.facts):
+        would = places.alike(site, said, labels)
+        if would != (ring, make):
+            moves.append((machine, *would))
+        if active and said[0] == TILL:
+            tills.count(site, ring, would[0])
+    return Walked(policy, version, sorted(moves), [site for site, *_ in tills.in_one_ring()])
 
 
 def walked(store: Store, read: Callable[[], Policy]) -> Walked | None:

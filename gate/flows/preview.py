@@ -25,7 +25,7 @@ from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.core.verdict import Decision
 from gate.flows import gathering
-from gate.flows.placing import FIRST, Places, Tills
+from gate.flows.placing import FIRST, TILL, Places, Tills
 from gate.flows.plan import RingPlan, exposure, plan
 from gate.ports import Gate, Tx
 
@@ -156,7 +156,8 @@ def _walk(tx: Tx, old: Policy, new: Policy) -> _Walk:
                 walk.early[index].add(would[1])
         if was[0] != would[0]:
             _count_move(walk, machine, was[0], would)
-        walk.tills.count(machine, was[0], would[0])
+        if machine.role == TILL:
+            walk.tills.count(machine.site, was[0], would[0])
         walk.fleet.append(machine)
     return walk
 

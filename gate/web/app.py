@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -29,11 +30,12 @@ from gate.flows import people
 from gate.flows.fleet_plan import FleetPlan
 from gate.flows.preview import Preview
 from gate.hookspecs import Discovered
-from gate.ports import Clock, Gate, PolicyEditor, Store, User
+from gate.ports import Backtester, Clock, Gate, PolicyEditor, Store, User
 from gate.web import (
     acts,
     audit,
     auth,
+    backtests,
     calendars,
     cells,
     event_texts,
@@ -41,6 +43,7 @@ from gate.web import (
     kept,
     lists,
     oidc,
+    overview,
     pages,
     places,
     policy_edit_pages,
@@ -49,6 +52,7 @@ from gate.web import (
     roles,
     source_pages,
     step_up,
+    stream,
     system,
 )
 from gate.web.auth import Visitor
@@ -73,6 +77,7 @@ TURNS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a
 MAX_FORM = 256 * 1024
 PUBLIC = "public"
 VIEWS = (
+    *overview.VIEWS,
     *pages.VIEWS,
     *acts.VIEWS,
     *roles.VIEWS,
@@ -80,11 +85,13 @@ VIEWS = (
     *audit.VIEWS,
     *policy_edit_pages.VIEWS,
     *policy_pages.VIEWS,
+    *backtests.VIEWS,
     *ring_pages.VIEWS,
     *lists.VIEWS,
     *places.VIEWS,
     *calendars.VIEWS,
     *system.VIEWS,
+    *stream.VIEWS,
     *source_pages.VIEWS,
 )
 
@@ -113,6 +120,8 @@ class PagesParts:
     land: str = ""
     try_source: Callable[[SourceRule], Discovered] | None = None
     """Looks at a source and remembers nothing; None: the sources are played."""
+    backtester: Backtester | None = None
+    """Runs back-tests; None: the pages begin none."""
     look_every: timedelta = timedelta(seconds=30)
     """Between two looks at the sources."""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
@@ -135,6 +144,9 @@ class PagesParts:
     holidays: Callable[[str, int], Mapping[date, str]] = lambda _land, _year: {}
     """The public holidays of a Land in a year, by name."""
     logins: Buckets = field(default_factory=lambda: Buckets(10, 1 / 6))
+
+    room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(stream.MOST))
+    """Of pages of this process that are told at once what changes; the others ask."""
 
     @cached_property
     def plans(self) -> Beside[FleetPlan]:
@@ -166,13 +178,13 @@ def create_app(parts: PagesParts) -> Flask:
         g.visitor = None
         if request.endpoint == "static":
             return None
-        if request.endpoint not in ("live", "healthz", "readyz", "metrics"):
+        if request.endpoint not in ("live", "live_stream", "healthz", "readyz", "metrics"):
             parts.look_anew()
         if parts.guest is not None:
             g.visitor = Visitor(parts.guest, guest_token, auth.csrf_of(guest_token))
         else:
             token = request.cookies.get(auth.cookie_name(parts.public_url), "")
-            g.visitor = auth.visitor(parts.store, token, g.now, keeps="X-Live" not in request.headers)
+            g.visitor = auth.visitor(parts.store, token, g.now, keeps=not _by_itself())
         need = _need(app)
         if request.method not in ("GET", "HEAD", "OPTIONS"):
             auth.check_form(request, g.visitor, parts.public_url)
@@ -196,6 +208,11 @@ def create_app(parts: PagesParts) -> Flask:
         app.add_url_rule(rule, view_name, view, methods=methods)
         app.extensions.setdefault("gate.needs", {})[view_name] = needed
     return app
+
+
+def _by_itself() -> bool:
+    """A page asks, and no person: that keeps no session alive."""
+    return "X-Live" in request.headers or request.endpoint == "live_stream"
 
 
 def _share_with_pages(app: Flask, parts: PagesParts) -> None:

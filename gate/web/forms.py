@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from flask import g, request
 
-from gate.core.errors import GateError, Malformed
+from gate.core.errors import GateError, Malformed, NotFound
 
 POST = ["POST"]
 
@@ -35,6 +35,25 @@ def branch_head() -> str:
         return str(g.parts.gate.texts.head())
     except GateError:
         return ""
+
+
+def known_commit(wanted: str) -> str:
+    """The full id of a version, from ``head`` or its first digits.
+
+    Raises:
+        NotFound: none, or several.
+    """
+    try:
+        if len(wanted) != 40:
+            return str(g.parts.gate.texts.resolve(wanted))
+        return str(g.parts.gate.texts.version(wanted).commit)
+    except (GateError, AssertionError) as problem:
+        if isinstance(problem, NotFound):
+            raise
+        with g.parts.store.read() as tx:
+            if tx.policy_text(wanted) is None:
+                raise NotFound(f"there is no policy version {wanted[:12]}") from problem
+        return wanted
 
 
 def ours(wish: str) -> bool:

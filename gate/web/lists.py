@@ -23,7 +23,7 @@ from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import ClaimState, Machine, Rollout, RolloutState, Site
 from gate.flows import site_import
 from gate.ports import Tx
-from gate.web import pages
+from gate.web import rollout_lines
 
 PAGE = 50
 EXPORTED = 1000
@@ -53,7 +53,7 @@ def machines() -> str:
     asked = _asked(kind)
     with g.parts.store.read() as tx:
         found, more = _page(tx, kind, asked)
-        choices = {"rings": pages.ring_names(), "roles": _roles(), "claims": CLAIM_WORDS}
+        choices = {"rings": rollout_lines.ring_names(), "roles": _roles(), "claims": CLAIM_WORDS}
         return _rendered(tx, "machines", kind, asked, more, machines=found, **choices)
 
 
@@ -64,7 +64,7 @@ def sites() -> str:
     with g.parts.store.read() as tx:
         found, more = _page(tx, kind, asked)
         words = tx.last_words([one.id for one in found])
-        choices = {"rings": pages.ring_names(), "roles": _roles()}
+        choices = {"rings": rollout_lines.ring_names(), "roles": _roles()}
         return _rendered(tx, "sites", kind, asked, more, sites=found, words=words, **choices)
 
 
@@ -74,8 +74,8 @@ def rollouts() -> str:
     asked = _asked(kind)
     with g.parts.store.read() as tx:
         found, more = _page(tx, kind, asked)
-        lines = pages.lines_of(tx, found)
-        choices = {"states": [one.value for one in RolloutState], "sources": pages.sources_of("")}
+        lines = rollout_lines.lines_of(tx, found)
+        choices = {"states": [one.value for one in RolloutState], "sources": rollout_lines.sources_of("")}
         return _rendered(tx, "rollouts", kind, asked, more, lines=lines, **choices)
 
 

@@ -25,7 +25,7 @@ from gate.flows import holds, observed, silence, site_changes, when
 from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
 from gate.ports import Tx
-from gate.web import pages
+from gate.web import rollout_lines
 
 SPAN = timedelta(days=14)
 MARKS = 400
@@ -89,7 +89,7 @@ def of_site(tx: Tx, found: Site) -> dict[str, Any]:
         "word": tx.last_words([found.id]).get(found.id, (0, None))[1],
         "picked": {ring: picked for ring in rings if (picked := picked_by(policy, ring))},
         "content": content(tx, active),
-        "sources": pages.sources_of(""),
+        "sources": rollout_lines.sources_of(""),
         "marks": marks,
         "strip": draw(active[:LANES], marks, openness.hours),
         "decisions": _decisions(tx, rings),
@@ -109,7 +109,8 @@ def machine(machine_id: str) -> str:
         answers = []
         if found.status is MachineStatus.ACTIVE:
             answers = [
-                reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language) for name in pages.sources_of("")
+                reasons.why(tx, g.parts.gate, found.id, name, g.now, g.language)
+                for name in rollout_lines.sources_of("")
             ]
         where = tx.site(found.site)
         openness = openness_of(where)
@@ -187,7 +188,7 @@ def draw(machines: Sequence[Machine], marks: Sequence[Mark], hours: Sequence[Int
     def x(at: datetime) -> float:
         return float(LEFT + (WIDTH - LEFT - RIGHT) * ((min(max(at, start), g.now) - start) / SPAN))
 
-    words = pages.translated
+    words = rollout_lines.translated
     title = f"{words('What the store knows of these machines, fourteen days')}: {len(marks)}"
     parts = [
         f'<svg class="strip" role="img" viewBox="0 0 {WIDTH} {height}" aria-labelledby="t-strip">',
@@ -232,14 +233,14 @@ def _zone() -> Any:
 def _decisions(tx: Tx, rings: Sequence[str]) -> list[tuple[str, str, Any, str]]:
     """The newest decision about each of these rings, of what moves: (rollout, release, it, its reasons)."""
     found = []
-    moving = tx.rollouts(states=pages.MOVING, limit=10)
+    moving = tx.rollouts(states=rollout_lines.MOVING, limit=10)
     versions = tx.versions([one.release for one in moving])
     for rollout in moving:
         for ring in rings:
             decision = tx.last_decision(rollout.id, ring)
             if decision is not None:
                 named = f"{rollout.source} {versions.get(rollout.release, '')}"
-                found.append((rollout.id, named, decision, pages.reasons_of(decision)))
+                found.append((rollout.id, named, decision, rollout_lines.reasons_of(decision)))
     return found
 
 

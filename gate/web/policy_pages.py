@@ -16,7 +16,7 @@ from flask import Response, g, jsonify, redirect, render_template, request, url_
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gate.core import said_texts
-from gate.core.errors import GateError, Malformed, NotFound, OperatorError
+from gate.core.errors import Malformed, NotFound, OperatorError
 from gate.core.policy_diff import Direction, people_needed
 from gate.core.policy_explain import explain
 from gate.core.policy_schema import schema
@@ -26,7 +26,7 @@ from gate.flows import edits, placing, plan_words, policy_versions
 from gate.flows.fleet_plan import DAYS, fleet_plan
 from gate.flows.people import may
 from gate.ports import ActivePolicy, Gate, Version
-from gate.web import forms
+from gate.web import backtests, forms
 
 TABS = (
     ("text", "Text"),
@@ -53,7 +53,7 @@ def policy() -> str:
             raise NotFound("no policy is active")
         waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND and one.expires_at > g.now]
     wanted = request.args.get("version", "")
-    commit = known_commit(wanted) if wanted else active.commit
+    commit = forms.known_commit(wanted) if wanted else active.commit
     if tab == "edit" and not forms.branch_head():
         tab = "text"
     common = {
@@ -75,7 +75,8 @@ def _tab(tab: str, commit: str, active: ActivePolicy) -> Mapping[str, Any]:
         case "plan":
             return _plan(commit)
         case "backtest":
-            return {"command": f"gate policy backtest {'active' if commit == active.commit else commit[:12]}"}
+            command = f"gate policy backtest {'active' if commit == active.commit else commit[:12]}"
+            return {"command": command, **backtests.tab(commit)}
         case "history":
             return _history()
         case "edit":
@@ -137,14 +138,14 @@ def _plan(commit: str) -> Mapping[str, Any]:
 def _history() -> Mapping[str, Any]:
     start = request.args.get("start", "")
     with g.parts.store.read() as tx:
-        found = policy_versions.past(tx, g.parts.gate, PAGE + 1, known_commit(start) if start else "")
+        found = policy_versions.past(tx, g.parts.gate, PAGE + 1, forms.known_commit(start) if start else "")
     return {"past": found[:PAGE], "following": found[PAGE].version.commit if len(found) > PAGE else ""}
 
 
 def policy_version(commit: str) -> str:
     """One version: its text, its time, who agreed, what it changed; revert and activate."""
     gate: Gate = g.parts.gate
-    commit = known_commit(commit)
+    commit = forms.known_commit(commit)
     with g.parts.store.read() as tx:
         active = tx.active_policy()
         past = policy_versions.one_past(tx, gate, commit)
@@ -203,25 +204,6 @@ def activate() -> WerkzeugResponse:
 def edits_allowed() -> bool:
     """May the visitor propose a change?"""
     return may(g.visitor.user, "policy")
-
-
-def known_commit(wanted: str) -> str:
-    """The full id of a version, from ``head`` or its first digits.
-
-    Raises:
-        NotFound: none, or several.
-    """
-    try:
-        if len(wanted) != 40:
-            return str(g.parts.gate.texts.resolve(wanted))
-        return str(g.parts.gate.texts.version(wanted).commit)
-    except (GateError, AssertionError) as problem:
-        if isinstance(problem, NotFound):
-            raise
-        with g.parts.store.read() as tx:
-            if tx.policy_text(wanted) is None:
-                raise NotFound(f"there is no policy version {wanted[:12]}") from problem
-        return wanted
 
 
 def _posted(name: str) -> str:

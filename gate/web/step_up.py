@@ -21,6 +21,8 @@ ASKING = people.ROLES.index("approver")
 NOT_ASKED: Mapping[str, str] = {
     "preview_policy": "it shows what an edit would do and changes nothing; saving it is asked for",
     "policy_problems": "it says what is wrong with a text while it is typed",
+    "begin_backtest": "it lives through days in a process of its own and changes nothing",
+    "stop_backtest": "it ends such a process",
     "add_freeze": "it makes a text of the policy to be previewed",
 }
 """View -> why it is not asked for."""

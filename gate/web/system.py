@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from flask import Response, g, render_template, request
 
 from gate.flows import edits, levers, listening, mornings, policy_remote
-from gate.ports import Tx
+from gate.ports import Store, Tx
 from gate.web import forms
 
 SOON = timedelta(days=14)
@@ -79,15 +79,20 @@ def policy_checks(tx: Tx) -> list[tuple[str, bool, str]]:
 def live() -> Response:
     """A word that changes with every event, decision and minute; 304 where the asker has it already.
 
-    It is answered at once: a request that waited for news would keep one of the server's threads for each open page.
+    It is answered at once: ``stream`` tells the same as it happens, to as many as there is room for.
     """
-    with g.parts.store.read() as tx:
-        size, decision = tx.audit_size(), tx.newest_decision()
-    said = f"{size}/{decision[0] if decision else 0}/{int(g.now.timestamp()) // 60}"
     answer = Response(status=204)
-    answer.set_etag(hashlib.sha256(said.encode()).hexdigest()[:16])
+    answer.set_etag(mark(g.parts.store, g.now))
     answer.make_conditional(request)
     return answer
+
+
+def mark(store: Store, now: datetime) -> str:
+    """A word that is another one after every event, decision and minute."""
+    with store.read() as tx:
+        size, decision = tx.audit_size(), tx.newest_decision()
+    said = f"{size}/{decision[0] if decision else 0}/{int(now.timestamp()) // 60}"
+    return hashlib.sha256(said.encode()).hexdigest()[:16]
 
 
 def _left(written: datetime, at: datetime) -> str:

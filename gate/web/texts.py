@@ -5,7 +5,7 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_levers, texts_people, texts_policy, texts_rings, texts_screens
+from gate.web import texts_backtest, texts_levers, texts_people, texts_policy, texts_rings, texts_screens
 
 LANGUAGES = ("de", "en")
 
@@ -310,10 +310,11 @@ GERMAN = {
     **texts_people.GERMAN,
 }
 GERMAN |= texts_policy.GERMAN
+GERMAN |= texts_backtest.GERMAN
 GERMAN |= texts_rings.GERMAN
 GERMAN |= texts_levers.GERMAN
 GERMAN |= {key: words for key, words in texts_screens.GERMAN.items() if key not in GERMAN}
-ENGLISH = texts_screens.ENGLISH | texts_levers.ENGLISH
+ENGLISH = texts_screens.ENGLISH | texts_levers.ENGLISH | texts_backtest.ENGLISH
 
 
 def translate(text: str, language: str) -> str:

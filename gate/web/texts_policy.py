@@ -75,11 +75,6 @@ GERMAN = {
         "Nach ganzen Apotheken gezogen; in der ganzen Flotte öffnen die Ringe etwas später."
     ),
     "No machine is active: there is nothing to plan for.": "Kein Rechner ist aktiv: es gibt nichts zu planen.",
-    "A back-test runs whole days of a fleet under this version and takes minutes: this page does not run it and"
-    " keeps no results. On the server:": (
-        "Eine Rückprobe spielt ganze Tage einer Flotte unter dieser Version durch und dauert Minuten: diese Seite"
-        " startet keine und bewahrt keine Ergebnisse auf. Auf dem Server:"
-    ),
     "The first runs the shipped scenarios, with 19 July 2024 among them; the second the days that this gate has"
     " recorded. Exit code 1 means worse.": (
         "Das erste spielt die mitgelieferten Szenarien durch, darunter den 19. Juli 2024; das zweite die Tage, die"

@@ -19,6 +19,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
+from gate.adapters.store import tx_machines
 from gate.adapters.store.sql import SqlStore, SqlTx, alembic_config
 from gate.adapters.store.tx_claims import ClaimsTx
 from gate.adapters.store.writer import GroupCommit
@@ -436,6 +437,30 @@ def test_members_are_moved_only_where_no_membership_has_changed_since(store: Sql
         assert tx.move_members([("m", "rest", "role=till")], walked)
         assert not tx.move_members([("m", "lab", "role=till")], walked), "it has moved since"
         assert [(one.ring, one.make) for one, _ in tx.fleet()] == [("rest", "role=till")]
+
+
+def test_where_everybody_stands_is_read_with_the_facts_that_are_asked_for(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Taken in parts of three here, so that what a part has read is forgotten too."""
+    monkeypatch.setattr(tx_machines, "SAID", 3)
+    with store.write() as tx:
+        tx.save_site(Site("s", "S", "NW", "Mo-Fr 08:00-18:00", False, frozenset({"front"})))
+        for number in range(10):
+            joins(tx, f"m{number}", "s", "lab", NOW, "till" if number % 2 else "server")
+        one = tx.machine("m3")
+        assert one is not None
+        tx.add_machine(replace(one, id="p", status=MachineStatus.PENDING, facts={"os": '"ü', "role": ""}), "p")
+        names = ("role", "os", "role", "gone")
+        said = {one: rest for one, *rest in tx.stands(names)}
+        for machine, labels in tx.fleet():
+            active = machine.status is MachineStatus.ACTIVE
+            facts = tuple(map(machine.facts.get, names))
+            want = [machine.site, active, machine.ring, machine.make, facts, machine.labels | labels]
+            assert said.pop(machine.id) == want
+        assert said == {}
+        assert [facts for one, *_, facts, _ in tx.stands(names) if one == "p"] == [("", '"ü', "", None)]
+        assert [facts for one, *_, facts, _ in tx.stands(()) if one == "p"] == [()]
 
 
 def test_two_processes_may_bring_the_same_new_row(store: SqlStore) -> None:

@@ -100,7 +100,7 @@ def _machines(size: int, speaking: int, now: datetime) -> Iterator[dict[str, Any
             "status": "active",
             "name": f"pc-{number}",
             "role": role,
-            "facts": json.dumps({"role": role, "os": f"w1{site % 2}"}),
+            "facts": json.dumps({"hostname": f"pc-{number}", "role": role, "os": f"w1{site % 2}"}),
             "labels": "[]",
             "make": f"role={role} os=w1{site % 2}",
             "ring": "all",

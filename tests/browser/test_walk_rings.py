@@ -236,7 +236,7 @@ def test_what_is_being_written_is_not_fetched_anew(browser: Browser, place: Plac
     page.clock.install()
     page.get_by_role("link", name="Rings", exact=True).click()
     page.clock.run_for(10_000)
-    with page.expect_request(lambda one: one.url.endswith("/live")):
+    with page.expect_request(lambda one: one.url.endswith("/live/stream")):
         page.clock.run_for(10_000)
     page.get_by_role("link", name="Edit: pilots", exact=True).click()
     page.get_by_label("soak", exact=True).fill("6h open")

@@ -22,6 +22,7 @@ from gate.core.errors import OperatorError
 from gate.flows import policy_remote as flow
 from tests.flows.test_policy_edits import TIGHTER
 from tests.flows.test_policy_versions import active
+from tests.git_servers import http_backend
 from tests.real_gate import RealGate
 
 LOOSER = ("first_batch: 3", "first_batch: 4")
@@ -111,18 +112,7 @@ class Remote:
         if self.token and environ.get("HTTP_AUTHORIZATION") != f"Basic {said}":
             start("401 Unauthorized", [("WWW-Authenticate", "Basic")])
             return [b""]
-        length = int(environ.get("CONTENT_LENGTH") or 0)
-        names = ("REQUEST_METHOD", "QUERY_STRING", "CONTENT_TYPE", "HTTP_GIT_PROTOCOL", "HTTP_CONTENT_ENCODING")
-        told = {name: environ[name] for name in names if name in environ}
-        told |= {"GIT_PROJECT_ROOT": str(self.folder), "GIT_HTTP_EXPORT_ALL": "1", "PATH": os.environ["PATH"]}
-        told |= {"PATH_INFO": path, "CONTENT_LENGTH": str(length), "HOME": str(self.folder)}
-        done = subprocess.run(
-            ["git", "http-backend"], input=environ["wsgi.input"].read(length), env=told, capture_output=True, check=True
-        )
-        head, _, body = done.stdout.partition(b"\r\n\r\n")
-        fields = dict(line.split(": ", 1) for line in head.decode().split("\r\n"))
-        start(fields.pop("Status", "200 OK"), list(fields.items()))
-        return [body]
+        return http_backend(environ, start, self.folder, path)
 
     def pushes(self, *changes: tuple[str, str], more: tuple[str, ...] = ()) -> str:
         file = self.folder / "work" / "policy.yaml"

@@ -7,14 +7,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import example_fleet, seed_policy
+from gate.core import makes
 from gate.core.errors import Conflict
 from gate.core.model import Machine, MachineStatus
 from gate.core.verdict import Verdict
 from gate.flows import edits, placing, plan
-from gate.flows.placing import place_all, placed, refuse_one_ring
+from gate.flows.placing import Places, place_all, placed, refuse_one_ring
 from gate.flows.preview import PAGE, Preview, preview
 from gate.ports import Proposal
 from tests.flows.test_policy_edits import saved
@@ -221,6 +224,24 @@ def test_a_walk_for_another_text_is_not_what_is_written(fleet: RealGate) -> None
     with fleet.opened.store.write() as tx:
         edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
         assert tx.ring_makes("pilots") == {"role=server": 1}
+
+
+FACTS = st.dictionaries(st.sampled_from(["role", "os_build", "platform", "site", "hostname"]), st.sampled_from(
+    ["", "till", "server", "workstation", "a|b", "-"]))  # fmt: skip
+LABELS = st.frozensets(st.sampled_from(["pilot", "front", "lab"]))
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(FACTS, LABELS, LABELS, st.sampled_from(["lab", "nord", ""])), min_size=1, max_size=6))
+def test_machines_that_are_alike_in_what_the_policy_asks_stand_where_each_would_alone(
+    fleet_of: list[tuple[dict[str, str], frozenset[str], frozenset[str], str]],
+) -> None:
+    rules = parse_text(seed_policy())
+    picks, places = [(ring.name, ring.pick) for ring in rules.rings], Places(rules)
+    for facts, own, of_site, site in fleet_of:
+        machine = Machine("m", site, MachineStatus.ACTIVE, "m", facts, own)
+        ring = makes.ring_of(picks, site, own | of_site, facts)
+        assert places.of(machine, of_site) == (ring or "", makes.make_of(facts, rules.makes))
 
 
 def test_what_moves_nobody_is_not_walked_for(fleet: RealGate) -> None:

@@ -15,13 +15,13 @@ from gate.adapters.policy_yaml import parse_text
 from gate.adapters.shelf import FileShelf
 from gate.adapters.store.sql import SqlStore
 from gate.bootstrap import OneText, scenario_of, simulation
-from gate.cli.policy_backtest import Outcome, as_recorded, replayed
 from gate.core.errors import NotFound
 from gate.core.model import Claim, ClaimState, RolloutState, SiteTime, TimeKind
 from gate.flows import people, retention
 from gate.ports import Gate
 from gate.sim import recorded
 from gate.sim.fleet import World
+from gate.sim.outcomes import Outcome, as_recorded, replayed
 from gate.sim.recorded import Recorded
 from gate.sim.run import Simulation
 from gate.sim.scenario import Fault, Scenario

@@ -32,7 +32,7 @@ from gate.flows import facts_json, people
 from gate.ports import Gate, User
 from gate.sim.run import Simulation
 from gate.sim.scenario import Scenario
-from gate.web import pages
+from gate.web import overview, pages
 from gate.web.app import PagesParts, create_app
 from gate.worker import Worker, WorkerParts
 from tests import long_run
@@ -219,7 +219,7 @@ class Counted:
             }
         found = {}
         client = self.app.test_client()
-        for rule, _, needed, methods in pages.VIEWS:
+        for rule, _, needed, methods in (*overview.VIEWS, *pages.VIEWS):
             if needed == "public" or "GET" not in methods:
                 continue
             path = rule

@@ -19,7 +19,17 @@ from tests.web.test_pages import Person, address, filled
 from tests.web.test_words import AS_WRITTEN, english, raw, seen
 
 anna, app = test_pages.anna, test_pages.app
-NO_PAGES = ("static", "audit_csv", "audit_json", "audit_proof", "as_csv", "policy_schema", "live", "metrics")
+NO_PAGES = (
+    "static",
+    "audit_csv",
+    "audit_json",
+    "audit_proof",
+    "as_csv",
+    "policy_schema",
+    "live",
+    "live_stream",
+    "metrics",
+)
 NO_PAGES += ("healthz", "readyz", "log_out")
 
 

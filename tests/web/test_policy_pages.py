@@ -265,7 +265,7 @@ def bare(gate: RealGate) -> None:
     subprocess.run([*git, "update-ref", "refs/heads/main", commit], check=True)
 
 
-def test_the_back_test_names_its_command_and_runs_nothing(sqlite_gate: RealGate, anna: Person) -> None:
+def test_the_back_test_names_its_command_of_the_command_line(sqlite_gate: RealGate, anna: Person) -> None:
     first = active(sqlite_gate).commit
     saved(sqlite_gate, said(sqlite_gate, TIGHTER))
     assert "gate policy backtest active --recorded" in anna.client.get("/policy?tab=backtest").text

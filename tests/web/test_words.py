@@ -30,6 +30,7 @@ DOORS = (
     "app.py",
     "audit.py",
     "auth.py",
+    "backtests.py",
     "calendars.py",
     "forms.py",
     "lists.py",

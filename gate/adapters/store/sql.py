@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy import Connection, Engine, ExceptionContext, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 
+from gate.adapters.store.tx_backtests import BacktestsTx
 from gate.adapters.store.tx_correlations import CorrelationsTx
 from gate.adapters.store.tx_facts import FactsTx
 from gate.adapters.store.tx_grounds import GroundsTx
@@ -57,6 +58,7 @@ class SqlTx(
     ListsTx,
     MirrorTx,
     LeversTx,
+    BacktestsTx,
 ):
     """One transaction on a connection."""
 

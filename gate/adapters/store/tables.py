@@ -701,3 +701,23 @@ class ObservationRow(SQLModel, table=True):
     standing: str
     at: datetime = moment()
     detail: str = long_text()
+
+
+class BacktestRow(SQLModel, table=True):
+    """A back-test; ``slot`` is 1 while it runs and NULL afterwards, so that one runs at a time. ``found`` is JSON."""
+
+    __tablename__ = "backtests"
+    __table_args__ = (UniqueConstraint("slot"), Index("backtests_asked", "asked_at"))
+    id: str = Field(primary_key=True)
+    slot: int | None = Field(default=None, nullable=True)
+    commit: str
+    against: str
+    what: str
+    asked_by: str
+    asked_at: datetime = moment()
+    beat_at: datetime = moment()
+    state: str
+    done: float
+    ended_at: datetime | None = moment(default=None, nullable=True)
+    problem: str = long_text()
+    found: str = long_text()

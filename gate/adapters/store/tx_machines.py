@@ -17,7 +17,7 @@ from gate.adapters.store.tables import EPOCH, MICRO
 from gate.core import habits
 from gate.core.habits import Habit
 from gate.core.model import Machine, MachineStatus, Site, SiteTime, TimeKind
-from gate.ports import EnrolCode, Session
+from gate.ports import EnrolCode, Session, Stand
 
 SITES = table(tables.SiteRow)
 ROLES = table(tables.SiteRoleRow)
@@ -28,6 +28,10 @@ NONCES = table(tables.NonceRow)
 ENROLMENTS = table(tables.EnrolmentRow)
 FLEET_VERSION = table(tables.FleetRow)
 DAYS = table(tables.SiteDayRow)
+
+SAID = 4096
+"""How many rows a walk over the fleet takes at once, and about how many texts of facts it keeps read: a fleet says few
+things, many times each, but for its hosts' names."""
 
 SITE = get(SITES, "id")
 MACHINE = get(MACHINES, "id")
@@ -82,6 +86,10 @@ def times_of(text: str) -> tuple[SiteTime, ...]:
         SiteTime(EPOCH + start * MICRO, EPOCH + end * MICRO, TimeKind(kind), because, by)
         for start, end, kind, because, by in found
     )
+
+
+def _both(own: str, of_site: str) -> frozenset[str]:
+    return _labels(own) | _labels(of_site)
 
 
 def _labels(text: str) -> frozenset[str]:
@@ -259,6 +267,21 @@ class MachinesTx(Rows):
         for one, site, status, name, said, own, make, ring, of_site in self._connection.execute(found):
             machine = Machine(one, site, MachineStatus(status), name, facts(said), labels(own), make, ring)
             yield machine, labels(of_site)
+
+    def stands(self, facts: Sequence[str]) -> Iterable[Stand]:
+        names = ("id", "site", "status", "ring", "make", "facts", "labels")
+        found = self._connection.execute(select(*(MACHINES.c[name] for name in names)))
+        labelled = select(SITES.c.id, SITES.c.labels).where(SITES.c.labels != "[]")
+        of_site = {row["id"]: row["labels"] for row in self._all(labelled)}  # a join would look for it at each machine
+        active = MachineStatus.ACTIVE.value
+        labels, known = cache(_both), dict[str, tuple[str | None, ...]]()
+        for rows in found.partitions(SAID):
+            known = known if len(known) < SAID else {}
+            fresh = list({row[5] for row in rows} - known.keys())
+            many = json.loads(f"[{','.join(fresh)}]")  # at once: a call for each text costs more than reading it
+            known.update(zip(fresh, [tuple(map(one.get, facts)) for one in many], strict=True))
+            for one, site, status, ring, make, text, own in rows:
+                yield one, site, status == active, ring, make, known[text], labels(own, of_site.get(site, "[]"))
 
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         active = MACHINES.c.status == MachineStatus.ACTIVE.value

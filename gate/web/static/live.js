@@ -1,6 +1,7 @@
-// Every few seconds a word is asked for that changes when something has happened; then the page's main part is fetched
-// anew and put in place. Focus, what is folded open and what is scrolled stay; nothing changes while somebody is at a
-// form, nor on a page marked data-still (a form, or an answer to one), and nothing is asked while the tab is hidden. Without JavaScript a reload does the same.
+// The server tells a word that changes when something has happened, or is asked for it every few seconds; then the page's
+// main part is fetched anew and put in place. Focus, what is folded open and what is scrolled stay; nothing changes while somebody is at a
+// form, nor on a page marked data-still (a form, or an answer to one), and nothing is asked while the tab is hidden. What
+// is marked data-making is fetched each time until it is made. Without JavaScript a reload does the same.
 "use strict";
 (() => {
   // What is made beside the page is asked for again by its form; without JavaScript by its button.
@@ -36,7 +37,27 @@
     said.dataset.title = title;
   };
   said.dataset.title = main.querySelector("h1")?.textContent.trim() || "";
-  let wait = 3000, mark = "", stale = false;
+  let wait = 3000, mark = "", stale = false, fetching = false, told = null;
+  const refresh = async () => {
+    if (!stale || fetching || document.hidden || busy()) return;
+    fetching = true;
+    try {
+      const answer = await fetch(location.href, { headers, redirect: "error" });
+      if (!answer.ok) throw new Error(String(answer.status));
+      const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
+      if (fresh && !busy()) {
+        stale = false;
+        if (fresh.innerHTML !== main.innerHTML) put(fresh);
+      }
+    } finally {
+      fetching = false;
+    }
+  };
+  const heard = (word) => {
+    stale ||= main.querySelector("[data-making]") !== null || mark !== "" && word !== mark;
+    mark = word;
+    return refresh();
+  };
   const again = () => setTimeout(look, wait);
   const look = async () => {
     if (document.hidden) return again();
@@ -44,22 +65,33 @@
       const word = await fetch("/live", { headers, redirect: "manual", cache: "no-store" });
       if (word.type === "opaqueredirect" || word.status === 401) return location.reload();
       if (!word.ok) throw new Error(String(word.status));
-      stale ||= mark !== "" && word.headers.get("ETag") !== mark;
-      mark = word.headers.get("ETag");
-      if (stale && !busy()) {
-        const answer = await fetch(location.href, { headers, redirect: "error" });
-        if (!answer.ok) throw new Error(String(answer.status));
-        const fresh = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById("main");
-        if (fresh && !busy()) {
-          if (fresh.innerHTML !== main.innerHTML) put(fresh);
-          stale = false;
-        }
-      }
+      await heard((word.headers.get("ETag") || "").replaceAll('"', ""));
       wait = 3000;
     } catch {
       wait = Math.min(wait * 2, 60000);
     }
     again();
   };
-  look();
+  // The server tells while it has room for this page; where it has none, and while something is made, the page asks.
+  const listen = () => {
+    if (document.hidden || told) return;
+    told = new EventSource("/live/stream");
+    told.onmessage = (event) => { heard(event.data).catch(() => {}); };
+    told.addEventListener("over", () => { told.close(); location.reload(); });
+    told.onerror = () => {
+      if (told.readyState !== EventSource.CLOSED) return;
+      document.removeEventListener("visibilitychange", turned);
+      stale = true;  // nobody knows what has happened since the page was made
+      look();
+    };
+  };
+  const turned = () => {
+    if (!document.hidden) return listen();
+    told?.close();
+    told = null;
+  };
+  if (main.querySelector("[data-making]")) return void look();
+  document.addEventListener("visibilitychange", turned);
+  setInterval(() => { refresh().catch(() => {}); }, 3000);  // what came while somebody was at a form
+  listen();
 })();
