@@ -9,6 +9,8 @@
 - What a plugin made for the moment of a move (a date that must go forward) is never dated anew: it gets a view more.
 - Bytes are compared with their digest as they come into a view. What is no longer pointed to goes, but never what is.
 - A token's name is the token itself, for a file server cannot hash: ``at/<source>`` may be entered and not listed.
+- ``.moving`` is the lock of whoever moves, and counts how often anybody has: whoever remembers where a path leads looks
+  there whether that still holds.
 - The time of a token's link is when it was last used, to ten minutes; 1970: never.
 - A token that is lent to a probe goes with the next tidying up after ``LENT``, where the probe died over it.
 """
@@ -32,6 +34,7 @@ from gate.ports import Laid
 
 VIEWS = 4
 PART = 1 << 20
+COUNT = 8  # bytes
 LENT, LENT_S = "probe-", 3600.0
 CLONE = 0x40049409  # FICLONE of Linux: the copy shares the blocks
 
@@ -171,7 +174,11 @@ class MirrorFolder:
         handle = os.open(self._folder / ".moving", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
+            try:
+                yield
+            finally:
+                count = int.from_bytes(os.pread(handle, COUNT, 0), "little") + 1
+                os.pwrite(handle, (count % (1 << 8 * COUNT)).to_bytes(COUNT, "little"), 0)
         finally:
             os.close(handle)
 

@@ -5,6 +5,8 @@
 - A source that is new, with an order: only its newest candidate is taken, what lies before it is history too.
 - Refused bytes are not fetched again while source, policy and announcement are the same; a candidate that announces no
   digest is tried again after ``AGAIN``.
+- A cursor is kept once nothing that was found waits: neither what is too much for one look, nor what the policy trusts
+  too little. Else an upstream that answers *unchanged* would hide it for ever.
 - Nothing is fetched without room for it and for ``SPARE``; what stops half-way leaves no bytes behind.
 - What a source does harms no other one: whatever goes wrong is an event about it.
 """
@@ -54,8 +56,9 @@ class Looking:
     options: Mapping[str, Mapping[str, str]]
     history: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = field(default_factory=dict)
     """source -> (newest release and candidates beside it, what is alarmed about them)."""
-    refused: dict[tuple[object, ...], datetime | None] = field(default_factory=dict)
-    """Candidate, policy version and announcement -> until when it is not fetched again; None: never."""
+    refused: dict[tuple[object, ...], tuple[datetime | None, bool]] = field(default_factory=dict)
+    """Candidate, policy version and announcement -> until when it is not fetched again (None: never), and whether
+    another policy would take it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +84,8 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
             cursor, looked = tx.cursor(rule.name), tx.mark(f"look:{rule.name}").at
             last = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
         found = parts.sources.discover(rule.plugin, source, cursor)
-        new, alarms = _new(parts, rule, source, found)
-        for candidate in new:
-            _take(parts, rule, source, candidate, commit)
+        new, alarms, more = _new(parts, rule, source, found)
+        waits = [_take(parts, rule, source, candidate, commit) for candidate in new]
     except SourceError as problem:
         if problem.kind == "source_unfinished":
             log.info("source %s goes on with the next look: %s", rule.name, problem.detail)
@@ -98,9 +100,10 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
         _failed(parts, rule.name, "candidate_refused", alarm)
     now = parts.clock.now()
+    moved = found.cursor != cursor and not (more or any(waits))
     due = looked is None or abs(now - looked) >= MARK_EVERY
     failed = last is not None and last.kind == "source_failed"
-    if not (due or failed or found.withdrawn or found.cursor != cursor):
+    if not (due or failed or found.withdrawn or moved):
         return  # an idle source costs no write
 
     def noted(tx: Tx) -> None:
@@ -108,7 +111,7 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
         recalls.withdrawn(tx, rule.name, found.withdrawn, now)
         if due:
             tx.set_mark(f"look:{rule.name}", now)
-        if found.cursor != cursor:
+        if moved:
             tx.save_cursor(rule.name, found.cursor)
 
     parts.within.write(noted)
@@ -138,37 +141,42 @@ def in_order(
     return kept if newest else kept[-1:]
 
 
-def _new(parts: Looking, rule: SourceRule, source: Source, found: Discovered) -> tuple[list[Candidate], list[str]]:
-    """The candidates to take, oldest first, and what is wrong with others."""
+def _new(
+    parts: Looking, rule: SourceRule, source: Source, found: Discovered
+) -> tuple[list[Candidate], list[str], bool]:
+    """The candidates to take, oldest first; what is wrong with others; whether there are more for the next look."""
     with parts.store.read() as tx:
         last = tx.releases(rule.name, 1)
         newest = last[0].version if last else ""
         key = (rule, newest, found.candidates)
         if parts.history.get(rule.name, ((), ()))[0] == key:
-            return [], list(parts.history[rule.name][1])
+            return [], list(parts.history[rule.name][1]), False
         new, alarms = intake.unknown(tx, rule.name, found.candidates)
-    taken = in_order(parts.sources, rule.plugin, source, new, newest)[:AT_ONCE]
+    newer = in_order(parts.sources, rule.plugin, source, new, newest)
+    taken = newer[:AT_ONCE]
     replays: tuple[str, ...] = ()
     if new and newest and not taken and newest not in {one.version for one in found.candidates}:
         offered = ", ".join(one.version for one in new[-3:])
         replays = (f"{offered} is not newer than {newest}, which is offered no more: a replay or a downgrade",)
     if not taken:
         parts.history[rule.name] = key, (*alarms, *replays)
-    return taken, [*alarms, *replays]
+    return taken, [*alarms, *replays], len(newer) > len(taken)
 
 
-def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> None:
+def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> bool:
+    """Whether it waits for another policy."""
     key = (rule.name, commit, candidate)
     now = parts.clock.now()
     if key in parts.refused:
-        until = parts.refused[key]
+        until, waits = parts.refused[key]
         if until is None or now < until:
-            return
+            return waits
     _room(parts, candidate)
     into, fetched = parts.sources.fetch(rule.plugin, source, candidate)
     verified = parts.sources.verify(rule.plugin, source, candidate, fetched, into)
     findings: Sequence[Finding] = ()
     why = _untrusted(rule, candidate, verified)
+    waits = bool(why) and verified.ok
     if not why:
         findings = parts.sources.lint(rule.plugin, source, candidate, fetched, into, _baseline(parts, rule.name))
         why = _harmful(findings)
@@ -178,8 +186,9 @@ def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate
         why = _stored(parts, rule, Brought(candidate, fetched, verified, findings), commit)
     if why:
         told = bool(candidate.artifacts) and all(one.sha256 for one in candidate.artifacts)
-        parts.refused[key] = None if told else now + AGAIN
+        parts.refused[key] = None if told else now + AGAIN, waits
         _failed(parts, rule.name, "candidate_refused", f"{candidate.version}: {why}")
+    return waits
 
 
 def _room(parts: Looking, candidate: Candidate) -> None:

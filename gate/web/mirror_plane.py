@@ -6,9 +6,11 @@
 - An unknown token, and one that nothing is released for yet, is 429 with a short ``Retry-After``. A 403 would make
   freshclam refuse this mirror for a day, also after the token is well again.
 - A name that the release does not have is 404: stock clients ask for several and expect it.
-- Small files are kept in memory by what they are on disk (device, inode, times, size), at which each request looks
-  once: many tokens lead to one file, and to open, read and close it costs more than the rest, since each of these gives
-  up the interpreter's lock.
+- Small files are kept in memory by what they are on disk (device, inode, times, size): many tokens lead to one file.
+- Where a path leads is remembered for half a minute, but only until a pointer moves or a token comes or goes: that is
+  counted in the folder, and the count is looked at each 50 ms. A look at the disk at each request would give up the
+  interpreter's lock each time, which costs more than the rest. What is changed behind the gate's back takes that half
+  minute.
 - That a token is used is noted on its link, at most once in ten minutes a process.
 """
 
@@ -18,11 +20,12 @@ import contextlib
 import os
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from gate.web.static_plane import (
+    LOOK_AGAIN_S,
     NEW,
     PART,
     SLUG,
@@ -42,17 +45,27 @@ RETRY_S = 60
 NOTE_EVERY_S = 600.0
 NOTED = 100_000
 FILES = 256  # of at most 64 KiB
+PATHS = 20_000
+KNOWN_S = 30.0
+COUNT, COUNT_BYTES = ".moving", 8
 KIND = "application/octet-stream"
+Known = dict[str, tuple[float, Kept]]
+"""Path -> until when it is known to lead to these bytes."""
 
 
 class MirrorPlane:
-    """Answers the mirror's paths; every other path goes to ``inner``."""
+    """Answers the mirror's paths; every other path goes to ``inner``. ``clock``: seconds that only rise."""
 
-    def __init__(self, folder: Path, inner: Wsgi) -> None:
+    def __init__(self, folder: Path, inner: Wsgi, clock: Callable[[], float] = time.monotonic) -> None:
         self._at = str(folder / "at")
+        self._counted = str(folder / COUNT)
         self._inner = inner
+        self._clock = clock
         self._noted: dict[str, float] = {}
         self._files: dict[tuple[int, ...], Kept] = {}
+        self._known: Known = {}
+        self._count = b""
+        self._again = clock()
 
     def __call__(self, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
@@ -61,6 +74,29 @@ class MirrorPlane:
         if environ.get("REQUEST_METHOD", "GET") not in ("GET", "HEAD"):
             start_response("405 Method Not Allowed", [("Allow", "GET, HEAD"), ("Content-Length", "0")])
             return []
+        now = self._clock()
+        if now >= self._again:
+            self._look_again(now)
+        known = self._known
+        found = known.get(path)
+        if found is not None and now < found[0]:
+            return answer_kept(found[1], environ, start_response)
+        return self._looked_up(path, known, now, environ, start_response)
+
+    def _look_again(self, now: float) -> None:
+        """Forgets where paths lead, once the folder has moved anything. Who looks up meanwhile adds to the old dict."""
+        try:
+            with open(self._counted, "rb", buffering=0) as file:
+                count = file.read(COUNT_BYTES)
+        except OSError:
+            count = b""
+        if count != self._count or not count:
+            self._known = {}
+        self._count, self._again = count, now + LOOK_AGAIN_S
+
+    def _looked_up(
+        self, path: str, known: Known, now: float, environ: dict[str, Any], start_response: Start
+    ) -> Iterable[bytes]:
         match = PLACE.match(path)
         if match is None:
             return missing(start_response)
@@ -80,6 +116,9 @@ class MirrorPlane:
             return _later(start_response)
         self._note(pointer)
         if whole is not None:
+            if len(known) >= PATHS:
+                known.clear()
+            known[path] = now + KNOWN_S, whole
             return answer_kept(whole, environ, start_response)
         assert file is not None
         return answer(file, KIND, NEW, environ, start_response)

@@ -1,13 +1,15 @@
 """A drop folder as source.
 
 - A drop is one folder: its files, ``manifest.json``, and ``READY``, created last and atomically. Without ``READY`` it
-  is half-written and left alone.
-- ``manifest.json`` is ``{"version": "...", "files": [{"name", "length", "sha256"}]}``; no other keys.
+  is half-written and left alone, and so is one of which a file has not the announced length yet.
 - A drop that also holds ``WITHDRAWN`` has been taken back by its vendor; its files need not be there any more.
-- A name is one plain file name: no path, no leading dot, no control characters. Links are refused everywhere.
-- The size cap counts announced and real bytes.
+- Links are refused everywhere. The size cap counts announced and real bytes.
+- With a public key of minisign, ``manifest.json.minisig`` must be its owner's signature over ``manifest.json``, which
+  names version, files and digests: nothing else of a drop needs one. A withdrawal needs none: anybody may stop.
+- A look lists the drops and reads none, where no good one has changed since the look before. Bad ones are always read.
+- A share that was mounted, is not, and has left an empty folder is a failed look, not one without drops.
 
-Option ``folder``: where the drops lie.
+Options: see ``gate_describe``.
 """
 
 from __future__ import annotations
@@ -15,14 +17,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
-import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from gate.hookspecs import (
-    Announced,
     Candidate,
     Discovered,
     Fetched,
@@ -33,61 +32,92 @@ from gate.hookspecs import (
     Verification,
     hookimpl,
 )
+from gate_directory import minisign
+from gate_directory.drops import (
+    MANIFEST,
+    MAX_MANIFEST,
+    READY,
+    SIGNATURE,
+    WITHDRAWN,
+    BadDrop,
+    Seen,
+    mounted,
+    plain,
+    read_manifest,
+    said,
+    seen,
+)
 
-NAME = re.compile(r"[^/\\\x00-\x1f\x7f.][^/\\\x00-\x1f\x7f]{0,199}\Z")
-UNSTORABLE = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
-DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-MAX_MANIFEST = 1024 * 1024
-MAX_FILES = 10_000
 PART = 1 << 20
+TOLD = 100
+CURSOR = 4000
+OPTIONS = {
+    "folder": Option("where the drops lie", required=True),
+    "minisign": Option("the public key (RW...) that must have signed each manifest.json, with minisign"),
+}
 
 
-class BadDrop(Exception):
-    """A drop that cannot be taken, with the reason."""
+@dataclass(slots=True)
+class Looked:
+    """What some drops are: candidates by (time of READY, name), the bad ones with their reason, versions taken back."""
+
+    found: list[tuple[int, str, Candidate]] = field(default_factory=list)
+    bad: dict[str, str] = field(default_factory=dict)
+    withdrawn: list[str] = field(default_factory=list)
+
+    @property
+    def skipped(self) -> tuple[str, ...]:
+        """A sentence for each bad one."""
+        return tuple(f"{name[:100]!r}: {why}" for name, why in list(self.bad.items())[:TOLD])
 
 
 @hookimpl
 def gate_describe() -> SourceInfo:
     """A folder, any kind of content, held by the agent."""
     kinds = ("content", "sensor", "os", "rules", "binary", "engine", "price", "any")
-    options = {"folder": Option("where the drops lie", required=True)}
-    return SourceInfo("directory", "held", kinds, options, why="an agent of ours installs")
+    return SourceInfo("directory", "held", kinds, OPTIONS, why="an agent of ours installs")
 
 
 @hookimpl
 def gate_discover(source: Source, cursor: str) -> Discovered:
     """Every drop with READY, oldest READY first; a bad one is skipped with its reason."""
     folder = Path(source.options["folder"])
-    found, skipped, withdrawn = [], [], []
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith("."):
-            continue
-        try:
-            ready = entry / "READY"
-            if entry.is_symlink():
-                raise BadDrop("is a link")
-            if not entry.is_dir() or not ready.exists():
-                continue
-            if (entry / "WITHDRAWN").exists():
-                withdrawn.append(_manifest(source, entry).version)
-                continue
-            found.append((ready.lstat().st_mtime_ns, entry.name, _candidate(source, entry)))
-        except (BadDrop, OSError) as problem:
-            skipped.append(f"{entry.name[:100]!r}: {problem}")
-    found.sort(key=lambda one: one[:2])
-    return Discovered(tuple(candidate for _, _, candidate in found), "", tuple(skipped[:100]), tuple(withdrawn))
+    if source.options.get("minisign"):
+        minisign.read_key(source.options["minisign"])
+    before = json.loads(cursor) if cursor else {}
+    drops = [drop for drop in seen(folder) if drop.complete]
+    on_share = mounted(folder)
+    if not drops and before.get("mounted") and not on_share:
+        raise BadDrop(f"{folder} is empty, and the share that was mounted there is not: mount it again")
+    doubtful = {drop.name for drop in drops if drop.problem or WITHDRAWN in drop.files} | set(before.get("bad", ()))
+    looked = _looked(source, [drop for drop in drops if drop.name in doubtful])
+    others = [drop for drop in drops if drop.name not in doubtful]
+    mark = _mark(source, others)
+    same = not looked.found and before.get("seen") == mark
+    if not same:
+        looked = _looked(source, drops)
+        good = {name for _, name, _ in looked.found}
+        mark = _mark(source, [drop for drop in drops if drop.name in good])
+    told = json.dumps({"seen": mark, "bad": sorted(looked.bad), "mounted": on_share})
+    if len(told) > CURSOR:
+        told = json.dumps({"mounted": on_share})
+    candidates = tuple(candidate for _, _, candidate in sorted(looked.found, key=lambda one: one[:2]))
+    return Discovered(candidates, told, looked.skipped, tuple(looked.withdrawn), unchanged=same)
 
 
 @hookimpl
 def gate_fetch(source: Source, candidate: Candidate, into: Path) -> Sequence[Fetched]:
     """Copies the announced files and measures what was copied."""
-    drop = Path(source.options["folder"]) / candidate.where
+    drop = Path(source.options["folder"]) / _name(candidate)
     if drop.is_symlink():
         raise BadDrop("is a link")
     left = source.max_bytes
     fetched = []
     for artifact in candidate.artifacts:
-        one = _copy(drop / artifact.name, into / artifact.name, min(left, artifact.length))
+        try:
+            one = _copy(drop / artifact.name, into / artifact.name, min(left, artifact.length))
+        except OSError as problem:
+            raise BadDrop(f"{artifact.name}: {said(problem)}") from problem
         left -= one.length
         fetched.append(one)
     return fetched
@@ -95,15 +125,23 @@ def gate_fetch(source: Source, candidate: Candidate, into: Path) -> Sequence[Fet
 
 @hookimpl
 def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path) -> Verification:
-    """The bytes are those that the drop's manifest lists."""
+    """The bytes are those that the drop's manifest lists, and with a key its owner has signed that manifest."""
     announced = {artifact.name: artifact for artifact in candidate.artifacts}
     for one in fetched:
-        said = announced.get(one.name)
-        if said is None or (said.length, said.sha256) != (one.length, one.sha256):
+        listed = announced.get(one.name)
+        if listed is None or (listed.length, listed.sha256) != (one.length, one.sha256):
             return Verification("unverified", False, detail=f"{one.name} is not what manifest.json lists")
     if len(fetched) != len(announced):
         return Verification("unverified", False, detail="a listed file is missing")
-    return Verification("digest_pinned", True)
+    if not source.options.get("minisign"):
+        return Verification("digest_pinned", True)
+    try:
+        signed, signer = _manifest(source, _name(candidate), signed=True)
+    except BadDrop as problem:
+        return Verification("unverified", False, detail=str(problem))
+    if replace(signed, where=candidate.where) != candidate:
+        return Verification("unverified", False, detail="manifest.json has changed since it was looked at")
+    return Verification("vendor_signed", True, signer)
 
 
 @hookimpl
@@ -112,89 +150,68 @@ def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPl
     return RecallPlan("agent_purge", ("The agent moves its link back to the release before.",), True)
 
 
-def _manifest(source: Source, drop: Path) -> Candidate:
-    with os.fdopen(_plain(drop / "manifest.json", keep=True), "rb") as file:
-        return read_manifest(file.read(MAX_MANIFEST + 1), drop.name, source.max_bytes)
+def _mark(source: Source, drops: Iterable[Seen]) -> str:
+    """Of all that a candidate depends on, as it is listed."""
+    parts = [
+        sorted(source.options.items()),
+        source.max_bytes,
+        [(drop.name, sorted(drop.files.items())) for drop in drops],
+    ]
+    return hashlib.sha256(repr(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _candidate(source: Source, drop: Path) -> Candidate:
-    candidate = _manifest(source, drop)
-    for artifact in candidate.artifacts:
-        _plain(drop / artifact.name)
-    return candidate
-
-
-def read_manifest(raw: bytes, where: str, max_bytes: int) -> Candidate:
-    """What a drop's manifest announces.
-
-    Raises:
-        BadDrop: with the reason.
-    """
-    found = _object(raw)
-    version, files = found.get("version"), found.get("files")
-    if set(found) != {"version", "files"} or not isinstance(version, str) or not isinstance(files, list):
-        raise BadDrop("manifest.json is not {version, files}")
-    if not 1 <= len(version) <= 128 or UNSTORABLE.search(version):
-        raise BadDrop("version is empty, too long or has control characters")
-    if not 1 <= len(files) <= MAX_FILES:
-        raise BadDrop(f"manifest.json lists {len(files)} files")
-    artifacts = tuple(_announced(file) for file in files)
-    names = [artifact.name for artifact in artifacts]
-    if len({name.casefold() for name in names}) != len(names):
-        raise BadDrop("a name is listed twice")
-    if sum(artifact.length for artifact in artifacts) > max_bytes:
-        raise BadDrop(f"larger than {max_bytes} bytes")
-    return Candidate(version, artifacts, where)
-
-
-def _object(raw: bytes) -> dict[str, Any]:
-    if len(raw) > MAX_MANIFEST:
-        raise BadDrop("manifest.json is too large")
-    try:
-        found = json.loads(raw)
-    except (ValueError, RecursionError) as problem:
-        raise BadDrop("manifest.json is not JSON") from problem
-    if not isinstance(found, dict):
-        raise BadDrop("manifest.json is not an object")
+def _looked(source: Source, drops: Iterable[Seen]) -> Looked:
+    found = Looked()
+    for drop in drops:
+        try:
+            if drop.problem:
+                raise BadDrop(drop.problem)
+            if WITHDRAWN in drop.files:
+                found.withdrawn.append(_manifest(source, drop.name, signed=False)[0].version)
+            else:
+                found.found.append((drop.files[READY][2], drop.name, _candidate(source, drop)))
+        except (BadDrop, OSError) as problem:
+            found.bad[drop.name] = said(problem) if isinstance(problem, OSError) else str(problem)
     return found
 
 
-def _announced(file: Any) -> Announced:
-    if not isinstance(file, dict) or set(file) != {"name", "length", "sha256"}:
-        raise BadDrop("a file is not {name, length, sha256}")
-    name, length, digest = file["name"], file["length"], file["sha256"]
-    if (
-        not isinstance(name, str)
-        or not NAME.match(name)
-        or UNSTORABLE.search(name)
-        or name in ("READY", "WITHDRAWN", "manifest.json")
-    ):
-        raise BadDrop(f"{str(name)[:80]!r} is not a plain file name")
-    if not isinstance(length, int) or isinstance(length, bool) or length < 0:
-        raise BadDrop(f"{name}: length is not a number of bytes")
-    if not isinstance(digest, str) or not DIGEST.match(digest):
-        raise BadDrop(f"{name}: sha256 is not 64 lower case hex digits")
-    return Announced(name, length, digest)
+def _candidate(source: Source, drop: Seen) -> Candidate:
+    candidate, _ = _manifest(source, drop.name, signed=bool(source.options.get("minisign")))
+    for artifact in candidate.artifacts:
+        plain(Path(source.options["folder"]) / drop.name / artifact.name)
+        has = drop.files[artifact.name][1] if artifact.name in drop.files else 0
+        if has != artifact.length:
+            raise BadDrop(f"{artifact.name} has {has} of {artifact.length} bytes: perhaps it is still being copied")
+    return replace(candidate, where=f"{drop.name}/{_mark(source, [drop])[:16]}")
 
 
-def _plain(path: Path, *, keep: bool = False) -> int:
-    """Opens a regular file, never through a link; returns the handle where it is kept, else -1."""
-    try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as problem:
-        raise BadDrop(f"{path.name} is missing, a link or not readable") from problem
-    if not stat.S_ISREG(os.fstat(handle).st_mode):
-        os.close(handle)
-        raise BadDrop(f"{path.name} is not a plain file")
-    if keep:
-        return handle
-    os.close(handle)
-    return -1
+def _name(candidate: Candidate) -> str:
+    """The drop's folder. Behind it stands what its files were like, so that mended bytes are another candidate."""
+    return candidate.where.partition("/")[0]
+
+
+def _manifest(source: Source, name: str, *, signed: bool) -> tuple[Candidate, str]:
+    """What a drop announces, and who has signed it."""
+    drop, signer = Path(source.options["folder"]) / name, ""
+    raw = _read(drop / MANIFEST, MAX_MANIFEST)
+    if signed:
+        key = minisign.read_key(source.options["minisign"])
+        try:
+            comment = minisign.check(raw, _read(drop / SIGNATURE, minisign.MOST), key)
+        except minisign.BadSignature as problem:
+            raise BadDrop(f"{SIGNATURE} {problem}") from problem
+        signer = f"minisign {key.number}: {comment}"[:200]
+    return read_manifest(raw, name, source.max_bytes), signer
+
+
+def _read(path: Path, most: int) -> bytes:
+    with os.fdopen(plain(path, keep=True), "rb") as file:
+        return file.read(most + 1)
 
 
 def _copy(path: Path, to: Path, most: int) -> Fetched:
     digest, length = hashlib.sha256(), 0
-    with os.fdopen(_plain(path, keep=True), "rb") as source, to.open("xb") as copy:
+    with os.fdopen(plain(path, keep=True), "rb") as source, to.open("xb") as copy:
         while part := source.read(PART):
             length += len(part)
             if length > most:

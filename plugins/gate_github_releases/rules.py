@@ -46,4 +46,5 @@ def _by(tool: str, code: str, files: Sequence[Path], words: Callable[[Path], lis
             continue
         if done.returncode != 0:
             said = (done.stderr or done.stdout).decode(errors="replace").strip().splitlines()
-            yield Finding("refuse", code, f"{path.name}: {said[0][:300] if said else f'exit {done.returncode}'}")
+            first = next((line for line in said if "error" in line.lower()), said[0] if said else "")  # after warnings
+            yield Finding("refuse", code, f"{path.name}: {first[:300] or f'exit {done.returncode}'}")

@@ -3,6 +3,7 @@
 - ``{"releases": [{"version": "...", "files": [{"name", "length", "sha256", "url"}]}], "withdrawn": ["..."]}``, oldest
   first; ``url`` may be relative to the feed. Other keys of a release or a file are refused: a typo is no option.
 - A release that is not good is skipped with its reason; the others are taken.
+- YARA and Sigma rules among the files are tried by their own tools, where these are installed.
 - ``order``: ``listed`` (as the feed says, the default), ``numbers`` (parts between dots, by number), or ``text``.
 
 Options: ``feed``, the address; ``order``; ``token``, a bearer token, which goes to the feed's own host alone.
@@ -19,9 +20,11 @@ from urllib.parse import urljoin, urlsplit
 
 from gate.hookspecs import (
     Announced,
+    Baseline,
     Candidate,
     Discovered,
     Fetched,
+    Finding,
     Io,
     Option,
     RecallPlan,
@@ -29,6 +32,7 @@ from gate.hookspecs import (
     SourceInfo,
     hookimpl,
 )
+from gate_github_releases import rules
 
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}\Z")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:~-]{0,127}\Z")
@@ -84,6 +88,14 @@ def gate_fetch(source: Source, candidate: Candidate, into: Path, io: Io) -> Sequ
         headers = _credentials(source, io, url)
         fetched.append(io.http.download(url, into / one.name, most=one.length, headers=headers))
     return fetched
+
+
+@hookimpl
+def gate_lint(
+    source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path, baseline: Baseline | None
+) -> Sequence[Finding]:
+    """What the tools of YARA and Sigma rules say of those among the files."""
+    return list(rules.checked([into / one.name for one in fetched]))
 
 
 @hookimpl

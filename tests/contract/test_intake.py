@@ -29,11 +29,13 @@ def gate_describe():
 @hookimpl
 def gate_discover(source, cursor):
     script = said(source)
+    if script.get("etag") and cursor == script["etag"]:
+        return Discovered((), cursor, unchanged=True)
     found = []
     for version, text in script["offers"]:
         digest = hashlib.sha256(text.encode()).hexdigest() if script.get("tells", True) else ""
         found.append(Candidate(version, (Announced("a", script.get("length", len(text)), digest),), text))
-    return Discovered(tuple(found), script.get("cursor", ""))
+    return Discovered(tuple(found), script.get("etag") or script.get("cursor", ""))
 
 @hookimpl
 def gate_fetch(source, candidate, into):
@@ -151,6 +153,41 @@ def test_a_new_release_is_found_behind_a_long_history_and_many_new_ones_come_in_
     source.offers(*history, "1000", "1002", "1001")
     assert source.known() == ["1000", "1001", "1002"]
     assert source.said("candidate_refused") == []
+
+
+def test_what_is_too_much_for_one_look_comes_with_the_next_though_the_upstream_has_not_changed(
+    source: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(look, "AT_ONCE", 2)
+    source.offers("1")
+    source.offers("1", "2", "3", "4", "5", "6", etag="a")
+    assert source.known() == ["1", "2", "3"]
+    source.gate.worker.look()
+    assert source.known() == ["1", "2", "3", "4", "5"]
+    source.gate.worker.look()
+    assert source.known() == ["1", "2", "3", "4", "5", "6"]
+    with source.gate.opened.store.read() as tx:
+        assert tx.cursor("scripted") == "a"
+
+
+def test_what_the_policy_trusts_too_little_comes_once_it_trusts_it_though_the_upstream_has_not_changed(
+    source: Scripted,
+) -> None:
+    source.offers("1", etag="a", trust="unverified")
+    source.gate.worker.look()
+    assert source.known() == []
+    assert source.fetched() == "1 "
+    policies = source.gate.opened.policies
+    text = policies.read(policies.head())
+    source.gate.policy_says(text.replace("plugin: scripted,", "plugin: scripted, trust: unverified,"), "take it")
+    source.gate.worker.look()
+    assert source.known() == ["1"]
+
+
+def test_what_lint_has_refused_is_not_asked_for_again_while_the_upstream_has_not_changed(source: Scripted) -> None:
+    source.offers("1=broken", etag="a")
+    with source.gate.opened.store.read() as tx:
+        assert tx.cursor("scripted") == "a"
 
 
 def test_content_that_lint_refuses_never_comes_in_and_is_not_fetched_again(source: Scripted) -> None:

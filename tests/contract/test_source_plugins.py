@@ -49,13 +49,13 @@ def drops(source: Source) -> Path:
 def test_it_describes_itself_honestly(plugins: ChildPlugins) -> None:
     info = plugins.describe("directory")
     assert (info.name, info.lever) == ("directory", "held")
-    assert set(info.options) == {"folder"}
+    assert set(info.options) == {"folder", "minisign"}
 
 
 def test_discover_is_idempotent_and_fetch_and_verify_bring_the_bytes(plugins: ChildPlugins, source: Source) -> None:
     drop(drops(source), "1", {"a.bin": b"a" * 1000, "b.bin": b""})
     found = plugins.discover("directory", source, "")
-    assert plugins.discover("directory", source, found.cursor) == found
+    assert plugins.discover("directory", source, "") == found
     (candidate,) = found.candidates
     into, fetched = plugins.fetch("directory", source, candidate)
     assert {one.name for one in fetched} == {"a.bin", "b.bin"}

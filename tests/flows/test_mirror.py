@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from gate.core.errors import Malformed, NotFound, Overtaken
 from gate.core.model import ClaimState
 from gate.flows import mirror, people, recalls
 from gate.ports import MirrorToken, Pointer
-from tests.real_gate import PlayedMachine, RealGate
+from gate.web.mirror_plane import MirrorPlane
+from tests.real_gate import PlayedMachine, RealGate, WsgiAdapter
 
 SOURCE = "shop-content"
 OLD, NEW = '{"aspirin": 499}', '{"aspirin": 599}'
@@ -71,8 +73,10 @@ def admitted(gate: RealGate, secret: str, **whom: str) -> MirrorToken:
 
 
 def content(gate: RealGate, secret: str) -> str:
-    """What is served below this token; empty: 429."""
-    answer = gate.session().get(f"http://127.0.0.1:8400/mirror/{SOURCE}/{secret}/prices.json")
+    """What is served below this token; empty: 429. By a mirror that remembers nothing of a moment ago."""
+    session = requests.Session()
+    session.mount("http://", WsgiAdapter(MirrorPlane(gate.opened.settings.mirror, gate.app)))
+    answer = session.get(f"http://127.0.0.1:8400/mirror/{SOURCE}/{secret}/prices.json")
     assert answer.status_code in (200, 429)
     return answer.text if answer.status_code == 200 else ""
 

@@ -31,7 +31,7 @@ from gate.core.errors import Malformed, OperatorError, Unauthenticated
 from gate.core.model import Artifact
 from gate.flows.intake import manifest_bytes
 from gate.web import wire
-from gate_directory import source as directory
+from gate_directory import drops
 
 KEY = SigningKey(b"k" * 32)
 RESPONSE = ResponseKey(b"r" * 32)
@@ -75,7 +75,7 @@ def targets() -> dict[str, Target]:
         Target("answer", lambda raw: open_answer(raw, RESPONSE.public_key), (Untrusted,),
                (RESPONSE.seal(wire.ANSWER_TYPE, b'{"status": "active"}'),)),
         Target("manifest", read_manifest, (Untrusted,), (_manifest(),)),
-        Target("drop", lambda raw: _drop(raw), (directory.BadDrop,), (json.dumps(
+        Target("drop", lambda raw: _drop(raw), (drops.BadDrop,), (json.dumps(
             {"version": "1", "files": [{"name": "a.json", "length": 1, "sha256": HEX}]}).encode(),)),
         Target("agent.toml", _agent_toml, (Misuse,), (agent_settings.render(
             {"role": "till"}, {"shop": {"plugin": "directory", "folder": "/srv", "probe": "x {current}"}},
@@ -135,7 +135,7 @@ def _call(shape: type[wire.Shape], raw: bytes) -> None:
 
 def _drop(raw: bytes) -> None:
     """What a drop announces can also be stored."""
-    found = directory.read_manifest(raw, "drop", 1 << 31)
+    found = drops.read_manifest(raw, "drop", 1 << 31)
     artifacts = tuple(Artifact(one.name, one.length, one.sha256) for one in found.artifacts)
     read_manifest(manifest_bytes("shop", found.version, "content", False, 1, artifacts))
 

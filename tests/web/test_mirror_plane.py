@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import os
 import shutil
 import subprocess
@@ -21,8 +22,9 @@ import pytest
 from gate.adapters.mirror_folder import VIEWS, MirrorFolder
 from gate.core.errors import OperatorError
 from gate.ports import Laid
-from gate.web.mirror_plane import FILES, NOTED, MirrorPlane
-from gate.web.static_plane import PART
+from gate.web import mirror_plane
+from gate.web.mirror_plane import FILES, KNOWN_S, NOTED, MirrorPlane
+from gate.web.static_plane import LOOK_AGAIN_S, PART
 from tests.conftest import missing
 from tests.nginx import in_front, nginx
 
@@ -76,7 +78,9 @@ class Threads(ThreadingMixIn, WSGIServer):
 
 @contextlib.contextmanager
 def built_in(mirror: Mirror) -> Iterator[int]:
-    with make_server("127.0.0.1", 0, MirrorPlane(mirror.data / "mirror", inner), Threads, Quiet) as server:
+    """It looks at the disk each time: its clock steps a minute at each call."""
+    plane = MirrorPlane(mirror.data / "mirror", inner, itertools.count(0, 60).__next__)
+    with make_server("127.0.0.1", 0, plane, Threads, Quiet) as server:
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -268,31 +272,119 @@ def test_tokens_cannot_be_listed(mirror: Mirror) -> None:
     assert (mirror.data / "mirror" / "at" / "av").stat().st_mode & 0o066 == 0
 
 
+class Clocked:
+    """A mirror plane whose clock is set by hand."""
+
+    def __init__(self, mirror: Mirror) -> None:
+        self.now = 0.0
+        self.plane = MirrorPlane(mirror.data / "mirror", nobody, lambda: self.now)
+
+    def asked(self, name: str = "daily.cvd", method: str = "GET") -> bytes:
+        path = f"/mirror/av/{TOKEN}/{name}"
+        self.status = ""
+        return b"".join(self.plane({"REQUEST_METHOD": method, "PATH_INFO": path}, self._said))
+
+    def _said(self, status: str, *_: Any) -> None:
+        self.status = status
+
+
 def test_a_small_file_is_kept_and_what_has_changed_behind_the_gates_back_is_read_anew(mirror: Mirror) -> None:
-    plane = MirrorPlane(mirror.data / "mirror", nobody)
+    clocked = Clocked(mirror)
+    plane, asked = clocked.plane, clocked.asked
     view = mirror.data / "mirror" / "to" / "av" / "m1" / "daily.cvd"
     before, raw = view.stat(), view.read_bytes()
-    assert asked(plane) == raw
+    assert asked() == raw
     assert len(plane._files) == 1
-    assert asked(plane) == raw
+    assert asked() == raw
     view.write_bytes(raw[:-1] + b"?")
     os.utime(view, ns=(before.st_atime_ns, before.st_mtime_ns))  # same inode, same size, same time
-    assert asked(plane) == raw[:-1] + b"?"
-    mirror.folder.point("av", "m1", NEW, mirror.new, NOW)
-    assert asked(plane) == mirror.content()
+    clocked.now += KNOWN_S - 0.001
+    assert asked() == raw
+    clocked.now += 0.001
+    assert asked() == raw[:-1] + b"?"
     for number in range(FILES + 2):
         (view.parent.resolve() / f"f{number}").write_bytes(b"x")
-        asked(plane, f"f{number}")
+        asked(f"f{number}")
     assert len(plane._files) <= FILES
     (view.parent.resolve() / "large").write_bytes(b"x" * (PART + 1))
     plane._files.clear()
-    assert len(asked(plane, "large")) == PART + 1
+    assert len(asked("large")) == PART + 1
     assert not plane._files
 
 
-def asked(plane: MirrorPlane, name: str = "daily.cvd") -> bytes:
-    return b"".join(plane({"REQUEST_METHOD": "GET", "PATH_INFO": f"/mirror/av/{TOKEN}/{name}"}, lambda *_: None))
+MOVES: list[tuple[str, Callable[[Mirror], object], str]] = [
+    ("a pointer that moves", lambda mirror: mirror.folder.point("av", "m1", NEW, mirror.new, NOW), "200 OK"),
+    ("a pointer that is taken away", lambda mirror: mirror.folder.point("av", "m1", "", [], NOW), "429"),
+    ("a token that is revoked", lambda mirror: mirror.folder.shut_out("av", hashlib.sha256(TOKEN.encode()).hexdigest()),
+     "429"),
+    ("a token that is given to another", lambda mirror: mirror.folder.admit("av", TOKEN, "m2"), "429"),
+]  # fmt: skip
 
 
-def nobody(_environ: dict[str, Any], _start: Any) -> Iterable[bytes]:
-    raise AssertionError("the mirror's own")
+@pytest.mark.parametrize(("what", "move", "status"), MOVES, ids=[row[0] for row in MOVES])
+def test_what_the_gate_moves_is_seen_within_fifty_milliseconds(
+    mirror: Mirror, what: str, move: Callable[[Mirror], object], status: str
+) -> None:
+    clocked = Clocked(mirror)
+    before = clocked.asked()
+    move(mirror)
+    clocked.now += LOOK_AGAIN_S
+    after = clocked.asked()
+    assert clocked.status.startswith(status)
+    assert after != before
+
+
+def test_what_is_looked_up_while_a_pointer_moves_is_not_remembered(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocked = Clocked(mirror)
+    looked, before = os.stat, clocked.asked()
+    clocked.now += KNOWN_S
+
+    def slow(place: Any, **options: Any) -> os.stat_result:
+        found = looked(place, **options)
+        monkeypatch.undo()
+        mirror.folder.point("av", "m1", NEW, mirror.new, NOW)
+        clocked.now += LOOK_AGAIN_S
+        clocked.asked("another")  # another request has seen the move meanwhile
+        return found
+
+    monkeypatch.setattr(os, "stat", slow)
+    clocked.asked()
+    assert clocked.asked() == mirror.content() != before
+
+
+def test_a_path_that_is_known_costs_no_look_at_the_disk(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    clocked = Clocked(mirror)
+    assert clocked.asked() == mirror.content()
+    monkeypatch.setattr(os, "stat", nobody)
+    monkeypatch.setattr("builtins.open", nobody)
+    assert clocked.asked() == clocked.asked() != b""
+    assert clocked.asked(method="HEAD") == b""
+    clocked.asked(method="POST")
+    assert clocked.status.startswith("405")
+
+
+def test_where_nothing_is_counted_nothing_is_remembered_for_longer(mirror: Mirror) -> None:
+    clocked = Clocked(mirror)
+    (mirror.data / "mirror" / ".moving").unlink()
+    before = clocked.asked()
+    view = mirror.data / "mirror" / "to" / "av" / "m1"
+    view.unlink()
+    clocked.now += LOOK_AGAIN_S
+    assert clocked.asked() != before
+    assert clocked.status.startswith("429")
+
+
+def test_no_more_paths_are_remembered_than_fit(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mirror_plane, "PATHS", 3)
+    view = mirror.data / "mirror" / "to" / "av" / "m1"
+    clocked = Clocked(mirror)
+    for number in range(9):
+        (view.resolve() / f"f{number}").write_bytes(b"x")
+        clocked.asked(f"f{number}")
+        assert len(clocked.plane._known) <= 3
+
+
+def nobody(*_: Any, **__: Any) -> Iterable[bytes]:
+    raise AssertionError("nobody asks for this")
