@@ -639,6 +639,7 @@ def pages(opened: Opened) -> Wsgi:
             holidays=holiday_names,
             try_source=opened.try_source,
             look_every=timedelta(seconds=opened.settings.source_s),
+            recovery=opened.settings.recovery,
             ready=lambda: ready(opened),
             roles=lambda: standing.roles(opened.settings.public),
             about=(

@@ -99,7 +99,7 @@ def address(rule: str, rollout: str, machine: str) -> str:
         "proposal_id": "p-none",
         "name": "shop-content",
     }
-    known |= {"commit": "head", "index": "0", "kind": "sites"}
+    known |= {"commit": "head", "index": "0", "kind": "sites", "key": "none"}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 
 

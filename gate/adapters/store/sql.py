@@ -29,6 +29,7 @@ from gate.adapters.store.tx_lists import ListsTx
 from gate.adapters.store.tx_mirror import MirrorTx
 from gate.adapters.store.tx_mornings import MorningsTx
 from gate.adapters.store.tx_people import PeopleTx
+from gate.adapters.store.tx_recovery import RecoveryTx
 from gate.adapters.store.tx_retention import RetentionTx
 from gate.adapters.store.tx_spans import SpansTx
 from gate.adapters.store.tx_speakers import SpeakersTx
@@ -57,6 +58,7 @@ class SqlTx(
     ListsTx,
     MirrorTx,
     LeversTx,
+    RecoveryTx,
 ):
     """One transaction on a connection."""
 
