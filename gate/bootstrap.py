@@ -646,6 +646,7 @@ def pages(opened: Opened) -> Wsgi:
             try_source=opened.try_source,
             backtester=opened.backtester,
             look_every=timedelta(seconds=opened.settings.source_s),
+            recovery=opened.settings.recovery,
             ready=lambda: ready(opened),
             roles=lambda: standing.roles(opened.settings.public),
             about=(

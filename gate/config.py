@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 
 from gate.adapters.remote_address import address
 from gate.core.errors import OperatorError
+from gate.core.recovery import Given
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 FILES = ("policy_signers", "policy_revoked")
@@ -97,6 +98,9 @@ class Settings:
     """Folders that hold source plugins of your own."""
     sources: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     """Options and secrets per source, such as ``[sources.shop-content]`` with ``folder``."""
+    recovery: Mapping[str, Given] = field(default_factory=dict)
+    """What recovery sheets say of a source, such as ``[recovery.shop-content]``: ``linux`` and ``windows``, the folder
+    on a machine; ``files``; ``call``."""
 
     @property
     def keys(self) -> Path:
@@ -162,7 +166,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
     known = {one.name for one in fields(Settings)}
     for name in known:
         override = (os.environ if environment is None else environment).get(f"GATE_{name.upper()}")
-        if override is not None and name not in ("sources", "plugin_folders", "proxies", "oidc"):
+        if override is not None and name not in ("sources", "plugin_folders", "proxies", "oidc", "recovery"):
             found[name] = override
     for key in found:
         if key not in known:
@@ -199,6 +203,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found["plugin_folders"] = _list("plugin_folders", found.get("plugin_folders", []))
         found["oidc"] = _oidc(found["oidc"]) if "oidc" in found else None
         found["sources"] = _sources(path, found.get("sources", {}))
+        found["recovery"] = {name: _given(name, one) for name, one in _table(found.get("recovery", {})).items()}
     except (TypeError, ValueError, OverflowError) as problem:
         raise OperatorError("bad_settings", f"{path}: {problem}") from problem
     return Settings(**found)
@@ -232,6 +237,22 @@ def _oidc(found: Any) -> OidcSettings:
     if not set(roles.values()) <= ROLES or bool(found.get("role_claim")) != bool(roles):
         raise ValueError(f"oidc.roles maps words of role_claim to {', '.join(sorted(ROLES))}; both or neither")
     return OidcSettings(**found)
+
+
+def _table(found: Any) -> dict[str, Any]:
+    if not isinstance(found, dict):
+        raise ValueError("recovery is a table for each source")
+    return found
+
+
+def _given(source: str, found: Any) -> Given:
+    known = {one.name for one in fields(Given)}
+    if not isinstance(found, dict) or set(found) - known:
+        raise ValueError(f"recovery.{source} knows {', '.join(sorted(known))}")
+    texts = {name: value for name, value in found.items() if name != "files"}
+    if not all(isinstance(one, str) for one in texts.values()):
+        raise ValueError(f"recovery.{source} has texts in quotes, and files as a list of such")
+    return Given(**texts, files=_list(f"recovery.{source}.files", found.get("files", [])))
 
 
 def _sources(path: Path, found: Any) -> dict[str, dict[str, str]]:

@@ -39,6 +39,7 @@ from gate.core.model import (
 from gate.core.mornings import Morning, Party, Point, SiteDay
 from gate.core.policy import Policy
 from gate.core.policy_values import Problem
+from gate.core.recovery import KeyPlace
 from gate.core.spans import Place, SpanRow, Sum
 from gate.core.times import OpenDuration
 from gate.hookspecs import (
@@ -221,6 +222,22 @@ class Holder:
     machines: int
     unheard: int
     last_seen_at: datetime | None  # the newest word of those that are not heard of
+
+
+@dataclass(frozen=True, slots=True)
+class OutOfReach:
+    """A machine that has, or may have, a release and has not been heard of since long; as it stood at its claim."""
+
+    rollout: str
+    make: str
+    ring: str
+    state: ClaimState
+    site: str
+    site_name: str
+    machine: str
+    name: str
+    facts: Mapping[str, str]
+    last_seen_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -1058,6 +1075,22 @@ class Tx(Protocol):
 
     def drop_backtests(self, keep: int) -> int:
         """All but the newest so many; one that runs stays."""
+
+    # recovery by hand
+    def out_of_reach(
+        self, seen_before: datetime, *, rollout: str = "", make: str = "", machine: str = "", limit: int = 500
+    ) -> list[OutOfReach]:
+        """Active machines, last heard at ``seen_before`` or earlier, whose claim to install is in flight or broken; by
+        site and name. Empty words ask for nothing."""
+
+    def key_places(self, sites: Sequence[str]) -> list[KeyPlace]:
+        """By site and machine; that of a whole site first."""
+
+    def save_key_place(self, kept: KeyPlace) -> None:
+        """Insert or replace."""
+
+    def drop_key_place(self, site: str, machine: str) -> bool:
+        """False where there is none."""
 
     # figures for pages, from counters
     def overview(self) -> Mapping[str, int]:

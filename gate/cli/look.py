@@ -40,7 +40,7 @@ def rings(settings: Path, output: str) -> None:
 
 @click.group("site")
 def site_group() -> None:
-    """One site: show."""
+    """One site: show, where its recovery keys are kept."""
 
 
 @site_group.command("show")

@@ -18,6 +18,7 @@ from gate.cli.hold import hold
 from gate.cli.look import machine_group, rings, site_group
 from gate.cli.mirror import mirror
 from gate.cli.morning import morning
+from gate.cli.recovery import recovery, site_key
 from gate.cli.replay import replay
 from gate.cli.shadow import shadow
 from gate.cli.simulate import simulate
@@ -71,6 +72,7 @@ for command in (
     audit,
     user,
     token,
+    recovery,
     rings,
     site_group,
     machine_group,
@@ -90,3 +92,4 @@ for command in (
     completion,
 ):
     main.add_command(command)
+site_group.add_command(site_key)

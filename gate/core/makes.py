@@ -25,6 +25,16 @@ def _written(fact: str | None) -> str:
     return fact.replace("%", "%25").replace("|", "%7C") if fact else ABSENT
 
 
+def facts_of(make: str) -> dict[str, str]:
+    """The facts that a make's text names, the absent ones too."""
+    return dict(_read(part) for part in make.split("|") if part)
+
+
+def _read(part: str) -> tuple[str, str]:
+    name, _, value = part.partition("=")
+    return name, value.replace("%7C", "|").replace("%25", "%")
+
+
 def asked_of(probes: Iterable[str], make: str) -> list[str]:
     """The probes by name that this make is asked: ``disk``, or ``till-software if role=till``."""
     facts = make.split("|")

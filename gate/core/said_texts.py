@@ -113,6 +113,22 @@ GERMAN: Mapping[str, str] = {
     "a filter has a name of at most 60 characters": "ein Filter hat einen Namen von höchstens 60 Zeichen",
     "a person keeps at most {} filters of a list": "eine Person merkt sich höchstens {} Filter einer Liste",
     "choose a file": "wählen Sie eine Datei",
+    "where is the key kept? a place is needed": "wo liegt der Schlüssel? ein Ort ist nötig",
+    "a place has at most {} characters, in one line": "ein Ort hat höchstens {} Zeichen, in einer Zeile",
+    "this looks like a recovery key: name the place where it is kept, never the key": (
+        "das sieht aus wie ein Wiederherstellungsschlüssel: nennen Sie den Ort, an dem er liegt, nie den Schlüssel"
+    ),
+    "a key's id is its first eight digits, or all of it, such as 1A2B3C4D": (
+        "eine Schlüsselkennung sind ihre ersten acht Stellen oder alle, etwa 1A2B3C4D"
+    ),
+    "no place is known for this key": "für diesen Schlüssel ist kein Ort bekannt",
+    "{} machines of site {} are called {}": "{} Rechner der Apotheke {} heißen {}",
+    "this rollout has no such make": "dieser Rollout hat keine solche Bauart",
+    "a list of key places has at most {} bytes": "eine Liste von Schlüsselorten hat höchstens {} Bytes",
+    "the columns are {}": "die Spalten sind {}",
+    "a row has as many values as columns": "eine Zeile hat so viele Werte wie Spalten",
+    "this key is there twice": "dieser Schlüssel steht zweimal da",
+    "there is no place in it": "darin steht kein Ort",
     "there is no site in it": "darin steht keine Apotheke",
     "a list of sites has at most {} bytes": "eine Liste von Apotheken hat höchstens {} Bytes",
     "not UTF-8: byte {}": "kein UTF-8: Byte {}",

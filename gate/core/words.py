@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
+from gate.core import makes
 from gate.core.model import ABSENT, FLEET
 from gate.core.reason_texts import LANGUAGES, chosen, text
 
@@ -19,7 +20,7 @@ def make(written: str, language: str, number: float = 2) -> str:
     What a machine has not said is left out."""
     if written == FLEET:
         return text("fleet", language)
-    facts = dict(_fact(part) for part in written.split("|") if part)
+    facts = makes.facts_of(written)
     role, platform = facts.pop("role", ABSENT), facts.pop("platform", ABSENT)
     known = role in KINDS or role == ABSENT
     said = chosen(f"kind.{'machine' if role == ABSENT else role}", language, number) if known else role
@@ -27,11 +28,6 @@ def make(written: str, language: str, number: float = 2) -> str:
         said = text("make.on", language, kind=said, platform=platform)
     more = [value for value in facts.values() if value != ABSENT]
     return text("make.with", language, kind=said, facts=joined(more, language)) if more else said
-
-
-def _fact(part: str) -> tuple[str, str]:
-    name, _, value = part.partition("=")
-    return name, value.replace("%7C", "|").replace("%25", "%")
 
 
 def joined(parts: Sequence[str], language: str) -> str:

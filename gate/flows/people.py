@@ -38,6 +38,7 @@ NEEDS = {
     "policy": "admin",
     "sign": "approver",
     "hold": "technician",
+    "keys": "technician",
     "try": "technician",
     "lift": "approver",
     "people": "admin",

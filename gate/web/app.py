@@ -25,6 +25,7 @@ from gate.core import explained, reason_texts, said_texts, words
 from gate.core.errors import GateError, Unauthenticated, Unavailable
 from gate.core.policy import Policy, SourceRule
 from gate.core.policy_words import chosen
+from gate.core.recovery import Given, key_of
 from gate.core.verdict import Reason
 from gate.flows import people
 from gate.flows.fleet_plan import FleetPlan
@@ -48,6 +49,7 @@ from gate.web import (
     places,
     policy_edit_pages,
     policy_pages,
+    recovery_pages,
     ring_pages,
     roles,
     source_pages,
@@ -89,6 +91,7 @@ VIEWS = (
     *ring_pages.VIEWS,
     *lists.VIEWS,
     *places.VIEWS,
+    *recovery_pages.VIEWS,
     *calendars.VIEWS,
     *system.VIEWS,
     *stream.VIEWS,
@@ -126,6 +129,8 @@ class PagesParts:
     """Between two looks at the sources."""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
     """What a supervisor asks: (what, is it good, a sentence)."""
+    recovery: Mapping[str, Given] = field(default_factory=dict)
+    """What the settings say of a source for a person who stands at a machine."""
     roles: Callable[[], Sequence[Any]] = lambda: ()
     """What is published: each role's name, version, expires_at, written_at."""
     about: Sequence[tuple[str, str]] = ()
@@ -172,7 +177,7 @@ def create_app(parts: PagesParts) -> Flask:
     @app.before_request
     def admitted() -> WerkzeugResponse | tuple[str, int] | None:
         g.parts, g.now = parts, parts.clock.now()
-        if request.endpoint == "import_sites":
+        if request.endpoint in ("import_sites", "import_keys"):
             request.max_content_length = lists.MOST_UPLOADED
         g.language = _language()
         g.visitor = None
@@ -263,6 +268,8 @@ def _word_values(app: Flask) -> None:
     app.jinja_env.filters["rough"] = _rough
     app.jinja_env.filters["state"] = _state
     app.jinja_env.filters["said"] = _in_words
+    app.jinja_env.filters["typed"] = recovery_pages.typed
+    app.jinja_env.filters["make_key"] = key_of
     app.jinja_env.filters["choice"] = lambda value: chosen(value, g.language)
     app.jinja_env.filters["number"] = _number
     app.jinja_env.filters["day"] = _day

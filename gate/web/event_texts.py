@@ -24,6 +24,18 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "failure_explained": ("a failure was explained", "ein Fehler wurde erklärt"),
     "hold_lifted": ("a hold was lifted", "etwas ist nicht mehr zurückgehalten"),
     "hold_placed": ("a hold was placed", "etwas wird zurückgehalten"),
+    "key_place_changed": (
+        "a person said where a recovery key is kept",
+        "eine Person sagte, wo ein Wiederherstellungsschlüssel liegt",
+    ),
+    "key_place_dropped": (
+        "where a recovery key is kept was forgotten",
+        "der Ort eines Wiederherstellungsschlüssels wurde vergessen",
+    ),
+    "key_places_imported": (
+        "places of recovery keys were imported",
+        "Orte von Wiederherstellungsschlüsseln wurden übernommen",
+    ),
     "lift_hold_proposed": ("a person proposed to lift a hold", "eine Person schlug vor, nicht mehr zurückzuhalten"),
     "identity_linked": ("an identity was linked", "eine Identität wurde verknüpft"),
     "lever_broken": (
@@ -158,6 +170,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "hours": ("hours", "Öffnungszeiten"),
     "issuer": ("login provider", "Anmeldedienst"),
     "kind": ("kind", "Art"),
+    "key_id": ("key id", "Schlüsselkennung"),
     "labels": ("labels", "Merkmale"),
     "lever": ("lever", "Hebel"),
     "land": ("Land", "Land"),

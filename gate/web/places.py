@@ -19,12 +19,12 @@ from gate.core import calendar
 from gate.core.calendar import Interval
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
-from gate.core.model import ClaimState, Machine, MachineStatus, Site
+from gate.core.model import ClaimState, Machine, MachineStatus, Rollout, Site
 from gate.core.policy import Policy
-from gate.flows import holds, observed, silence, site_changes, when
+from gate.flows import holds, observed, recovery, silence, site_changes, when
 from gate.flows import why as reasons
 from gate.flows.decommission import is_gone
-from gate.ports import Tx
+from gate.ports import OutOfReach, Tx
 from gate.web import rollout_lines
 
 SPAN = timedelta(days=14)
@@ -97,6 +97,8 @@ def of_site(tx: Tx, found: Site) -> dict[str, Any]:
         "dark": _dark(tx, found),
         "holding": holds.at_site(tx, active, g.now),
         "proposed": site_changes.waiting(tx, found.id, g.now),
+        "keys": tx.key_places([found.id]),
+        "names": {one.id: one.name for one in mine},
     }
 
 
@@ -132,7 +134,15 @@ def machine(machine_id: str) -> str:
             fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
             proposals=tx.proposals("open", machine_id),
             decommissioned=is_gone(tx, machine_id),
+            out_of_reach=_out_of_reach(tx, found),
         )
+
+
+def _out_of_reach(tx: Tx, found: Machine) -> list[tuple[OutOfReach, Rollout, str]]:
+    """The rollouts for which a machine is out of reach, each with its version: a sheet says how it comes back."""
+    lost = recovery.of_machine(tx, g.parts.gate, found.id, g.now)
+    versions = tx.versions([rollout.release for _, rollout in lost])
+    return [(one, rollout, versions.get(rollout.release, "")) for one, rollout in lost]
 
 
 def openness_of(found: Site | None) -> Openness:

@@ -35,6 +35,7 @@ MEANINGS: Mapping[str, str] = {
     "people": "add, disable and change people",
     "policy": "edit the policy: what tightens acts at once, what loosens is a proposal",
     "sign": "agree to a change of the policy that loosens, or refuse it",
+    "keys": "say where recovery keys are kept, never the keys",
     "hold": "keep machines out that meet a pick, for a time",
     "try": "look what a source would bring now",
     "lift": "lift a hold before its end",

@@ -5,7 +5,15 @@ Sentences about rings, makes and machines are ``core.explained``'s; what people 
 
 from __future__ import annotations
 
-from gate.web import texts_backtest, texts_levers, texts_people, texts_policy, texts_rings, texts_screens
+from gate.web import (
+    texts_backtest,
+    texts_levers,
+    texts_people,
+    texts_policy,
+    texts_recovery,
+    texts_rings,
+    texts_screens,
+)
 
 LANGUAGES = ("de", "en")
 
@@ -313,6 +321,7 @@ GERMAN |= texts_policy.GERMAN
 GERMAN |= texts_backtest.GERMAN
 GERMAN |= texts_rings.GERMAN
 GERMAN |= texts_levers.GERMAN
+GERMAN |= texts_recovery.GERMAN
 GERMAN |= {key: words for key, words in texts_screens.GERMAN.items() if key not in GERMAN}
 ENGLISH = texts_screens.ENGLISH | texts_levers.ENGLISH | texts_backtest.ENGLISH
 

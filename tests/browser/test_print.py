@@ -81,3 +81,30 @@ def test_a_page_prints_on_one_sheet_black_on_white(browser: Browser, stateful: t
     )
     assert set(colours) <= {"rgb(0, 0, 0)", "rgb(255, 255, 255)", ""}
     context.close()
+
+
+def test_a_recovery_sheet_prints_on_one_sheet_and_a_bundle_on_one_for_each_make(
+    browser: Browser, stateful: tuple[str, Busy]
+) -> None:
+    address, found = stateful
+    if not found.sheets:
+        pytest.skip("nobody is out of reach")
+    context = browser.new_context(viewport=PHONE, color_scheme="dark", locale="de-DE", java_script_enabled=False)
+    page = context.new_page()
+    for place in found.sheets:
+        page.goto(address + place)
+        pdf = page.pdf(prefer_css_page_size=True, tagged=False)
+        assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == 1, place
+        said = words(pdf)
+        for word in (
+            "Wiederherstellungsblatt",
+            "Dateien, die weg müssen",
+            "Wann aufhören",
+            page.locator("h1").inner_text(),
+        ):
+            assert re.sub(r"\s+", "", word) in said, word
+    page.goto(f"{address}/rollouts/{found.rollout}/recovery")
+    count = page.locator("article.recovery").count()
+    pdf = page.pdf(prefer_css_page_size=True, tagged=False)
+    assert len(re.findall(rb"/Type\s*/Page\b", pdf)) == count > 1
+    context.close()

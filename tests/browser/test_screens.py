@@ -35,6 +35,7 @@ def screens(pages: Busy) -> dict[str, str]:
         "system": "/system",
         "people": "/people",
         "brake": "/brake",
+        **({"recovery": pages.sheets[0]} if pages.sheets else {}),
     }
 
 

@@ -27,6 +27,7 @@ ACTS = {
     *("morning end", "policy fmt", "recall", "resume", "serve", "sites import", "token create", "token revoke"),
     *("user add", "user disable", "user identity", "user link", "waive", "brake on", "brake off"),
     *("policy propose", "policy sign", "plugins new", "mirror token", "mirror revoke", "lever clear"),
+    *("site key keep", "site key drop", "site key import"),
 }
 """What changes something, or runs; all else reads."""
 OF_THEIR_OWN = {"policy schema": "JSON Schema", "watch": "lines as they come", "completion": "a shell's script"}

@@ -17,7 +17,8 @@ from gate.bootstrap import OneText, read_scenario, seed_policy, simulation
 from gate.core.model import Machine, MachineStatus, RolloutState, SiteTime, TimeKind
 from gate.core.mornings import Alarm, Morning, Party, Point
 from gate.core.policy import not_enforced
-from gate.flows import decommission, holds, mornings, people, recalls
+from gate.core.recovery import key_of
+from gate.flows import decommission, holds, key_places, mornings, people, recalls, recovery
 from gate.ports import Gate, Tx, User
 from gate.web.app import PagesParts, create_app
 
@@ -35,12 +36,14 @@ class Busy:
     machines: tuple[str, ...]
     sites: tuple[str, ...]
     policy: str
+    sheets: tuple[str, ...] = ()
 
     def places(self) -> list[str]:
         """Every page, those of single things too."""
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
         found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
         found.append("/people/roles")
+        found += [f"/rollouts/{self.rollout}/recovery", *self.sheets, "/sites/import-keys"]
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]
         found += [f"/{kind}{one}" for one in self.machines for kind in ("machines/", "why?machine=")]
         found += ["/policy", *(f"/policy?tab={one}" for one in ("edit", "words", "plan", "backtest", "history"))]
@@ -81,8 +84,15 @@ def busy(folder: Path, scenario: str, until: timedelta) -> Busy:
         later=lambda: not_enforced(policy),
         guest=User("visitor", "Demo", "admin", "", False, now),
     )
+    with store.read() as tx:
+        found = tx.rollout(rollout.id)
+        assert found is not None
+        makes = list(recovery.makes_of(tx, gate, found, now))[:2]
+    sheets = tuple(f"/rollouts/{rollout.id}/recovery/{key_of(make)}" for make in makes)
     machines = ("lab-001", "pending", "s00001-till-1", *failed[:1])
-    return Busy(create_app(parts), rollout.id, tuple(dict.fromkeys(machines)), ("lab", site.id), gate.texts.head())
+    return Busy(
+        create_app(parts), rollout.id, tuple(dict.fromkeys(machines)), ("lab", site.id), gate.texts.head(), sheets
+    )
 
 
 def _add(store: SqlStore, gate: Gate, site_id: str, rollout: str, now: datetime) -> None:
@@ -93,6 +103,7 @@ def _add(store: SqlStore, gate: Gate, site_id: str, rollout: str, now: datetime)
         closed = SiteTime(now + 30 * HOUR, now + 54 * HOUR, TimeKind.CLOSED, "Inventur", "ada")
         tx.save_times(site_id, [SiteTime(now - HOUR, now + HOUR, TimeKind.DUTY), closed], site.times)
         holds.place(tx, gate, "role=till", "", "k.lehmann", now + HOUR, "sie stolpert", "anna", now)
+        key_places.keep(tx, site_id, "", "Umschlag 3 im Bürotresor", "1A2B3C4D", "anna", now)
         tx.add_gap(now - 2 * HOUR, now - HOUR)
         people.add_user(tx, "anna", "Anna", "admin", "link", "visitor", now)
         waiting = Machine("pending", site_id, MachineStatus.PENDING, "Kasse neu", {"role": "till"}, public_key=KEY)

@@ -99,7 +99,7 @@ def address(rule: str, rollout: str, machine: str) -> str:
         "proposal_id": "p-none",
         "name": "shop-content",
     }
-    known |= {"test_id": "b-none", "commit": "head", "index": "0", "kind": "sites"}
+    known |= {"test_id": "b-none", "commit": "head", "index": "0", "kind": "sites", "key": "none"}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 
 

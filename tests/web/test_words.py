@@ -39,6 +39,7 @@ DOORS = (
     "places.py",
     "policy_edit_pages.py",
     "policy_pages.py",
+    "recovery_pages.py",
     "ring_forms.py",
     "ring_pages.py",
     "roles.py",
@@ -281,7 +282,8 @@ def test_no_german_page_says_an_english_sentence(day: Day) -> None:
     assert len(words) > 150
     for place in day.busy.places():
         page = seen(day.text(place))
-        bad += [(place, one) for one in words if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page)]
+        own = {"Windows"} if "/recovery" in place else set()  # there it is the system's name
+        bad += [(place, one) for one in words if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page) and one not in own]
     assert bad == []
 
 

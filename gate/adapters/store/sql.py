@@ -30,6 +30,7 @@ from gate.adapters.store.tx_lists import ListsTx
 from gate.adapters.store.tx_mirror import MirrorTx
 from gate.adapters.store.tx_mornings import MorningsTx
 from gate.adapters.store.tx_people import PeopleTx
+from gate.adapters.store.tx_recovery import RecoveryTx
 from gate.adapters.store.tx_retention import RetentionTx
 from gate.adapters.store.tx_spans import SpansTx
 from gate.adapters.store.tx_speakers import SpeakersTx
@@ -59,6 +60,7 @@ class SqlTx(
     MirrorTx,
     LeversTx,
     BacktestsTx,
+    RecoveryTx,
 ):
     """One transaction on a connection."""
 

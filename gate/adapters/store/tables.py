@@ -489,6 +489,18 @@ class SiteDayRow(SQLModel, table=True):
     until: datetime = moment(index=True)
 
 
+class KeyPlaceRow(SQLModel, table=True):
+    """Where a recovery key is kept, and its id; never the key. ``machine`` empty: those of the whole site."""
+
+    __tablename__ = "key_places"
+    site: str = Field(primary_key=True, foreign_key="sites.id")
+    machine: str = Field(primary_key=True)
+    place: str = long_text()
+    key_id: str = ""
+    by: str
+    at: datetime = moment()
+
+
 class MorningRow(SQLModel, table=True):
     """One day's morning; ``parties`` and ``alarm`` are JSON."""
 

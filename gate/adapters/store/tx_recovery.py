@@ -1,0 +1,85 @@
+"""What a person needs who stands at a machine: which are out of reach, and where their recovery keys are kept."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from gate.adapters.store import tables
+from gate.adapters.store.rows import Rows, table
+from gate.adapters.store.tx_claim_reads import CLAIMS
+from gate.adapters.store.tx_machines import MACHINES, SITES
+from gate.core.claims import BROKEN, HOLDS_SLOT
+from gate.core.model import Action, ClaimState, MachineStatus
+from gate.core.recovery import KeyPlace
+from gate.ports import OutOfReach
+
+KEYS = table(tables.KeyPlaceRow)
+ASKED = 500
+NOT_BACK = [state.value for state in HOLDS_SLOT | BROKEN]
+
+
+class RecoveryTx(Rows):
+    """See ``gate.ports.Tx``."""
+
+    def out_of_reach(
+        self, seen_before: datetime, *, rollout: str = "", make: str = "", machine: str = "", limit: int = 500
+    ) -> list[OutOfReach]:
+        wanted = {"rollout": rollout, "make": make, "machine": machine}
+        found = (
+            select(
+                CLAIMS.c.rollout,
+                CLAIMS.c.make,
+                CLAIMS.c.ring,
+                CLAIMS.c.state,
+                MACHINES.c.site,
+                SITES.c.name.label("site_name"),
+                MACHINES.c.id.label("machine"),
+                MACHINES.c.name,
+                MACHINES.c.facts,
+                MACHINES.c.last_seen_at,
+            )
+            .select_from(
+                CLAIMS.join(MACHINES, MACHINES.c.id == CLAIMS.c.machine).outerjoin(SITES, SITES.c.id == MACHINES.c.site)
+            )
+            .where(
+                CLAIMS.c.action == Action.INSTALL.value,
+                CLAIMS.c.state.in_(NOT_BACK),
+                CLAIMS.c.recovered.is_(False),
+                MACHINES.c.status == MachineStatus.ACTIVE.value,
+                or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
+                *(CLAIMS.c[name] == value for name, value in wanted.items() if value),
+            )
+            .order_by(MACHINES.c.site, MACHINES.c.name, MACHINES.c.id, CLAIMS.c.granted_at.desc())
+            .limit(limit)
+        )
+        return [_lost(row) for row in self._all(found)]
+
+    def key_places(self, sites: Sequence[str]) -> list[KeyPlace]:
+        found: list[KeyPlace] = []
+        for start in range(0, len(sites), ASKED):
+            asked = select(KEYS).where(KEYS.c.site.in_(sites[start : start + ASKED]))
+            found += [KeyPlace(**row) for row in self._all(asked.order_by(KEYS.c.site, KEYS.c.machine))]
+        return found
+
+    def save_key_place(self, kept: KeyPlace) -> None:
+        values = asdict(kept)
+        self._upsert(KEYS, {name: values.pop(name) for name in ("site", "machine")}, **values)
+
+    def drop_key_place(self, site: str, machine: str) -> bool:
+        return self._delete(KEYS, KEYS.c.site == site, KEYS.c.machine == machine) == 1
+
+
+def _lost(row: Any) -> OutOfReach:
+    values = {name: row[name] for name in OutOfReach.__slots__}
+    values |= {
+        "facts": json.loads(row["facts"]),
+        "state": ClaimState(row["state"]),
+        "site_name": row["site_name"] or "",
+    }
+    return OutOfReach(**values)
