@@ -633,12 +633,18 @@ class Tx(Protocol):
     def revoke_machine(self, machine_id: str, at: datetime) -> bool:
         """Active or pending -> revoked; its role row counts one less. Frees no slot."""
 
-    def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None: ...
+    def save_facts(self, machine: Machine, facts: Mapping[str, str], make: str) -> bool:
+        """What a machine says, and the make that follows, where ring and make still are what was read."""
+
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         """(machine, ring, make) for many machines, when a policy becomes active."""
 
-    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
-        """The same, where no membership has changed since that version."""
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> None:
+        """The same, where no membership has changed since that version.
+
+        Raises:
+            Overtaken: one has.
+        """
 
     def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
         """Every machine by its id, with the labels of its site; without its times, key and habit."""

@@ -289,8 +289,12 @@ class Worker:
         head = self._head()
         if active is None or active.problem or head != active.commit:
             judged = active is not None and f"commit {head[:12]} " in active.problem  # a walk would show no more
-            fleet = None if judged else placing.walked(parts.store, lambda: parts.gate.policy(head))
-            refused = self._within.write(lambda tx: self._taken_up(tx, now, fleet))
+            if judged:
+                refused = self._within.write(lambda tx: self._taken_up(tx, now, None))
+            else:
+                refused = placing.written(
+                    parts.store, lambda: parts.gate.policy(head), lambda tx, fleet: self._taken_up(tx, now, fleet)
+                )
             if refused:
                 log.warning("policy: %s", refused)
 
@@ -310,8 +314,12 @@ class Worker:
         return after.problem if before is not None and after is not None and after.problem != before.problem else ""
 
     def _finish(self, proposal: str, now: datetime) -> None:
-        fleet = placing.walked_for(self._parts.store, self._parts.gate, proposal)
-        self._within.write(lambda tx: edits.finish(tx, self._parts.gate, proposal, now, fleet))
+        store, gate = self._parts.store, self._parts.gate
+        placing.written(
+            store,
+            lambda: placing.proposed(store, gate, proposal),
+            lambda tx, fleet: edits.finish(tx, gate, proposal, now, fleet),
+        )
 
     def _recall(self, now: datetime) -> None:
         with self._parts.store.read() as tx:

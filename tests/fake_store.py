@@ -14,6 +14,7 @@ from gate.core import habits
 from gate.core.calendar import Interval
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
+from gate.core.errors import Overtaken
 from gate.core.evalues import BOOTS, Span
 from gate.core.habits import Habit
 from gate.core.model import (
@@ -144,12 +145,11 @@ class FakeTx:
         for name, ring, make in rows:
             self.a.machines[name] = replace(self.a.machines[name], ring=ring, make=make)
 
-    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> None:
         if self.a.fleet_version != fleet_version:
-            return False
+            raise Overtaken
         self.memberships(rows)
         self.a.fleet_version += 1
-        return True
 
     def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
         for name in sorted(self.a.machines):

@@ -104,9 +104,12 @@ def propose(file: Path, because: str, base: str, settings: Path) -> None:
     text = read_text(file)
     with gate_of(settings) as opened:
         commit = opened.policies.resolve(base)
-        fleet = placing.walked(opened.store, lambda: opened.policies.parse(text))
-        with opened.store.write() as tx:
-            made = edits.save(tx, opened.gate, text, commit, me(), because, opened.clock.now(), fleet)
+        by, now = me(), opened.clock.now()
+        made = placing.written(
+            opened.store,
+            lambda: opened.policies.parse(text),
+            lambda tx, fleet: edits.save(tx, opened.gate, text, commit, by, because, now, fleet),
+        )
     if isinstance(made, Proposal):
         click.echo(f"proposed as {made.id}: it loosens; another person signs before {_minute(made.expires_at)} UTC")
         return
@@ -119,11 +122,7 @@ def propose(file: Path, because: str, base: str, settings: Path) -> None:
 def sign(proposal_id: str, settings: Path) -> None:
     """Agree to proposal ID; with enough people it becomes the active policy."""
     with gate_of(settings) as opened:
-        fleet = placing.walked_for(opened.store, opened.gate, proposal_id)
-        with opened.store.write() as tx:
-            edits.sign(tx, opened.gate, proposal_id, me(), opened.clock.now(), fleet)
-        with opened.store.write() as tx:
-            made = edits.finish(tx, opened.gate, proposal_id, opened.clock.now(), fleet)
+        made = edits.sign_and_finish(opened.store, opened.gate, proposal_id, me(), opened.clock.now())
     click.echo(f"active: {made.commit[:12]}" if made else "signed; one more person must agree")
 
 

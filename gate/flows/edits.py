@@ -13,7 +13,8 @@
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
 - What would put all tills of a site into one ring is refused before the commit, and before a signature.
-- Who edits, signs or takes a head up has walked the fleet before, outside the transaction that writes: ``fleet``.
+- Who edits, signs or takes a head up has walked the fleet before, outside the transaction that writes: ``fleet``. The
+  machines are placed before a commit is written: where they have moved meanwhile, nothing has happened yet.
 - A version's text is kept in the transaction in which it becomes active: what rules needs no repository.
 - Halts and the brake need none of this.
 """
@@ -22,7 +23,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date, datetime
 
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError, Overtaken
@@ -30,8 +31,8 @@ from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
 from gate.flows.agreement import PROPOSAL_FOR, person, reason_given, somebody
 from gate.flows.people import may
-from gate.flows.placing import Walked, place_all, refuse_one_ring
-from gate.ports import ActivePolicy, Gate, Proposal, Signers, Tx
+from gate.flows.placing import Walked, place_all, proposed, refuse_one_ring, written
+from gate.ports import ActivePolicy, Gate, Proposal, Signers, Store, Tx
 
 KIND = "policy"
 SUBJECT = "policy"
@@ -42,13 +43,12 @@ GONE = "the policy's repository cannot be read: what rules goes on, and nobody c
 
 @dataclass(frozen=True, slots=True)
 class _Act:
-    """What makes a commit active: who, why, who agreed, and the fleet as it was walked for it."""
+    """What makes a commit active: who, why, and who agreed."""
 
     commit: str
     by: str
     because: str
     people: Sequence[str]
-    fleet: Walked | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ def save(
 
     Raises:
         Malformed: no reason, or every problem of the text. Conflict: moved (the branch has another head), unchanged,
-            one_ring (all tills of a site would be in one ring).
+            one_ring (all tills of a site would be in one ring). Overtaken: the fleet must be walked again.
     """
     reason_given(because)
     because = " ".join(because.split())  # in one line: below it stand the names of those who signed
@@ -115,8 +115,9 @@ def save(
         raise Conflict("unchanged", "this is what the policy says already")
     refuse_one_ring(tx, gate.policy(active.commit), found.policy, fleet)
     if found.people < PEOPLE:
+        place_all(tx, found.policy, fleet)
         commit = gate.texts.write(text, head, by, because, now)
-        return _activate(tx, gate, _Act(commit, by, because, [by], fleet), active, now)
+        return _activate(tx, gate, _Act(commit, by, because, [by]), active, now)
     name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
     commit = gate.texts.propose(name, text, head, by, because, now)
     return _proposed(tx, name, commit, by, because, found.changes, now)
@@ -142,6 +143,7 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime, fleet: Wa
 
     Raises:
         NotFound. Conflict: closed, expired, needs_people (the proposer asks), given, one_ring.
+        Overtaken: the fleet must be walked again.
     """
     proposal = _open(tx, proposal_id, now)
     who = somebody(tx, by)
@@ -163,6 +165,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
 
     Raises:
         NotFound. Conflict: closed, expired, moved (the branch has another head: the proposal is void).
+        Overtaken: the fleet must be walked again, or another process has enacted it.
     """
     proposal = _open(tx, proposal_id, now)
     people = _people(tx, proposal)
@@ -177,7 +180,8 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
         raise Conflict("moved", "the branch has another head by now; this proposal is void")
     if pushed:
         _pushed_by(tx, gate, head, active, now)
-    else:
+    place_all(tx, gate.policy(proposal.subject), fleet)
+    if not pushed:
         parent = gate.texts.parents(proposal.subject)[0]
         if head == parent:
             head = gate.texts.write(text, parent, proposal.proposed_by, _message(tx, proposal, people), now)
@@ -185,8 +189,26 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
             raise Conflict("moved", "the policy has changed since; propose it anew")
     if not tx.enact_proposal(proposal.id, now):
         raise Overtaken
-    act = _Act(head, proposal.proposed_by, proposal.because, people, fleet)
+    act = _Act(head, proposal.proposed_by, proposal.because, people)
     return _activate(tx, gate, act, active, now)
+
+
+def sign_and_finish(store: Store, gate: Gate, proposal_id: str, by: str, now: datetime) -> ActivePolicy | None:
+    """One person's word, and what follows from it where that is enough: each in a transaction of its own.
+
+    Raises:
+        As ``sign`` and ``finish``. Overtaken: machines were moved at each try.
+    """
+
+    def said() -> Policy:
+        return proposed(store, gate, proposal_id)
+
+    def agree(tx: Tx, fleet: Walked | None) -> Walked | None:
+        sign(tx, gate, proposal_id, by, now, fleet)
+        return fleet
+
+    fleet = written(store, said, agree)
+    return written(store, said, lambda tx, found: finish(tx, gate, proposal_id, now, found), fleet)
 
 
 def signed(tx: Tx, now: datetime) -> list[str]:
@@ -214,7 +236,8 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | No
     """Takes up the branch's head: active where one person may, else a proposal; returns the row that rules now.
 
     Raises:
-        Overtaken: another process has activated a commit meanwhile. OperatorError: nothing rules, and nothing can.
+        Overtaken: another process has activated a commit meanwhile, or the fleet must be walked again.
+        OperatorError: nothing rules, and nothing can.
     """
     active = tx.active_policy()
     try:
@@ -237,9 +260,11 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | No
             tx.policy_problem(said)
             tx.append("policy_refused", by, head, now, {"problem": problem.detail[:2000]})
         return active
-    if active is None:
-        return _activate(tx, gate, _Act(head, by, "", [by], fleet), None, now)
-    _take(tx, gate, _Act(head, by, "", [], fleet), active, found, now)
+    if active is None or found.people < PEOPLE:
+        place_all(tx, gate.policy(head), fleet)
+        people = [by] if active is None else [found.by] if found.by != PUSHED else []
+        return _activate(tx, gate, _Act(head, (people or [by])[0], "", people), active, now)
+    _wait(tx, gate, head, active, found, now)
     return tx.active_policy()
 
 
@@ -283,13 +308,8 @@ def _signer(tx: Tx, signers: Signers, commit: str, now: datetime) -> str:
     return login
 
 
-def _take(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy, found: Pushed, now: datetime) -> None:
-    """A head that parses: finishes what is signed; a tightening acts, a loosening becomes a proposal."""
-    head = act.commit
-    if found.people < PEOPLE:
-        people = [] if found.by == PUSHED else [found.by]
-        _activate(tx, gate, replace(act, by=(people or [act.by])[0], people=people), active, now)
-        return
+def _wait(tx: Tx, gate: Gate, head: str, active: ActivePolicy, found: Pushed, now: datetime) -> None:
+    """A head that loosens becomes a proposal."""
     if tx.proposal(_pushed_name(head)) is None:  # else it waits, has expired or was withdrawn
         _proposed(tx, _pushed_name(head), head, found.by, _subject(gate, head), found.changes, now)
     said = f"commit {head[:12]} loosens: two people must agree"
@@ -360,5 +380,4 @@ def _activate(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy | None, now: d
     tx.keep_policy_text(act.commit, gate.texts.read(act.commit))
     detail = {"before": before, "people": list(act.people)}
     tx.append("policy_activated", act.by, act.commit, now, detail, act.because, act.commit)
-    place_all(tx, gate.policy(act.commit), act.fleet)
     return row

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from gate.core import habits
-from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Unauthenticated
+from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Overtaken, Unauthenticated
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
 from gate.flows import mirror, remade
@@ -328,7 +328,11 @@ def _challenge_holds(session: Session | None, kind: str, challenge: str | None, 
 
 
 def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, now: datetime) -> Machine:
-    """Takes what a machine says about itself; returns it as it is known from now on."""
+    """Takes what a machine says about itself; returns it as it is known from now on.
+
+    Raises:
+        Overtaken: another process has moved the machine meanwhile.
+    """
     actor = f"machine:{machine.id}"
     for event in said.events:
         detail = {"kind": event.kind, "at": event.at, "detail": event.detail}
@@ -368,7 +372,8 @@ def _take_facts(tx: Tx, gate: Gate, machine: Machine, facts: Mapping[str, str], 
     after = replace(machine, facts=kept, make=make)
     if make != machine.make and machine.status is MachineStatus.ACTIVE:
         remade.moved(tx, gate, machine, make, now)
-    tx.save_facts(machine.id, kept, make, machine.ring)
+    if not tx.save_facts(machine, kept, make):
+        raise Overtaken
     if (ring, make) != (machine.ring, machine.make):
         moved = {"make": make, "make_before": machine.make, "ring": machine.ring, "ring_by_policy": ring}
         tx.append("make_changed", actor, machine.id, now, moved)

@@ -1,7 +1,9 @@
 """Where every machine stands under a policy: ring and make, written when the policy becomes active.
 
 - The fleet is walked in a reading transaction, so that nobody waits for it. What that has shown is written only where
-  no membership has changed since; else it is walked again, in the transaction that writes.
+  no membership has changed since; else the transaction that writes ends, and the fleet is walked again, ``TRIES`` times
+  at most: where machines join all the time, who acts is told to try again.
+- Who has no other transaction to walk in walks in its own: a new gate, which has no machines yet, and a simulation.
 - A site whose tills stand in several rings today and would all stand in one is refused: ``one_ring``. Where they stand
   in one ring today already, that counts for nothing here.
 """
@@ -10,15 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from gate.core import makes
-from gate.core.errors import Conflict, GateError
+from gate.core.errors import Conflict, GateError, NotFound, Overtaken
 from gate.core.model import Machine, Site
 from gate.core.policy import Policy
 from gate.ports import Gate, Store, Tx
 
+T = TypeVar("T")
 FIRST = 5
+TRIES = 5
 ROLE, TILL = "role", "till"
 SEVERAL = "*"  # this site's tills stand in several rings
 
@@ -109,32 +113,67 @@ def walked(store: Store, read: Callable[[], Policy]) -> Walked | None:
         return walk(tx, policy)
 
 
-def walked_for(store: Store, gate: Gate, proposal_id: str) -> Walked | None:
-    """As ``walked``, under what a proposal says."""
+def written(
+    store: Store, read: Callable[[], Policy], act: Callable[[Tx, Walked | None], T], fleet: Walked | None = None
+) -> T:
+    """What ``act`` answers, in a transaction that writes, to the fleet under what ``read`` says; ``fleet``: as it was
+    walked a moment ago.
+
+    Raises:
+        Overtaken: memberships have changed at each try, or somebody else does the same.
+    """
+    for _ in range(TRIES - 1):
+        fleet = fleet or walked(store, read)
+        try:
+            with store.write() as tx:
+                return act(tx, fleet)
+        except Overtaken:
+            fleet = None
+    fleet = walked(store, read)
+    with store.write() as tx:
+        return act(tx, fleet)
+
+
+def proposed(store: Store, gate: Gate, proposal_id: str) -> Policy:
+    """What a proposal says.
+
+    Raises:
+        NotFound.
+    """
     with store.read() as tx:
         proposal = tx.proposal(proposal_id)
-    return walked(store, lambda: gate.policy(proposal.subject)) if proposal is not None else None
+    if proposal is None:
+        raise NotFound(f"there is no proposal {proposal_id}")
+    return gate.policy(proposal.subject)
 
 
 def refuse_one_ring(tx: Tx, old: Policy, new: Policy, walked: Walked | None = None) -> None:
-    """Walks the fleet where the edit could move a machine and nobody has walked it as it is.
+    """Looks where the edit could move a machine.
 
     Raises:
         Conflict: one_ring; a site's tills would all be in one ring.
+        Overtaken: the fleet is not as it was walked any more, or was walked for another policy.
     """
     if [(one.name, one.pick) for one in old.rings] == [(one.name, one.pick) for one in new.rings]:
         return
-    found = walked if walked is not None and _holds(tx, walked, new) else walk(tx, new)
+    if walked is not None and not (walked.policy == new and walked.fleet == tx.fleet_version()):
+        raise Overtaken
+    found = walked or walk(tx, new)
     if found.one_ring:
         named = ", ".join(found.one_ring[:FIRST]) + (" ..." if len(found.one_ring) > FIRST else "")
         raise Conflict("one_ring", f"all tills of a site would be in one ring; {len(found.one_ring)} affected: {named}")
 
 
 def place_all(tx: Tx, policy: Policy, walked: Walked | None = None) -> None:
-    """Ring and make of every machine under this policy."""
-    if walked is not None and walked.policy == policy and tx.move_members(walked.moves, walked.fleet):
-        return
-    tx.memberships(walk(tx, policy).moves)
+    """Ring and make of every machine under this policy.
+
+    Raises:
+        Overtaken: the fleet is not as it was walked any more, or was walked for another policy.
+    """
+    found = walked or walk(tx, policy)
+    if found.policy != policy:
+        raise Overtaken
+    tx.move_members(found.moves, found.fleet)
 
 
 def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
@@ -145,7 +184,3 @@ def place(tx: Tx, policy: Policy, machine: Machine) -> tuple[str, str]:
 def placed(policy: Policy, machine: Machine, site: Site | None) -> tuple[str, str]:
     """(ring, make) of a machine of this site."""
     return Places(policy).of(machine, site.labels if site else frozenset())
-
-
-def _holds(tx: Tx, walked: Walked, policy: Policy) -> bool:
-    return walked.policy == policy and walked.fleet == tx.fleet_version()

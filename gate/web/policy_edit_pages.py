@@ -66,11 +66,13 @@ def preview_policy() -> Page:
 
 def save_policy() -> Page:
     """Commits an edit, or proposes it where it loosens."""
-    edit = _edit()
+    edit, gate, by, now = _edit(), g.parts.gate, forms.me(), g.now
     try:
-        fleet = placing.walked(g.parts.store, lambda: g.parts.gate.texts.parse(edit.text))
-        with g.parts.store.write() as tx:
-            found = edits.save(tx, g.parts.gate, edit.text, edit.base, forms.me(), edit.because, g.now, fleet)
+        found = placing.written(
+            g.parts.store,
+            lambda: gate.texts.parse(edit.text),
+            lambda tx, fleet: edits.save(tx, gate, edit.text, edit.base, by, edit.because, now, fleet),
+        )
     except PolicyProblems as problem:
         return _problems(edit, problem)
     except (Conflict, Malformed) as problem:
@@ -118,11 +120,7 @@ def _proposal(found: Proposal, active: ActivePolicy, open_: bool) -> Mapping[str
 
 def sign_policy(proposal_id: str) -> Response:
     """One person's word; where that is enough, it is enacted at once."""
-    fleet = placing.walked_for(g.parts.store, g.parts.gate, proposal_id)
-    with g.parts.store.write() as tx:
-        edits.sign(tx, g.parts.gate, proposal_id, forms.me(), g.now, fleet)
-    with g.parts.store.write() as tx:
-        edits.finish(tx, g.parts.gate, proposal_id, g.now, fleet)
+    edits.sign_and_finish(g.parts.store, g.parts.gate, proposal_id, forms.me(), g.now)
     return redirect(url_for("policy_proposal", proposal_id=proposal_id), 303)
 
 

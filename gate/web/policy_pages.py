@@ -195,9 +195,12 @@ def policy_schema() -> Response:
 def activate() -> WerkzeugResponse:
     """Takes the head up now rather than with the next tick."""
     gate: Gate = g.parts.gate
-    fleet = placing.walked(g.parts.store, lambda: gate.policy(gate.texts.head()))
-    with g.parts.store.write() as tx:
-        edits.activate_head(tx, gate, g.visitor.user.id, g.now, fleet)
+    by, now = g.visitor.user.id, g.now
+    placing.written(
+        g.parts.store,
+        lambda: gate.policy(gate.texts.head()),
+        lambda tx, fleet: edits.activate_head(tx, gate, by, now, fleet),
+    )
     return redirect(url_for("policy"), 303)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +28,7 @@ from gate.adapters.store.writer import GroupCommit
 from gate.core import merkle
 from gate.core.claims import HOLDS_SLOT
 from gate.core.counters import counts
-from gate.core.errors import Conflict, Unavailable
+from gate.core.errors import Conflict, Overtaken, Unavailable
 from gate.core.evalues import Span
 from gate.core.model import (
     FLEET,
@@ -46,7 +48,7 @@ from gate.core.model import (
     Trust,
 )
 from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
-from tests.conftest import NOW
+from tests.conftest import NOW, url_of
 from tests.flows.small_fleet import joins
 
 MINUTE = timedelta(minutes=1)
@@ -428,14 +430,15 @@ def test_the_text_of_what_rules_is_kept_once(store: SqlStore) -> None:
 
 def test_members_are_moved_only_where_no_membership_has_changed_since(store: SqlStore) -> None:
     with store.write() as tx:
-        assert tx.move_members([], 0), "in a database where nobody has ever moved"
+        tx.move_members([], 0)  # in a database where nobody has ever moved
         tx.save_site(Site("s", "S", "NW", "Mo-Fr 08:00-18:00", False, frozenset({"front"})))
         joins(tx, "m", "s", "lab", NOW, "till")
         walked = tx.fleet_version()
         [(machine, labels)] = list(tx.fleet())
         assert (machine.id, machine.ring, machine.facts["role"], labels) == ("m", "lab", "till", {"front"})
-        assert tx.move_members([("m", "rest", "role=till")], walked)
-        assert not tx.move_members([("m", "lab", "role=till")], walked), "it has moved since"
+        tx.move_members([("m", "rest", "role=till")], walked)
+        with pytest.raises(Overtaken):
+            tx.move_members([("m", "lab", "role=till")], walked)
         assert [(one.ring, one.make) for one, _ in tx.fleet()] == [("rest", "role=till")]
 
 
@@ -461,6 +464,86 @@ def test_where_everybody_stands_is_read_with_the_facts_that_are_asked_for(
         assert said == {}
         assert [facts for one, *_, facts, _ in tx.stands(names) if one == "p"] == [("", '"ü', "", None)]
         assert [facts for one, *_, facts, _ in tx.stands(()) if one == "p"] == [()]
+
+
+@pytest.fixture
+def moving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
+    """Two machines in one ring, on the database where two transactions write side by side."""
+    for url in url_of(request, "postgres", tmp_path):
+        made = SqlStore(url)
+        made.upgrade()
+        with made.write() as tx:
+            tx.save_site(Site("s", "S"))
+            for name in ("m1", "m2"):
+                joins(tx, name, "s", "lab", NOW, "till")
+        yield made
+        made.close()
+
+
+def waits(store: SqlStore) -> None:
+    """Until one transaction waits for another's lock."""
+    asked = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    )
+    while True:
+        with store.connection() as connection:
+            if connection.execute(asked).scalar_one():
+                return
+
+
+def test_a_machine_that_another_process_moves_meanwhile_is_not_put_back_by_its_own_words(moving: SqlStore) -> None:
+    with moving.write() as tx:
+        machine = tx.machine("m1")
+        assert machine is not None
+        with moving.write() as other:
+            other.move_members([("m1", "rest", "role=till")], other.fleet_version())
+        assert not tx.save_facts(machine, {"role": "till", "os": "new"}, "os=new")
+    with moving.read() as tx:
+        after = tx.machine("m1")
+    assert after is not None
+    assert (after.ring, after.make, dict(after.facts)) == ("rest", "role=till", {"role": "till"})
+
+
+def test_what_was_placed_by_a_policy_that_rules_no_more_is_not_kept(moving: SqlStore) -> None:
+    with moving.write() as tx:
+        tx.activate_policy(ActivePolicy("a" * 40, NOW, "anna"), "")
+    with pytest.raises(Overtaken), moving.write() as tx:
+        machine = tx.machine("m1")
+        assert machine is not None
+        assert tx.active_policy() == ActivePolicy("a" * 40, NOW, "anna")
+        with moving.write() as other:
+            other.move_members([], other.fleet_version())
+            assert other.activate_policy(ActivePolicy("b" * 40, NOW, "anna"), "a" * 40)
+        assert tx.save_facts(machine, {"role": "till", "os": "new"}, "by the policy before")
+    with moving.read() as tx:
+        assert tx.machine("m1") == machine
+
+
+def test_machines_that_say_something_new_and_a_policy_that_moves_them_wait_for_each_other_and_never_crosswise(
+    moving: SqlStore,
+) -> None:
+    outcome: list[BaseException | None] = []
+
+    def activates() -> None:
+        try:
+            with moving.write() as tx:
+                tx.move_members([("m1", "rest", "role=till")], version)
+            outcome.append(None)
+        except Overtaken as problem:
+            outcome.append(problem)
+
+    with moving.write() as tx:
+        version, machine = tx.fleet_version(), tx.machine("m2")
+        assert machine is not None
+        tx.seen("m1", NOW)
+        thread = threading.Thread(target=activates)
+        thread.start()
+        waits(moving)
+        assert tx.save_facts(machine, {"role": "till", "os": "new"}, "os=new")
+    thread.join()
+    [problem] = outcome
+    assert problem is not None
+    assert problem.__cause__ is None, "it was told that somebody was faster: the database had no deadlock to end"
 
 
 def test_two_processes_may_bring_the_same_new_row(store: SqlStore) -> None:

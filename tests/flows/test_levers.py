@@ -139,7 +139,7 @@ def test_a_machine_that_had_its_claim_in_another_ring_is_no_leak(held: tuple[Rea
     with gate.opened.store.write() as tx:
         machine = tx.machine(first.machine)
         assert machine is not None
-        tx.save_facts(machine.id, machine.facts, machine.make, "rest")
+        tx.memberships([(machine.id, "rest", machine.make)])
     assert probe(gate).shown is Shown.HELD
 
 

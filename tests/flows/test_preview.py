@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import example_fleet, seed_policy
 from gate.core import makes
-from gate.core.errors import Conflict
+from gate.core.errors import Conflict, Overtaken
 from gate.core.model import Machine, MachineStatus
+from gate.core.policy import Policy
 from gate.core.verdict import Verdict
 from gate.flows import edits, placing, plan
 from gate.flows.placing import Places, place_all, placed, refuse_one_ring
 from gate.flows.preview import PAGE, Preview, preview
-from gate.ports import Proposal
+from gate.ports import ActivePolicy, Proposal, Tx
 from tests.flows.test_policy_edits import saved
 from tests.flows.test_statements import counted
 from tests.real_gate import RealGate
@@ -86,6 +87,7 @@ def seen(gate: RealGate, change: tuple[str, str]) -> Preview:
         return preview(tx, gate.opened.gate, parse_text(TEXT), new, gate.clock.now())
 
 
+STRICTER = ("gate: {soak: 1h, at_least: 1}", "gate: {soak: 2h, at_least: 1}")
 ALL_FRONT = ("pick: {role: till, label: front}", "pick: {role: till}")
 NO_PILOT = ("pick: {label: pilot}", "pick: {label: nobody}")
 
@@ -111,8 +113,8 @@ def test_the_preview_says_what_then_happens(fleet: RealGate) -> None:
 def test_who_moves_anyway_with_the_next_policy_is_shown_with_it(fleet: RealGate) -> None:
     """A machine's own words may place it anew; it stands where it stood until a policy becomes active."""
     with fleet.opened.store.write() as tx:
-        tx.save_facts("s1", {"role": "workstation"}, "role=workstation", "rest")
-        tx.save_facts("n1", {"role": "workstation"}, "role=workstation", "front")
+        for name in ("s1", "n1"):
+            assert tx.save_facts(tx.machine(name), {"role": "workstation"}, "role=workstation")  # type: ignore[arg-type]
     change = ("soak: 1h", "soak: 2h")
     found = seen(fleet, change)
     assert [(move.old, move.new, [one.id for one in move.first]) for move in found.moves] == [("front", "rest", ["n1"])]
@@ -170,11 +172,7 @@ def saves(gate: RealGate, text: str, head: str, walked: placing.Walked) -> None:
     with gate.opened.store.write() as tx:
         made = edits.save(tx, gate.opened.gate, text, head, "anna", "a test", gate.clock.now(), walked)
     assert isinstance(made, Proposal)
-    walked = placing.walked_for(gate.opened.store, gate.opened.gate, made.id)  # type: ignore[assignment]
-    with gate.opened.store.write() as tx:
-        edits.sign(tx, gate.opened.gate, made.id, "berta", gate.clock.now(), walked)
-    with gate.opened.store.write() as tx:
-        assert edits.finish(tx, gate.opened.gate, made.id, gate.clock.now(), walked)
+    assert edits.sign_and_finish(gate.opened.store, gate.opened.gate, made.id, "berta", gate.clock.now())
 
 
 def test_what_a_saved_edit_writes_does_not_grow_with_the_fleet(fleet: RealGate) -> None:
@@ -196,16 +194,59 @@ def test_what_a_saved_edit_writes_does_not_grow_with_the_fleet(fleet: RealGate) 
         assert tx.ring_makes("pilots") == {"role=server": 1}
 
 
-def test_a_machine_that_came_after_the_walk_is_placed_by_what_was_saved(fleet: RealGate) -> None:
-    text, head, walked = edited(fleet, ("pick: {label: pilot}", "pick: {label: late}"))
-    joins(fleet, "late", "sued", "workstation", "late")
-    with fleet.opened.store.read() as tx:
-        assert tx.machine("late").ring == "rest"  # type: ignore[union-attr]
-    with fleet.opened.store.write() as tx:
-        made = edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
-        edits.sign(tx, fleet.opened.gate, made.id, "berta", fleet.clock.now(), walked)  # type: ignore[union-attr]
-        assert edits.finish(tx, fleet.opened.gate, made.id, fleet.clock.now(), walked)  # type: ignore[union-attr]
-        assert tx.machine("late").ring == "pilots"  # type: ignore[union-attr]
+def test_where_a_machine_has_moved_after_the_walk_the_fleet_is_walked_again_before_anything_is_written(
+    fleet: RealGate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody waits for a walk: the transaction that writes ends, and another one, which reads, walks again."""
+    gate, store, now = fleet.opened.gate, fleet.opened.store, fleet.clock.now()
+    text, head, _ = edited(fleet, STRICTER)
+    walks: list[int] = []
+
+    def walked(tx: Tx, policy: Policy) -> placing.Walked:
+        found = walk(tx, policy)
+        walks.append(found.fleet)
+        if len(walks) == 1:
+            with store.write() as other:
+                other.memberships([("s2", "front", "role=till")])
+        return found
+
+    walk = placing.walk
+    monkeypatch.setattr(placing, "walk", walked)
+    with counted(store) as statements:
+        row = placing.written(
+            store,
+            lambda: parse_text(text),
+            lambda tx, found: edits.save(tx, gate, text, head, "anna", "a test", now, found),
+        )
+    assert isinstance(row, ActivePolicy)
+    assert len(walks) == 2
+    assert walks[1] > walks[0]
+    assert len(fleet.opened.policies.history(10)) == 3, "what was overtaken has left no commit"
+    with store.read() as tx:
+        assert tx.machine("s2").ring == "rest"  # type: ignore[union-attr]
+    writes = [number for number, one in enumerate(statements) if "UPDATE active_policy" in one]
+    assert min(writes) > max(number for number, one in enumerate(statements) if "FROM machines LEFT" in one)
+
+
+def test_where_machines_join_all_the_time_a_save_ends_after_some_tries_and_has_written_nothing(
+    fleet: RealGate,
+) -> None:
+    gate, store, now = fleet.opened.gate, fleet.opened.store, fleet.clock.now()
+    text, head, _ = edited(fleet, STRICTER)
+    tries: list[int] = []
+
+    def joined() -> Policy:
+        tries.append(1)
+        return parse_text(text)
+
+    def save(tx: Tx, found: placing.Walked | None) -> object:
+        tx.revoke_machine("s1", now)
+        return edits.save(tx, gate, text, head, "anna", "a test", now, found)
+
+    with pytest.raises(Overtaken):
+        placing.written(store, joined, save)
+    assert len(tries) == placing.TRIES
+    assert fleet.opened.policies.head() == head
 
 
 def test_tills_that_moved_after_the_walk_are_looked_at_again(fleet: RealGate) -> None:
@@ -214,6 +255,9 @@ def test_tills_that_moved_after_the_walk_are_looked_at_again(fleet: RealGate) ->
     text, head, walked = edited(fleet, ALL_FRONT)
     assert walked.one_ring == []
     joins(fleet, "n3", "nord", "till")
+    with fleet.opened.store.write() as tx, pytest.raises(Overtaken):
+        edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
+    text, head, walked = edited(fleet, ALL_FRONT)
     with fleet.opened.store.write() as tx, pytest.raises(Conflict, match="one ring"):
         edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
 
@@ -221,9 +265,8 @@ def test_tills_that_moved_after_the_walk_are_looked_at_again(fleet: RealGate) ->
 def test_a_walk_for_another_text_is_not_what_is_written(fleet: RealGate) -> None:
     _, head, walked = edited(fleet, ("pick: {label: pilot}", "pick: {label: late}"))
     text = fleet.opened.policies.read(head).replace("gate: {soak: 1h, at_least: 1}", "gate: {soak: 2h, at_least: 1}")
-    with fleet.opened.store.write() as tx:
+    with fleet.opened.store.write() as tx, pytest.raises(Overtaken):
         edits.save(tx, fleet.opened.gate, text, head, "anna", "a test", fleet.clock.now(), walked)
-        assert tx.ring_makes("pilots") == {"role=server": 1}
 
 
 FACTS = st.dictionaries(st.sampled_from(["role", "os_build", "platform", "site", "hostname"]), st.sampled_from(

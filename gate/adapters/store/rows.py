@@ -2,6 +2,8 @@
 
 - Where many acts share one transaction, writes whose outcome nobody waits for are gathered and run at the end, each
   statement once for all its rows; sums of one row become one.
+- What every transaction of a kind changes in the same row (the fleet's version) comes last, when all other rows are
+  locked: so two of them wait for each other and never crosswise.
 - Whatever reads or changes what is gathered runs it first. A write that must hit exactly one row and did not spoils
   the whole transaction, which is then run again act by act.
 """
@@ -54,6 +56,7 @@ class Rows:
         self._gathered: dict[Prepared, list[dict[str, Any]]] = {}
         self._sums: dict[Prepared, dict[tuple[Any, ...], tuple[dict[str, Any], dict[str, int]]]] = {}
         self._afterwards: dict[Hashable, Callable[[], None]] = {}
+        self._last: dict[Hashable, Callable[[], None]] = {}
         self._exact: set[Prepared] = set()
         self._pending: set[str] = set()
         self.writes = 0
@@ -114,6 +117,18 @@ class Rows:
             return
         self._afterwards[key] = act
         self._pending.add(touches)
+
+    def last(self, key: Hashable, act: Callable[[], None]) -> None:
+        """Runs ``act`` once for all calls with this key, when everything else of the transaction has been done."""
+        self.writes += 1
+        self._last[key] = act
+
+    def finish(self) -> None:
+        """Runs what comes last; right before the commit."""
+        while self._last:
+            last, self._last = self._last, {}
+            for act in last.values():
+                act()
 
     def _before(self, touches: frozenset[str]) -> None:
         if self._pending and any(one in touches or one.partition(".")[0] in touches for one in self._pending):

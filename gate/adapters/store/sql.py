@@ -76,7 +76,9 @@ class SqlStore:
     def write(self) -> Iterator[SqlTx]:
         """A transaction that may write; rolled back by any exception."""
         with _translated(), self._engine.connect().execution_options(gate_write=True) as connection, connection.begin():
-            yield SqlTx(connection)
+            tx = SqlTx(connection)
+            yield tx
+            tx.finish()
             _sound(connection)
 
     @contextmanager

@@ -11,11 +11,12 @@ from sqlalchemy import Connection, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, add, change, equal
-from gate.adapters.store.rows import Rows, pack, table
-from gate.adapters.store.tx_machines import MACHINES, SITES
+from gate.adapters.store.rows import pack, table
+from gate.adapters.store.tx_machines import MACHINES, SITES, MachinesTx
 from gate.adapters.store.tx_rollouts import RINGS, ROLLOUTS
 from gate.core import merkle
 from gate.core.bypass import Standing
+from gate.core.errors import Overtaken
 from gate.core.model import MachineStatus, RolloutState
 from gate.ports import ActivePolicy, Asked, Event, StoredDecision
 
@@ -49,12 +50,14 @@ def to_event(row: Any) -> Event:
     return Event(**{**values, "detail": json.loads(row["detail"])})
 
 
-class FactsTx(Rows):
+class FactsTx(MachinesTx):
     """See ``gate.ports.Tx``."""
 
     def __init__(self, connection: Connection) -> None:
         super().__init__(connection)
         self._events: list[tuple[Any, ...]] = []
+        self._ruled_by: str | None = None
+        """The policy that this transaction has gone by (empty: there was none); None: it has asked for none."""
 
     def add_decision(self, decision: StoredDecision) -> int:
         values = {
@@ -206,13 +209,28 @@ class FactsTx(Rows):
 
     def active_policy(self) -> ActivePolicy | None:
         row = self._one(ACTIVE, ACTIVE.c.id == 1)
+        if self._ruled_by is None:
+            self._ruled_by = row["commit"] if row else ""
         return ActivePolicy(row["commit"], row["activated_at"], row["activated_by"], row["problem"]) if row else None
 
     def activate_policy(self, row: ActivePolicy, before: str) -> bool:
         values = {name: getattr(row, name) for name in ActivePolicy.__slots__}
         if before:
-            return self._update(ACTIVE, [ACTIVE.c.id == 1, ACTIVE.c.commit == before], **values) == 1
-        return self._insert_new(ACTIVE, {"id": 1}, **values)
+            done = self._update(ACTIVE, [ACTIVE.c.id == 1, ACTIVE.c.commit == before], **values) == 1
+        else:
+            done = self._insert_new(ACTIVE, {"id": 1}, **values)
+        self._ruled_by = row.commit if done else self._ruled_by
+        return done
+
+    def _count_move(self) -> None:
+        """Whoever activates a policy holds the fleet's row until it rules: machines were placed by what rules, or by
+        what another process has just replaced."""
+        super()._count_move()
+        if self._ruled_by is None:
+            return
+        row = self._one(ACTIVE, ACTIVE.c.id == 1)
+        if (row["commit"] if row else "") != self._ruled_by:
+            raise Overtaken
 
     def keep_policy_text(self, commit: str, text: str) -> None:
         self._insert_new(TEXTS, {"commit": commit}, text=text)

@@ -1,4 +1,7 @@
-"""Sites, machines and what the write plane keeps of them."""
+"""Sites, machines and what the write plane keeps of them.
+
+- Order of rows: machines, then the fleet's version, which rises when the transaction has done all else.
+"""
 
 from __future__ import annotations
 
@@ -15,6 +18,7 @@ from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tables import EPOCH, MICRO
 from gate.core import habits
+from gate.core.errors import Overtaken
 from gate.core.habits import Habit
 from gate.core.model import Machine, MachineStatus, Site, SiteTime, TimeKind
 from gate.ports import EnrolCode, Session, Stand
@@ -232,15 +236,22 @@ class MachinesTx(Rows):
         if self._update(ROLES, where, total=ROLES.c.total + change) == 0:
             self._insert(ROLES, site=site, role=role, total=change, busy=0, broken=0)
 
-    def save_facts(self, machine_id: str, facts: Mapping[str, str], make: str, ring: str) -> None:
-        self._update(MACHINES, [MACHINES.c.id == machine_id], facts=pack(dict(facts)), make=make, ring=ring)
+    def save_facts(self, machine: Machine, facts: Mapping[str, str], make: str) -> bool:
+        unmoved = [MACHINES.c.id == machine.id, MACHINES.c.ring == machine.ring, MACHINES.c.make == machine.make]
+        if self._update(MACHINES, unmoved, facts=pack(dict(facts)), make=make) != 1:
+            return False
         self._moved()
+        return True
 
     def fleet_version(self) -> int:
+        self.finish()
         row = self._one(FLEET_VERSION, FLEET_VERSION.c.id == 1)
         return int(row["version"]) if row else 0
 
     def _moved(self) -> None:
+        self.last("fleet", self._count_move)
+
+    def _count_move(self) -> None:
         if self._update(FLEET_VERSION, [FLEET_VERSION.c.id == 1], version=FLEET_VERSION.c.version + 1) == 0:
             self._insert(FLEET_VERSION, id=1, version=1)
 
@@ -250,14 +261,15 @@ class MachinesTx(Rows):
             PLACE.many(self._connection, values)
             self._moved()
 
-    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> bool:
+    def move_members(self, rows: Sequence[tuple[str, str, str]], fleet_version: int) -> None:
+        if self.fleet_version() != fleet_version:
+            raise Overtaken
+        if rows:
+            PLACE.many(self._connection, [{"id": one, "to_ring": ring, "to_make": make} for one, ring, make in rows])
         unmoved = [FLEET_VERSION.c.id == 1, FLEET_VERSION.c.version == fleet_version]
         changed = self._update(FLEET_VERSION, unmoved, version=fleet_version + 1) == 1
         if not changed and not (fleet_version == 0 and self._insert_new(FLEET_VERSION, {"id": 1}, version=1)):
-            return False
-        if rows:
-            PLACE.many(self._connection, [{"id": one, "to_ring": ring, "to_make": make} for one, ring, make in rows])
-        return True
+            raise Overtaken
 
     def fleet(self) -> Iterable[tuple[Machine, frozenset[str]]]:
         names = ("id", "site", "status", "name", "facts", "labels", "make", "ring")
