@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from gate.core.backtests import Backtest
+from gate.core.boots import Boot
 from gate.core.calendar import Interval
 from gate.core.correlation import Pairs
 from gate.core.evalues import Span
@@ -1083,6 +1084,12 @@ class Tx(Protocol):
         """All but the newest so many; one that runs stays."""
 
     # recovery by hand
+    def boots_of(self, machine_id: str) -> list[Boot]:
+        """The last boots that a machine has told, the newest last."""
+
+    def save_boots(self, machine_id: str, after: Sequence[Boot], before: Sequence[Boot]) -> bool:
+        """Where they still are ``before``."""
+
     def out_of_reach(
         self, seen_before: datetime, *, rollout: str = "", make: str = "", machine: str = "", limit: int = 500
     ) -> list[OutOfReach]:

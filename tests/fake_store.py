@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from gate.core import habits
+from gate.core.boots import Boot
 from gate.core.calendar import Interval
 from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.counters import Counts, boots_change, counts, last_tried
@@ -87,6 +88,7 @@ class Everything:
     fleet_version: int = 0
     gaps: dict[datetime, datetime] = field(default_factory=dict)
     boot_times: dict[str, dict[int, int]] = field(default_factory=dict)
+    boots_told: dict[str, list[Boot]] = field(default_factory=dict)
     days: dict[str, SiteDay] = field(default_factory=dict)
     mornings: dict[str, Morning] = field(default_factory=dict)
     points: dict[tuple[str, datetime], Point] = field(default_factory=dict)
@@ -140,6 +142,15 @@ class FakeTx:
 
     def boot_times(self, make: str) -> dict[int, int]:
         return dict(self.a.boot_times.get(make, {}))
+
+    def boots_of(self, machine_id: str) -> list[Boot]:
+        return list(self.a.boots_told.get(machine_id, []))
+
+    def save_boots(self, machine_id: str, after: Sequence[Boot], before: Sequence[Boot]) -> bool:
+        if self.boots_of(machine_id) != list(before):
+            return False
+        self.a.boots_told[machine_id] = list(after)
+        return True
 
     def memberships(self, rows: Iterable[tuple[str, str, str]]) -> None:
         for name, ring, make in rows:

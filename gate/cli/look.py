@@ -96,6 +96,7 @@ def machine_show(machine: str, settings: Path, output: str) -> None:
         found = machine_named(tx, machine)
         session = tx.session(found.id)
         events = tx.events(subject=found.id, limit=10)
+        boots = tx.boots_of(found.id)[::-1]
     facts: dict[str, Any] = _line(found) | {
         "site": found.site,
         "role": found.role,
@@ -103,6 +104,7 @@ def machine_show(machine: str, settings: Path, output: str) -> None:
         "facts": dict(found.facts),
         "installed": dict(session.installed) if session else {},
         "boot_id": session.boot_id if session else "",
+        "boots": [f"{one.boot_id} {one.started_at} {one.ended}" for one in boots],
     }
     happened = [
         {"at": f"{one.at:%Y-%m-%d %H:%M:%S} UTC", "what": one.kind, "who": one.actor, "because": one.because}

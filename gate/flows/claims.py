@@ -22,7 +22,7 @@ from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, R
 from gate.core.policy import Policy
 from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal
-from gate.flows import going_back, holds, watch, when
+from gate.flows import boots_told, going_back, holds, watch, when
 from gate.flows.expedite import skips
 from gate.flows.new_claim import new_claim
 from gate.ports import Gate, GrantLimits, Standing, Tx
@@ -166,6 +166,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     bad = {probe.name: probe.detail for probe in said.probes if not probe.ok}
     if bad:
         detail["bad_probes"] = str(bad)[:500]
+    boots_told.keep(tx, before, said.step, said.boot_id, said.release, said.more.get("boots", ()))
     unclean = [boot_id for boot_id, _, ended in said.more.get("boots", ()) if ended == "unclean"]
     if unclean:
         detail["unclean_boots"] = ", ".join(unclean)[:500]

@@ -1,7 +1,7 @@
 """One site, one machine: what stands there, what it has, why it does not have what it does not have, what happened.
 
-- The strip chart shows what the store keeps: steps of claims, the newest word, opening hours. Boots between two claims
-  are not kept, and the page says so; the same marks stand below as a table.
+- The strip chart shows what the store keeps: steps of claims, the newest word, opening hours; the same marks stand
+  below as a table. A machine's page has its last boots besides, those that its reports told.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from flask import g, render_template
 from markupsafe import Markup, escape
 
 from gate.core import calendar
+from gate.core.boots import Boot
 from gate.core.calendar import Interval
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
@@ -135,7 +136,31 @@ def machine(machine_id: str) -> str:
             proposals=tx.proposals("open", machine_id),
             decommissioned=is_gone(tx, machine_id),
             out_of_reach=_out_of_reach(tx, found),
+            boots=_boots(tx, found),
         )
+
+
+def _boots(tx: Tx, found: Machine) -> list[tuple[Boot, datetime | None, Mapping[str, str], bool]]:
+    """Its last boots, the newest first: (boot, when it began by its own clock, source -> version, does it run)."""
+    told = tx.boots_of(found.id)[::-1]
+    versions = tx.versions(list({one for boot in told for one in boot.releases.values()}))
+    session = tx.session(found.id) if told else None
+    return [
+        (
+            boot,
+            _moment(boot.started_at),
+            {source: versions.get(one, one[:20]) for source, one in sorted(boot.releases.items()) if one},
+            session is not None and boot.boot_id == session.boot_id,
+        )
+        for boot in told
+    ]
+
+
+def _moment(said: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(said)
+    except ValueError:
+        return None
 
 
 def _out_of_reach(tx: Tx, found: Machine) -> list[tuple[OutOfReach, Rollout, str]]:

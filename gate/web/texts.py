@@ -323,7 +323,7 @@ GERMAN |= texts_rings.GERMAN
 GERMAN |= texts_levers.GERMAN
 GERMAN |= texts_recovery.GERMAN
 GERMAN |= {key: words for key, words in texts_screens.GERMAN.items() if key not in GERMAN}
-ENGLISH = texts_screens.ENGLISH | texts_levers.ENGLISH | texts_backtest.ENGLISH
+ENGLISH = texts_screens.ENGLISH | texts_levers.ENGLISH | texts_backtest.ENGLISH | texts_recovery.ENGLISH
 
 
 def translate(text: str, language: str) -> str:

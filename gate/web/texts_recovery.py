@@ -34,4 +34,21 @@ GERMAN = {
         "Alles wird übernommen oder nichts; ein bekannter Ort wird ersetzt."
     ),
     "Done": "Erledigt",
+    "Its last boots": "Seine letzten Starts",
+    "Boot id": "Kennung des Starts",
+    "Began (its own clock)": "Begann (nach seiner Uhr)",
+    "How it ended": "Wie er endete",
+    "It began with": "Womit er begann",
+    "it runs": "er läuft",
+    "boot.clean": "wie vorgesehen",
+    "boot.unclean": "nicht wie vorgesehen",
+    "boot.unknown": "nicht bekannt",
+    "boot.nothing": "nichts",
 }
+ENGLISH = {
+    "boot.clean": "clean",
+    "boot.unclean": "unclean",
+    "boot.unknown": "not known",
+    "boot.nothing": "nothing",
+}
+"""Words whose key is no English."""

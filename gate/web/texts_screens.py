@@ -198,9 +198,8 @@ GERMAN = {
         "Balken: gesund. Kreuz: ausgefallen. Ring: ein Schritt einer Zusage. Punkt: das letzte Wort. Hinterlegt:"
         " Öffnungszeiten."
     ),
-    "Only steps of claims and the newest word are kept: what a machine booted in between is not known.": (
-        "Aufgehoben werden nur Schritte von Zusagen und das neueste Wort: was ein Rechner dazwischen startete, ist"
-        " nicht bekannt."
+    "Only steps of claims and the newest word are drawn.": (
+        "Gezeichnet sind nur Schritte von Zusagen und das neueste Wort."
     ),
     "The same as a table": "Dasselbe als Tabelle",
     "What the store knows": "Was bekannt ist",

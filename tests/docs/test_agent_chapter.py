@@ -9,6 +9,7 @@ from gate.agent import diary, early, going_back, hands, health, http, linux, plu
 from gate.agent.probes import KINDS, LIMIT_S, MOST_LIMIT_S
 from gate.agent.settings import load
 from gate.agent.windows import WANTED
+from gate.core import boots
 from tests.conftest import REPOSITORY
 
 TEXT = (REPOSITORY / "docs" / "agent.md").read_text(encoding="utf-8")
@@ -37,6 +38,7 @@ def test_the_rows_of_the_windows_log_are_those_that_are_read() -> None:
 
 
 def test_its_numbers_are_those_of_the_code() -> None:
+    assert boots.KEPT == 12 and "the last twelve boots" in TEXT
     assert f"**{diary.KEEP.days} days by the gate's clock**" in TEXT
     assert f"the newest {state.MOST_WAITING}" in TEXT
     assert f"within {early.LIMIT_S:g} seconds" in TEXT

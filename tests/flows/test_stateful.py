@@ -223,13 +223,16 @@ class Stores(RuleBasedStateMachine):
             self.a_machine_reports(number, Step.HEALTHY, number % 10 != good)
 
     @precondition(lambda self: self.fake.everything.claims)
-    @rule(pick=st.integers(0, 100), step=st.sampled_from(list(Step)), good=st.booleans())
-    def a_machine_reports(self, pick: int, step: Step, good: bool) -> None:
+    @rule(pick=st.integers(0, 100), step=st.sampled_from(list(Step)), good=st.booleans(), boots=st.integers(0, 2))
+    def a_machine_reports(self, pick: int, step: Step, good: bool, boots: int = 1) -> None:
         known = list(self.fake.everything.claims.values())
         claim = known[pick % len(known)]
         self.now += timedelta(seconds=1)
         probes = (claims.Probe("p", good),)
-        said = claims.Report(claim.id, step, "boot-1", timedelta(minutes=2), claim.release, probes)
+        ends = ("clean", "unclean", "unknown")
+        told = [(f"boot-{1 - one}", "2026-03-02T06:00:00+00:00", ends[(pick + one) % 3]) for one in range(boots)][::-1]
+        more = {"boots": told}
+        said = claims.Report(claim.id, step, "boot-1", timedelta(minutes=2), claim.release, probes, more=more)
 
         def report(tx: Any, gate: Gate) -> Any:
             tx.seen(claim.machine, self.now)
@@ -371,6 +374,7 @@ class Stores(RuleBasedStateMachine):
     def both_hold_the_same_facts(self) -> None:
         def facts(tx: Any) -> Any:
             found: dict[str, Any] = {"past": tx.past_trials(3)}
+            found["told"] = {name: tx.boots_of(name) for name in sorted(self.fake.everything.machines)}
             since = self.now - timedelta(minutes=30)
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}

@@ -130,7 +130,7 @@ def test_a_strip_chart_and_its_table_show_the_steps_that_are_kept(sqlite_gate: R
         page = anna.client.get(f"{place}?lang=en").text
         assert '<circle class="step"' in page
         assert '<circle class="word"' in page
-        for said in ("granted", "last word", "what a machine booted in between is not known"):
+        for said in ("granted", "last word", "Only steps of claims and the newest word are drawn"):
             assert said in shown(page), said
     with sqlite_gate.opened.store.write() as tx:
         claim = tx.claims(tx.rollouts()[0].id)[0]

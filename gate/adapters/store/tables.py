@@ -489,6 +489,14 @@ class SiteDayRow(SQLModel, table=True):
     until: datetime = moment(index=True)
 
 
+class MachineBootsRow(SQLModel, table=True):
+    """The last boots of a machine, as its reports tell them; ``boots`` is JSON, the newest last."""
+
+    __tablename__ = "machine_boots"
+    machine: str = Field(primary_key=True, foreign_key="machines.id")
+    boots: str = long_text("[]")
+
+
 class KeyPlaceRow(SQLModel, table=True):
     """Where a recovery key is kept, and its id; never the key. ``machine`` empty: those of the whole site."""
 

@@ -1,4 +1,4 @@
-"""What a person needs who stands at a machine: which are out of reach, and where their recovery keys are kept."""
+"""What a person needs who stands at a machine: who is out of reach, the last boots, where recovery keys are kept."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ from typing import Any
 from sqlalchemy import or_, select
 
 from gate.adapters.store import tables
-from gate.adapters.store.rows import Rows, table
+from gate.adapters.store.prepared import change, equal, get, given
+from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tx_claim_reads import CLAIMS
 from gate.adapters.store.tx_machines import MACHINES, SITES
+from gate.core.boots import Boot
 from gate.core.claims import BROKEN, HOLDS_SLOT
 from gate.core.model import Action, ClaimState, MachineStatus
 from gate.core.recovery import KeyPlace
 from gate.ports import OutOfReach
 
 KEYS = table(tables.KeyPlaceRow)
+TOLD = table(tables.MachineBootsRow)
+BOOTS_OF = get(TOLD, "machine")
+TELL = change(TOLD, [*equal(TOLD, "machine"), TOLD.c.boots == given(TOLD.c.boots, "before")], "boots")
 ASKED = 500
 NOT_BACK = [state.value for state in HOLDS_SLOT | BROKEN]
 
@@ -60,6 +65,16 @@ class RecoveryTx(Rows):
         )
         return [_lost(row) for row in self._all(found)]
 
+    def boots_of(self, machine_id: str) -> list[Boot]:
+        row = self._first(BOOTS_OF, machine=machine_id)
+        return [Boot(**one) for one in json.loads(row["boots"])] if row else []
+
+    def save_boots(self, machine_id: str, after: Sequence[Boot], before: Sequence[Boot]) -> bool:
+        text = _packed(after)
+        if not before:
+            return self._insert_new(TOLD, {"machine": machine_id}, boots=text)
+        return self._run(TELL, machine=machine_id, before=_packed(before), to_boots=text) == 1
+
     def key_places(self, sites: Sequence[str]) -> list[KeyPlace]:
         found: list[KeyPlace] = []
         for start in range(0, len(sites), ASKED):
@@ -73,6 +88,10 @@ class RecoveryTx(Rows):
 
     def drop_key_place(self, site: str, machine: str) -> bool:
         return self._delete(KEYS, KEYS.c.site == site, KEYS.c.machine == machine) == 1
+
+
+def _packed(boots: Sequence[Boot]) -> str:
+    return pack([asdict(one) for one in boots])
 
 
 def _lost(row: Any) -> OutOfReach:

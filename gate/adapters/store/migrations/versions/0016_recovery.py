@@ -1,4 +1,4 @@
-"""Where recovery keys are kept"""
+"""Where recovery keys are kept, and the last boots of each machine"""
 
 from __future__ import annotations
 
@@ -23,7 +23,15 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["site"], ["sites.id"]),
         sa.PrimaryKeyConstraint("site", "machine"),
     )
+    op.create_table(
+        "machine_boots",
+        sa.Column("machine", sa.String(), nullable=False),
+        sa.Column("boots", sa.Text(), nullable=False),
+        sa.ForeignKeyConstraint(["machine"], ["machines.id"]),
+        sa.PrimaryKeyConstraint("machine"),
+    )
 
 
 def downgrade() -> None:
+    op.drop_table("machine_boots")
     op.drop_table("key_places")
