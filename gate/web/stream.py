@@ -2,7 +2,8 @@
 
 - Under WSGI a stream keeps one of the server's threads, and machines are answered by the same threads. So a process has
   room for few, and whoever finds none is answered 503 and asks every three seconds, as a page without streams does.
-- A stream lasts ``LASTS_S`` and the browser begins the next: what is closed, and a server that stops, waits no longer.
+- A stream says something every second, so that a closed page gives its room back, and lasts ``LASTS_S``: a server that
+  stops waits no longer. Then the browser begins the next.
 - A stream ends at once, and says so, where its session has ended or its person has another role.
 - It says no more than ``/live`` does: a word that changes with every event, decision and minute.
 """
@@ -23,7 +24,7 @@ from gate.web.auth import Visitor
 MOST = 8
 LASTS_S, LOOK_S = 8.0, 1.0
 AGAIN_MS = 300
-OVER = b"event: over\ndata: x\n\n"
+OVER, STILL = b"event: over\ndata: x\n\n", b":\n\n"
 
 
 @dataclass(slots=True)
@@ -43,20 +44,22 @@ class Stream:
         return self
 
     def __next__(self) -> bytes:
-        """The next event, as soon as there is one."""
-        while not self.closed and time.monotonic() < self.until:
-            try:
-                word = self._word()
-            except GateError:  # the database: the page asks again, and is told there
-                break
-            if word is None:
-                self.until = 0.0
-                return OVER
-            if word != self.said:
-                self.said = word
-                return f"retry: {AGAIN_MS}\ndata: {word}\n\n".encode()
+        """The next event, or, a second later, a comment: only by saying something is a closed page noticed."""
+        if self.closed or time.monotonic() >= self.until:
+            raise StopIteration
+        if self.said:
             self.pause.wait(LOOK_S)
-        raise StopIteration
+        try:
+            word = self._word()
+        except GateError:  # the database: the page asks again, and is told there
+            raise StopIteration from None
+        if word is None:
+            self.until = 0.0
+            return OVER
+        if word == self.said:
+            return STILL
+        self.said = word
+        return f"retry: {AGAIN_MS}\ndata: {word}\n\n".encode()
 
     def _word(self) -> str | None:
         """What ``/live`` says; None where the session is another one than at first."""
