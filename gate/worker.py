@@ -237,6 +237,7 @@ class Worker:
     def _claim(self, rule: SourceRule) -> None:
         """What its plugin says that the lever is, once for each source and its rule."""
         now, found = self._parts.clock.now(), self._parts.sources.describe(rule.plugin)
+        found = levers.of_streams(found, look.configured(rule, self._looking.options).options)
         self._within.write(lambda tx: levers.note_claim(tx, rule, found, now))
         self._claims[rule.name] = rule
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import Any, Protocol, TypeVar
@@ -120,6 +120,16 @@ def clear(tx: Tx, source: str, by: str, because: str, now: datetime) -> None:
     if not tx.number_mark(BRAKED + source, 1, 0, now):
         raise NotFound(f"the lever of {source} has been cleared a moment ago")
     tx.append("lever_cleared", by, f"lever:{source}", now, {}, because)
+
+
+def of_streams(found: SourceInfo, options: Mapping[str, str]) -> SourceInfo:
+    """What a plugin can for a source whose options name some of its streams: no more than for the weakest of them."""
+    named = {word for value in options.values() for word in value.split()}
+    weaker = [one for one in found.streams if one.name in named and LEVERS.index(one.lever) > LEVERS.index(found.lever)]
+    if not weaker:
+        return found
+    weakest = max(weaker, key=lambda one: LEVERS.index(one.lever))
+    return replace(found, lever=weakest.lever, why=weakest.why or found.why)
 
 
 def note_claim(tx: Tx, rule: SourceRule, found: SourceInfo, now: datetime) -> None:

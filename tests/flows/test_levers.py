@@ -13,7 +13,7 @@ from gate.core.model import ClaimState, Rollout
 from gate.flows import levers, mirror
 from gate.flows import sources as known
 from gate.flows.levers import Probe, Shown
-from gate.hookspecs import SourceInfo
+from gate.hookspecs import SourceInfo, Stream
 from gate.ports import Laid
 from gate.worker import Transactions
 from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, passes, settled
@@ -212,3 +212,47 @@ def test_a_policy_claims_no_more_than_the_plugin_can(sqlite_gate: RealGate) -> N
     with gate.opened.store.read() as tx:
         kinds = [one.kind for one in tx.events(subject=f"lever:{SOURCE}")]
     assert kinds == ["lever_overclaimed"]
+
+
+STREAMS = (
+    Stream("rapid", "content", "held", "pinned"),
+    Stream("slow", "content", "advised", "late"),
+    Stream("critical", "content", "no lever", "cannot be paused"),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "lever", "why"),
+    [
+        ({}, "held", "by its policies"),
+        ({"category": "rapid"}, "held", "by its policies"),
+        ({"category": "slow"}, "advised", "late"),
+        ({"categories": "rapid slow"}, "advised", "late"),
+        ({"categories": "critical slow rapid"}, "no lever", "cannot be paused"),
+        ({"folder": "/srv/critical"}, "held", "by its policies"),
+    ],
+)
+def test_a_source_can_no_more_than_the_weakest_stream_that_it_names(
+    options: dict[str, str], lever: str, why: str
+) -> None:
+    info = SourceInfo("vendor", "held", ("content",), {}, STREAMS, "by its policies")
+    found = levers.of_streams(info, options)
+    assert (found.lever, found.why) == (lever, why)
+
+
+def test_a_source_of_a_stream_without_a_lever_shows_none_whatever_the_policy_says(real_gate: RealGate) -> None:
+    options = {"category": "system_critical", "credentials": "/nowhere", "rings": "first=p:g,p:h"}
+    real_gate.worker._looking.options["falcon"] = options  # type: ignore[index]
+    policies = real_gate.opened.policies
+    text = policies.read(policies.head())
+    extra = "  - {name: falcon, plugin: falcon, kind: content, evidence: alive}\n"
+    real_gate.policy_says(text.replace("sources:\n", "sources:\n" + extra), "one more")
+    real_gate.worker.look()
+    with real_gate.opened.store.read() as tx:
+        rules = real_gate.opened.rules.policy()
+        assert rules is not None
+        lever = levers.levers(tx, rules.sources)["falcon"]
+        (event,) = tx.events(subject="lever:falcon")
+    assert lever.lever == "no lever"
+    assert event.kind == "lever_overclaimed"
+    assert event.detail["lever"] == "no lever"
