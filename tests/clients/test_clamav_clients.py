@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import requests
 
 from gate.core.model import ClaimState, RolloutState
 from tests.clients.clam import SOURCE, ClamGate, ClamMachine, needed
@@ -171,6 +172,9 @@ def test_a_flipped_byte_reaches_no_client(gate: ClamGate, start: Start, shared_d
     stored = bytearray((view / "daily.cvd").read_bytes())
     stored[2000] ^= 1
     (view / "daily.cvd").write_bytes(stored)  # on the gate's own disk, behind its back
+    gate.opened.mirror.tidy()  # what the mirror remembers is forgotten
+    address = f"{first.address}/daily.cvd"
+    until(lambda: requests.get(address, timeout=10).content == stored, "the mirror still serves what it remembers")
     (first.databases / "daily.cvd").unlink()
     code, _ = first.freshclam()
     assert code != 0
