@@ -26,6 +26,7 @@ from gate.flows import (
     facts_json,
     holds,
     observed,
+    orders,
     people,
     protection,
     recalls,
@@ -35,7 +36,6 @@ from gate.flows import (
 )
 from gate.flows import levers as lever_flow
 from gate.flows import why as reasons
-from gate.flows.orders import planned
 from gate.ports import Proposal, StoredDecision, Tx
 from gate.web import morning as mornings
 from gate.web import policy_edit_pages, proposals, system
@@ -120,7 +120,7 @@ def overview() -> str:
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
         levers = _levers(tx, dict(troubles))
-        bypasses, undone = observed.bypasses(tx), tx.lever_troubles()
+        bypasses, undone = observed.bypasses(tx), orders.troubles(tx)
         decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"
@@ -184,7 +184,7 @@ def rollout(rollout_id: str) -> str:
             "rollout.html",
             line=line,
             bypasses=observed.bypasses(tx, source=found.source),
-            plans=planned(tx, found.id),
+            plans=orders.planned(tx, found.id),
             rollout=found,
             release=tx.release(found.release),
             evidence=evidence,
