@@ -14,8 +14,10 @@ import pytest
 from gate.core.errors import Overtaken, Unavailable
 from gate.core.model import ClaimState, RolloutState
 from gate.flows import orders, people, recalls
+from gate.flows.lever_rounds import Hands, HoldRounds
 from gate.hookspecs import Held, Published
-from gate.ports import VendorHold
+from gate.ports import Sources, VendorHold
+from gate.worker import Transactions
 from tests.conftest import NOW
 from tests.real_gate import PlayedMachine, RealGate
 from tests.vendor_plugin import Vendor, install
@@ -269,6 +271,45 @@ def test_calls_are_counted_on_both_sides_and_forgotten_after_their_time(vendor: 
         orders.ended(tx, "vendor", "first", late)
         orders.begun(tx, "vendor", "first", late)
         assert not orders.quiet(tx, "vendor", "first", late), "never below nothing"
+
+
+class Silent:
+    """Plugins of which one does not say what it is until it may."""
+
+    def __init__(self, plugins: Sources, plugin: str) -> None:
+        self._plugins, self._plugin = plugins, plugin
+        self.may = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plugins, name)
+
+    def hooks(self, plugin: str) -> tuple[str, ...]:
+        if plugin == self._plugin:
+            assert self.may.wait(20), "somebody waits for it"
+        return self._plugins.hooks(plugin)
+
+
+def test_a_hold_waits_for_no_other_plugin_to_say_what_it_is(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    gate = vendor.gate
+    gate.bring("1")
+    halted(vendor)
+    with gate.opened.store.write() as tx:
+        (own,) = tx.rollouts(source="shop-content")
+        people.halt(tx, own.id, "anna", "tills freeze", gate.clock.now())
+    slow = Silent(gate.opened.plugins, "directory")
+    within = Transactions(gate.opened.store)
+    options, blobs = gate.worker._looking.options, gate.opened.settings.public
+    hands = Hands(within, gate.opened.gate, gate.clock, slow, options, blobs)  # type: ignore[arg-type]
+    begun = HoldRounds(hands).once()
+    while not vendor.asked("hold"):
+        assert not slow.may.is_set()
+    slow.may.set()
+    for one in begun:
+        one.join()
+    with gate.opened.store.read() as tx:
+        assert tx.vendor_hold("vendor", "first") is not None
+        assert tx.vendor_hold("shop-content", "first") is None, "it has no such hook"
 
 
 def test_a_hold_that_failed_is_no_trouble_any_more_once_its_halt_has_ended(two: tuple[Vendor, Host, Host]) -> None:
