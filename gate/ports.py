@@ -1167,6 +1167,10 @@ class Tx(Protocol):
     def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
         """Sets the number only where it is ``before``."""
 
+    def count_mark(self, name: str, more: int, at: datetime, since: datetime) -> None:
+        """Counts on, by what may be below zero, and then keeps the moment of the last who came; what was counted
+        before ``since`` is forgotten."""
+
     def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
         """Where it still stands at ``before``: one of several workers moves it."""
 

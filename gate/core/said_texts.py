@@ -38,6 +38,9 @@ GERMAN: Mapping[str, str] = {
     "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
     "the lever of {} is not broken": "der Hebel von {} ist nicht gebrochen",
     "the lever of {} has been cleared a moment ago": "der Hebel von {} ist eben freigegeben worden",
+    "the vendor has stopped; it is asked once more, since a call that began before may end after that": (
+        "der Hersteller hat gestoppt; er wird noch einmal gebeten, denn ein früherer Aufruf kann danach enden"
+    ),
     "no probe of {} has held since: gate lever check {}": "seither hielt keine Probe von {}: gate lever check {}",
     "a probe has held since; a person must clear it: gate lever clear": (
         "seither hielt eine Probe; ein Mensch muss ihn freigeben: gate lever clear"

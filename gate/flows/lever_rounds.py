@@ -1,6 +1,7 @@
 """The rounds that tell vendors what is wanted of them, as the worker makes them.
 
-- Each hold has a thread of its own, which ends with the process: a halt waits for no other call.
+- Each hold has a thread of its own, which ends with the process: a halt waits for no other call, nor for what another
+  plugin says of itself.
 - A plugin runs outside of any transaction; what it answered is kept in one. One that fails is an answer: not done.
 - What remembers here only saves work: what is wanted and what is done are in the store.
 """
@@ -52,6 +53,10 @@ class Hands:
                 return False
         return hook in self.hooks[plugin]
 
+    def lacks(self, plugin: str, hook: str) -> bool:
+        """Whether a plugin has said that it has no such hook; asks nobody."""
+        return hook not in self.hooks.get(plugin, (hook,))
+
     def publishes(self, source: str) -> bool:
         """Whether this source's vendor delivers, by its plugin."""
         policy = self.policy()
@@ -74,7 +79,7 @@ class HoldRounds:
         stopped = hands.within.read(lambda tx: {one.source for one in tx.rollouts(states=orders.STOPPED, opened=True)})
         begun: list[threading.Thread] = []
         for rule in policy.sources if policy else ():
-            if rule.name in stopped and hands.has(rule.plugin, HOLD):
+            if rule.name in stopped and not hands.lacks(rule.plugin, HOLD):
                 due = hands.within.read(lambda tx, of=rule.name: orders.holds_due(tx, of, now))  # type: ignore[misc]
                 begun += [self._thread(rule, one) for one in due if self._mine(one)]
         return begun
@@ -95,13 +100,16 @@ class HoldRounds:
         hands = self._hands
         reason = due.rollout.halted_because or "held by the gate"
         try:
+            if not hands.has(rule.plugin, HOLD) and hands.lacks(rule.plugin, HOLD):
+                return
+            alone = hands.within.read(lambda tx: orders.quiet(tx, due.source, due.ring, hands.clock.now()))
             try:
                 said = hands.sources.hold(rule.plugin, configured(rule, hands.options), due.ring, reason)
             except SourceError as problem:
                 said = Held(False, problem.detail)
             if not said.ok:
                 log.error("source %s ring %s: its vendor has not stopped: %s", due.source, due.ring, said.detail)
-            hands.within.write(lambda tx: orders.held(tx, due, said, hands.clock.now()))
+            hands.within.write(lambda tx: orders.held(tx, due, said, hands.clock.now(), alone=alone))
         except Overtaken:
             log.info("source %s ring %s: another worker has asked its vendor", due.source, due.ring)
         except Exception:
@@ -123,13 +131,14 @@ class MoveRounds:
         """A round over every source; ``alone`` keeps one that fails from the others."""
         policy = self._hands.policy()
         halted = self._hands.within.read(lambda tx: tx.rollouts(states=orders.PLANNED, opened=True))
-        new = {one.source for one in halted if (one.id, one.version) not in self._planned}
+        self._planned &= {(one.id, one.version) for one in halted}
+        new = [one for one in halted if (one.id, one.version) not in self._planned]
         for rule in policy.sources if policy else ():
             if self._hands.has(rule.plugin, PUBLISH):
                 alone("vendor", rule.name, lambda one=rule: self._publish(one))  # type: ignore[misc]
-            if rule.name in new:
-                alone("recall plan", rule.name, lambda one=rule: self._plan(one))  # type: ignore[misc]
-        self._planned = {(one.id, one.version) for one in halted}
+            mine = [(one.id, one.version) for one in new if one.source == rule.name]
+            if mine:
+                alone("recall plan", rule.name, lambda one=rule, of=mine: self._plan(one, of))  # type: ignore[misc]
 
     def _publish(self, rule: SourceRule) -> None:
         hands, now = self._hands, self._hands.clock.now()
@@ -141,7 +150,15 @@ class MoveRounds:
             self._move(rule, dues)
 
     def _move(self, rule: SourceRule, dues: list[MoveDue]) -> None:
-        hands, ring, wanted = self._hands, dues[0].machine.ring, dues[0].release
+        hands, ring = self._hands, dues[0].machine.ring
+        hands.within.write(lambda tx: orders.begun(tx, rule.name, ring, hands.clock.now()))
+        try:
+            self._tell(rule, ring, dues)
+        finally:
+            hands.within.write(lambda tx: orders.ended(tx, rule.name, ring, hands.clock.now()))
+
+    def _tell(self, rule: SourceRule, ring: str, dues: list[MoveDue]) -> None:
+        hands, wanted = self._hands, dues[0].release
         if hands.within.read(lambda tx: orders.stopped(tx, wanted)):  # since the round began, whose calls are slow
             return
         release = hands.within.read(lambda tx: self._released(tx, wanted))
@@ -162,7 +179,7 @@ class MoveRounds:
         files = {one.name: self._hands.blobs / one.sha256 for one in found.artifacts}
         return Released(found.hex, found.version, announced, files)
 
-    def _plan(self, rule: SourceRule) -> None:
+    def _plan(self, rule: SourceRule, halted: list[tuple[str, int]]) -> None:
         hands, source = self._hands, configured(rule, self._hands.options)
         for rollout, ring, bad, good in hands.within.read(lambda tx: list(orders.unplanned(tx, rule.name))):
             try:
@@ -172,3 +189,4 @@ class MoveRounds:
             hands.within.write(
                 lambda tx, of=rollout, at=ring, how=said: orders.plan(tx, of, at, how, hands.clock.now())  # type: ignore[misc]
             )
+        self._planned.update(halted)

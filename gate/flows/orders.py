@@ -5,6 +5,9 @@
   plugins are idempotent.
 - A halt asks for a hold of each ring that is open, once, and until the vendor has stopped. A ring's machines are told
   nothing else before that was tried; it need not succeed: a vendor that cannot stop must still be told to go back.
+- A vendor has stopped for good only where no call about the ring's machines ran when it was told: such a call may end
+  after the hold, and undo it. Who calls says so first and looks for a halt then; a call that nobody has ended counts
+  for ``CALL``, which is longer than any lasts.
 - What fails is tried again, later each time and with jitter: a hold after a minute at most, the rest after ten.
 - Each success is an event, and each first failure of a kind; what fails now stands in the rows.
 """
@@ -20,12 +23,15 @@ from gate.core.errors import Overtaken
 from gate.core.model import ABSENT, Machine, Release, Rollout, RolloutState
 from gate.flows.approvals import former, speaker
 from gate.hookspecs import Held, Published, RecallPlan, Receiver
-from gate.ports import MoveDue, Pointer, Tx, VendorHold, VendorMove
+from gate.ports import LeverTrouble, MoveDue, Pointer, Tx, VendorHold, VendorMove
 
+CALLS = "vendor-calls:"
 STOPPED = (RolloutState.HALTED, RolloutState.HELD, RolloutState.RECALLED)
 PLANNED = (RolloutState.HALTED, RolloutState.RECALLED)
 FIRST = timedelta(seconds=2)
 LATEST_HOLD, LATEST_MOVE = timedelta(minutes=1), timedelta(minutes=10)
+CALL = timedelta(minutes=2)
+AGAIN = "the vendor has stopped; it is asked once more, since a call that began before may end after that"
 PAGE = 500
 NAMED = 100
 LONG = 400
@@ -63,8 +69,24 @@ def holds_due(tx: Tx, source: str, now: datetime) -> list[HoldDue]:
     return [one for one in _halted(tx, source) if not _waits(one, now)]
 
 
-def held(tx: Tx, due: HoldDue, said: Held, now: datetime) -> None:
-    """Keeps what a vendor has answered to a hold.
+def begun(tx: Tx, source: str, ring: str, now: datetime) -> None:
+    """A vendor is about to be told of a ring's machines."""
+    tx.count_mark(f"{CALLS}{source}/{ring}", 1, now, now - CALL)
+
+
+def ended(tx: Tx, source: str, ring: str, now: datetime) -> None:
+    """It was told, or was not."""
+    tx.count_mark(f"{CALLS}{source}/{ring}", -1, now, now - CALL)
+
+
+def quiet(tx: Tx, source: str, ring: str, now: datetime) -> bool:
+    """Does no call about a ring's machines run?"""
+    mark = tx.mark(f"{CALLS}{source}/{ring}")
+    return mark.number == 0 or mark.at is None or abs(now - mark.at) > CALL
+
+
+def held(tx: Tx, due: HoldDue, said: Held, now: datetime, *, alone: bool = True) -> None:
+    """Keeps what a vendor has answered to a hold. ``alone``: no other call about the ring ran when this one began.
 
     Raises:
         Overtaken: another worker has asked meanwhile.
@@ -73,14 +95,15 @@ def held(tx: Tx, due: HoldDue, said: Held, now: datetime) -> None:
     tries = (mine.tries if mine else 0) + 1
     wait = later(f"{due.source}/{due.ring}", tries, LATEST_HOLD)
     since = mine.since if mine else now
-    after = VendorHold(due.source, due.ring, due.halt, said.ok, tries, now + wait, since, said.detail[:LONG])
+    ok, detail = said.ok and alone, said.detail[:LONG] if alone or not said.ok else AGAIN
+    after = VendorHold(due.source, due.ring, due.halt, ok, tries, now + wait, since, detail)
     if not tx.save_vendor_hold(after, due.before):
         raise Overtaken
-    detail = {"source": due.source, "ring": due.ring, "detail": after.detail}
-    if said.ok:
-        tx.append("vendor_held", "gate", due.rollout.id, now, detail)
-    elif mine is None or mine.detail != after.detail:
-        tx.append("vendor_failed", "gate", due.rollout.id, now, detail)
+    event = {"source": due.source, "ring": due.ring, "detail": after.detail}
+    if ok:
+        tx.append("vendor_held", "gate", due.rollout.id, now, event)
+    elif not said.ok and (mine is None or mine.detail != after.detail):
+        tx.append("vendor_failed", "gate", due.rollout.id, now, event)
 
 
 def admit(tx: Tx, source: str, now: datetime) -> int:
@@ -129,6 +152,17 @@ def moved(tx: Tx, source: str, dues: Sequence[MoveDue], said: Published, now: da
         tx.append("vendor_failed", "gate", subject, now, detail | more)
 
 
+def troubles(tx: Tx) -> list[LeverTrouble]:
+    """What cannot be done at a vendor now; a hold whose halt has ended is none any more."""
+    found = tx.lever_troubles()
+    holds = {one.source: _failing(tx, one.source) for one in found if not one.machines}
+    return [one for one in found if one.machines or one.ring in holds[one.source]]
+
+
+def _failing(tx: Tx, source: str) -> set[str]:
+    return {one.ring for one in _halted(tx, source) if one.before is not None and one.before.halt == one.halt}
+
+
 def receiver(machine: Machine) -> Receiver:
     """A machine as a plugin may know it."""
     return Receiver(machine.id, machine.name, machine.facts)
@@ -172,7 +206,8 @@ def _halted(tx: Tx, source: str) -> Iterator[HoldDue]:
     for ring in sorted(rings):
         rollout = speaker(tx, source, ring)
         if rollout is not None and rollout.state in STOPPED:
-            halt = f"{rollout.id}/{rollout.halted_at.isoformat() if rollout.halted_at else ''}"
+            since = rollout.halted_at.isoformat() if rollout.halted_at else f"v{rollout.version}"
+            halt = f"{rollout.id}/{since}"
             yield HoldDue(source, ring, rollout, halt, tx.vendor_hold(source, ring))
 
 

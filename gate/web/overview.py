@@ -13,7 +13,7 @@ from gate.core import agenda, opening
 from gate.core.model import Release, Rollout, RolloutState
 from gate.core.times import Freeze
 from gate.flows import agenda as days
-from gate.flows import holds, observed, protection
+from gate.flows import holds, observed, orders, protection
 from gate.flows import levers as lever_flow
 from gate.ports import Tx
 from gate.web import morning as mornings
@@ -62,7 +62,7 @@ def overview() -> str:
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
         levers = _levers(tx, dict(troubles))
-        bypasses, undone = observed.bypasses(tx), tx.lever_troubles()
+        bypasses, undone = observed.bypasses(tx), orders.troubles(tx)
         decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
         what = f"{shown.missing} / {shown.due}"

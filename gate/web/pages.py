@@ -13,9 +13,8 @@ from gate.core.errors import NotFound
 from gate.core.lists import MachineList
 from gate.core.model import Action, Machine, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import explain, observed, recalls, recovery, sentences, shadow, shadow_words
+from gate.flows import explain, observed, orders, recalls, recovery, sentences, shadow, shadow_words
 from gate.flows import why as reasons
-from gate.flows.orders import planned
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
 from gate.web.rollout_lines import ages, lines_of, open_proposal, said_of, sources_of, version_of
@@ -64,7 +63,7 @@ def rollout(rollout_id: str) -> str:
             "rollout.html",
             line=line,
             bypasses=observed.bypasses(tx, source=found.source),
-            plans=planned(tx, found.id),
+            plans=orders.planned(tx, found.id),
             sheets=recovery.makes_of(tx, g.parts.gate, found, g.now) if found.state in recovery.STOPPED else {},
             rollout=found,
             release=tx.release(found.release),

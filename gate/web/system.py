@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from flask import Response, g, render_template, request
 
-from gate.flows import edits, levers, listening, mornings, policy_remote
+from gate.flows import edits, levers, listening, mornings, orders, policy_remote
 from gate.ports import Store, Tx
 from gate.web import forms
 
@@ -34,7 +34,7 @@ def system() -> str:
         checks = [*g.parts.ready(), *policy_checks(tx)]
         marks = [(said, tx.mark(name).at) for said, name in MARKS]
         decision = tx.newest_decision()
-        queues, undone = _queues(tx), tx.lever_troubles()
+        queues, undone = _queues(tx), orders.troubles(tx)
         size, root = tx.audit_head()
         active = tx.active_policy()
         remote = tx.mark(policy_remote.MARK).at, policy_remote.trouble(tx)

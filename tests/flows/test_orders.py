@@ -11,11 +11,13 @@ from typing import Any
 
 import pytest
 
-from gate.core.errors import Overtaken
-from gate.core.model import ClaimState
+from gate.core.errors import Overtaken, Unavailable
+from gate.core.model import ClaimState, RolloutState
 from gate.flows import orders, people, recalls
+from gate.flows.lever_rounds import Hands, HoldRounds
 from gate.hookspecs import Held, Published
-from gate.ports import VendorHold
+from gate.ports import Sources, VendorHold
+from gate.worker import Transactions
 from tests.conftest import NOW
 from tests.real_gate import PlayedMachine, RealGate
 from tests.vendor_plugin import Vendor, install
@@ -79,6 +81,23 @@ def halted(vendor: Vendor, version: str = "1") -> str:
     return str(found.id)
 
 
+def stuck(vendor: Vendor) -> threading.Thread:
+    """A call about the first ring's machine that hangs at the vendor."""
+    Host(vendor.gate, "first", "nord", "first")
+    vendor.says(offers=["1"], stuck=True)
+    vendor.gate.worker.look()
+    vendor.gate.worker.tell()
+    for _ in range(2):
+        vendor.gate.clock.forward(seconds=6)
+        vendor.gate.worker.tick()
+    telling = threading.Thread(target=vendor.gate.worker.tell)
+    telling.start()
+    while not vendor.asked("publish"):
+        telling.join(0.05)
+        assert telling.is_alive()
+    return telling
+
+
 def kinds(vendor: Vendor, subject: str) -> list[str]:
     with vendor.gate.opened.store.read() as tx:
         return [
@@ -113,14 +132,14 @@ def test_a_vendor_that_is_down_is_told_again_later_each_time_and_shows_until_it_
     tries = len(vendor.asked("publish"))
     assert 3 <= tries <= 7
     with vendor.gate.opened.store.read() as tx:
-        (trouble,) = tx.lever_troubles()
+        (trouble,) = orders.troubles(tx)
     assert (trouble.source, trouble.ring, trouble.detail, trouble.machines) == ("vendor", "first", "not now", 1)
     assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed"]  # once, however often it is tried
     vendor.says(down=False)
     vendor.rounds(2, seconds=40)
     assert vendor.asked()[-1]["machines"] == [first.machine]
     with vendor.gate.opened.store.read() as tx:
-        assert tx.lever_troubles() == []
+        assert orders.troubles(tx) == []
     assert kinds(vendor, rollout(vendor, "1").id) == ["vendor_failed", "vendor_moved"]
 
 
@@ -177,29 +196,18 @@ def test_a_hold_that_fails_is_tried_until_it_is_ok_and_shows(two: tuple[Vendor, 
     tries = len(vendor.asked("hold"))
     assert 2 <= tries <= 9
     with vendor.gate.opened.store.read() as tx:
-        trouble = next(one for one in tx.lever_troubles() if one.machines == 0)
+        trouble = next(one for one in orders.troubles(tx) if one.machines == 0)
     assert "the vendor does not answer" in trouble.detail
     assert kinds(vendor, found).count("vendor_failed") == 1
     vendor.says(hold_down=False)
     vendor.rounds(1, seconds=61)
     assert kinds(vendor, found)[-1] == "vendor_held"
     with vendor.gate.opened.store.read() as tx:
-        assert tx.lever_troubles() == []
+        assert orders.troubles(tx) == []
 
 
 def test_a_hold_waits_for_no_other_call(vendor: Vendor) -> None:
-    Host(vendor.gate, "first", "nord", "first")
-    vendor.says(offers=["1"], stuck=True)
-    vendor.gate.worker.look()
-    vendor.gate.worker.tell()  # its machines are known from now on
-    for _ in range(2):
-        vendor.gate.clock.forward(seconds=6)
-        vendor.gate.worker.tick()
-    telling = threading.Thread(target=vendor.gate.worker.tell)
-    telling.start()
-    while not vendor.asked("publish"):
-        telling.join(0.05)
-        assert telling.is_alive()  # it hangs at the vendor
+    telling = stuck(vendor)
     halted(vendor)
     vendor.gate.worker.held()
     assert vendor.asked()[-1]["hook"] == "hold"
@@ -208,12 +216,166 @@ def test_a_hold_waits_for_no_other_call(vendor: Vendor) -> None:
     telling.join()
 
 
+def test_a_hold_that_a_call_from_before_may_have_undone_is_pulled_again_once_that_has_ended(vendor: Vendor) -> None:
+    telling = stuck(vendor)
+    found = halted(vendor)
+    vendor.gate.worker.held()
+    with vendor.gate.opened.store.read() as tx:
+        (trouble,) = orders.troubles(tx)
+    assert trouble.detail == orders.AGAIN
+    assert kinds(vendor, found) == []
+    vendor.gate.clock.forward(seconds=60)
+    vendor.gate.worker.held()
+    assert kinds(vendor, found) == [], "it still runs"
+    vendor.says(stuck=False)
+    telling.join()
+    vendor.gate.clock.forward(seconds=60)
+    vendor.gate.worker.held()
+    assert len(vendor.asked("hold")) == 3
+    assert [one["hook"] for one in vendor.asked()][-1] == "hold"
+    assert kinds(vendor, found) == ["vendor_moved", "vendor_held"]
+    vendor.gate.clock.forward(seconds=60)
+    vendor.gate.worker.held()
+    assert len(vendor.asked("hold")) == 3, "it has stopped for good"
+
+
+def test_a_call_of_a_worker_that_died_keeps_a_hold_open_no_longer_than_a_call_can_last(
+    two: tuple[Vendor, Host, Host],
+) -> None:
+    vendor, *_ = two
+    with vendor.gate.opened.store.write() as tx:
+        orders.begun(tx, "vendor", "first", vendor.gate.clock.now())
+    found = halted(vendor)
+    for _ in range(2):
+        vendor.gate.worker.held()
+        vendor.gate.clock.forward(seconds=60)
+    assert "vendor_held" not in kinds(vendor, found)
+    vendor.gate.clock.forward(seconds=1)
+    vendor.gate.worker.held()
+    assert kinds(vendor, found)[-1] == "vendor_held"
+    assert kinds(vendor, found).count("vendor_failed") == 0
+
+
+def test_calls_are_counted_on_both_sides_and_forgotten_after_their_time(vendor: Vendor) -> None:
+    with vendor.gate.opened.store.write() as tx:
+        for at in (NOW, NOW + timedelta(seconds=9)):
+            orders.begun(tx, "vendor", "first", at)
+        orders.ended(tx, "vendor", "first", NOW + timedelta(seconds=10))
+        assert not orders.quiet(tx, "vendor", "first", NOW + timedelta(seconds=10))
+        assert orders.quiet(tx, "vendor", "rest", NOW + timedelta(seconds=10))
+        late = NOW + orders.CALL + timedelta(seconds=10)
+        assert orders.quiet(tx, "vendor", "first", late)
+        orders.begun(tx, "vendor", "first", late)
+        orders.ended(tx, "vendor", "first", late)
+        assert orders.quiet(tx, "vendor", "first", late)
+        orders.ended(tx, "vendor", "first", late)
+        orders.begun(tx, "vendor", "first", late)
+        assert not orders.quiet(tx, "vendor", "first", late), "never below nothing"
+
+
+class Silent:
+    """Plugins of which one does not say what it is until it may."""
+
+    def __init__(self, plugins: Sources, plugin: str) -> None:
+        self._plugins, self._plugin = plugins, plugin
+        self.may = threading.Event()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._plugins, name)
+
+    def hooks(self, plugin: str) -> tuple[str, ...]:
+        if plugin == self._plugin:
+            assert self.may.wait(20), "somebody waits for it"
+        return self._plugins.hooks(plugin)
+
+
+def test_a_hold_waits_for_no_other_plugin_to_say_what_it_is(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    gate = vendor.gate
+    gate.bring("1")
+    halted(vendor)
+    with gate.opened.store.write() as tx:
+        (own,) = tx.rollouts(source="shop-content")
+        people.halt(tx, own.id, "anna", "tills freeze", gate.clock.now())
+    slow = Silent(gate.opened.plugins, "directory")
+    within = Transactions(gate.opened.store)
+    options, blobs = gate.worker._looking.options, gate.opened.settings.public
+    hands = Hands(within, gate.opened.gate, gate.clock, slow, options, blobs)  # type: ignore[arg-type]
+    begun = HoldRounds(hands).once()
+    while not vendor.asked("hold"):
+        assert not slow.may.is_set()
+    slow.may.set()
+    for one in begun:
+        one.join()
+    with gate.opened.store.read() as tx:
+        assert tx.vendor_hold("vendor", "first") is not None
+        assert tx.vendor_hold("shop-content", "first") is None, "it has no such hook"
+
+
+def test_a_hold_that_failed_is_no_trouble_any_more_once_its_halt_has_ended(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    vendor.says(hold_down=True)
+    found = halted(vendor)
+    vendor.gate.worker.held()
+    store = vendor.gate.opened.store
+    with store.read() as tx:
+        assert [(one.ring, one.machines) for one in orders.troubles(tx)] == [("first", 0)]
+    for who in ("anna", "berta"):
+        with store.write() as tx:
+            people.resume(tx, found, who, "it was the printer", vendor.gate.clock.now())
+    with store.read() as tx:
+        assert orders.troubles(tx) == []
+
+
+def test_a_recall_plan_that_could_not_be_kept_is_asked_for_again(
+    two: tuple[Vendor, Host, Host], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vendor, *_ = two
+    found = halted(vendor)
+    vendor.gate.worker.held()
+    ill = [Unavailable("the disk is full")]
+    plan = orders.plan
+
+    def kept(*said: Any) -> None:
+        if ill:
+            raise ill.pop()
+        plan(*said)
+
+    monkeypatch.setattr(orders, "plan", kept)
+    vendor.gate.worker.tell()
+    vendor.gate.worker.tell()
+    assert kinds(vendor, f"{found}/recall") == ["recall_planned"]
+    vendor.gate.worker.tell()
+    assert kinds(vendor, f"{found}/recall") == ["recall_planned"]
+
+
+def test_what_is_held_twice_is_asked_for_twice(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    store, now = vendor.gate.opened.store, vendor.gate.clock.now()
+
+    def turns(state: RolloutState) -> None:
+        with store.write() as tx:
+            one = tx.rollout(rollout(vendor, "1").id)
+            assert one is not None
+            assert tx.save_rollout(replace(one, state=state, version=one.version + 1))
+
+    for _ in range(2):
+        turns(RolloutState.HELD)
+        with store.read() as tx:
+            (due,) = orders.holds_due(tx, "vendor", now)
+        with store.write() as tx:
+            orders.held(tx, due, Held(True), now)
+        with store.read() as tx:
+            assert orders.holds_due(tx, "vendor", now) == []
+        turns(RolloutState.RUNNING)
+
+
 def test_an_answer_about_machines_that_were_not_asked_about_is_none(vendor: Vendor) -> None:
     host = Host(vendor.gate, "first", "nord", "first")
     vendor.says(names=[host.machine, "m-other"])
     brings(vendor, "1")
     with vendor.gate.opened.store.read() as tx:
-        (trouble,) = tx.lever_troubles()
+        (trouble,) = orders.troubles(tx)
     assert "names machines that it was not asked about" in trouble.detail
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import and_, delete, exists, or_, select
+from sqlalchemy import and_, case, delete, exists, or_, select
 from sqlalchemy.dialects import postgresql
 
 from gate.adapters.store import tables
@@ -80,6 +81,12 @@ class RetentionTx(Rows):
 
     def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
         return self._update(MARKS, [MARKS.c.name == name, MARKS.c.number == before], number=number, at=at) == 1
+
+    def count_mark(self, name: str, more: int, at: datetime, since: datetime) -> None:
+        self._insert_new(MARKS, {"name": name}, at=at, number=0)
+        number = case((MARKS.c.at >= since, MARKS.c.number), else_=0) + more
+        begun: dict[str, Any] = {"at": at} if more > 0 else {}
+        self._update(MARKS, [MARKS.c.name == name], number=case((number > 0, number), else_=0), **begun)
 
     def move_mark(self, name: str, before: datetime, at: datetime) -> bool:
         return self._update(MARKS, [MARKS.c.name == name, MARKS.c.at == before], at=at) == 1
