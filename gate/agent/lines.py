@@ -1,7 +1,7 @@
 """Lines to a gate that can be cut: what drips in, a byte at a time, holds the agent no longer than a call may take.
 
-A socket's own time limit begins anew with every byte. So whoever waits for the head of an answer, or for a handshake,
-sets a time at which all lines are shut; a body is measured by who reads it.
+A socket's own time limit begins anew with every byte. So whoever waits for the head of an answer sets a time at which
+all lines are shut; a body is measured by who reads it, a handshake by Python's ssl.
 """
 
 from __future__ import annotations
@@ -21,27 +21,19 @@ AGAIN_S = 0.5
 
 
 class _Line(HTTPConnection):
-    """One connection; ``_twin`` is the same line under a name of its own, which stays when TLS takes the first over."""
+    """One connection."""
 
     open_lines: WeakSet[_Line]
-    _twin: socket.socket | None = None
 
     def _new_conn(self) -> socket.socket:
-        line = super()._new_conn()
-        self._twin = line.dup()
         self.open_lines.add(self)
-        return line
-
-    def close(self) -> None:
-        super().close()
-        if self._twin is not None:
-            self._twin.close()
-            self._twin = None
+        return super()._new_conn()
 
     def cut(self) -> None:
-        if self._twin is not None:
+        line = self.sock
+        if isinstance(line, socket.socket):
             with contextlib.suppress(OSError):
-                self._twin.shutdown(socket.SHUT_RDWR)
+                socket.socket.shutdown(line, socket.SHUT_RDWR)  # TLS's own would take its state from who reads
 
 
 class Lines(HTTPAdapter):

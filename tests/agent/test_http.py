@@ -22,8 +22,8 @@ LIMIT_S, PATIENCE_S = 0.5, 15.0
 class Server:
     """Says ``first`` at once, then a byte every twentieth of a second, until it is stopped or nobody listens."""
 
-    def __init__(self, first: bytes, more: bytes = b"x", hears: bool = True) -> None:
-        self.first, self.more, self.hears = first, more, hears
+    def __init__(self, first: bytes, more: bytes = b"x") -> None:
+        self.first, self.more = first, more
         self.stop = threading.Event()
         self.door = socket.create_server(("127.0.0.1", 0))
         self.thread = threading.Thread(target=self._serve, daemon=True)
@@ -40,8 +40,7 @@ class Server:
             return
         with line:
             try:
-                if self.hears:
-                    line.recv(65536)
+                line.recv(65536)
                 line.sendall(self.first)
                 while not self.stop.wait(0.05):
                     line.sendall(self.more)
@@ -91,13 +90,6 @@ def test_what_drips_is_no_answer(serve: Callable[..., Server], tmp_path: Path, f
             case _:
                 refused_in_time(lambda gate=gate, to=to: gate.download("/x", to, 100_000))  # type: ignore[misc]
                 assert first != HEAD or 0 < to.stat().st_size < 1000, "what has come is gone on with"
-
-
-def test_a_handshake_that_drips_is_no_answer(serve: Callable[..., Server], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http, "CALL_S", 4.0)  # certificates are loaded first
-    record = b"\x16\x03\x03\x40\x00"  # a handshake's record of 16 KiB, which never ends
-    server = serve(record, b"\x02", hears=False)
-    refused_in_time(lambda: Http(f"https://{server.address}").get("/x", 1000))
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
