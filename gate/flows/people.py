@@ -39,6 +39,7 @@ NEEDS = {
     "sign": "approver",
     "hold": "technician",
     "try": "technician",
+    "lever": "admin",
     "lift": "approver",
     "people": "admin",
 }
