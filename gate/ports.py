@@ -1164,8 +1164,8 @@ class Tx(Protocol):
         """Those of them that were ever set, in one statement."""
 
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None: ...
-    def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
-        """Sets the number only where it is ``before``."""
+    def number_mark(self, name: str, before: Mark, number: int, at: datetime) -> bool:
+        """Sets moment and number only where both are still as in ``before``."""
 
     def count_mark(self, name: str, more: int, at: datetime, since: datetime) -> None:
         """Counts on, by what may be below zero, and then keeps the moment of the last who came; what was counted

@@ -42,7 +42,8 @@ def _rule(opened: Opened, name: str) -> SourceRule:
 @settings_option
 @output_option
 def sources(settings: Path, output: str) -> None:
-    """Every source: its lever, how the last look went, what it brought last, what it takes up."""
+    """Every source: its lever, how the last look went, what it brought last, what it takes up, and what its vendor does
+    not do now."""
     with gate_of(settings) as opened:
         policy = opened.rules.policy()
         with opened.store.read() as tx:
@@ -66,11 +67,12 @@ def sources(settings: Path, output: str) -> None:
                 "stored": one.stored,
                 "loading": "; ".join(opened.plugins.loading(one.rule.name)),
                 "detail": one.detail,
+                "troubles": "; ".join(one.troubles()),
             }
             for one in found
         ]
     columns = ("source", "plugin", "lever", "probe", "probed_at", "state", "looked_at", "newest", "trust", "findings")
-    show(rows, (*columns, "stored", "detail", "lever_why"), output)
+    show(rows, (*columns, "stored", "detail", "troubles", "lever_why"), output)
 
 
 @click.group("source")

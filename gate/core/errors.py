@@ -8,6 +8,7 @@ GateError
 |  |- Conflict      true a moment ago, not now
 |  `- NotFound
 |- OperatorError    whoever runs this server must act (disk, database, keys, settings)
+|  |- Busy          so much waits already that more is refused; its sentence is for whoever asks
 |  `- Unavailable   try again later; carries retry_after_s
 |     `- Overtaken  somebody else was faster; the same act may be tried again at once
 `- SourceError      a vendor or a plugin must act
@@ -70,6 +71,15 @@ class Conflict(CallerError):
 
 class OperatorError(GateError):
     """Whoever runs this server must act."""
+
+
+class Busy(OperatorError):
+    """Too much is asked for at once; in a moment it may be asked for again."""
+
+    status = 503
+
+    def __init__(self, detail: str) -> None:
+        super().__init__("busy", detail)
 
 
 class Unavailable(OperatorError):

@@ -28,6 +28,10 @@ GERMAN: Mapping[str, str] = {
     "has room": "hat Platz",
     "no room in {}: {}": "kein Platz in {}: {}",
     "answers; policy {} is active": "antwortet; die Richtlinie {} gilt",
+    "others have asked for as much as can be worked out at once; try again in a moment": (
+        "andere haben schon um so viel gebeten, wie zugleich auszurechnen ist; gleich noch einmal versuchen"
+    ),
+    "somebody else changed it a moment ago": "jemand anders hat es eben geändert",
     "ticked {} s ago": "war vor {} s am Werk",
     "no worker has ever ticked": "noch nie war ein Arbeiter am Werk",
     "the last tick was {} s ago": "war zuletzt vor {} s am Werk",
@@ -37,13 +41,15 @@ GERMAN: Mapping[str, str] = {
     ),
     "{} has agreed already; another person must": "{} hat schon zugestimmt; eine zweite Person muss es",
     "the lever of {} is not broken": "der Hebel von {} ist nicht gebrochen",
-    "the lever of {} has been cleared a moment ago": "der Hebel von {} ist eben freigegeben worden",
+    "the lever of {} has been cleared, or was found broken again, a moment ago": (
+        "der Hebel von {} ist eben freigegeben worden, oder er war eben wieder gebrochen"
+    ),
     "the vendor has stopped; it is asked once more, since a call that began before may end after that": (
         "der Hersteller hat gestoppt; er wird noch einmal gebeten, denn ein früherer Aufruf kann danach enden"
     ),
     "no probe of {} has held since: gate lever check {}": "seither hielt keine Probe von {}: gate lever check {}",
-    "a probe has held since; a person must clear it: gate lever clear": (
-        "seither hielt eine Probe; ein Mensch muss ihn freigeben: gate lever clear"
+    "a probe has held since; an admin must clear it, on this page or by gate lever clear": (
+        "seither hielt eine Probe; ein Admin muss ihn freigeben, auf dieser Seite oder mit gate lever clear"
     ),
     "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have": (
         "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen"

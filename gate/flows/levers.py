@@ -110,15 +110,17 @@ def clear(tx: Tx, source: str, by: str, because: str, now: datetime) -> None:
     """Rings of this source open again.
 
     Raises:
-        Malformed: no reason. NotFound: its lever is not broken. Conflict: no probe has held since.
+        Malformed: no reason. NotFound: its lever is not broken.
+        Conflict: not_shown: no probe that began since has held. moved: a probe found it broken at this very moment.
     """
     reason_given(because)
-    if tx.mark(BRAKED + source).number == 0:
+    broken, probed = tx.mark(BRAKED + source), tx.mark(PROBED + source)
+    if broken.number == 0 or broken.at is None:
         raise NotFound(f"the lever of {source} is not broken")
-    if tx.mark(PROBED + source).number != Shown.HELD.value:
+    if probed.number != Shown.HELD.value or probed.at is None or probed.at < broken.at:
         raise Conflict("not_shown", f"no probe of {source} has held since: gate lever check {source}")
-    if not tx.number_mark(BRAKED + source, 1, 0, now):
-        raise NotFound(f"the lever of {source} has been cleared a moment ago")
+    if not tx.number_mark(BRAKED + source, broken, 0, now):
+        raise Conflict("moved", f"the lever of {source} has been cleared, or was found broken again, a moment ago")
     tx.append("lever_cleared", by, f"lever:{source}", now, {}, because)
 
 

@@ -40,6 +40,7 @@ NEEDS = {
     "hold": "technician",
     "keys": "technician",
     "try": "technician",
+    "lever": "admin",
     "lift": "approver",
     "people": "admin",
 }

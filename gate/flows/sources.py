@@ -9,12 +9,12 @@ from typing import Any
 
 from gate.core.model import Release
 from gate.core.policy import Policy, SourceRule
-from gate.flows import levers
+from gate.flows import levers, observe_rounds, orders
 from gate.flows.levers import Lever, Shown
 from gate.hookspecs import Discovered
-from gate.ports import Mark, Tx
+from gate.ports import LeverTrouble, Mark, Tx
 
-CLEAR = "a probe has held since; a person must clear it: gate lever clear"
+CLEAR = "a probe has held since; an admin must clear it, on this page or by gate lever clear"
 STATES = {"source_failed": "failed", "candidate_refused": "refused"}
 
 
@@ -22,7 +22,8 @@ STATES = {"source_failed": "failed", "candidate_refused": "refused"}
 class SourceState:
     """``state``: broken (its lever), ok, refused (its newest candidate), failed, or new (nobody has looked yet).
     ``looked_at``: the last look that went well, to the minute. ``stored``: bytes of the releases that the catalogue
-    lists, each file once."""
+    lists, each file once. ``undone``: what its vendor has not done; ``unread``: why nobody can read what its machines
+    run, empty: it can be read."""
 
     rule: SourceRule
     state: str
@@ -33,6 +34,16 @@ class SourceState:
     findings: Sequence[Mapping[str, Any]]
     stored: int
     lever: Lever
+    undone: Sequence[LeverTrouble]
+    unread: str
+
+    def troubles(self) -> list[str]:
+        """What its vendor or its plugin does not do now, each as a sentence."""
+        found = []
+        for one in self.undone:
+            what = f"{one.machines} machines wait for it" if one.machines else "the spread is not stopped"
+            found.append(f"ring {one.ring}: {what}: {one.detail}")
+        return [*found, f"what machines run cannot be read: {self.unread}"] if self.unread else found
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +71,24 @@ def would_bring(tx: Tx, name: str, found: Discovered) -> list[Brings]:
 
 def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
     """Every source of the policy, in its order; ``every`` is the time between two looks."""
-    held = levers.levers(tx, policy.sources)
+    held, undone = levers.levers(tx, policy.sources), orders.troubles(tx)
     looked = tx.marks([f"look:{rule.name}" for rule in policy.sources])
-    return [_state(tx, rule, held[rule.name], looked.get(f"look:{rule.name}"), every) for rule in policy.sources]
+    return [
+        _state(
+            tx,
+            rule,
+            held[rule.name],
+            [one for one in undone if one.source == rule.name],
+            looked.get(f"look:{rule.name}"),
+            every,
+        )
+        for rule in policy.sources
+    ]
 
 
-def _state(tx: Tx, rule: SourceRule, lever: Lever, mark: Mark | None, every: timedelta) -> SourceState:
+def _state(
+    tx: Tx, rule: SourceRule, lever: Lever, undone: Sequence[LeverTrouble], mark: Mark | None, every: timedelta
+) -> SourceState:
     trouble = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
     looked = mark.at if mark else None
     kept = tx.releases(rule.name, rule.keep)
@@ -84,6 +107,8 @@ def _state(tx: Tx, rule: SourceRule, lever: Lever, mark: Mark | None, every: tim
         _findings(tx, kept[0]) if kept else (),
         sum(files.values()),
         lever,
+        undone,
+        observe_rounds.trouble(tx, rule.name),
     )
 
 

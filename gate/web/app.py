@@ -22,7 +22,7 @@ from werkzeug.exceptions import HTTPException
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gate.core import explained, reason_texts, said_texts, words
-from gate.core.errors import GateError, Unauthenticated, Unavailable
+from gate.core.errors import GateError, Overtaken, Unauthenticated, Unavailable
 from gate.core.policy import Policy, SourceRule
 from gate.core.policy_words import chosen
 from gate.core.recovery import Given, key_of
@@ -295,6 +295,8 @@ def _say_what_failed(app: Flask) -> None:
 
     @app.errorhandler(GateError)
     def refused(problem: GateError) -> tuple[str, int]:
+        if isinstance(problem, Overtaken):
+            return _error_page(503, "That did not work", problem.detail)
         if isinstance(problem, Unavailable):
             return _error_page(503, "That did not work", "The database does not answer; try again.")
         if problem.status == 500:

@@ -1,6 +1,7 @@
 """What takes long for a large fleet is made beside the request: one at a time, in a thread, kept for a while.
 
 - A page never waits: it shows what was made, or since when it is being made, or why it could not be.
+- Of different things ``MOST`` wait at a time; more are refused: each holds a thread, and an edit can be any text.
 - The same thing is not made twice at once. What is older than ``fresh`` is made anew, the old one shown till then.
 """
 
@@ -13,10 +14,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Generic, TypeVar
 
-from gate.core.errors import GateError
+from gate.core.errors import Busy, GateError
 from gate.ports import Store, Tx
 
 KEPT = 8
+MOST = 5
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -41,11 +43,18 @@ class Beside(Generic[T]):
         self._made: dict[str, Made[T]] = {}
 
     def get(self, key: str, now: datetime, act: Callable[[Tx], T]) -> Made[T]:
-        """What there is; begun where there is none, or an old one."""
+        """What there is; begun where there is none, or an old one.
+
+        Raises:
+            Busy: as many others wait as may; an old one is shown all the same.
+        """
         with self._lock:
             made: Made[T] = self._made.get(key) or Made()
             old = made.found is None or made.at is None or now - made.at >= self._fresh
-            if made.since is None and old:
+            full = sum(one.since is not None for one in self._made.values()) >= MOST
+            if made.since is None and old and full and made.found is None:
+                raise Busy("others have asked for as much as can be worked out at once; try again in a moment")
+            if made.since is None and old and not full:
                 made = replace(made, since=now, problem="")
                 if len(self._made) >= KEPT:
                     for one in [one for one, other in self._made.items() if other.since is None]:

@@ -21,7 +21,7 @@ from typing import Any
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
-from gate.core.errors import Conflict, GateError, Malformed, NotFound, OperatorError
+from gate.core.errors import Busy, Conflict, GateError, Malformed, NotFound, OperatorError, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, diff, people_needed
 from gate.core.policy_values import PolicyProblems as PolicyProblems
@@ -75,7 +75,7 @@ def save_policy() -> Page:
         )
     except PolicyProblems as problem:
         return _problems(edit, problem)
-    except (Conflict, Malformed) as problem:
+    except (Conflict, Malformed, Overtaken) as problem:
         return shown(edit, problem)
     except OperatorError:
         return _refused(edit, "")
@@ -148,11 +148,14 @@ def shown(edit: Edit, problem: GateError | None = None) -> Page:
         return _problems(edit, problems)
     assert active is not None
     old = gate.policy(active.commit)
-    would = _would(active, edit.text, old, found.policy)
+    try:
+        would = _would(active, edit.text, old, found.policy)
+    except Busy as busy:
+        would, problem = Made(problem=busy.detail), problem or busy
     before = text_at(head) or gate.texts.read(active.commit)
     said = _said(old, found.policy, before, edit.text, g.now)
     status = 200 if problem is None else problem.status
-    detail = problem.detail if problem is not None else ""
+    detail = problem.detail if problem is not None and not isinstance(problem, Busy) else ""
     page = render_template(
         "policy_preview.html",
         edit=edit,

@@ -39,6 +39,7 @@ MEANINGS: Mapping[str, str] = {
     "hold": "keep machines out that meet a pick, for a time",
     "try": "look what a source would bring now",
     "lift": "lift a hold before its end",
+    "lever": "let rings open again whose source's lever was broken and has held since",
 }
 """act -> what it is; an act that is not here is shown by its name."""
 FOLLOWS = {"accept": "into the first rings", "sites": "into the first rings"}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from flask import g, render_template
+from flask import g, redirect, render_template, url_for
+from werkzeug.wrappers import Response
 
 from gate.core.errors import NotFound, SourceError
 from gate.core.policy import SourceRule
-from gate.flows import observe_rounds, observed
+from gate.flows import levers, observed, orders
 from gate.flows import sources as known
 from gate.flows.sources import SourceState
+from gate.web import forms
 
 WHY = {
     "held": "Nothing reaches a machine before its ring opens.",
@@ -53,6 +55,13 @@ def try_source(name: str) -> str:
     return _page(Tried(name, brings, tuple(found.skipped), ""))
 
 
+def clear_lever(name: str) -> Response:
+    """Lets rings of a source open again whose lever was broken and has held since."""
+    with g.parts.store.write() as tx:
+        levers.clear(tx, name, forms.me(), forms.text("because", 1000), g.now)
+    return redirect(url_for("sources"), 303)
+
+
 def _rules() -> tuple[SourceRule, ...]:
     policy = g.parts.policy()
     return tuple(policy.sources) if policy else ()
@@ -62,10 +71,8 @@ def _page(tried: Tried | None) -> str:
     policy = g.parts.policy()
     with g.parts.store.read() as tx:
         found = known.states(tx, policy, g.parts.look_every) if policy else []
-        names = [one.rule.name for one in found]
-        unread = [(name, said) for name in names if (said := observe_rounds.trouble(tx, name))]
-        unknown = {name: observed.unknown(tx, name) for name in names}
-        bypasses, undone = observed.bypasses(tx), tx.lever_troubles()
+        unknown = {one.rule.name: observed.unknown(tx, one.rule.name) for one in found}
+        bypasses, undone = observed.bypasses(tx), orders.troubles(tx)
     return render_template(
         "sources.html",
         found=sorted(found, key=_rank),
@@ -74,7 +81,6 @@ def _page(tried: Tried | None) -> str:
         tries=g.parts.try_source is not None,
         bypasses=bypasses,
         undone=undone,
-        unread=unread,
         unknown=unknown,
         editable=g.parts.guest is None,
     )
@@ -87,4 +93,5 @@ def _rank(one: SourceState) -> int:
 VIEWS = (
     ("/sources", sources, "view", ["GET"]),
     ("/sources/<name>/try", try_source, "try", ["POST"]),
+    ("/sources/<name>/clear", clear_lever, "lever", ["POST"]),
 )

@@ -11,6 +11,10 @@ GERMAN = {
     "It runs": "Es läuft",
     "It may have": "Zugesagt ist",
     "Known since": "Bekannt seit",
+    "Clear it": "Freigeben",
+    "Its lever was broken and has held since. Cleared, its rings open again.": (
+        "Der Hebel war gebrochen und hielt seither. Freigegeben öffnen die Ringe wieder."
+    ),
     "What vendors have not done": "Was Hersteller nicht getan haben",
     "the spread is not stopped": "die Verteilung ist nicht gestoppt",
     "machines wait for it": "Rechner warten darauf",

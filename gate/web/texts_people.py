@@ -49,6 +49,9 @@ GERMAN = {
     ),
     "keep machines out that meet a pick, for a time": "Rechner nach einer Auswahl eine Zeit lang zurückhalten",
     "look what a source would bring now": "nachsehen, was eine Quelle jetzt brächte",
+    "let rings open again whose source's lever was broken and has held since": (
+        "Ringe wieder öffnen lassen, deren Quelle einen gebrochenen Hebel hatte, der seither hielt"
+    ),
     "lift a hold before its end": "ein Zurückhalten vor seinem Ende aufheben",
     "It brings machines into the first rings.": "Es bringt Rechner in die ersten Ringe.",
     "lift a halt": "eine Anhaltung aufheben",

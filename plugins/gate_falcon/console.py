@@ -1,15 +1,16 @@
 """What stands in Falcon's console, read and changed: policies, their groups, who is in them.
 
-What is noted here outlives a call, in the source's own folder; after a restore it may be gone, and then the vendor's
-lists alone say which group is empty.
+What is noted here outlives a call, in the source's own folder, and calls of several processes note one after another;
+after a restore it may be gone, and then the vendor's lists alone say which group is empty.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -184,7 +185,27 @@ def noted(io: Io, name: str) -> dict[str, Any]:
 
 
 def note(io: Io, name: str, said: Mapping[str, Any], *, whole: bool = False) -> None:
-    found = dict(said) if whole else {**noted(io, name), **said}
+    with _alone(io, name):
+        _write(io, name, dict(said) if whole else {**noted(io, name), **said})
+
+
+def forget(io: Io, name: str, over: Callable[[str, Any], bool]) -> None:
+    """Drops what is over, by its key and what was noted."""
+    with _alone(io, name):
+        before = noted(io, name)
+        after = {key: said for key, said in before.items() if not over(key, said)}
+        if after != before:
+            _write(io, name, after)
+
+
+def _write(io: Io, name: str, found: Mapping[str, Any]) -> None:
     part = io.state / f"{name}.part"
     part.write_text(json.dumps(found))
     part.replace(io.state / name)
+
+
+@contextlib.contextmanager
+def _alone(io: Io, name: str) -> Iterator[None]:
+    with (io.state / f"{name}.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

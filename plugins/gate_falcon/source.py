@@ -8,6 +8,8 @@
   ring needs one more policy; until then nobody moves, and that is said.
 - Hold: each policy of the ring is paused, beside being pinned. Recall: hosts move to a policy that is pinned to the
   release before. ``override-revert`` is not used: it takes a whole policy to what the vendor thinks was before.
+- A host that is let go is done once it gets nothing more: it stands in no group of ours, its policy is paused, or it
+  has what its policy is pinned to. It stays pinned; one that was not updated since may still take that version.
 - ``system_critical`` cannot be held: no candidates, and every answer says so.
 - What a host runs: the vendor says which policy governs it and when its content was last updated, not its version. It
   counts as the pinned version once it was updated after it was pinned and moved. A policy that somebody has unpinned
@@ -39,11 +41,15 @@ from gate.hookspecs import (
     Stream,
     hookimpl,
 )
+from gate_falcon.api import Api
 from gate_falcon.console import (
     ACTIONS,
     ID,
+    SETTLES,
     UNHELD,
+    Slot,
     api_of,
+    forget,
     members_of,
     move,
     note,
@@ -65,6 +71,7 @@ AT_ONCE = 100
 REMEMBERED = 20
 FRESH = timedelta(minutes=2)
 UNPINNED = "not pinned"
+MAY_STILL = "a host was not updated since it was moved and may still take what its policy is pinned to"
 NO_LEVER = "the vendor delivers system_critical content at once: nobody can pause or pin it"
 WHY = "hosts take what the policy of their group is pinned to"
 OPTIONS = {
@@ -105,15 +112,16 @@ def gate_publish(
     """Moves these hosts into the group whose policy is pinned to the release."""
     if source.options["category"] == UNHELD:
         return Published((), NO_LEVER)
-    if release is None:
-        return Published(tuple(one.machine for one in machines), "their policy stays pinned: they get nothing more")
     hosts = {_host(source, one): one.machine for one in machines if ID.match(_host(source, one))}
     unnamed = len(machines) - len(hosts)
     said = f"{unnamed} machines say no host id of their own" if unnamed else ""
     if not hosts:
         return Published((), said)
-    ours = ring_of(source, ring)
     api = api_of(source, io)
+    if release is None:
+        gone = _let_go(source, api, list(hosts), io)
+        return Published(tuple(hosts[one] for one in gone), MAY_STILL if len(gone) < len(hosts) else said)
+    ours = ring_of(source, ring)
     members = {slot.group: members_of(api, slot.group) for slots in slots_of(source).values() for slot in slots}
     mine = {slot.group for slot in ours}
     elsewhere = {host for group, found in members.items() if group not in mine for host in found & set(hosts)}
@@ -168,6 +176,36 @@ def _host(source: Source, machine: Receiver) -> str:
     return machine.facts.get(source.options.get("host", "falcon_aid"), "")
 
 
+def _let_go(source: Source, api: Api, hosts: Sequence[str], io: Io) -> list[str]:
+    """Those of them that get nothing more."""
+    slots = [slot for found in slots_of(source).values() for slot in found]
+    members = {slot: members_of(api, slot.group) for slot in slots}
+    policies, states = policies_of(source, api, slots), _asked(api, hosts)
+    moved, pinned = noted(io, "moved.json"), noted(io, "pinned.json")
+
+    def gone(host: str, slot: Slot) -> bool:
+        policy = policies[slot.policy]
+        since = _since(policy, pinned.get(slot.policy), moved.get(host))
+        runs, _ = _runs(source, policy["pinned"], since, states.get(host, {}), ("", ""))
+        return host not in members[slot] or policy["override"] or runs not in ("", UNPINNED)
+
+    return [host for host in hosts if all(gone(host, slot) for slot in slots)]
+
+
+def _asked(api: Api, hosts: Sequence[str]) -> dict[str, Mapping[str, Any]]:
+    return {
+        one["device_id"]: one
+        for start in range(0, len(hosts), AT_ONCE)
+        for one in api.read(HOSTS, [("ids", name) for name in hosts[start : start + AT_ONCE]])
+    }
+
+
+def _since(policy: Mapping[str, Any], pinned: Sequence[str] | None, moved: Sequence[str] | None) -> datetime:
+    """Since when a host of this policy takes what that is pinned to."""
+    at = pinned[1] if pinned and pinned[0] == policy["pinned"] else policy["at"]
+    return max(time_of(at), time_of(moved[2] if moved else ""))
+
+
 def _states(source: Source, io: Io) -> dict[str, tuple[str, str]]:
     """host -> (version, how it is known); asked for once for all machines."""
     kept = noted(io, "states.json")
@@ -176,24 +214,22 @@ def _states(source: Source, io: Io) -> dict[str, tuple[str, str]]:
     api, slots = api_of(source, io), [slot for found in slots_of(source).values() for slot in found]
     policies = policies_of(source, api, slots)
     governed = {host: slot for slot in slots for host in api.read_all(GOVERNED, [("id", slot.policy)])}
-    names = sorted(governed)
-    states = {
-        one["device_id"]: one
-        for start in range(0, len(names), AT_ONCE)
-        for one in api.read(HOSTS, [("ids", name) for name in names[start : start + AT_ONCE]])
-    }
+    states = _asked(api, sorted(governed))
     before = kept.get("hosts", {}) if kept else {}
     moved, pinned = noted(io, "moved.json"), noted(io, "pinned.json")
     found = {}
     for host, slot in governed.items():
         policy = policies[slot.policy]
-        at = pinned.get(slot.policy, ["", ""])
-        since = max(
-            time_of(at[1] if at[0] == policy["pinned"] else policy["at"]), time_of(moved.get(host, ["", "", ""])[2])
-        )
+        since = _since(policy, pinned.get(slot.policy), moved.get(host))
         found[host] = _runs(source, policy["pinned"], since, states.get(host, {}), before.get(host, ["", ""]))
     note(io, "states.json", {"at": io.now().isoformat(), "hosts": found}, whole=True)
+    forget(io, "moved.json", lambda host, said: _over(found.get(host), said, io.now()))
     return found
+
+
+def _over(runs: Sequence[str] | None, moved: Sequence[str], now: datetime) -> bool:
+    """Does it matter no more when a host was moved: it is in no group of ours, or has what it was moved for?"""
+    return now - time_of(moved[2]) >= SETTLES and (runs is None or runs[0] != "")
 
 
 def _runs(

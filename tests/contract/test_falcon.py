@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -14,6 +16,7 @@ import pytest
 from gate.adapters.plugins import ChildPlugins, Network
 from gate.core.errors import SourceError
 from gate.hookspecs import Published, Receiver, Released, Source
+from gate_falcon import console
 from gate_falcon import source as plugin
 from tests.falcon_mock import CATEGORIES, NAME, PINNED_AT, SECRET, Falcon, falcon, falcon_source
 
@@ -256,12 +259,68 @@ def test_long_lists_are_read_to_their_end(vendor: Falcon, plugins: ChildPlugins,
     assert acts(vendor).count("add-hosts") == 1
 
 
-def test_a_machine_that_is_let_go_stays_pinned(vendor: Falcon, plugins: ChildPlugins, source: Source) -> None:
-    publish(plugins, source, V1, 1)
+def test_a_machine_that_is_let_go_stays_pinned_and_is_done_once_it_gets_nothing_more(
+    vendor: Falcon, plugins: ChildPlugins, source: Source
+) -> None:
+    """The first has the version, the second was not updated since it was moved, the third stands in no group."""
+    publish(plugins, source, V1, 1, 2)
+    vendor.updated = {host(1): AFTER, host(2): PINNED_AT, host(3): PINNED_AT}
     before = len(acts(vendor))
-    found = plugins.publish("falcon", source, "rest", None, [receiver(1)])
-    assert found.machines == ("m1",)
+
+    def let_go() -> Published:
+        return plugins.publish("falcon", source, "rest", None, [receiver(number) for number in (1, 2, 3)])
+
+    found = let_go()
+    assert found.machines == ("m1", "m3")
+    assert found.detail == plugin.MAY_STILL
     assert len(acts(vendor)) == before
+    vendor.groups[group(3)].remove(host(2))  # somebody takes it out by hand
+    assert let_go().machines == ("m1", "m2", "m3")
+    vendor.groups[group(3)].append(host(2))
+    assert plugins.hold("falcon", source, "rest", "why").ok
+    assert let_go().machines == ("m1", "m2", "m3")
+
+
+def test_a_host_of_a_policy_that_somebody_has_unpinned_is_not_let_go(
+    vendor: Falcon, plugins: ChildPlugins, source: Source
+) -> None:
+    publish(plugins, source, V1, 1)
+    vendor.updated = {host(1): AFTER}
+    vendor.policies[f"{3:032x}"].pinned.clear()
+    assert plugins.publish("falcon", source, "rest", None, [receiver(1)]).machines == ()
+
+
+def test_what_processes_note_at_once_is_all_kept(tmp_path: Path) -> None:
+    io: Any = SimpleNamespace(state=tmp_path)
+    begun = threading.Barrier(4)
+
+    def notes(own: int) -> None:
+        begun.wait(20)
+        for number in range(50):
+            console.note(io, "moved.json", {f"{own}-{number}": number})
+
+    threads = [threading.Thread(target=notes, args=(own,)) for own in range(4)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert len(console.noted(io, "moved.json")) == 200
+
+
+def test_when_a_host_was_moved_is_forgotten_once_it_has_the_version_or_is_gone(
+    vendor: Falcon, plugins: ChildPlugins, source: Source
+) -> None:
+    publish(plugins, source, V1, 1, 2, 3)
+    io: Any = SimpleNamespace(state=plugins._kept("edr", "state"))
+    vendor.updated = {host(1): AFTER, host(2): PINNED_AT}
+    vendor.groups[group(3)].remove(host(3))
+    runs(plugins, source, 1)
+    assert set(console.noted(io, "moved.json")) == {host(1), host(2), host(3)}, "the vendor's lists lag behind"
+    long_ago = {key: [*said[:2], PINNED_AT] for key, said in console.noted(io, "moved.json").items()}
+    console.note(io, "moved.json", long_ago)
+    stale(plugins)
+    assert runs(plugins, source, 1, 2) == [V1, ""]
+    assert set(console.noted(io, "moved.json")) == {host(2)}
 
 
 # pause

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import secrets
-from datetime import timedelta
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gate.adapters.stock_line import StockLine
+from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict, Malformed, NotFound
 from gate.core.model import ClaimState, Rollout
 from gate.flows import levers, mirror
 from gate.flows import sources as known
 from gate.flows.levers import Probe, Shown
 from gate.hookspecs import SourceInfo, Stream
-from gate.ports import Laid
+from gate.ports import BRAKED, Laid, Mark, Tx
 from gate.worker import Transactions
+from tests.conftest import NOW, url_of
 from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, passes, settled
 from tests.real_gate import ADDRESS, PlayedMachine, RealGate
 
@@ -114,6 +119,55 @@ def test_what_is_withheld_and_got_turns_the_source_red_and_opens_no_ring_until_a
         levers.clear(tx, SOURCE, "anna", "again", gate.clock.now())
     passes(gate, first, rest, seconds=60)
     assert rollout(gate).reached == reached + 1
+
+
+class Meanwhile:
+    """A transaction beside which, before it writes, another one ends."""
+
+    def __init__(self, tx: Tx, act: Callable[[], None]) -> None:
+        self._tx, self._act = tx, act
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def number_mark(self, name: str, before: Mark, number: int, at: datetime) -> bool:
+        self._act()
+        return self._tx.number_mark(name, before, number, at)
+
+
+def keeps(tx: Tx, shown: Shown, at: datetime) -> None:
+    levers._keep(tx, SOURCE, Probe(shown, "a test"), "worker", at)
+
+
+def test_what_a_probe_finds_broken_while_a_person_clears_it_stays_broken(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    for url in url_of(request, "postgres", tmp_path):
+        store = SqlStore(url)
+        store.upgrade()
+
+        def probed(store: SqlStore = store) -> None:
+            with store.write() as other:
+                keeps(other, Shown.BROKEN, NOW + timedelta(minutes=9))
+
+        with store.write() as tx:
+            keeps(tx, Shown.BROKEN, NOW)
+            keeps(tx, Shown.HELD, NOW + timedelta(minutes=1))
+        with store.write() as tx, pytest.raises(Conflict, match="broken again"):
+            levers.clear(Meanwhile(tx, probed), SOURCE, "anna", "looked at it", NOW + timedelta(minutes=9))  # type: ignore[arg-type]
+        with store.read() as tx:
+            assert tx.mark(BRAKED + SOURCE) == Mark(NOW + timedelta(minutes=9), 1)
+            assert "lever_cleared" not in [one.kind for one in tx.events()]
+        store.close()
+
+
+def test_a_probe_that_began_before_it_was_found_broken_clears_nothing(store: SqlStore) -> None:
+    """Its answer came in later, over the one that was broken."""
+    with store.write() as tx:
+        keeps(tx, Shown.BROKEN, NOW)
+        keeps(tx, Shown.HELD, NOW - timedelta(seconds=1))
+    with store.write() as tx, pytest.raises(Conflict, match="no probe"):
+        levers.clear(tx, SOURCE, "anna", "looked at it", NOW)
 
 
 def test_bytes_that_nobody_has_released_are_a_broken_lever_too(held: tuple[RealGate, Client, Client]) -> None:

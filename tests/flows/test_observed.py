@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -107,6 +108,26 @@ def test_what_the_gate_never_took_is_listed_and_no_alarm(shop: tuple[RealGate, H
         assert [one.machine for one in observed.unknown(tx, OURS)] == [host.machine]
     has(gate, host, "")
     assert standing(gate, host.machine) == ("", "silent")
+
+
+def test_what_nobody_knew_is_judged_again_once_the_gate_has_taken_it(
+    shop: tuple[RealGate, Host], tmp_path: Path
+) -> None:
+    """The machine goes on saying the same."""
+    gate, host = shop
+    another = RealGate(tmp_path / "another", "")
+    another.bring("3", "[3]")
+    third = release(another, "3")
+    another.close()
+    host.says(installed={OURS: third})
+    gate.worker.observe()
+    assert standing(gate, host.machine)[1] == "unknown"
+    gate.bring("3", "[3]")
+    assert release(gate, "3") == third
+    host.says(installed={OURS: third})
+    gate.worker.observe()
+    assert standing(gate, host.machine) == ("3", "bypassed")
+    assert [kind for kind, _ in events(gate, host.machine)] == ["bypassed"]
 
 
 def test_a_restarted_worker_finds_the_same_and_writes_nothing(shop: tuple[RealGate, Host]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import html
 import re
 import subprocess
+import threading
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from gate.flows import edits
-from gate.web import policy_edit_pages
+from gate.web import beside, policy_edit_pages
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
 from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
@@ -224,6 +226,43 @@ def test_what_an_edit_would_do_to_a_large_fleet_is_worked_out_beside_the_page_an
     assert "is being worked out" in later, "an old one is made anew"
     assert "No machine would change its ring" in later, "and shown till then"
     app.extensions["gate"].previews.wait()
+
+
+def test_what_many_edits_would_do_is_worked_out_for_some_at_a_time_and_refused_to_more_without_losing_their_text(
+    sqlite_gate: RealGate, app: Flask, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(sqlite_gate)
+    monkeypatch.setattr(policy_edit_pages, "AT_ONCE", 0)
+    head, text = sqlite_gate.opened.policies.head(), said(sqlite_gate, TIGHTER)
+    parts = app.extensions["gate"]
+
+    def asked(number: int, **more: str) -> TestResponse:
+        return anna.post("/policy/preview", base=head, text=f"{text}# {number}\n", because="longer", **more)
+
+    with parts.previews._busy:  # whatever is made takes long
+        threads = threading.active_count()
+        pages = [asked(number) for number in range(beside.MOST + 3)]
+        assert [one.status_code for one in pages] == [200] * beside.MOST + [503] * 3
+        assert threading.active_count() - threads == beside.MOST
+        assert "others have asked for as much" in pages[-1].text
+        assert f"# {beside.MOST + 2}" in pages[-1].text, "nothing is lost"
+        assert asked(0).status_code == 200, "the same edit is looked at again"
+    parts.previews.wait()
+    assert asked(beside.MOST + 2).status_code == 200
+    parts.previews.wait()
+
+
+def test_a_plan_for_which_no_room_is_says_so_in_both_languages(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    filled(sqlite_gate)
+    plans = app.extensions["gate"].plans
+    with plans._busy:
+        for number in range(beside.MOST):
+            plans.get(f"another version {number}", sqlite_gate.clock.now(), lambda _: None)
+        said_words = {"en": "others have asked for as much", "de": "andere haben schon um so viel gebeten"}
+        for language, words in said_words.items():
+            page = anna.client.get(f"/policy?tab=plan&lang={language}")
+            assert (page.status_code, words in page.text) == (503, True)
+    plans.wait()
 
 
 def form_again(page: str) -> dict[str, str]:

@@ -6,8 +6,11 @@ from __future__ import annotations
 import html
 import re
 
+from flask import Flask
+
+from gate.flows import levers
 from tests.real_gate import RealGate
-from tests.web.test_pages import OURS, Person, anna, app, person
+from tests.web.test_pages import OURS, PASSWORD, Person, anna, app, person
 
 
 def shown(page: str) -> str:
@@ -49,6 +52,41 @@ def test_trying_a_source_tells_what_it_would_bring_and_stores_nothing(sqlite_gat
     answer = anna.client.post("/sources/shop-content/try", data={"csrf": anna.csrf}, headers=OURS)
     assert re.search(r"1 1 2.0 KiB yes", shown(answer.text))
     assert list(sqlite_gate.opened.settings.spool.glob("try-*")) == []
+
+
+def probed(gate: RealGate, shown: levers.Shown) -> None:
+    gate.clock.forward(seconds=1)
+    with gate.opened.store.write() as tx:
+        levers._keep(tx, "shop-content", levers.Probe(shown, "a test"), "worker", gate.clock.now())
+
+
+def test_an_admin_clears_a_lever_on_the_page_once_a_probe_has_held_with_a_reason_that_stands_in_the_log(
+    sqlite_gate: RealGate, app: Flask, anna: Person
+) -> None:
+    gate, path = sqlite_gate, "/sources/shop-content/clear"
+    assert anna.post(path, because="looked at it").status_code == 404, "it is not broken"
+    probed(gate, levers.Shown.BROKEN)
+    assert path not in anna.client.get("/sources").text
+    refused = anna.post(path, because="looked at it")
+    assert (refused.status_code, "no probe of shop-content has held since" in shown(refused.text)) == (409, True)
+    probed(gate, levers.Shown.HELD)
+    assert path in anna.client.get("/sources").text
+    german = shown(anna.client.get("/sources?lang=de").text)
+    assert "Freigegeben öffnen die Ringe wieder." in german
+    assert "ein Admin muss ihn freigeben" in german
+    ada = person(app, "ada")
+    assert path not in ada.client.get("/sources").text
+    assert ada.post(path, because="why not").status_code == 403
+    assert anna.post(path, because=" ").status_code == 400
+    assert anna.client.post(path, data={"because": "no token"}, headers=OURS).status_code == 400
+    gate.clock.forward(minutes=11)
+    assert anna.post(path, because="the link was moved by hand").status_code == 401, "a fresh word is asked for"
+    confirmed = anna.post(path, because="the link was moved by hand", confirm_password=PASSWORD)
+    assert (confirmed.status_code, confirmed.headers["Location"]) == (303, "/sources")
+    with gate.opened.store.read() as tx:
+        (event,) = [one for one in tx.events(subject="lever:shop-content") if one.kind == "lever_cleared"]
+    assert (event.actor, event.because) == ("anna", "the link was moved by hand")
+    assert path not in anna.client.get("/sources").text
 
 
 def test_a_try_that_fails_says_why_and_an_unknown_source_is_none(sqlite_gate: RealGate, anna: Person) -> None:

@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pytest
+from click.testing import CliRunner
 
+from gate.cli.main import main
 from tests.flows.test_observed import has, release, shop, standing
-from tests.flows.test_orders import Host, brings, vendor
+from tests.flows.test_orders import Host, brings, halted, vendor
 from tests.real_gate import RealGate
 from tests.vendor_plugin import Vendor
 from tests.web.test_pages import Person, anna, app, person
@@ -53,6 +56,41 @@ def test_what_a_vendor_has_not_done_stands_on_overview_sources_and_system(vendor
     vendor.rounds(2, seconds=60)
     for place in ("/", "/sources", "/system"):
         assert "What vendors have not done" not in shown(anna, place)
+
+
+def beside(page: str) -> str:
+    """The row of the vendor's source."""
+    found = re.search(r"vendor vendor, content .*", page)
+    assert found
+    return found[0]
+
+
+def test_what_a_vendor_or_its_plugin_does_not_do_stands_beside_its_source_in_both_languages_and_on_the_command_line(
+    vendor: Vendor, anna: Person
+) -> None:
+    host = Host(vendor.gate, "first", "nord", "first")
+    vendor.says(down=True, blind=True)
+    brings(vendor, "1")
+    vendor.gate.worker.observe()
+    page = beside(shown(anna, "/sources"))
+    assert "Ring first: 1 machines wait for it: not now" in page
+    assert re.search(r"What machines run cannot be read: .*the vendor does not answer", page)
+    german = beside(shown(anna, "/sources", "de"))
+    assert "Ring first: 1 Rechner warten darauf: not now" in german
+    assert "Was Rechner haben, ist nicht lesbar:" in german
+    command = ["sources", "-o", "json", "--settings", str(vendor.gate.made.settings)]
+    (row,) = [one for one in json.loads(CliRunner().invoke(main, command).stdout) if one["source"] == "vendor"]
+    assert "ring first: 1 machines wait for it: not now; what machines run cannot be read: " in row["troubles"]
+    vendor.says(down=False, blind=False, hold_down=True, runs={host.machine: "1"})
+    vendor.gate.clock.forward(minutes=6)
+    vendor.gate.worker.observe()
+    vendor.gate.worker.tell()
+    halted(vendor)
+    vendor.gate.worker.held()
+    page = beside(shown(anna, "/sources"))
+    assert re.search(r"Ring first: the spread is not stopped: .*the vendor does not answer", page)
+    assert "machines wait for it" not in page
+    assert "cannot be read" not in page
 
 
 def test_a_vendor_that_cannot_say_leaves_what_is_known_and_shows(vendor: Vendor, anna: Person) -> None:

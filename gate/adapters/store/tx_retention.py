@@ -79,8 +79,9 @@ class RetentionTx(Rows):
     def set_mark(self, name: str, at: datetime, number: int = 0) -> None:
         self._upsert(MARKS, {"name": name}, at=at, number=number)
 
-    def number_mark(self, name: str, before: int, number: int, at: datetime) -> bool:
-        return self._update(MARKS, [MARKS.c.name == name, MARKS.c.number == before], number=number, at=at) == 1
+    def number_mark(self, name: str, before: Mark, number: int, at: datetime) -> bool:
+        same = [MARKS.c.name == name, MARKS.c.number == before.number, MARKS.c.at == before.at]
+        return self._update(MARKS, same, number=number, at=at) == 1
 
     def count_mark(self, name: str, more: int, at: datetime, since: datetime) -> None:
         self._insert_new(MARKS, {"name": name}, at=at, number=0)
