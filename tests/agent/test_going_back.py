@@ -125,6 +125,7 @@ def test_its_source_takes_nothing_new_until_it_has_gone_and_a_recall_fetches_wha
     sqlite_gate.clock.forward(hours=1)
     rounds(sqlite_gate, agent, 2)
     assert agent.state_folder.state().going_back == []
+    assert agent.state_folder.state().installed[SOURCE].counter > 0, "as the recall left it"
     assert set(newest_claims(sqlite_gate, agent.identity.machine)) == {
         ("install", ClaimState.ROLLED_BACK),
         ("recall", ClaimState.ROLLED_BACK),

@@ -71,6 +71,9 @@ def test_a_root_that_was_known_once_must_be_there_again(sqlite_gate: RealGate, t
     agent.once()
     roots = agent.state_folder.path / "tuf" / "root_history"
     (roots / "2.root.json").write_bytes(b"{")
+    sqlite_gate.line.asked.clear()
+    agent.once()
+    assert ("GET", "/metadata/2.root.json") in sqlite_gate.line.asked, "no ETag spares it"
     sqlite_gate.bring("1")
     agent.once()
     assert agent.content() is None
