@@ -12,6 +12,7 @@ from gate.core.errors import Conflict, GateError
 from gate.core.model import RolloutState
 from gate.flows import people
 from gate.ports import Tx
+from tests.flows.test_orders import Host
 from tests.real_gate import RealGate
 
 TWO = "    needs: {people: 2}\n"
@@ -42,6 +43,7 @@ def shop(real_gate: RealGate) -> RealGate:
     with real_gate.opened.store.write() as tx:
         people.add_user(tx, "berta", "berta", "admin", "berta", "test", real_gate.clock.now())
         tx.add_identity("shell", "anna", "anna", real_gate.clock.now())
+    Host(real_gate, "first", "nord", "first")
     real_gate.bring("1")
     return real_gate
 

@@ -116,7 +116,8 @@ def test_what_nobody_knew_is_judged_again_once_the_gate_has_taken_it(
     """The machine goes on saying the same."""
     gate, host = shop
     another = RealGate(tmp_path / "another", "")
-    another.bring("3", "[3]")
+    for number in "123":
+        another.bring(number, f"[{number}]")
     third = release(another, "3")
     another.close()
     host.says(installed={OURS: third})
