@@ -1,7 +1,8 @@
 """Open pages are told what changes by server-sent events, as long as there is room; the others ask ``/live``.
 
 - Under WSGI a stream keeps one of the server's threads, and machines are answered by the same threads. So a process has
-  room for few, and whoever finds none is answered 503 and asks every three seconds, as a page without streams does.
+  room for few, and whoever finds none is answered 204, which ends it without an error, and asks every three seconds, as
+  a page without streams does.
 - A stream says something every second, so that a closed page gives its room back, and lasts ``LASTS_S``: a server that
   stops waits no longer. Then the browser begins the next.
 - A stream ends at once, and says so, where its session has ended or its person has another role.
@@ -82,10 +83,10 @@ class Stream:
 
 
 def live_stream() -> Response:
-    """Events of what changes; 503 where all room is taken."""
+    """Events of what changes; 204 where all room is taken: a browser takes that for *ask no more* (HTML, 9.2.3)."""
     room: threading.BoundedSemaphore = g.parts.room
     if not room.acquire(blocking=False):
-        return Response(status=503)
+        return Response(status=204)
     who = None if g.parts.guest is not None else g.visitor
     answer = Response(Stream(g.parts.store, g.parts.clock, who, room), mimetype="text/event-stream")
     answer.headers["X-Accel-Buffering"] = "no"  # nginx would keep back what is small

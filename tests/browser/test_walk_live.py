@@ -57,7 +57,7 @@ def test_a_page_is_told_and_asks_nothing_meanwhile(
 
 def test_a_page_that_finds_no_room_asks(browser: Browser, sqlite_gate: RealGate, served: str, asked: list[str]) -> None:
     page = watched(opened(browser), [])
-    page.route("**/live/stream", lambda one: one.fulfill(status=503))
+    page.route("**/live/stream", lambda one: one.fulfill(status=204))
     log_in(page, served)
     expect(page.get_by_role("heading", level=1)).to_be_visible()
     page.goto("about:blank")
