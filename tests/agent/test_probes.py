@@ -159,8 +159,8 @@ def test_what_hangs_is_bad_keeps_one_thread_and_is_not_asked_again_while_it_hang
     assert deadline.ask(hang, 0.05) is None
     assert len(asked_times) == 1
     free.set()
-    assert deadline._hangs is not None
-    deadline._hangs.join(30)
+    assert deadline._thread is not None
+    deadline._thread.join(30)
     assert deadline.ask(lambda: True, 30) is True
 
 
