@@ -96,7 +96,7 @@ def of_site(tx: Tx, found: Site) -> dict[str, Any]:
         "decisions": _decisions(tx, rings),
         "times": [one for one in found.times if one.end_at > g.now],
         "dark": _dark(tx, found),
-        "holding": holds.at_site(tx, active, g.now),
+        "holding": holds.at_site(tx, found, active, g.now),
         "proposed": site_changes.waiting(tx, found.id, g.now),
         "keys": tx.key_places([found.id]),
         "names": {one.id: one.name for one in mine},
