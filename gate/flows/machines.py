@@ -228,7 +228,7 @@ def _second(tx: Tx, wanted: Machine, by: str, now: datetime) -> Proposal | None:
     for old in tx.proposals("open", wanted.id):
         if (old.kind, old.sha256) != ("accept_machine", digest) or old.expires_at <= now:
             continue
-        if shut_out(tx, old.proposed_by):
+        if shut_out(tx, old.proposed_by, "accept"):
             continue
         if person(tx, old.proposed_by) == who:
             raise Conflict("needs_people", f"{who} has proposed this; another person must accept")

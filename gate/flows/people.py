@@ -21,29 +21,11 @@ from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthent
 from gate.core.model import Attribution, Rollout, RolloutState
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
+from gate.flows.roles import NEEDS as NEEDS
+from gate.flows.roles import ROLES as ROLES
+from gate.flows.roles import may as may
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
-ROLES = ("reader", "technician", "approver", "admin")
-NEEDS = {
-    "view": "reader",
-    "halt": "technician",
-    "approve": "approver",
-    "resume": "approver",
-    "recall": "approver",
-    "waive": "approver",
-    "explain": "approver",
-    "enrol": "admin",
-    "accept": "admin",
-    "sites": "admin",
-    "policy": "admin",
-    "sign": "approver",
-    "hold": "technician",
-    "keys": "technician",
-    "try": "technician",
-    "lever": "admin",
-    "lift": "approver",
-    "people": "admin",
-}
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
 LINK_FOR = timedelta(hours=24)
@@ -54,11 +36,6 @@ MOVING = tuple(
     before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED and before is not RolloutState.DONE
 )
 """What the brake halts; what is done is halted by itself."""
-
-
-def may(user: User, act: str) -> bool:
-    """Does the role allow this act?"""
-    return not user.disabled and ROLES.index(user.role) >= ROLES.index(NEEDS[act])
 
 
 def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now: datetime) -> User:
