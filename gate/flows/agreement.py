@@ -94,8 +94,8 @@ def agreed(
         Conflict: needs_people, when the proposer asks again, or a shell that is linked with nobody.
     """
     who = somebody(tx, by)
-    for old in tx.proposals("open", subject):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now:
+    for old in tx.proposals("open", subject, now):
+        if (old.kind, old.sha256) != (kind, exact):
             continue
         if shut_out(tx, old.proposed_by, ACT_OF[kind]):
             continue

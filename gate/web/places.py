@@ -133,7 +133,7 @@ def machine(machine_id: str) -> str:
             decisions=_decisions(tx, [found.ring] if found.ring else []),
             events=tx.events(subject=machine_id, limit=40),
             fingerprint=hashlib.sha256(bytes.fromhex(found.public_key or "")).hexdigest(),
-            proposals=tx.proposals("open", machine_id),
+            proposals=tx.proposals("open", machine_id, g.now),
             decommissioned=is_gone(tx, machine_id),
             out_of_reach=_out_of_reach(tx, found),
             boots=_boots(tx, found),
