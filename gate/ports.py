@@ -996,7 +996,9 @@ class Tx(Protocol):
 
     def add_proposal(self, proposal: Proposal) -> None: ...
     def proposal(self, proposal_id: str) -> Proposal | None: ...
-    def proposals(self, state: str = "open", subject: str = "") -> list[Proposal]: ...
+    def proposals(self, state: str = "open", subject: str = "", now: datetime | None = None) -> list[Proposal]:
+        """Newest first; with ``now`` those that have not expired by then."""
+
     def sign_proposal(self, proposal_id: str, user: str, sha256: str, now: datetime) -> bool:
         """A signature of one person, once, while open and unexpired and of the same hash."""
 
@@ -1211,7 +1213,7 @@ class Tx(Protocol):
         """Events of these indexes, but for those of the kinds ``keep`` about rings of unfinished rollouts."""
 
     def drop_expired(self, now: datetime) -> int:
-        """Nonces, links, codes, logins and stored enrolments whose time is over."""
+        """Nonces, links, codes, logins and stored enrolments whose time is over go; open proposals are ``expired``."""
 
 
 class Store(Protocol):

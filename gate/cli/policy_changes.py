@@ -134,7 +134,7 @@ def proposals(settings: Path, output: str) -> None:
     with gate_of(settings) as opened:
         now = opened.clock.now()
         with opened.store.read() as tx:
-            found = [one for one in tx.proposals("open") if one.kind == edits.KIND and one.expires_at > now]
+            found = [one for one in tx.proposals("open", now=now) if one.kind == edits.KIND]
     rows = [
         {
             "id": one.id,

@@ -1,7 +1,8 @@
 """What needs two different people: the first proposes, the same call by another enacts.
 
 - A proposal is bound to the sha256 of the exact thing; where that changes, the proposal is void.
-- Who proposed does not count as the second. A proposal expires in 24 hours.
+- Who proposed does not count as the second, and counts only while their role allows the act. A proposal expires in 24
+  hours.
 - Persons are counted, not names. A login of a provider is the person that it is linked with; an account of the
   server's shell (``shell:root``) is the person that it is linked with, and nobody where it is linked with none: whoever
   has the shell could be anybody.
@@ -16,6 +17,7 @@ from datetime import datetime, timedelta
 from types import MappingProxyType
 
 from gate.core.errors import Conflict, Malformed
+from gate.flows.roles import may
 from gate.ports import Proposal, Tx
 
 PROPOSAL_FOR = timedelta(hours=24)
@@ -32,6 +34,9 @@ TWO_PEOPLE: Mapping[str, tuple[str, ...]] = {
     "sites": ("change_site",),
 }
 """act -> the kinds of proposals by which two different people do it; of machines and sites those of the first rings."""
+
+ACT_OF: Mapping[str, str] = {kind: act for act, kinds in TWO_PEOPLE.items() for kind in kinds}
+"""kind of proposal -> the act that it is."""
 
 
 def reason_given(because: str) -> None:
@@ -63,12 +68,12 @@ def somebody(tx: Tx, by: str) -> str:
     return found
 
 
-def shut_out(tx: Tx, by: str) -> bool:
-    """Is this nobody's word any more, of a person who has been disabled or of a shell that is linked with nobody? Then
-    nobody agrees with it."""
+def shut_out(tx: Tx, by: str, act: str) -> bool:
+    """Is this nobody's word any more, of a person who has been disabled or whose role does not allow the act now, or of
+    a shell that is linked with nobody? Then nobody agrees with it."""
     who = person(tx, by)
     user = tx.user(who) if who else None
-    return not who or (user is not None and user.disabled)
+    return not who or (user is not None and not may(user, act))
 
 
 def agreed(
@@ -89,8 +94,10 @@ def agreed(
         Conflict: needs_people, when the proposer asks again, or a shell that is linked with nobody.
     """
     who = somebody(tx, by)
-    for old in tx.proposals("open", subject):
-        if (old.kind, old.sha256) != (kind, exact) or old.expires_at <= now or shut_out(tx, old.proposed_by):
+    for old in tx.proposals("open", subject, now):
+        if (old.kind, old.sha256) != (kind, exact):
+            continue
+        if shut_out(tx, old.proposed_by, ACT_OF[kind]):
             continue
         if person(tx, old.proposed_by) == who:
             raise Conflict("needs_people", f"{who} has proposed this; another person must agree")

@@ -213,7 +213,7 @@ def sign_and_finish(store: Store, gate: Gate, proposal_id: str, by: str, now: da
 
 def signed(tx: Tx, now: datetime) -> list[str]:
     """Proposals that enough people have signed and nobody has enacted."""
-    found = [one for one in tx.proposals("open") if one.kind == KIND and one.expires_at > now]
+    found = [one for one in tx.proposals("open", now=now) if one.kind == KIND]
     return [one.id for one in found if len(_people(tx, one)) >= PEOPLE]
 
 
@@ -348,10 +348,10 @@ def _open(tx: Tx, proposal_id: str, now: datetime) -> Proposal:
     proposal = tx.proposal(proposal_id)
     if proposal is None or proposal.kind != KIND:
         raise NotFound(f"there is no proposal {proposal_id}")
+    if proposal.state == "expired" or (proposal.state == "open" and proposal.expires_at <= now):
+        raise Conflict("expired", "the proposal has expired; propose it anew")
     if proposal.state != "open":
         raise Conflict("closed", f"the proposal is {proposal.state}")
-    if proposal.expires_at <= now:
-        raise Conflict("expired", "the proposal has expired; propose it anew")
     return proposal
 
 

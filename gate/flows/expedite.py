@@ -39,7 +39,7 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
         if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
             break
-        if not shut_out(tx, event.actor):
+        if not shut_out(tx, event.actor, "approve"):
             given.add(person(tx, event.actor))
     if who in given:
         raise Conflict("given", f"{who} has agreed already; another person must")

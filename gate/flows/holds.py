@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from gate.core import makes
 from gate.core.errors import Conflict, Malformed, NotFound
-from gate.core.model import Hold, Machine
+from gate.core.model import Hold, Machine, Site
 from gate.flows.agreement import agreed, reason_given
 from gate.ports import Gate, Proposal, Tx
 
@@ -75,19 +75,21 @@ def lift(tx: Tx, hold_id: str, by: str, because: str, now: datetime) -> Hold | P
 
 
 def over(tx: Tx, machine: Machine, source: str, now: datetime) -> Hold | None:
-    """The hold that keeps this machine from this source now; of several the one that ends last."""
-    found = [
-        hold
-        for hold in tx.holds(now)
-        if hold.source in ("", source) and makes.meets(hold.pick, machine.site, machine.labels, machine.facts)
-    ]
+    """The hold that keeps this machine from this source now; of several the one that ends last. A label of its site
+    counts as its own, as it does for rings; the site is read only where a hold asks for a label."""
+    asked = [hold for hold in tx.holds(now) if hold.source in ("", source)]
+    labels = machine.labels
+    if any("label" in hold.pick for hold in asked):
+        site = tx.site(machine.site)
+        labels |= site.labels if site else frozenset()
+    found = [hold for hold in asked if makes.meets(hold.pick, machine.site, labels, machine.facts)]
     return max(found, key=lambda hold: hold.until, default=None)
 
 
-def at_site(tx: Tx, machines: Sequence[Machine], now: datetime) -> list[tuple[Hold, int]]:
-    """The holds that keep some of these machines out, and how many."""
+def at_site(tx: Tx, site: Site, machines: Sequence[Machine], now: datetime) -> list[tuple[Hold, int]]:
+    """The holds that keep some of these machines of a site out, and how many."""
     counted = [
-        (hold, sum(makes.meets(hold.pick, one.site, one.labels, one.facts) for one in machines))
+        (hold, sum(makes.meets(hold.pick, site.id, one.labels | site.labels, one.facts) for one in machines))
         for hold in tx.holds(now)
     ]
     return [(hold, count) for hold, count in counted if count]

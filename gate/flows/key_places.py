@@ -38,14 +38,16 @@ def keep(tx: Tx, site: str, machine: str, place: str, key_id: str, by: str, now:
 
 
 def drop(tx: Tx, site: str, machine: str, by: str, now: datetime) -> None:
-    """Forgets where a key is kept.
+    """Forgets where a key is kept; by the machine's id also where it stands at another site by now.
 
     Raises:
         NotFound: nothing is known of it.
     """
-    found = _machine(tx, site, machine)
+    found = machine
     if not tx.drop_key_place(site, found):
-        raise NotFound("no place is known for this key")
+        found = _machine(tx, site, machine)
+        if not tx.drop_key_place(site, found):
+            raise NotFound("no place is known for this key")
     tx.append("key_place_dropped", by, site, now, {"machine": found})
 
 

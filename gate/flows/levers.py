@@ -75,8 +75,13 @@ class Lever:
     probed_at: datetime | None
     shown: Shown | None
     detail: str
-    broken: bool
-    """No ring opens until a person has cleared it."""
+    broken_at: datetime | None
+    """Found broken then; no ring opens until a person has cleared it."""
+
+    @property
+    def broken(self) -> bool:
+        """Does it hold further rings?"""
+        return self.broken_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +111,14 @@ def prove(within: Within, mirror: Mirror, line: Line, rule: SourceRule, by: str,
     return probe
 
 
-def clear(tx: Tx, source: str, by: str, because: str, now: datetime) -> None:
-    """Rings of this source open again.
+def clear(tx: Tx, source: str, by: str, because: str, now: datetime, broken_at: str = "") -> None:
+    """Rings of this source open again. ``broken_at``: when it was found broken (ISO 8601), as a page has shown it to
+    whoever clears it.
 
     Raises:
         Malformed: no reason. NotFound: its lever is not broken.
-        Conflict: not_shown: no probe that began since has held. moved: a probe found it broken at this very moment.
+        Conflict: not_shown: no probe that began since has held. moved: a probe found it broken at this very moment, or
+            since the page was shown.
     """
     reason_given(because)
     broken, probed = tx.mark(BRAKED + source), tx.mark(PROBED + source)
@@ -119,7 +126,8 @@ def clear(tx: Tx, source: str, by: str, because: str, now: datetime) -> None:
         raise NotFound(f"the lever of {source} is not broken")
     if probed.number != Shown.HELD.value or probed.at is None or probed.at < broken.at:
         raise Conflict("not_shown", f"no probe of {source} has held since: gate lever check {source}")
-    if not tx.number_mark(BRAKED + source, broken, 0, now):
+    unseen = broken_at and broken_at != broken.at.isoformat()
+    if unseen or not tx.number_mark(BRAKED + source, broken, 0, now):
         raise Conflict("moved", f"the lever of {source} has been cleared, or was found broken again, a moment ago")
     tx.append("lever_cleared", by, f"lever:{source}", now, {}, because)
 
@@ -164,7 +172,7 @@ def _lever(tx: Tx, rule: SourceRule, marks: Mapping[str, Mark]) -> Lever:
     if shown is not None:
         events = tx.events(subject=f"lever:{rule.name}", limit=10)
         detail = next((str(one.detail.get("detail", "")) for one in events if one.kind == KINDS[shown]), "")
-    return Lever(lever, why, probed.at, shown, detail, braked.number != 0)
+    return Lever(lever, why, probed.at, shown, detail, braked.at if braked.number else None)
 
 
 def _keep(tx: Tx, source: str, probe: Probe, by: str, now: datetime) -> None:

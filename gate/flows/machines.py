@@ -225,10 +225,10 @@ def _second(tx: Tx, wanted: Machine, by: str, now: datetime) -> Proposal | None:
     """The proposal that still waits for another person; None when ``by`` was the second and it is enacted."""
     text = json.dumps([wanted.id, wanted.site, wanted.role, sorted(wanted.labels), wanted.ring])
     digest, who = _sha256(text), somebody(tx, by)
-    for old in tx.proposals("open", wanted.id):
-        if (old.kind, old.sha256) != ("accept_machine", digest) or old.expires_at <= now:
+    for old in tx.proposals("open", wanted.id, now):
+        if (old.kind, old.sha256) != ("accept_machine", digest):
             continue
-        if shut_out(tx, old.proposed_by):
+        if shut_out(tx, old.proposed_by, "accept"):
             continue
         if person(tx, old.proposed_by) == who:
             raise Conflict("needs_people", f"{who} has proposed this; another person must accept")

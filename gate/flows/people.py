@@ -21,39 +21,21 @@ from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthent
 from gate.core.model import Attribution, Rollout, RolloutState
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
+from gate.flows.roles import NEEDS as NEEDS
+from gate.flows.roles import ROLES as ROLES
+from gate.flows.roles import may as may
 from gate.ports import Gate, Proposal, Tx, User, WebSession
 
-ROLES = ("reader", "technician", "approver", "admin")
-NEEDS = {
-    "view": "reader",
-    "halt": "technician",
-    "approve": "approver",
-    "resume": "approver",
-    "recall": "approver",
-    "waive": "approver",
-    "explain": "approver",
-    "enrol": "admin",
-    "accept": "admin",
-    "sites": "admin",
-    "policy": "admin",
-    "sign": "approver",
-    "hold": "technician",
-    "keys": "technician",
-    "try": "technician",
-    "lever": "admin",
-    "lift": "approver",
-    "people": "admin",
-}
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
 LINK_FOR = timedelta(hours=24)
 LEAST_PASSWORD = 12
 STEP_UP_FOR = timedelta(minutes=10)
-
-
-def may(user: User, act: str) -> bool:
-    """Does the role allow this act?"""
-    return not user.disabled and ROLES.index(user.role) >= ROLES.index(NEEDS[act])
+TRIES = 20
+MOVING = tuple(
+    before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED and before is not RolloutState.DONE
+)
+"""What the brake halts; what is done is halted by itself."""
 
 
 def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now: datetime) -> User:
@@ -180,14 +162,7 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
         raise NotFound(f"there is no rollout {rollout_id}")
     if (rollout.state, RolloutState.HALTED) not in ROLLOUT_STEPS:
         raise Conflict("not_running", f"the rollout is {rollout.state.value}")
-    halted = replace(
-        rollout,
-        state=RolloutState.HALTED,
-        halted_by=by,
-        halted_because=because,
-        halted_at=now,
-        version=rollout.version + 1,
-    )
+    halted = _halted(rollout, by, because, now)
     if not tx.save_rollout(halted):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     tx.append("rollout_halted", by, rollout.id, now, {"because": because}, because)
@@ -195,15 +170,40 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
 
 
 def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
-    """The brake: every rollout that can be halted is.
+    """The brake: every rollout that moves is halted. One that somebody changes at this moment is read anew and halted
+    too, or is left where it is over by then.
 
     Raises:
-        Malformed: no reason.
+        Malformed: no reason. Conflict: changed, where one was changed ``TRIES`` times on end.
     """
     reason_given(because)
-    states = tuple(before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED)
-    moving = [one for one in tx.rollouts(states=states) if one.state is not RolloutState.DONE]
-    return [halt(tx, rollout.id, by, because, now) for rollout in moving]
+    found = [_braked(tx, rollout, by, because, now) for rollout in tx.rollouts(states=MOVING)]
+    halted = [one for one in found if one is not None]
+    for one in halted:  # after all rows: a worker writes in this order too
+        tx.append("rollout_halted", by, one.id, now, {"because": because}, because)
+    return halted
+
+
+def _braked(tx: Tx, rollout: Rollout | None, by: str, because: str, now: datetime) -> Rollout | None:
+    for _ in range(TRIES):
+        if rollout is None or rollout.state not in MOVING:
+            return None
+        halted = _halted(rollout, by, because, now)
+        if tx.save_rollout(halted):
+            return halted
+        rollout = tx.rollout(rollout.id)
+    raise Conflict("changed", "the rollout has changed a moment ago; look again")
+
+
+def _halted(rollout: Rollout, by: str, because: str, now: datetime) -> Rollout:
+    return replace(
+        rollout,
+        state=RolloutState.HALTED,
+        halted_by=by,
+        halted_because=because,
+        halted_at=now,
+        version=rollout.version + 1,
+    )
 
 
 def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:

@@ -88,7 +88,7 @@ def read(text: str) -> Site:
 
 def waiting(tx: Tx, site_id: str, now: datetime) -> list[tuple[Proposal, Site]]:
     """The changes of a site that wait for another person."""
-    found = [one for one in tx.proposals("open", site_id) if one.kind == KIND and one.expires_at > now]
+    found = [one for one in tx.proposals("open", site_id, now) if one.kind == KIND]
     return [(one, read(one.because)) for one in found]
 
 

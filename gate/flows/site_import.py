@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gate.core.model import SLUG, Site
@@ -22,6 +22,7 @@ from gate.ports import Tx
 MOST = 64 * 1024 * 1024
 COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 LONGEST = {"id": 60, "name": 200, "land": 60, "hours": 1000, "always_on": 60, "labels": 500}
+MOST_NAMED = 200
 YES, NO = ("1", "yes", "true", "ja"), ("", "0", "no", "false", "nein")
 Check = Callable[[str], str | None]
 
@@ -88,10 +89,15 @@ def into_first(tx: Tx, policy: Policy | None, sites: Sequence[Site]) -> list[Tro
 
 
 def take(tx: Tx, policy: Policy | None, sites: Sequence[Site], by: str, now: datetime) -> None:
-    """Adds or changes them, as one act."""
+    """Adds or changes them, as one act; its event names those that are new or other than before."""
+    changed = []
     for site in sites:
+        before = tx.site(site.id)
+        if before is None or replace(before, times=site.times) != site:
+            changed.append(site.id)
         site_changes.save(tx, policy, site)
-    tx.append("sites_imported", by, "sites", now, {"count": len(sites)})
+    detail = {"count": len(sites), "changes": len(changed), "sites": changed[:MOST_NAMED]}
+    tx.append("sites_imported", by, "sites", now, detail)
 
 
 def _head(columns: Sequence[str]) -> Iterator[str]:

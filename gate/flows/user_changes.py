@@ -110,8 +110,8 @@ def change_role(tx: Tx, login: str, role: str, by: str, because: str, now: datet
 def waiting(tx: Tx, now: datetime) -> list[Open]:
     """The changes that wait for another person, newest first; void ones are left out."""
     found = []
-    for one in tx.proposals("open"):
-        if one.kind != KIND or one.expires_at <= now:
+    for one in tx.proposals("open", now=now):
+        if one.kind != KIND:
             continue
         for event in tx.events(subject=one.subject, limit=50):
             if event.kind == f"{KIND}_proposed" and event.detail.get("sha256") == one.sha256:

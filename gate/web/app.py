@@ -346,7 +346,7 @@ def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:
         found.append(("info", parts.profile, ()))
         with parts.store.read() as tx:
             active = tx.active_policy()
-            waiting = policy_edit_pages.waiting(tx.proposals("open"), g.now)
+            waiting = policy_edit_pages.waiting(tx.proposals("open", now=g.now))
         if active is not None and parts.policy() is None:
             found.append(
                 ("bad", "The policy cannot be read: nothing opens and nothing is granted. The brake works.", ())

@@ -205,6 +205,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "signer": ("signed by", "unterschrieben von"),
     "since": ("since", "seit"),
     "site": ("site", "Apotheke"),
+    "sites": ("sites", "Apotheken"),
     "source": ("source", "Quelle"),
     "state": ("state", "Zustand"),
     "step": ("step", "Schritt"),

@@ -113,7 +113,7 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
     if pending:
         count = f"{len(pending)}" if len(pending) < PAGE else f"{PAGE}+"
         found.append(Waiting("machines wait to be accepted", count, "/machines?status=pending"))
-    for one in policy_edit_pages.waiting(tx.proposals("open"), g.now):
+    for one in policy_edit_pages.waiting(tx.proposals("open", now=g.now)):
         text = "a change of the policy waits for another person"
         found.append(Waiting(text, one.because, f"/policy/proposals/{one.id}"))
     found += [Waiting(*one) for one in proposals.waiting(tx, g.now)]

@@ -132,7 +132,7 @@ def _waivers(tx: Tx, rollout: Rollout) -> dict[str, Proposal | None]:
     if rollout.state is not RolloutState.RUNNING:
         return {}
     rings = [one for one in tx.rings(rollout.id) if 0 < one.position <= rollout.reached + 1 and one.waived_at is None]
-    found = [one for one in tx.proposals("open", rollout.id) if one.kind == "waive" and one.expires_at > g.now]
+    found = [one for one in tx.proposals("open", rollout.id, g.now) if one.kind == "waive"]
     exact = {one.ring: shadow.bound(tx, rollout, one.ring) for one in rings}
     return {ring: next((one for one in found if one.sha256 == text), None) for ring, text in exact.items()}
 

@@ -312,9 +312,9 @@ def _found(proposal: Proposal | None) -> Proposal:
     return proposal
 
 
-def waiting(proposals: Sequence[Proposal], now: datetime) -> list[Proposal]:
-    """The policy's proposals that wait for a person."""
-    return [one for one in proposals if one.kind == edits.KIND and one.expires_at > now]
+def waiting(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """The policy's proposals among those that wait for a person."""
+    return [one for one in proposals if one.kind == edits.KIND]
 
 
 VIEWS = (

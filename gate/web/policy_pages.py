@@ -51,7 +51,7 @@ def policy() -> str:
         active = tx.active_policy()
         if active is None:
             raise NotFound("no policy is active")
-        waiting = [one for one in tx.proposals("open") if one.kind == edits.KIND and one.expires_at > g.now]
+        waiting = [one for one in tx.proposals("open", now=g.now) if one.kind == edits.KIND]
     wanted = request.args.get("version", "")
     commit = forms.known_commit(wanted) if wanted else active.commit
     if tab == "edit" and not forms.branch_head():

@@ -10,7 +10,7 @@ from datetime import datetime
 
 from gate.core.model import MachineStatus, RolloutState
 from gate.flows import site_changes, user_changes
-from gate.flows.agreement import shut_out
+from gate.flows.agreement import ACT_OF, shut_out
 from gate.ports import Proposal, Tx
 
 ROLLOUTS = {
@@ -23,8 +23,8 @@ def waiting(tx: Tx, now: datetime) -> Iterator[tuple[str, str, str]]:
     """(sentence, what it is about, where another person agrees)."""
     for change in user_changes.waiting(tx, now):
         yield "a change of this person waits for another person", change.change.login, "/people"
-    for one in tx.proposals("open"):
-        if one.expires_at > now and not shut_out(tx, one.proposed_by):
+    for one in tx.proposals("open", now=now):
+        if not shut_out(tx, one.proposed_by, ACT_OF[one.kind]):
             yield from _of(tx, one)
 
 

@@ -159,7 +159,7 @@ def holds() -> str:
     """Who is kept out, by whom, until when; and a form for one more."""
     with g.parts.store.read() as tx:
         found = tx.holds(g.now)
-        waiting = [one for one in tx.proposals("open") if one.kind == "lift_hold" and one.expires_at > g.now]
+        waiting = [one for one in tx.proposals("open", now=g.now) if one.kind == "lift_hold"]
     proposed = {one.subject: one for one in waiting}
     policy = g.parts.policy()
     sources = [one.name for one in policy.sources] if policy else []

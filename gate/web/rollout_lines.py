@@ -75,7 +75,7 @@ def ages(tx: Tx, source: str = "") -> list[protection.Protection]:
 
 def open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | None:
     """What waits for another person's word about this rollout as it stands."""
-    found = [one for one in tx.proposals("open", rollout.id) if one.kind == kind and one.expires_at > g.now]
+    found = [one for one in tx.proposals("open", rollout.id, g.now) if one.kind == kind]
     bound = people.bound(kind, rollout)
     return next((one for one in found if one.sha256 == bound), None)
 

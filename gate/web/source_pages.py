@@ -56,9 +56,11 @@ def try_source(name: str) -> str:
 
 
 def clear_lever(name: str) -> Response:
-    """Lets rings of a source open again whose lever was broken and has held since."""
+    """Lets rings of a source open again whose lever was broken and has held since; what broke it after the page was
+    shown is not cleared unseen."""
+    because, broken_at = forms.text("because", 1000), forms.text("broken_at", 40)
     with g.parts.store.write() as tx:
-        levers.clear(tx, name, forms.me(), forms.text("because", 1000), g.now)
+        levers.clear(tx, name, forms.me(), because, g.now, broken_at)
     return redirect(url_for("sources"), 303)
 
 

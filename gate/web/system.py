@@ -115,7 +115,7 @@ def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:
         ("sites whose next morning is not planned", most(plans), ""),
         ("machines run what was never granted to them", str(figures["machines_bypassed"]), "/sources"),
         ("machines wait to be accepted", str(figures["machines_pending"]), "/machines?status=pending"),
-        ("proposals wait for another person", str(len(tx.proposals("open"))), "/"),
+        ("proposals wait for another person", str(len(tx.proposals("open", now=g.now))), "/#waiting"),
     )
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from gate.adapters.store.sql import SqlStore
-from gate.ports import AccessToken, User, WebSession
+from gate.ports import AccessToken, Proposal, User, WebSession
 from tests.conftest import NOW
 
 HOUR = timedelta(hours=1)
@@ -85,3 +85,20 @@ def test_a_search_walks_the_index_with_the_fewest_entries(people: SqlStore) -> N
         asked = "SELECT * FROM events WHERE subject = 'x' AND (kind || '') = 'y' ORDER BY \"index\" DESC LIMIT 51"
         said = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {asked}")))
         assert "USING INDEX events_subject" in said
+
+
+def test_an_open_proposal_that_has_expired_is_listed_no_more_and_is_closed_once(people: SqlStore) -> None:
+    with people.write() as tx:
+        for name, state, hours in (("old", "open", 1), ("new", "open", 2), ("done", "enacted", 1)):
+            ends = NOW + hours * HOUR
+            tx.add_proposal(Proposal(name, "waive", "r-1", "why", "anna", NOW, ends, "a" * 64, state))
+    with people.write() as tx:
+        for subject in ("", "r-1"):
+            listed = [len(tx.proposals("open", subject, NOW + hours * HOUR)) for hours in (0, 1, 2)]
+            assert listed == [2, 1, 0]
+        assert (tx.drop_expired(NOW + HOUR), tx.drop_expired(NOW + HOUR)) == (1, 0)
+        assert {state: [one.id for one in tx.proposals(state)] for state in ("open", "expired", "enacted")} == {
+            "open": ["new"],
+            "expired": ["old"],
+            "enacted": ["done"],
+        }

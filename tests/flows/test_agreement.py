@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict, GateError
 from gate.core.model import RolloutState
-from gate.flows import people
+from gate.flows import people, user_changes
+from gate.flows.agreement import ACT_OF, agreed
+from gate.flows.roles import NEEDS
 from gate.ports import Tx
+from tests.conftest import NOW
 from tests.flows.test_orders import Host
 from tests.real_gate import RealGate
 
@@ -114,3 +118,21 @@ def test_a_halt_is_not_lifted_by_two_accounts_of_one_person_that_act_at_once(sho
     with gate.opened.store.write() as tx:
         resume(tx, "berta")
     assert rollout(gate).state is RolloutState.RUNNING
+
+
+@pytest.mark.parametrize(("kind", "role"), [("resume", "approver"), ("waive", "approver"), ("user_change", "admin")])
+def test_nobody_agrees_with_a_person_whose_role_does_not_allow_it_any_more(
+    store: SqlStore, kind: str, role: str
+) -> None:
+    with store.write() as tx:
+        people.add_user(tx, "kim", "kim", role, "link", "test", NOW)
+        assert agreed(tx, kind, "s", "exact", "why", "kim", NOW) is not None
+        user_changes.change_role(tx, "kim", "technician", "anna", "another post", NOW)
+        mine = agreed(tx, kind, "s", "exact", "why", "berta", NOW)
+        assert mine is not None
+        assert mine.proposed_by == "berta"
+        assert agreed(tx, kind, "s", "exact", "why", "carl", NOW) is None
+
+
+def test_every_kind_that_two_people_do_is_an_act_of_a_role() -> None:
+    assert set(ACT_OF.values()) <= set(NEEDS)

@@ -8,7 +8,7 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.core.errors import Conflict
-from gate.flows import advance, expedite
+from gate.flows import advance, expedite, people, user_changes
 from gate.ports import Gate
 from tests import long_run
 
@@ -78,3 +78,14 @@ def test_one_person_agrees_once_and_a_word_holds_for_a_day(store: SqlStore) -> N
         found, missing = expedite.expedite(tx, gate, rollout.id, "anna", "hurry", AT + timedelta(hours=25))
         assert missing == 0
         assert found.expedited_until == AT + timedelta(hours=26)
+
+
+def test_the_word_of_a_person_who_may_no_longer_approve_does_not_count(store: SqlStore) -> None:
+    gate = ready(store, LANE)
+    with store.write() as tx:
+        [rollout] = tx.rollouts()
+        people.add_user(tx, "kim", "kim", "approver", "link", "test", AT)
+        assert expedite.expedite(tx, gate, rollout.id, "kim", "hurry", AT)[1] == 1
+        user_changes.change_role(tx, "kim", "technician", "anna", "another post", AT)
+        assert expedite.expedite(tx, gate, rollout.id, "anna", "hurry", AT)[1] == 1
+        assert expedite.expedite(tx, gate, rollout.id, "bert", "hurry", AT)[1] == 0

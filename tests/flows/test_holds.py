@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -68,6 +69,22 @@ def test_a_hold_keeps_out_who_meets_all_of_its_pick_until_its_end(
         assert not refused(tx, gate, machine, -1)
         held(tx, gate, pick, source)
         assert refused(tx, gate, machine, seconds) is holds_it
+
+
+def test_a_label_of_the_site_counts_as_its_machines_own(store: SqlStore, ready: Ready) -> None:
+    _, gate = ready
+    with store.write() as tx:
+        machine = till(tx)
+        site = tx.site(machine.site)
+        assert site is not None
+        assert "hub" not in site.labels | machine.labels
+        made = held(tx, gate, "label=hub")
+        assert not refused(tx, gate, machine, -1)
+        assert holds.at_site(tx, site, [machine], MORNING) == []
+        labelled = replace(site, labels=frozenset({"hub"}))
+        tx.save_site(labelled)
+        assert refused(tx, gate, machine, -1)
+        assert holds.at_site(tx, labelled, [machine], MORNING) == [(made, 1)]
 
 
 def test_why_names_the_owner_the_reason_and_the_end(store: SqlStore, ready: Ready) -> None:

@@ -74,16 +74,21 @@ def test_what_loosens_waits_for_another_person_and_both_stand_in_the_commit(real
         edits.sign(tx, real_gate.opened.gate, proposal.id, "carl", real_gate.clock.now())
 
 
-@pytest.mark.parametrize(("later", "good"), [(DAY - timedelta(microseconds=1), True), (DAY, False)])
-def test_a_proposal_expires_after_a_day(real_gate: RealGate, later: timedelta, good: bool) -> None:
+@pytest.mark.parametrize(
+    ("later", "closed", "good"),
+    [(DAY - timedelta(microseconds=1), False, True), (DAY, False, False), (DAY, True, False)],
+)
+def test_a_proposal_expires_after_a_day(real_gate: RealGate, later: timedelta, closed: bool, good: bool) -> None:
     proposal = proposed(real_gate)
     at = proposal.proposed_at + later
     with real_gate.opened.store.write() as tx:
+        if closed:
+            tx.drop_expired(at)
         if good:
             edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", at)
             assert edits.finish(tx, real_gate.opened.gate, proposal.id, at)
         else:
-            with pytest.raises(Conflict, match="expired"):
+            with pytest.raises(Conflict, match="has expired"):
                 edits.sign(tx, real_gate.opened.gate, proposal.id, "berta", at)
 
 

@@ -13,7 +13,7 @@ from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.adapters.store.tx_claim_reads import CLAIMS
 from gate.core.errors import Malformed, NotFound
 from gate.core.model import Artifact, ClaimState, Machine, MachineStatus, RolloutState, Site
-from gate.core.recovery import Given, key_of
+from gate.core.recovery import Given, KeyPlace, key_of
 from gate.flows import advance, key_places, people, recovery
 from gate.ports import ActivePolicy
 from tests.flows.small_fleet import appears, takes
@@ -233,6 +233,16 @@ def test_a_place_is_kept_replaced_and_forgotten_and_its_text_is_in_no_event(stor
         events = tx.events(subject="nord")
     assert [one.kind for one in events] == ["key_place_dropped", *["key_place_changed"] * 3]
     assert "Umschlag" not in str([one.detail for one in events])
+
+
+def test_the_place_of_a_machine_that_has_moved_is_forgotten_at_its_old_site(store: SqlStore) -> None:
+    with store.write() as tx:
+        for site in ("nord", "sued"):
+            tx.save_site(Site(site, site))
+            tx.save_key_place(KeyPlace(site, "m-1", "Umschlag 3", "", "anna", NINE))
+        joins(tx, "m-1", "sued", "metal")
+        key_places.drop(tx, "nord", "m-1", "anna", NINE)
+        assert [one.site for one in tx.key_places(["nord", "sued"])] == ["sued"]
 
 
 @pytest.mark.parametrize(

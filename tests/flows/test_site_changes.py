@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
+from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict
-from gate.core.model import Site
+from gate.core.model import Site, SiteTime, TimeKind
 from gate.flows import site_changes, site_import
 from gate.ports import Proposal
+from tests.conftest import NOW
 from tests.real_gate import PlayedMachine, RealGate
 
 
@@ -80,3 +83,19 @@ def test_an_import_does_not_do_it_either(real_gate: RealGate, machine: str) -> N
     with real_gate.opened.store.read() as tx:
         [trouble] = site_import.into_first(tx, real_gate.opened.rules.policy(), found)
     assert "site nord" in trouble.said
+
+
+def test_an_import_names_the_sites_that_are_new_or_other_than_before_and_not_all_of_many(store: SqlStore) -> None:
+    night = SiteTime(NOW, NOW + timedelta(hours=8), TimeKind.DUTY)
+    same, other = Site("same", "Same", "NW"), Site("other", "Other", "NW")
+    many = [Site(f"s{number:03}", "S") for number in range(site_import.MOST_NAMED)]
+    with store.write() as tx:
+        for one in (same, other):
+            tx.save_site(one)
+        assert tx.save_times("same", [night], [])
+        site_import.take(tx, None, [same, replace(other, hours="Mo-Fr 08:00-18:00")], "anna", NOW)
+        site_import.take(tx, None, [same, *many, other], "anna", NOW)
+        [later, first] = [one.detail for one in tx.events(subject="sites")]
+    assert first == {"count": 2, "changes": 1, "sites": ["other"]}
+    assert (later["count"], later["changes"]) == (len(many) + 2, len(many) + 1)
+    assert later["sites"] == [one.id for one in many]

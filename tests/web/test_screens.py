@@ -45,7 +45,8 @@ def test_fifty_sites_come_from_a_file(sqlite_gate: RealGate, anna: Person) -> No
         found = tx.sites(after="s0", limit=100)
         events = tx.events(subject="sites")
     assert [one.id for one in found if re.match(r"s\d\d", one.id)] == [f"s{number:02}" for number in range(50)]
-    assert (events[0].kind, events[0].actor, events[0].detail) == ("sites_imported", "anna", {"count": 50})
+    added = {"count": 50, "changes": 50, "sites": [f"s{number:02}" for number in range(50)]}
+    assert (events[0].kind, events[0].actor, events[0].detail) == ("sites_imported", "anna", added)
 
 
 WRONG = [

@@ -64,10 +64,12 @@ def test_an_admin_clears_a_lever_on_the_page_once_a_probe_has_held_with_a_reason
     sqlite_gate: RealGate, app: Flask, anna: Person
 ) -> None:
     gate, path = sqlite_gate, "/sources/shop-content/clear"
-    assert anna.post(path, because="looked at it").status_code == 404, "it is not broken"
+    assert anna.post(path, because="looked at it", broken_at="then").status_code == 404, "it is not broken"
     probed(gate, levers.Shown.BROKEN)
+    with gate.opened.store.read() as tx:
+        at = str(tx.mark(levers.BRAKED + "shop-content").at).replace(" ", "T")
     assert path not in anna.client.get("/sources").text
-    refused = anna.post(path, because="looked at it")
+    refused = anna.post(path, because="looked at it", broken_at=at)
     assert (refused.status_code, "no probe of shop-content has held since" in shown(refused.text)) == (409, True)
     probed(gate, levers.Shown.HELD)
     assert path in anna.client.get("/sources").text
@@ -76,17 +78,33 @@ def test_an_admin_clears_a_lever_on_the_page_once_a_probe_has_held_with_a_reason
     assert "ein Admin muss ihn freigeben" in german
     ada = person(app, "ada")
     assert path not in ada.client.get("/sources").text
-    assert ada.post(path, because="why not").status_code == 403
-    assert anna.post(path, because=" ").status_code == 400
-    assert anna.client.post(path, data={"because": "no token"}, headers=OURS).status_code == 400
+    assert ada.post(path, because="why not", broken_at=at).status_code == 403
+    assert anna.post(path, because=" ", broken_at=at).status_code == 400
+    assert anna.post(path, because="which break?").status_code == 400
+    assert anna.client.post(path, data={"because": "no token", "broken_at": at}, headers=OURS).status_code == 400
     gate.clock.forward(minutes=11)
-    assert anna.post(path, because="the link was moved by hand").status_code == 401, "a fresh word is asked for"
-    confirmed = anna.post(path, because="the link was moved by hand", confirm_password=PASSWORD)
+    assert anna.post(path, because="the link was moved by hand", broken_at=at).status_code == 401, "a fresh word"
+    confirmed = anna.post(path, because="the link was moved by hand", broken_at=at, confirm_password=PASSWORD)
     assert (confirmed.status_code, confirmed.headers["Location"]) == (303, "/sources")
     with gate.opened.store.read() as tx:
         (event,) = [one for one in tx.events(subject="lever:shop-content") if one.kind == "lever_cleared"]
     assert (event.actor, event.because) == ("anna", "the link was moved by hand")
     assert path not in anna.client.get("/sources").text
+
+
+def test_what_broke_a_lever_after_the_page_was_shown_is_not_cleared_unseen(sqlite_gate: RealGate, anna: Person) -> None:
+    gate, path = sqlite_gate, "/sources/shop-content/clear"
+    found = []
+    for _ in range(2):
+        gate.clock.forward(seconds=1)
+        probed(gate, levers.Shown.BROKEN)
+        probed(gate, levers.Shown.HELD)
+        found += re.findall(r'name="broken_at" value="([^"]+)"', anna.client.get("/sources").text)
+    [seen, newer] = found
+    refused = anna.post(path, because="looked at it", broken_at=seen)
+    assert (refused.status_code, "found broken again" in shown(refused.text)) == (409, True)
+    assert path in anna.client.get("/sources").text
+    assert anna.post(path, because="looked at it", broken_at=newer).status_code == 303
 
 
 def test_a_try_that_fails_says_why_and_an_unknown_source_is_none(sqlite_gate: RealGate, anna: Person) -> None:

@@ -102,10 +102,12 @@ class PeopleTx(Rows):
         row = self._one(PROPOSALS, PROPOSALS.c.id == proposal_id)
         return self._to_proposal(row) if row else None
 
-    def proposals(self, state: str = "open", subject: str = "") -> list[Proposal]:
+    def proposals(self, state: str = "open", subject: str = "", now: datetime | None = None) -> list[Proposal]:
         found = select(PROPOSALS).where(PROPOSALS.c.state == state).order_by(PROPOSALS.c.proposed_at.desc())
         if subject:
             found = found.where(PROPOSALS.c.subject == subject)
+        if now is not None:
+            found = found.where(PROPOSALS.c.expires_at > now)
         return [self._to_proposal(row) for row in self._all(found)]
 
     def _to_proposal(self, row: Any) -> Proposal:

@@ -17,7 +17,7 @@ from gate.adapters.store.tx_facts import DECISIONS, EVENTS, to_decision
 from gate.adapters.store.tx_machines import CODES, ENROLMENTS, MACHINES, NONCES
 from gate.adapters.store.tx_mornings import MORNINGS
 from gate.adapters.store.tx_mornings import POINTS as MORNING_POINTS
-from gate.adapters.store.tx_people import LINKS, WEB
+from gate.adapters.store.tx_people import LINKS, PROPOSALS, WEB
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, RINGS, ROLLOUTS, STRATA, to_rollout
 from gate.adapters.store.tx_spans import SIGHTS, SPANS, SUMS
 from gate.core.calendar import Interval
@@ -184,8 +184,10 @@ class RetentionTx(Rows):
         return self._connection.execute(delete(EVENTS).where(*gone)).rowcount
 
     def drop_expired(self, now: datetime) -> int:
+        over = [PROPOSALS.c.state == "open", PROPOSALS.c.expires_at <= now]
         return sum(
             (
+                self._update(PROPOSALS, over, state="expired"),
                 self._delete(NONCES, NONCES.c.expires_at <= now),
                 self._delete(CODES, CODES.c.expires_at <= now - SESSION_FOR),
                 self._delete(GAPS, GAPS.c.end_at <= now - GAP_FOR),

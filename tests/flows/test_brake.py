@@ -1,0 +1,67 @@
+"""The brake on everything: what somebody changes meanwhile is halted too, and what is over by then is left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore
+from gate.core.errors import Conflict
+from gate.core.model import Release, Rollout, RolloutState, Trust
+from gate.flows import people
+from gate.ports import Tx
+from tests.conftest import NOW
+
+
+class Meanwhile:
+    """A transaction in which somebody else changes a rollout between what is read and what is saved."""
+
+    def __init__(self, tx: Tx, name: str, change: Callable[[Rollout], Rollout], times: int) -> None:
+        self._tx, self._name, self._change, self._left = tx, name, change, times
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tx, name)
+
+    def save_rollout(self, rollout: Rollout) -> bool:
+        if rollout.id == self._name and self._left:
+            self._left -= 1
+            before = self._tx.rollout(rollout.id)
+            assert before is not None
+            assert self._tx.save_rollout(replace(self._change(before), version=before.version + 1))
+        return self._tx.save_rollout(rollout)
+
+
+def braked(store: SqlStore, change: Callable[[Rollout], Rollout], times: int = 1) -> dict[str, Rollout]:
+    """The rollouts after the brake; ``two`` is changed meanwhile."""
+    with store.write() as tx:
+        for name in ("one", "two", "three"):
+            assert tx.add_release(Release(name, name, "1", "content", False, 1, (), Trust.DIGEST_PINNED, NOW), b"")
+            tx.add_rollout(Rollout(name, name, name, RolloutState.RUNNING, -1, "s", "v", 1, NOW), (), ())
+    with store.write() as tx:
+        people.halt_all(Meanwhile(tx, "two", change, times), "anna", "tills freeze", NOW)  # type: ignore[arg-type]
+    with store.read() as tx:
+        halted = {one.subject for one in tx.events(limit=9) if one.kind == "rollout_halted"}
+        found = {one.id: one for one in tx.rollouts()}
+    assert halted == {name for name, one in found.items() if one.state is RolloutState.HALTED}
+    return found
+
+
+def test_the_brake_halts_what_the_worker_changes_at_that_moment_and_keeps_the_change(store: SqlStore) -> None:
+    found = braked(store, lambda one: replace(one, reached=2))
+    assert {one.state for one in found.values()} == {RolloutState.HALTED}
+    assert (found["two"].reached, found["two"].halted_by) == (2, "anna")
+
+
+@pytest.mark.parametrize("state", [RolloutState.DONE, RolloutState.SUPERSEDED])
+def test_the_brake_leaves_what_is_over_by_then_and_halts_the_rest(store: SqlStore, state: RolloutState) -> None:
+    found = braked(store, lambda one: replace(one, state=state))
+    assert found["two"].state is state
+    assert found["one"].state is found["three"].state is RolloutState.HALTED
+
+
+def test_a_brake_that_never_gets_its_turn_says_so(store: SqlStore) -> None:
+    with pytest.raises(Conflict, match="look again"):
+        braked(store, lambda one: replace(one, reached=one.reached + 1), people.TRIES)
