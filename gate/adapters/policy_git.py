@@ -2,7 +2,8 @@
 
 - The branch ``main`` is the proposal; which commit rules is a row in the store.
 - A commit is a compare-and-swap on the branch: it names the head that it was made on.
-- Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter.
+- Only a regular file counts, of at most a megabyte of UTF-8 text: no link, no submodule, no filter. No object is
+  inflated that is larger.
 - What whoever made a commit wrote beside it (author, time, message) is cut, and freed of what moves a terminal's cursor
   or turns the direction of text; a time that no calendar has is the end of ours.
 - What rules does not rest on it: a version that has ruled and cannot be read here is read from the copy that the store
@@ -31,6 +32,7 @@ from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
+from gate.adapters.git_bounded import BoundedObjects, TooLarge
 from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError
 from gate.core.policy import Policy
@@ -40,7 +42,6 @@ from gate.ports import Version
 BRANCH = Ref(b"refs/heads/main")
 PROPOSALS = b"refs/heads/proposals/"
 FILE = b"policy.yaml"
-MOST = 1024 * 1024
 LOCKED_S = 2.0
 LONGEST_NAME, LONGEST_MESSAGE, LONGEST_SUBJECT = 100, 4000, 200
 LATEST = datetime(9999, 1, 1, tzinfo=UTC)
@@ -294,13 +295,19 @@ class GitPolicies:
             tree = _sound(repo, found.tree)
             assert isinstance(tree, Tree)
             mode, sha = tree[FILE]
+        except TooLarge:
+            raise
         except (KeyError, AssertionError, ValueError) as problem:
             raise OperatorError("policy_repository", f"{commit[:12]} has no {FILE.decode()}") from problem
         if mode not in (0o100644, 0o100755):
             raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not a plain file")
-        blob = _sound(repo, sha)
-        if not isinstance(blob, Blob) or len(blob.data) > MOST:
-            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is larger than a megabyte")
+        try:
+            blob = _sound(repo, sha)
+            assert isinstance(blob, Blob)
+        except TooLarge as problem:
+            raise OperatorError(
+                "policy_repository", f"{FILE.decode()} in {commit[:12]} is larger than a megabyte"
+            ) from problem
         try:
             return str(blob.data.decode("utf-8"))
         except UnicodeDecodeError as problem:
@@ -310,6 +317,7 @@ class GitPolicies:
     def _open(self) -> Iterator[Repo]:
         try:
             repo = Repo(str(self._path))
+            repo.object_store = BoundedObjects.of(repo)
         except (NotGitRepository, OSError) as problem:
             raise OperatorError("policy_repository", f"{self._path} is not a git repository") from problem
         try:

@@ -2,6 +2,7 @@
 
 - A page never waits: it shows what was made, or since when it is being made, or why it could not be.
 - Of different things ``MOST`` wait at a time; more are refused: each holds a thread, and an edit can be any text.
+- What failed is not tried anew before its reason has been shown for ``SHOWN``.
 - The same thing is not made twice at once. What is older than ``fresh`` is made anew, the old one shown till then.
 """
 
@@ -19,13 +20,15 @@ from gate.ports import Store, Tx
 
 KEPT = 8
 MOST = 5
+SHOWN = timedelta(minutes=1)
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class Made(Generic[T]):
-    """``since``: it is being made; ``found``: the last one, as of ``at``; ``problem``: why there is none."""
+    """``since``: it is being made; ``found``: the last one, as of ``at``; ``problem``: why there is none,
+    shown first at ``at``."""
 
     since: datetime | None = None
     at: datetime | None = None
@@ -50,6 +53,10 @@ class Beside(Generic[T]):
         """
         with self._lock:
             made: Made[T] = self._made.get(key) or Made()
+            if made.problem and made.at is None:
+                made = self._made[key] = replace(made, at=now)
+            if made.problem and made.at is not None and now - made.at < SHOWN:
+                return made
             old = made.found is None or made.at is None or now - made.at >= self._fresh
             full = sum(one.since is not None for one in self._made.values()) >= MOST
             if made.since is None and old and full and made.found is None:

@@ -109,12 +109,16 @@ def _proposal(found: Proposal, active: ActivePolicy, open_: bool) -> Mapping[str
     old, new = gate.policy(parent if found.state == "enacted" else active.commit), gate.policy(found.subject)
     before, after = text_at(parent), gate.texts.read(found.subject)
     moved = open_ and head not in (parent, found.subject)
+    try:
+        would = _would(active, after, old, new) if open_ else None
+    except Busy as busy:
+        would = Made(problem=busy.detail)
     return {
         "moved": moved,
         "carried": merged(before, after, text_at(head)) if moved else None,
         "head": head,
         "said": _said(old, new, before, after, g.now),
-        "would": _would(active, after, old, new) if open_ else None,
+        "would": would,
     }
 
 

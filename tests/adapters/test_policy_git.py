@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import subprocess
+import zlib
 from datetime import UTC, datetime
 from pathlib import Path
 
+import dulwich.objects
+import dulwich.pack
 import pytest
 
 from gate.adapters.policy_git import GitPolicies
@@ -119,6 +122,68 @@ def test_only_a_plain_text_of_a_sane_size_is_read(policies: GitPolicies, tmp_pat
     head = pushed(tmp_path, policies, spoil)
     with pytest.raises(OperatorError):
         policies.read(head)
+
+
+class Spied:
+    """``zlib`` as dulwich sees it, with how many bytes its largest piece had."""
+
+    error = zlib.error
+
+    def __init__(self) -> None:
+        self.most = 0
+
+    def decompressobj(self) -> Spied:
+        found = Spied()
+        found.__dict__ = self.__dict__ | {"inner": zlib.decompressobj(), "outer": self}
+        return found
+
+    def decompress(self, data: bytes, most: int = 0) -> bytes:
+        piece: bytes = self.inner.decompress(data, most)  # type: ignore[attr-defined]
+        self.outer.most = max(self.outer.most, len(piece))  # type: ignore[attr-defined]
+        return piece
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self.__dict__["inner"], name)
+
+
+ZEROS = 64 * 1024 * 1024
+
+
+def zeros(policies: GitPolicies, tmp_path: Path, kept: str) -> str:
+    """The head, whose policy is 64 megabytes of zeros: loose, packed, or made by a delta of such."""
+    unpacks = "transfer.unpackLimit", "10000" if kept == "loose" else "1"
+    git(tmp_path / "policy.git", "config", *unpacks)
+    git(tmp_path, "clone", "-q", "policy.git", "work")
+    work = tmp_path / "work"
+    (work / "policy.yaml").write_bytes(bytes(ZEROS))
+    git(work, "commit", "-qam", "zeros")
+    if kept == "delta":
+        (work / "policy.yaml").write_bytes(bytes(ZEROS // 2) + b"1" + bytes(ZEROS // 2))
+        git(work, "commit", "-qam", "zeros and a one")
+    git(work, "push", "-q", "origin", "HEAD:main")
+    return policies.head()
+
+
+@pytest.mark.parametrize("kept", ["loose", "packed", "delta"])
+def test_what_is_too_large_is_refused_before_it_is_inflated(
+    policies: GitPolicies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    before, head, spied = policies.head(), zeros(policies, tmp_path, kept), Spied()
+    for module in (dulwich.objects, dulwich.pack):
+        monkeypatch.setattr(module, "zlib", spied)
+    for act in (policies.read, policies.lines):
+        with pytest.raises(OperatorError, match="larger than a megabyte"):
+            act(head)
+    assert policies.read(before) == "a: 1\nb: 2\n"
+    assert 0 < spied.most <= 1024 * 1024, "no piece is larger than what is read"
+
+
+def test_what_repacking_has_made_deltas_of_is_read_as_before(policies: GitPolicies, tmp_path: Path) -> None:
+    texts = ["".join(f"line{number}: {number * turn}\n" for number in range(500)) for turn in range(1, 12)]
+    for text in texts:
+        policies.write(text, policies.head(), "anna", "m", NOW)
+    git(tmp_path / "policy.git", "repack", "-qadf", "--depth=20")
+    assert [policies.read(one.commit) for one in policies.history(len(texts))] == texts[::-1]
 
 
 def test_a_repository_that_is_gone_or_broken_is_a_clear_error(policies: GitPolicies, tmp_path: Path) -> None:

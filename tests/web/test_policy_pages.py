@@ -247,6 +247,8 @@ def test_what_many_edits_would_do_is_worked_out_for_some_at_a_time_and_refused_t
         assert "others have asked for as much" in pages[-1].text
         assert f"# {beside.MOST + 2}" in pages[-1].text, "nothing is lost"
         assert asked(0).status_code == 200, "the same edit is looked at again"
+        page = anna.client.get(f"/policy/proposals/{proposed(sqlite_gate, by='berta').id}").text
+        assert "others have asked for as much" in page, "not that the repository is gone"
     parts.previews.wait()
     assert asked(beside.MOST + 2).status_code == 200
     parts.previews.wait()

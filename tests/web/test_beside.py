@@ -1,0 +1,34 @@
+"""What is made beside the requests."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import cast
+
+from gate.core.errors import OperatorError
+from gate.ports import Store, Tx
+from gate.web.beside import SHOWN, Beside
+from tests.fake_store import FakeStore
+
+NOW = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
+
+
+def test_what_failed_is_shown_for_a_while_and_not_tried_anew_by_each_look() -> None:
+    beside: Beside[str] = Beside(cast(Store, FakeStore()), timedelta(minutes=10))
+    tries = 0
+
+    def fails(_: Tx) -> str:
+        nonlocal tries
+        tries += 1
+        raise OperatorError("nothing", "no text can be read")
+
+    beside.get("one", NOW, fails)
+    beside.wait()
+    first = NOW + timedelta(minutes=5)  # it took that long
+    for look in (first, first + timedelta(seconds=2), first + SHOWN - timedelta(seconds=1)):
+        shown = beside.get("one", look, fails)
+        assert (shown.problem, shown.since) == ("no text can be read", None)
+    assert tries == 1
+    beside.get("one", first + SHOWN, fails)
+    beside.wait()
+    assert tries == 2
