@@ -142,8 +142,11 @@ def gate_lint(
 
 
 @hookimpl
-def gate_order(source: Source, a: str, b: str) -> int:
-    """Number by number: newer only where none fell; of two where each has a smaller number neither is newer."""
+def gate_order(source: Source, a: str, b: str) -> int | None:
+    """Number by number: newer only where none fell; of two where each has a smaller number neither is newer. None for
+    other numbers of databases: the option has changed between."""
+    if a.count(".") != b.count("."):
+        return None
     pairs = [(int(one), int(other)) for one, other in zip(a.split("."), b.split("."), strict=True)]
     if all(one == other for one, other in pairs):
         return 0

@@ -162,6 +162,11 @@ def test_where_one_number_fell_it_is_no_newer_whatever_rose(a: str, b: str) -> N
     assert source.gate_order(Source("av", {}), a, b) == -1
 
 
+def test_another_number_of_databases_than_before_has_no_order_and_stops_no_source() -> None:
+    assert source.gate_order(Source("av", {}), "62.9", "9") is None
+    assert source.gate_order(Source("av", {}), "9", "62.9") is None
+
+
 @pytest.mark.parametrize("databases", ["", "daily daily", "../daily", "main bytecode", "Daily"])
 def test_databases_that_are_none_are_refused(databases: str) -> None:
     with pytest.raises(ValueError, match=r"bytecode|names"):
