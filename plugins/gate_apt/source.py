@@ -158,8 +158,10 @@ def gate_lint(
 
 
 @hookimpl
-def gate_order(source: Source, a: str, b: str) -> int:
-    """dpkg's order, of the first package that differs."""
+def gate_order(source: Source, a: str, b: str) -> int | None:
+    """dpkg's order, of the first package that differs. None for other numbers of packages: the option has changed."""
+    if a.count(",") != b.count(","):
+        return None
     pairs = zip(a.split(","), b.split(","), strict=True)
     return next((found for one, other in pairs if (found := compared(one, other))), 0)
 

@@ -142,12 +142,15 @@ def gate_lint(
 
 
 @hookimpl
-def gate_order(source: Source, a: str, b: str) -> int:
-    """Number by number; where one rose and another fell, the fall counts."""
-    pairs = [(int(old), int(new)) for old, new in zip(a.split("."), b.split("."), strict=True)]
-    if all(old == new for old, new in pairs):
+def gate_order(source: Source, a: str, b: str) -> int | None:
+    """Number by number: newer only where none fell; of two where each has a smaller number neither is newer. None for
+    other numbers of databases: the option has changed between."""
+    if a.count(".") != b.count("."):
+        return None
+    pairs = [(int(one), int(other)) for one, other in zip(a.split("."), b.split("."), strict=True)]
+    if all(one == other for one, other in pairs):
         return 0
-    return -1 if all(old <= new for old, new in pairs) else 1
+    return 1 if all(one >= other for one, other in pairs) else -1
 
 
 @hookimpl

@@ -16,6 +16,7 @@ from gate.adapters.plugins import ChildPlugins, Network
 from gate.core.errors import SourceError
 from gate.hookspecs import Baseline, Discovered, Fetched, Receiver, Released, Source
 from gate_apt import control, openpgp
+from gate_apt import source as plugin
 from gate_apt.__main__ import main
 from gate_apt.versions import compared
 from tests.debs import Vendor, deb, needed
@@ -258,6 +259,12 @@ def test_options_that_do_not_say_where_to_look_end_the_call(
 ) -> None:
     with pytest.raises(SourceError, match=why):
         look(plugins, Source("s", {"packages": "a", "key": "k", **options}))
+
+
+def test_another_number_of_packages_than_before_has_no_order_and_stops_no_source() -> None:
+    assert plugin.gate_order(Source("debs", {}), "1.0,2.0", "1.0") is None
+    assert plugin.gate_order(Source("debs", {}), "1.0", "1.0,2.0") is None
+    assert plugin.gate_order(Source("debs", {}), "1.0,2.0", "1.0,1.9") == 1
 
 
 def test_versions_are_ordered_as_dpkg_orders_them() -> None:

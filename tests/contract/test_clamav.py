@@ -151,10 +151,20 @@ def test_a_mirror_over_https_is_asked_for_headers_first(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("a", "b", "order"),
-    [("9", "10", -1), ("10", "9", 1), ("9", "9", 0), ("62.9", "62.10", -1), ("63.9", "62.10", 1), ("62.10", "63.9", 1)],
+    [("9", "10", -1), ("10", "9", 1), ("9", "9", 0), ("62.9", "62.10", -1), ("63.10", "62.10", 1)],
 )
 def test_versions_are_numbers(a: str, b: str, order: int) -> None:
     assert source.gate_order(Source("av", {}), a, b) == order
+
+
+@pytest.mark.parametrize(("a", "b"), [("63.27799", "62.27800"), ("62.27800", "63.27799"), ("62.9", "63.9")])
+def test_where_one_number_fell_it_is_no_newer_whatever_rose(a: str, b: str) -> None:
+    assert source.gate_order(Source("av", {}), a, b) == -1
+
+
+def test_another_number_of_databases_than_before_has_no_order_and_stops_no_source() -> None:
+    assert source.gate_order(Source("av", {}), "62.9", "9") is None
+    assert source.gate_order(Source("av", {}), "9", "62.9") is None
 
 
 @pytest.mark.parametrize("databases", ["", "daily daily", "../daily", "main bytecode", "Daily"])
