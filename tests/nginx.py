@@ -35,6 +35,7 @@ def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None 
         "/srv/gate/data/public": str(data / "public"),
         "/srv/gate/data/mirror/at/": f"{data / 'mirror' / 'at'}/",
         "/var/log/nginx/gate-mirror.log": str(folder / "gate-mirror.log"),
+        "/var/log/nginx/gate-mirror-error.log": str(folder / "gate-mirror-error.log"),
         "limit_conn gate_lines 100;": "limit_conn gate_lines 20000;",
     }
     for before, after in changes.items():

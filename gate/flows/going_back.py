@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from gate.core.claims import BROKEN, HOLDS_SLOT, WORKING
-from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, RolloutState
+from gate.core.model import ABSENT, Action, Claim, ClaimState, Machine, Rollout, RolloutState
 from gate.core.verdict import Refusal
 from gate.flows import in_place
 from gate.flows.approvals import former, speaker
@@ -29,10 +29,18 @@ RETRY_S = 120
 
 
 def claim(
-    tx: Tx, gate: Gate, machine: Machine, source: str, release: str, boot_id: str, now: datetime
+    tx: Tx,
+    gate: Gate,
+    machine: Machine,
+    source: str,
+    release: str,
+    boot_id: str,
+    now: datetime,
+    of: Rollout | None = None,
 ) -> tuple[Claim, bool] | Refusal | None:
-    """Grants the claim to go back, gives the live one again, or refuses; None where no recall asks for ``release``."""
-    rollout = speaker(tx, source, machine.ring)
+    """Grants the claim to go back, gives the live one again, or refuses; None where no recall asks for ``release``.
+    ``of``: the recalled rollout; none: the one that speaks for the machine's ring."""
+    rollout = of or speaker(tx, source, machine.ring)
     if rollout is None or rollout.state is not RolloutState.RECALLED:
         return None
     back_to = former(tx, rollout, machine.ring)

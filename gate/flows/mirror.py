@@ -114,7 +114,7 @@ def _of_ring(tx: Tx, pointer: Pointer) -> str | timedelta:
     if rollout.state is RolloutState.RECALLED:
         wanted = former(tx, rollout, pointer.ring)
     else:
-        wanted = rollout.release if rollout.state in TAKES else pointer.release
+        wanted = rollout.release if rollout.state in TAKES else _good(tx, pointer.release, pointer.ring)
     return LOOK_AGAIN if wanted == pointer.release else wanted
 
 
@@ -126,23 +126,41 @@ def _of_machine(tx: Tx, gate: Gate, pointer: Pointer, now: datetime) -> str | ti
         return LOOK_AGAIN
     has = in_place.of(tx, session, machine.id, pointer.source)
     if rollout.state in STOPPED and pointer.release == rollout.release != has:
-        return pointer.before
+        return _good(tx, pointer.before, machine.ring)
+    served = _good(tx, pointer.release, machine.ring)
+    if served != pointer.release != has:  # recalled, and it never took it
+        return served
     recalled = rollout.state is RolloutState.RECALLED
+    bad = rollout if recalled and has == rollout.release else None
+    if rollout.state not in TAKES and served != pointer.release:
+        bad = tx.rollout_of(pointer.release)  # recalled before, and still in place
+    recalled = bad is not None
     if not recalled and rollout.state not in TAKES:
         return LOOK_AGAIN
-    wanted = former(tx, rollout, machine.ring) if recalled else rollout.release
+    wanted = former(tx, bad, machine.ring) if bad else rollout.release
     if wanted == pointer.release:
         return LOOK_AGAIN
-    if recalled and has != rollout.release:
-        return wanted if pointer.release == rollout.release else LOOK_AGAIN
     if not recalled and has == wanted:
         return wanted
-    asked = wanted or rollout.release
-    claim = going_back.claim if recalled else claims.claim
-    answer = claim(tx, gate, machine, pointer.source, asked, session.boot_id, now)
+    answer: object
+    if bad is not None:
+        back = wanted or bad.release
+        answer = going_back.claim(tx, gate, machine, pointer.source, back, session.boot_id, now, of=bad)
+    else:
+        answer = claims.claim(tx, gate, machine, pointer.source, wanted, session.boot_id, now)
     if answer is None:
         return LOOK_AGAIN
     return timedelta(seconds=answer.retry_after_s) if isinstance(answer, Refusal) else wanted
+
+
+def _good(tx: Tx, release: str, ring: str) -> str:
+    """The release itself; where it was recalled, the one to go back to (empty: none)."""
+    rollout = tx.rollout_of(release) if release else None
+    gone = rollout is not None and (
+        rollout.state is RolloutState.RECALLED
+        or (rollout.state is RolloutState.RETIRED and rollout.halted_at is not None)
+    )
+    return former(tx, rollout, ring) if rollout is not None and gone else release
 
 
 def heard(tx: Tx, gate: Gate, machine: Machine, live: Claim, said: claims.Heard, now: datetime) -> bool:
@@ -190,9 +208,11 @@ def _report(claim: Claim, step: Step, said: claims.Heard, release: str) -> claim
 
 def _withdraw(tx: Tx, gate: Gate, pointer: Pointer, live: Claim, now: datetime) -> None:
     if pointer.release == live.release:
-        if not tx.move_pointer(pointer, pointer.before, now):
+        machine = tx.machine(pointer.machine)
+        back = _good(tx, pointer.before, machine.ring if machine else "")
+        if not tx.move_pointer(pointer, back, now):
             raise Overtaken
-        detail = {"source": pointer.source, "before": pointer.release, "release": pointer.before or ABSENT}
+        detail = {"source": pointer.source, "before": pointer.release, "release": back or ABSENT}
         tx.append("mirror_moved", "gate", pointer.holder, now, detail)
     elif now - pointer.moved_at >= WITHDRAWN:
         claims.lapse(tx, gate, live, now)

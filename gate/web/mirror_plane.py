@@ -125,10 +125,10 @@ class MirrorPlane:
 
     def _keep(self, file: BinaryIO, size: int) -> Kept | None:
         """A small file as it is now, read once; None: it is large, and goes on to be read."""
-        if size > PART:
+        found = os.fstat(file.fileno())
+        if max(size, found.st_size) > PART:  # the pointer may have moved since ``size`` was seen
             return None
         with file:
-            found = os.fstat(file.fileno())
             whole = kept(found, file.read(PART + 1), KIND, NEW)
         if len(self._files) >= FILES:
             self._files.clear()

@@ -170,6 +170,22 @@ def test_a_missing_name_is_404_and_an_unknown_token_locks_nobody_out(port: int, 
     assert headers.get("retry-after") == ("60" if status == 429 else None)
 
 
+def test_no_log_of_nginx_says_a_token(mirror: Mirror, tmp_path: Path) -> None:
+    if nginx() is None:
+        missing("nginx is not installed")
+    for folder in (tmp_path, mirror.data, *tmp_path.parents):
+        with contextlib.suppress(PermissionError):
+            folder.chmod(folder.stat().st_mode | 0o055)
+    other = "x" * 32
+    with built_in(mirror) as behind, in_front(tmp_path, mirror.data, [behind]) as port:
+        asked = (FILE, f"{FILE[:-4]}.cld", f"/mirror/av/{TOKEN}/a/b", f"/mirror/av/{TOKEN}/", f"/mirror/av/{other}/a")
+        assert [curl(port, path)[0] for path in asked] == [200, 404, 404, 404, 429]
+    logs = {path.name: path.read_text() for path in tmp_path.glob("*.log")}
+    assert {"nginx.log", "gate-mirror.log"} <= logs.keys()
+    assert logs["gate-mirror.log"].count("\n") == len(asked)
+    assert [name for name, text in logs.items() if TOKEN in text or other in text] == []
+
+
 def test_a_token_without_a_release_waits(mirror: Mirror, port: int) -> None:
     mirror.folder.admit("av", "x" * 32, "m2")
     assert curl(port, f"/mirror/av/{'x' * 32}/daily.cvd")[0] == 429
@@ -352,6 +368,22 @@ def test_what_is_looked_up_while_a_pointer_moves_is_not_remembered(
     monkeypatch.setattr(os, "stat", slow)
     clocked.asked()
     assert clocked.asked() == mirror.content() != before
+
+
+def test_what_has_become_large_while_a_pointer_moves_is_served_whole(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocked, looked = Clocked(mirror), os.stat
+    large = [mirror.blob("daily.cvd", b"x" * 3 * PART)]
+
+    def slow(place: Any, **options: Any) -> os.stat_result:
+        found = looked(place, **options)
+        monkeypatch.undo()
+        mirror.folder.point("av", "m1", NEW, large, NOW)
+        return found
+
+    monkeypatch.setattr(os, "stat", slow)
+    assert len(clocked.asked()) == 3 * PART
 
 
 def test_a_path_that_is_known_costs_no_look_at_the_disk(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
