@@ -178,6 +178,9 @@ GERMAN = {
     "Go on": "Weiter",
     "Go on with what you sent": "Mit dem Gesendeten weiter",
     "You are logged in, and what you have sent is kept.": "Sie sind angemeldet; was Sie gesendet haben, ist noch da.",
+    "Your session has ended. What you have typed is kept when you send it and log in.": (
+        "Ihre Sitzung ist zu Ende. Was Sie getippt haben, bleibt erhalten, wenn Sie es absenden und sich anmelden."
+    ),
     "Your session has ended. Log in: what you have sent is kept.": (
         "Ihre Sitzung ist zu Ende. Bitte anmelden: was Sie gesendet haben, bleibt."
     ),
