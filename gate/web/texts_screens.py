@@ -35,6 +35,7 @@ GERMAN = {
     "lever.held": "wird gehalten",
     "lever.advised": "wird empfohlen",
     "lever.no lever": "kein Hebel",
+    "lever.broken": "gebrochen",
     "probe.HELD": "Probe: hält.",
     "probe.BROKEN": "Der Hebel hält nicht: kein Ring öffnet, bis ein Mensch ihn freigibt.",
     "probe.NOT_SHOWN": "Probe: nicht gezeigt.",
@@ -177,6 +178,9 @@ GERMAN = {
     "Go on": "Weiter",
     "Go on with what you sent": "Mit dem Gesendeten weiter",
     "You are logged in, and what you have sent is kept.": "Sie sind angemeldet; was Sie gesendet haben, ist noch da.",
+    "Your session has ended. What you have typed is kept when you send it and log in.": (
+        "Ihre Sitzung ist zu Ende. Was Sie getippt haben, bleibt erhalten, wenn Sie es absenden und sich anmelden."
+    ),
     "Your session has ended. Log in: what you have sent is kept.": (
         "Ihre Sitzung ist zu Ende. Bitte anmelden: was Sie gesendet haben, bleibt."
     ),
@@ -215,6 +219,7 @@ ENGLISH = {
     "lever.held": "held",
     "lever.advised": "advised",
     "lever.no lever": "no lever",
+    "lever.broken": "broken",
     "probe.HELD": "Probe: held.",
     "probe.BROKEN": "The lever does not hold: no ring opens until a person clears it.",
     "probe.NOT_SHOWN": "Probe: not shown.",

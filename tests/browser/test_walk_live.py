@@ -55,6 +55,20 @@ def test_a_page_is_told_and_asks_nothing_meanwhile(
     page.context.close()
 
 
+def test_a_session_that_ends_takes_nothing_from_whoever_is_typing(
+    browser: Browser, sqlite_gate: RealGate, served: str, asked: list[str]
+) -> None:
+    page = sites(browser, served, asked, [])
+    field = page.locator("main input:not([type=hidden]):not([type=checkbox]):visible").first
+    field.fill("typed")
+    with sqlite_gate.opened.store.write() as tx:
+        tx.drop_web_sessions(user="anna")
+    expect(page.locator("#said")).to_contain_text("Your session has ended", timeout=20_000)
+    expect(field).to_have_value("typed")
+    assert page.evaluate("window.stayed") is True
+    page.context.close()
+
+
 def test_a_page_that_finds_no_room_asks(browser: Browser, sqlite_gate: RealGate, served: str, asked: list[str]) -> None:
     page = watched(opened(browser), [])
     page.route("**/live/stream", lambda one: one.fulfill(status=204))

@@ -60,6 +60,14 @@ def probed(gate: RealGate, shown: levers.Shown) -> None:
         levers._keep(tx, "shop-content", levers.Probe(shown, "a test"), "worker", gate.clock.now())
 
 
+def test_the_overview_calls_a_broken_lever_broken(sqlite_gate: RealGate, anna: Person) -> None:
+    probed(sqlite_gate, levers.Shown.BROKEN)
+    for language, word in (("en", "broken"), ("de", "gebrochen")):
+        page = anna.client.get(f"/?lang={language}").text
+        assert f'<span class="verdict HALT">{word}</span>' in page
+    assert "die Quelle antwortet" not in page
+
+
 def test_an_admin_clears_a_lever_on_the_page_once_a_probe_has_held_with_a_reason_that_stands_in_the_log(
     sqlite_gate: RealGate, app: Flask, anna: Person
 ) -> None:

@@ -59,11 +59,17 @@
     return refresh();
   };
   const again = () => setTimeout(look, wait);
+  // The session has ended: what is being typed stays, and is kept over the log-in that comes when it is sent.
+  const over = () => {
+    if (!busy()) return location.reload();
+    if (said.textContent !== said.dataset.over) said.textContent = said.dataset.over;
+    again();
+  };
   const look = async () => {
     if (document.hidden) return again();
     try {
       const word = await fetch("/live", { headers, redirect: "manual", cache: "no-store" });
-      if (word.type === "opaqueredirect" || word.status === 401) return location.reload();
+      if (word.type === "opaqueredirect" || word.status === 401) return over();
       if (!word.ok) throw new Error(String(word.status));
       await heard((word.headers.get("ETag") || "").replaceAll('"', ""));
       wait = 3000;
@@ -77,7 +83,7 @@
     if (document.hidden || told) return;
     told = new EventSource("/live/stream");
     told.onmessage = (event) => { heard(event.data).catch(() => {}); };
-    told.addEventListener("over", () => { told.close(); location.reload(); });
+    told.addEventListener("over", () => { told.close(); over(); });
     told.onerror = () => {
       if (told.readyState !== EventSource.CLOSED) return;
       document.removeEventListener("visibilitychange", turned);
