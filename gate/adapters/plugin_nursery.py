@@ -31,6 +31,8 @@ START = (
     "from gate.adapters.plugin_nursery import nurse; nurse(int(sys.argv[1]))"
 )
 """It finds the code that this process found, and nothing by its environment or its directory."""
+STARTING_S = 60.0
+"""Until its first answer: on a busy host loading alone takes longer than any answer of one that stands."""
 PATIENCE_S = 10.0
 LONGEST = 1 << 16
 PR_SET_PDEATHSIG = 1
@@ -71,6 +73,7 @@ class Nursery:
                 except OSError:
                     found = b""
                 if found:
+                    line.settimeout(PATIENCE_S)
                     answer: dict[str, Any] = json.loads(found)
                     return answer
                 assert self._stop is not None
@@ -80,7 +83,7 @@ class Nursery:
 
     def _started(self) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.settimeout(PATIENCE_S)
+        ours.settimeout(STARTING_S)
         process = subprocess.Popen(
             [sys.executable, "-I", "-c", START, json.dumps(_paths()), str(theirs.fileno())],
             stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.adapters import plugin_nursery
 from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import SourceError
 from gate.hookspecs import Source
@@ -58,6 +59,14 @@ def test_each_call_is_a_process_of_its_own_that_begins_clean(plugins: ChildPlugi
     assert first[2] == second[2]
     assert (first[3], second[3]) == (str(tmp_path / "spool/here-1/s"), str(tmp_path / "spool/here-1/t"))
     assert int(str(first[4])) <= 6, "nothing of ours is open in it"
+
+
+def test_to_start_may_take_longer_than_a_call_of_one_that_stands(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plugin_nursery, "PATIENCE_S", 0.001)
+    nursery = plugin_nursery.Nursery()
+    assert nursery._asked({"done": 2**22 + 1}, []) == {}
+    assert nursery._line is not None
+    assert nursery._line.gettimeout() == 0.001
 
 
 def test_a_nursery_that_has_died_is_begun_again_and_one_call_fails_at_most(plugins: ChildPlugins) -> None:

@@ -45,6 +45,12 @@ def test_every_hook_is_documented_in_five_parts() -> None:
     assert pluggy.HookspecMarker
 
 
+def test_the_table_of_what_plugins_ran_against_has_each_that_is_shipped() -> None:
+    table = text("plugins/README.md").partition("## The sources, and what each was tried with")[2].partition("## ")[0]
+    shipped = sorted(place.parent.name for place in (REPOSITORY / "plugins").glob("gate_*/source.py"))
+    assert sorted(re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)) == [one.removeprefix("gate_") for one in shipped]
+
+
 def test_every_hook_of_the_gates_side_is_called_by_the_running_gate() -> None:
     running = [REPOSITORY / "gate" / "worker.py", *(REPOSITORY / "gate" / "flows").glob("*.py")]
     called = set(re.findall(r"\bsources\.(\w+)\(", " ".join(path.read_text(encoding="utf-8") for path in running)))
