@@ -18,6 +18,8 @@ from dulwich.repo import Repo
 
 MOST = 1024 * 1024
 HEADER = 64
+TABLE = 1024
+"""Compressed bytes that give the first ``HEADER``: a table of codes takes some 300 of them at most (RFC 1951, 3.2.7)."""
 LONGEST_CHAIN = 4095
 """The longest chain of deltas that git makes."""
 
@@ -66,8 +68,13 @@ def _hex(name: RawObjectID | ObjectID) -> ObjectID:
 def _loose(path: Path) -> int:
     """What a loose object says of its size, in bytes."""
     with path.open("rb") as file:
-        said = zlib.decompressobj().decompress(file.read(HEADER), HEADER)
+        said = _first(file)
     return int(said.partition(b"\0")[0].split(b" ")[1])
+
+
+def _first(file: BinaryIO) -> bytes:
+    """The first ``HEADER`` bytes of what is compressed from here on; a table of codes stands before them."""
+    return zlib.decompressobj().decompress(file.read(TABLE), HEADER)
 
 
 def _packed(pack: Pack, name: RawObjectID | ObjectID) -> Iterator[int]:
@@ -114,6 +121,6 @@ def _back(file: BinaryIO) -> int:
 
 def _made(file: BinaryIO) -> int:
     """The size of what the delta that begins here makes: the second number in it."""
-    said = zlib.decompressobj().decompress(file.read(HEADER), HEADER)
+    said = _first(file)
     ends = [place for place, byte in enumerate(said) if not byte & 0x80]
     return sum((byte & 0x7F) << 7 * place for place, byte in enumerate(said[ends[0] + 1 : ends[1] + 1]))
