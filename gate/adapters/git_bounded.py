@@ -19,7 +19,7 @@ from dulwich.repo import Repo
 MOST = 1024 * 1024
 HEADER = 64
 TABLE = 1024
-"""Compressed bytes that give the first ``HEADER``: a table of codes takes some 300 of them at most (RFC 1951, 3.2.7)."""
+"""Compressed bytes that give the first ``HEADER``: a table of codes takes at most some 300 (RFC 1951, 3.2.7)."""
 LONGEST_CHAIN = 4095
 """The longest chain of deltas that git makes."""
 
