@@ -16,6 +16,7 @@ from flask.testing import FlaskClient
 from gate.adapters.passwords import hash_password
 from gate.bootstrap import Opened, pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
+from gate.core.recovery import key_of
 from gate.flows import holds, people
 from gate.web import kept
 from gate.web.app import VIEWS
@@ -99,7 +100,7 @@ def address(rule: str, rollout: str, machine: str) -> str:
         "proposal_id": "p-none",
         "name": "shop-content",
     }
-    known |= {"test_id": "b-none", "commit": "head", "index": "0", "kind": "sites", "key": "none"}
+    known |= {"test_id": "b-none", "commit": "head", "index": "0", "kind": "sites", "key": key_of("role=till")}
     return re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], rule)
 
 
