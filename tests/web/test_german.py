@@ -53,7 +53,8 @@ def test_every_page_of_a_gate_is_german(sqlite_gate: RealGate, app: Flask, anna:
         if answer.mimetype != "text/html" or answer.status_code == 302:
             continue
         page = seen(answer.text)
-        bad += [(place, one) for one in words if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page)]
+        own = {"Windows"} if "/recovery" in place else set()  # there it is the system's name
+        bad += [(place, one) for one in set(words) - own if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page)]
         bad += [(place, one) for one in raw(answer.text) if not place.startswith(AS_WRITTEN)]
     assert bad == []
 
