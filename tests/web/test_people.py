@@ -17,7 +17,7 @@ from gate.flows.agreement import TWO_PEOPLE
 from gate.web import roles, step_up
 from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
-from tests.web.test_pages import HASH, OURS, PASSWORD, Person, filled, person
+from tests.web.test_pages import HASH, OURS, PASSWORD, Person, address, filled, person
 from tests.web.test_pages import app as app_on
 
 app = app_on
@@ -85,14 +85,12 @@ def test_every_unsafe_route_of_approvers_and_admins_asks_and_no_other_does(sqlit
     rollout, machine = filled(sqlite_gate)
     berta = person(app, "berta")
     needs = app.extensions["gate.needs"]
-    known = {"rollout_id": rollout, "machine_id": machine, "site_id": "nord", "secret": "x", "name": "shop-content"}
-    known |= {"proposal_id": "p-none", "commit": "head", "index": "0", "kind": "sites"}
     late(sqlite_gate)
     asked = 0
     for rule in app.url_map.iter_rules():
         if "POST" not in rule.methods or rule.endpoint in ("log_in", "log_out", "link"):
             continue
-        path = re.sub(r"<(?:\w+:)?(\w+)>", lambda found: known[found[1]], str(rule))
+        path = address(str(rule), rollout, machine)
         answer = berta.post(path)
         asks = answer.status_code == 401 and "Confirm that it is you" in answer.text
         assert asks == (needs[rule.endpoint] not in BELOW and rule.endpoint not in step_up.NOT_ASKED), path
