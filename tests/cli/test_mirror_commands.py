@@ -41,7 +41,7 @@ def test_an_address_is_made_listed_and_revoked(real_gate: RealGate) -> None:
     assert mine["last used"] != "never"
     assert rows["ring-first"]["lever"] == "advised"
     assert gate(real_gate, "revoke", mine["token"]).output == "revoked\n"
-    assert fetched(real_gate, address)[0] == 429
+    assert any(fetched(real_gate, address)[0] == 429 for _ in range(1000)), "the plane looks each 50 ms"
     assert gate(real_gate, "revoke", mine["token"]).exit_code == 4
     rows = {one["for"]: one for one in json.loads(gate(real_gate, "list", "-o", "json").output)}
     assert (rows[machine.machine]["state"], rows[machine.machine]["serves"]) == ("revoked", "nothing")

@@ -46,7 +46,7 @@ def test_sources_say_their_state_and_what_they_brought(sqlite_gate: RealGate) ->
     sqlite_gate.worker.look()
     (failed,) = rows(run(sqlite_gate, "sources", "-o", "json"))
     assert failed["state"] == "failed"
-    assert "No such file" in str(failed["detail"])
+    assert "it is not there" in str(failed["detail"])
 
 
 def test_a_source_that_is_tried_brings_nothing_yet(sqlite_gate: RealGate) -> None:

@@ -188,7 +188,9 @@ def test_the_text_has_everything_that_a_person_needs(day: tuple[SqlStore, str], 
 def test_what_nobody_knows_of_a_make_is_shown_as_both_and_said(day: tuple[SqlStore, str]) -> None:
     store, rollout = day
     with store.write() as tx:
-        tx.save_facts("c", {"role": "till", "platform": "hyperv"}, HYPERV, "r0")
+        machine = tx.machine("c")
+        assert machine is not None
+        assert tx.save_facts(machine, {"role": "till", "platform": "hyperv"}, HYPERV)
     with store.read() as tx:
         found = sheet(tx, rollout, HYPERV, NINE + HOUR)
     assert found.unsure
