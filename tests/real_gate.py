@@ -5,11 +5,15 @@ Agents reach it through ``requests`` as ever: a transport adapter hands their re
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import io
 import json
+import shutil
+import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +28,7 @@ from gate.agent.early import early
 from gate.agent.http import Http
 from gate.agent.loop import Agent
 from gate.agent.state import StateFolder
-from gate.bootstrap import Opened, Wishes, init, pages
+from gate.bootstrap import Created, Opened, Wishes, init, pages
 from gate.config import load
 from gate.core.model import Machine, Site
 from gate.flows import edits, machines
@@ -92,6 +96,29 @@ class WsgiAdapter(BaseAdapter):
         return
 
 
+@cache
+def _template(example: str) -> tuple[Path, Created]:
+    """A gate on SQLite that every other begins as: its making costs more than most tests."""
+    folder = Path(tempfile.mkdtemp(prefix="gate-template-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder, _made(folder, "", example)
+
+
+def _made(folder: Path, database: str, example: str) -> Created:
+    sources = {"shop-content": {"folder": str(folder / "drop")}}
+    wishes = Wishes("test-fleet", "", database, "anna", "NW", example, sources=sources)
+    return init(folder / "gate", wishes, datetime.now(UTC))
+
+
+def _copied(folder: Path, example: str) -> Created:
+    template, made = _template(example)
+    shutil.copytree(template / "gate", folder / "gate")
+    for name in ("gate.toml", "gate.service"):
+        file = folder / "gate" / name
+        file.write_text(file.read_text(encoding="utf-8").replace(str(template), str(folder)), encoding="utf-8")
+    return Created(folder / "gate" / "gate.toml", made.link, folder / "gate" / "gate.service")
+
+
 class RealGate:
     """One gate under a folder, on a database of its own."""
 
@@ -100,9 +127,7 @@ class RealGate:
         self.clock = ShiftedClock()
         self.drop_folder = folder / "drop"
         self.drop_folder.mkdir(parents=True)
-        wishes = Wishes("test-fleet", "", database, "anna", "NW", example)
-        wishes = Wishes(**{**_fields(wishes), "sources": {"shop-content": {"folder": str(self.drop_folder)}}})
-        self.made = init(folder / "gate", wishes, self.clock.now())
+        self.made = _copied(folder, example) if not database else _made(folder, database, example)
         self.opened = Opened(load(self.made.settings), self.clock)
         self.worker = self.opened.worker()
         self.app = self.opened.wsgi(pages(self.opened))
@@ -323,7 +348,3 @@ def opened(envelope: Mapping[str, Any]) -> dict[str, Any]:
     found = json.loads(base64.b64decode(envelope["payload"]))
     assert isinstance(found, dict)
     return found
-
-
-def _fields(wishes: Wishes) -> dict[str, Any]:
-    return {name: getattr(wishes, name) for name in wishes.__slots__}

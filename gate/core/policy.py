@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -497,9 +498,14 @@ def _expedite(reader: Reader, node: Node, path: str) -> dict[str, Any]:
     )
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
 def _zone(reader: Reader, node: Node, path: str) -> str:
     found = read.scalar(node, "a time zone")
-    if found not in available_timezones():
+    if found not in _zones():
         raise Wanted("a time zone such as Europe/Berlin")
     return found
 

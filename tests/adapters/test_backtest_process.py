@@ -13,6 +13,7 @@ import pytest
 
 from gate.adapters.backtest_process import START, BacktestLimits, BacktestProcess
 from gate.adapters.policy_git import GitPolicies
+from gate.adapters.store.sql import SqlStore
 from gate.bootstrap import Wishes, init, open_gate, scenario_of, seed_policy
 from gate.core.backtests import RECORDED
 from gate.core.errors import OperatorError
@@ -56,8 +57,10 @@ def test_recorded_days_are_read_from_the_database(tmp_path: Path) -> None:
     with opened.store.write() as tx:
         edits.activate_head(tx, opened.gate, "anna", began)
     agreed(opened, began)
-    Simulation(scenario_of(KILLS, "lived"), opened.store, opened.gate, commit).run()
     opened.close()
+    quick = SqlStore(opened.settings.database, durable=False)
+    Simulation(scenario_of(KILLS, "lived"), quick, opened.gate, commit).run()
+    quick.close()
     found = opened.backtester.run({"this": LOOSER}, RECORDED, NOW, lambda _: True)
     assert found is not None
     assert [(one["policy"], one["exposed"]) for one in found["rows"]] == [("this", 9), ("as recorded", 3)]

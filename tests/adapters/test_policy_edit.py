@@ -93,7 +93,7 @@ def outside(before: str, after: str) -> tuple[list[str], list[str]]:
     return [one[2:] for one in came if one[0] == "-"], [one[2:] for one in came if one[0] == "+"]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), MAPS)
 def test_a_value_that_is_set_changes_its_own_lines_and_reads_as_it_was_given(data: st.DataObject, value: Any) -> None:
     text = "# the whole\n" + data.draw(written(value)).lstrip()
@@ -127,7 +127,7 @@ def note(line: str) -> bool:
     return line.endswith("# a note: {not} a value")
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), MAPS)
 def test_what_is_removed_takes_nothing_else_along(data: st.DataObject, value: Any) -> None:
     text = data.draw(written(value)).lstrip()
@@ -145,7 +145,7 @@ def test_what_is_removed_takes_nothing_else_along(data: st.DataObject, value: An
     assert alone or isinstance(at(value, path), dict | list) or left == kept, "no comment of another goes"
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), st.lists(MAPS, min_size=1, max_size=4), MAPS)
 def test_items_come_go_and_move_and_the_others_stay_as_they_are(data: st.DataObject, items: Any, more: Any) -> None:
     text = "rings:" + data.draw(written(items)) + "after: x  # the end\n"

@@ -48,7 +48,7 @@ from gate.core.model import (
     Trust,
 )
 from gate.ports import ActivePolicy, Bad, EnrolCode, GrantLimits, Tx
-from tests.conftest import NOW, url_of
+from tests.conftest import NOW, migrated
 from tests.flows.small_fleet import joins
 
 MINUTE = timedelta(minutes=1)
@@ -469,7 +469,7 @@ def test_where_everybody_stands_is_read_with_the_facts_that_are_asked_for(
 @pytest.fixture
 def moving(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlStore]:
     """Two machines in one ring, on the database where two transactions write side by side."""
-    for url in url_of(request, "postgres", tmp_path):
+    for url in migrated(request, "postgres", tmp_path):
         made = SqlStore(url)
         made.upgrade()
         with made.write() as tx:

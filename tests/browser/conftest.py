@@ -1,4 +1,4 @@
-"""A real server, a real Chromium."""
+"""A real server, a real Chromium; they end with the last test of this folder, and a test's pages with the test."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
 from werkzeug.serving import make_server
 
 from tests.conftest import missing
@@ -45,7 +45,7 @@ def wait_for(address: str) -> None:
     raise AssertionError(f"{address} never answered")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     program = shutil.which("chromium")
     if program is None:
@@ -54,6 +54,20 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=program, args=QUIET)
         yield found
         found.close()
+
+
+KEPT: list[BrowserContext] = []
+"""Those that several tests share."""
+
+
+@pytest.fixture(autouse=True)
+def closed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a test leaves open would go on asking its server."""
+    yield
+    if "browser" in request.fixturenames:
+        for context in request.getfixturevalue("browser").contexts:
+            if context not in KEPT:
+                context.close()
 
 
 def served(*words: str, port: int, folder: Path) -> Iterator[str]:
@@ -74,14 +88,14 @@ def served(*words: str, port: int, folder: Path) -> Iterator[str]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The demo, so fast that its day is halted at once."""
     port = free_port()
     yield from served("demo", "--port", str(port), "--speed", "4000", port=port, folder=tmp_path_factory.mktemp("demo"))
 
 
-@pytest.fixture(scope="session", params=[("july-19", 12), ("healthy-week", 33)], ids=lambda one: str(one[0]))
+@pytest.fixture(scope="package", params=[("july-19", 12), ("healthy-week", 33)], ids=lambda one: str(one[0]))
 def stateful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Busy]]:
     """A day after its halt and one on which rings open, with what people and a bad morning add: (address, pages)."""
     scenario, hours = request.param
@@ -96,7 +110,7 @@ def stateful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     server.server_close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def gate(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
     """A fresh gate as ``gate init`` makes it: (address, one-time link)."""
     folder, port = tmp_path_factory.mktemp("gate"), free_port()

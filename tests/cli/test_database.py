@@ -76,17 +76,17 @@ def test_a_rollout_goes_on_from_a_backup(real_gate: RealGate, tmp_path: Path) ->
     restored.close()
 
 
-def test_a_backup_moves_a_gate_to_either_database(sqlite_gate: RealGate, store_url: str, tmp_path: Path) -> None:
+def test_a_backup_moves_a_gate_to_either_database(sqlite_gate: RealGate, empty_url: str, tmp_path: Path) -> None:
     machine, claim, release = in_flight(sqlite_gate)
     archive = tmp_path / "gate.tar.gz"
     gate("db", "backup", archive, "--with-keys", "--settings", sqlite_gate.made.settings)
-    made = gate("db", "restore", archive, tmp_path / "moved", "--database", store_url)
+    made = gate("db", "restore", archive, tmp_path / "moved", "--database", empty_url)
     assert made.exit_code == 0, made.output
     restored = Opened(load(tmp_path / "moved" / "gate.toml"), sqlite_gate.clock)
-    assert restored.settings.database == store_url
+    assert restored.settings.database == empty_url
     goes_on(sqlite_gate, restored, machine, claim, release)
     restored.close()
-    again = gate("db", "restore", archive, tmp_path / "twice", "--database", store_url)
+    again = gate("db", "restore", archive, tmp_path / "twice", "--database", empty_url)
     assert again.exit_code == 1
     assert "empty database" in again.output
 

@@ -20,7 +20,7 @@ from gate.flows.levers import Probe, Shown
 from gate.hookspecs import SourceInfo, Stream
 from gate.ports import BRAKED, Laid, Mark, Tx
 from gate.worker import Transactions
-from tests.conftest import NOW, url_of
+from tests.conftest import NOW, migrated
 from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, passes, settled
 from tests.real_gate import ADDRESS, PlayedMachine, RealGate
 
@@ -142,7 +142,7 @@ def keeps(tx: Tx, shown: Shown, at: datetime) -> None:
 def test_what_a_probe_finds_broken_while_a_person_clears_it_stays_broken(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    for url in url_of(request, "postgres", tmp_path):
+    for url in migrated(request, "postgres", tmp_path):
         store = SqlStore(url)
         store.upgrade()
 
