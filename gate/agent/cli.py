@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from gate.agent import settings
 from gate.agent.errors import AgentError, Misuse, Refused, Unreachable
 from gate.agent.state import StateFolder
+from gate.agent.status import LANGUAGES, language_of, lines
 
 if TYPE_CHECKING:
     from gate.agent.loop import Agent
@@ -47,7 +48,7 @@ def main(argv: list[str] | None = None) -> None:
 
                 print("\n".join(recover(given.root, given.state, given.source)))
             case "status":
-                _status(folder)
+                print("\n".join(lines(folder.path, folder.identity(), folder.state(), given.language)))
     except AgentError as problem:
         print(f"gate-agent: {problem}", file=sys.stderr)
         sys.exit(3 if isinstance(problem, Unreachable | Refused) else 1)
@@ -84,7 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     recover = commands.add_parser("recover", help="from a rescue system: the release before, on a machine's own disk")
     recover.add_argument("--root", type=Path, required=True, help="where the machine's disk is mounted, such as /mnt")
     recover.add_argument("--source", default="", help="what is to go, where nothing is on trial")
-    commands.add_parser("status", help="what this agent has and waits for")
+    status = commands.add_parser("status", help="what this agent has and waits for")
+    status.add_argument("--language", choices=LANGUAGES, default=language_of(), help="as the terminal's, de or en")
     return parser
 
 
@@ -139,29 +141,6 @@ def _run(folder: StateFolder) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     _agent(folder).run(stop)
-
-
-def _status(folder: StateFolder) -> None:
-    identity = folder.identity()
-    if identity is None:
-        print(f"{folder.path}: not enrolled")
-        return
-    state = folder.state()
-    print(f"machine     {identity.machine} ({state.status or 'not heard from yet'})")
-    print(f"gate        {identity.url} ({identity.gate})")
-    print(f"ring, make  {state.ring or '-'}, {state.make or '-'}")
-    for source, have in sorted(state.installed.items()):
-        print(f"installed   {source}: sha256:{have.release[:16]}, before it {have.previous[:16] or 'nothing'}")
-    if state.claim is not None:
-        print(f"in hand     {state.claim.source} {state.claim.version}: {state.claim.step}")
-    for one in state.going_back:
-        print(f"goes back   {one.source} {one.version}: tried {one.attempts} times, what is bad is still in place")
-    for digest, because in state.quarantined.items():
-        print(f"bad here    sha256:{digest[:16]}: {because}")
-    if state.reports:
-        print(f"waiting     {len(state.reports)} reports that the gate has not taken yet")
-    if state.said:
-        print(f"last        {state.said}")
 
 
 def _pair(text: str) -> tuple[str, str]:

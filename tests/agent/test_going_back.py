@@ -60,8 +60,8 @@ def test_a_release_that_does_not_go_back_is_told_once_and_leaves_the_claim_in_ha
 def test_status_says_what_goes_back_still(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     machine, _ = stuck(tmp_path)
     machine.folder.save_identity(Identity("https://gate.example", "fleet", "m-1", "f", "r"))
-    main(["--state", str(machine.folder.path), "status"])
-    assert f"goes back   {SOURCE} 2: tried 1 times, what is bad is still in place" in capsys.readouterr().out
+    main(["--state", str(machine.folder.path), "status", "--language", "en"])
+    assert f"goes back     {SOURCE} 2: tried 1 times, what is bad is still in place" in capsys.readouterr().out
 
 
 def test_it_goes_back_in_the_next_boot_before_anything_can_load_it(tmp_path: Path) -> None:

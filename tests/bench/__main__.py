@@ -46,6 +46,7 @@ from gate.flows import advance, controls, intake, placing
 from gate.ports import WebSession
 from gate.web.auth import cookie_name
 from tests.bench import fleet
+from tests.bench.agent import agent
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
 from tests.bench.mirror import idling, mirror
 from tests.load import free_port
@@ -502,6 +503,7 @@ def main() -> None:
                     poll(folder, port, pid, count)
                     poll_nginx(folder, opened.settings.public, count)
                     mirror(folder, opened, port, pid, count, say, process, loaded, figures)
+                    agent(folder / "agent", opened, port, 500 if chosen.quick else 10_000, say)
                 writing(name, folder, shown, opened, port, pid, speaking)
                 claiming(f"{name}, {middle:,} machines", opened, port, pid, speaking)
                 deciding(f"{name}, {middle:,} machines", opened)
