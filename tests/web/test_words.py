@@ -337,10 +337,9 @@ def test_an_english_page_says_them(day: Day) -> None:
     assert sum(any(one in page for page in pages) for one in words) > 60
 
 
+@pytest.mark.parametrize("day", [("july-19", 12)], indirect=True, ids=["july-19"])
 def test_what_a_brake_has_counted_is_german_wherever_it_is_said(day: Day) -> None:
     rollout = f"/rollouts/{day.busy.rollout}"
-    if "der Rollout wurde angehalten" not in day.text(rollout):
-        pytest.skip("nothing has halted it")
     for place in ("/", "/rollouts", "/audit", "/machines/lab-001", "/why?machine=lab-001", rollout):
         page = seen(day.text(place))
         assert "3 gezählt. dead machines send no error reports" in page, place
@@ -352,10 +351,9 @@ def test_what_a_person_wrote_stays_as_it_is() -> None:
     assert said_texts.halted("3 counted. I saw it", "brakes[0]", "de") == "3 gezählt. I saw it"
 
 
+@pytest.mark.parametrize("day", [("july-19", 12)], indirect=True, ids=["july-19"])
 def test_many_makes_of_an_event_fold_away(day: Day) -> None:
     happened = day.text(f"/rollouts/{day.busy.rollout}").partition("Was geschah")[2]
-    if "der Rollout wurde angehalten" not in happened:
-        pytest.skip("the ring of twenty makes opened more than forty events ago")
     assert re.search(r"<details><summary>\d+ Bauarten</summary>Server auf hyperv", happened)
 
 
