@@ -230,7 +230,7 @@ def demo(scenario: str, speed: float, port: int) -> None:
     """Show 19 July 2024 in 41 simulated pharmacies, on the real pages; Ctrl-C leaves nothing behind."""
     chosen = _free_port(port)
     with tempfile.TemporaryDirectory(prefix="gate-demo-") as folder:
-        click.echo(f"gate demo: http://127.0.0.1:{chosen}/  (Ctrl-C ends it)", err=True)
+        click.echo("gate demo: the day is made ready (seconds; half a minute on a slow machine)", err=True)
         server = Server(
             "gate",
             address="127.0.0.1",
@@ -240,7 +240,7 @@ def demo(scenario: str, speed: float, port: int) -> None:
             log_level=LogLevels.error,
             workers_kill_timeout=3,
         )
-        server.serve(target_loader=partial(_show, Path(folder), scenario, speed), wrap_loader=False)
+        server.serve(target_loader=partial(_show, Path(folder), scenario, speed, chosen), wrap_loader=False)
 
 
 def _free_port(wanted: int) -> int:
@@ -256,9 +256,11 @@ def _free_port(wanted: int) -> int:
     raise OperatorError("no_port", "no port is free")
 
 
-def _show(folder: Path, scenario: str, speed: float) -> Wsgi:
+def _show(folder: Path, scenario: str, speed: float, port: int) -> Wsgi:
     _die_with_parent()
-    return bootstrap.demo(folder, scenario, speed, lambda sentence: click.echo(sentence, err=True))
+    shown = bootstrap.demo(folder, scenario, speed, lambda sentence: click.echo(sentence, err=True))
+    click.echo(f"gate demo: open http://127.0.0.1:{port}/  (Ctrl-C ends it)", err=True)
+    return shown
 
 
 def _die_with_parent() -> None:

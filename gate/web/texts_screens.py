@@ -96,7 +96,7 @@ GERMAN = {
         " gate.toml unter [sources.NAME]; die Richtlinie sagt, wie sie behandelt wird. Eine hinzuzufügen lockert: eine"
         " zweite Person unterschreibt."
     ),
-    "The policy shows two examples, as comments.": "Die Richtlinie zeigt zwei Beispiele, als Kommentare.",
+    "To the policy": "Zur Richtlinie",
     "Nothing reaches a machine before its ring opens.": "Nichts erreicht einen Rechner, bevor sein Ring öffnet.",
     "Machines are asked to wait; their vendor does not wait.": "Rechner sollen warten; ihr Hersteller wartet nicht.",
     "Nobody can hold it; boots are watched.": "Niemand kann es halten; Starts werden beobachtet.",
