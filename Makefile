@@ -27,7 +27,7 @@ soak: setup
 	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py --deselect tests/soak/test_long_scenarios.py
 
 month: setup
-	$(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_long_scenarios.py
+	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_long_scenarios.py tests/soak/test_agent_on_a_bad_line.py
 
 lint: setup
 	$(BIN)/ruff check .

@@ -267,8 +267,10 @@ class Served:
 class RealAgents:
     """Agents as they are shipped, in processes of their own."""
 
-    def __init__(self, folder: Path, opened: Opened, port: int, count: int) -> None:
-        self.folder, self.opened, self.url = folder, opened, f"http://127.0.0.1:{port}"
+    def __init__(
+        self, folder: Path, opened: Opened, port: int, count: int, url: str = "", more: Sequence[str] = ()
+    ) -> None:
+        self.folder, self.opened, self.url, self.more = folder, opened, url or f"http://127.0.0.1:{port}", more
         self.machines: dict[int, str] = {}
         self.processes: dict[int, subprocess.Popen[bytes]] = {}
         for number in range(count):
@@ -285,7 +287,7 @@ class RealAgents:
             root = self.opened.publisher.root_sha256
             code = machines.create_code(tx, secret, root, site, 1, timedelta(hours=1), "anna", now)
         source = f"shop=directory:{self.folder / f'content-{number}'}"
-        words = [*self._words(number), "enrol", self.url, code, "--fact", "role=till", "--source", source]
+        words = [*self._words(number), "enrol", self.url, code, "--fact", "role=till", "--source", source, *self.more]
         said = subprocess.run(words, capture_output=True, text=True, check=True, timeout=60).stdout
         machine = said.split()[2].rstrip(":")
         self.machines[number] = machine

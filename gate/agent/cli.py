@@ -30,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     """Entry point."""
     given = _parser().parse_args(argv)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of an answer that was cut, with a trace of its own
     folder = StateFolder(given.state)
     try:
         match given.command:
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=COMMAND",
         help="a command that good content satisfies",
     )
+    enrol.add_argument("--proxy", default="", help="the only way out, such as http://proxy.example:3128")
+    enrol.add_argument("--ca", default="", metavar="FILE", help="PEM file of the authorities that vouch for the gate")
     commands.add_parser("run", help="rounds until it is stopped")
     commands.add_parser("once", help="one round")
     commands.add_parser("early", help="before a vendor's services start: counts this boot, goes back after too many")
@@ -120,11 +123,13 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
             raise Misuse(f"--probe {name}: there is no such --source")
         sources[name]["probe"] = command
     path = folder.path / "agent.toml"
-    if facts or sources or not path.exists():
-        folder.write("agent.toml", settings.render(facts, sources, {}).encode())
+    ways = {"proxy": given.proxy, "ca": str(Path(given.ca).resolve()) if given.ca else ""}
+    more = {key: value for key, value in ways.items() if value}
+    if facts or sources or more or not path.exists():
+        folder.write("agent.toml", settings.render(facts, sources, more).encode())
     code = sys.stdin.readline() if given.code == "-" else given.code
     loaded = settings.load(path)
-    identity, status = calls.enrol(Http(given.url, proxy=loaded.proxy), folder, code, loaded.facts)
+    identity, status = calls.enrol(Http(given.url, proxy=loaded.proxy, ca=loaded.ca), folder, code, loaded.facts)
     print(f"enrolled as {identity.machine}: {status}\nfingerprint {identity.fingerprint}")
 
 

@@ -43,7 +43,7 @@ def check_url(url: str) -> str:
 class Http:
     """Requests to one gate."""
 
-    def __init__(self, url: str, session: requests.Session | None = None, proxy: str = "") -> None:
+    def __init__(self, url: str, session: requests.Session | None = None, proxy: str = "", ca: str = "") -> None:
         self.url = check_url(url)
         self._lines = Lines()
         self._session = session or requests.Session()
@@ -51,6 +51,7 @@ class Http:
             self._session.mount("https://", self._lines)
             self._session.mount("http://", self._lines)
         self._session.trust_env = False
+        self._session.verify = ca or True
         if proxy:
             self._session.proxies = {"http": proxy, "https": proxy}
 

@@ -58,7 +58,7 @@ class Agent:
         identity, key = folder.identity(), folder.key()
         if identity is None or key is None:
             raise Misuse(f"{folder.path} is not enrolled: gate-agent enrol")
-        http = Http(identity.url, session, settings.proxy)
+        http = Http(identity.url, session, settings.proxy, settings.ca)
         root = calls.pinned_root(folder.path / "root.json", identity)
         write = WritePlane(http, key, identity, folder)
         self._plugins = {name: Plugin(plugin, settings.targets[name]) for name, plugin in settings.plugins.items()}

@@ -5,6 +5,7 @@
   own software takes the content from the gate's mirror; the agent installs nothing and says what runs.
 - ``[probes.<name>]`` says what a probe that the policy names means here: ``kind``, its options, ``limit_s``.
 - ``proxy``: the only way out, where there is one; never taken from the environment.
+- ``ca``: a PEM file of the authorities that may vouch for the gate, instead of those that the agent comes with.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from gate.agent.errors import Misuse
 from gate.agent.probes import LIMIT_S, ProbeSetting, problem_of
 from gate.hookspecs import Target
 
-KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy"}
+KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy", "ca"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class AgentSettings:
     probes: Mapping[str, ProbeSetting] = field(default_factory=dict)
     """By the name that the policy calls them by."""
     proxy: str = ""
+    ca: str = ""
 
     @property
     def awake(self) -> Callable[[], float] | None:
@@ -52,7 +54,7 @@ def load(path: Path) -> AgentSettings:
     """The settings; a missing file is an agent without sources.
 
     Raises:
-        Misuse: not TOML, an unknown key, or a value of the wrong form.
+        Misuse: not TOML, an unknown key, a value of the wrong form, or a ``ca`` that is not there.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -77,6 +79,8 @@ def load(path: Path) -> AgentSettings:
         plugins[name] = options.pop("plugin")
         targets[name] = Target(name, Path(options.pop("folder")), options)
     more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources", "probes"}})
+    if more.get("ca") and not Path(more["ca"]).is_file():
+        raise Misuse(f"{path}: ca = {more['ca']!r} is no file")
     return AgentSettings(
         facts={"hostname": socket.gethostname()[:128], "os": platform.system().lower()[:128], **facts},
         plugins=plugins,
@@ -87,6 +91,7 @@ def load(path: Path) -> AgentSettings:
         watched=frozenset(watched),
         probes=_probes(path, found.get("probes", {})),
         proxy=more.get("proxy", ""),
+        ca=more.get("ca", ""),
     )
 
 

@@ -5,17 +5,13 @@ from __future__ import annotations
 import resource
 import ssl
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from gate.adapters.addresses import refused
 from gate.adapters.egress import Caps, Cut, Egress, Refused, Unfinished, World
+from tests.certificates import certificate
 from tests.upstream import Asked, Reply, Upstream, upstream
 
 BODY = bytes(range(256)) * 2000
@@ -256,28 +252,9 @@ def test_redirects_end_after_five_hops(way: Way, vendor: Upstream, hops: int, go
 # TLS, proxies
 
 
-def certificate(folder: Path, name: str) -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """Contexts of a server that is called ``name``, and of a client that trusts it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now = datetime.now(UTC)
-    made = (
-        x509.CertificateBuilder(subject, subject, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "server.pem"
-    file.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + made.public_bytes(serialization.Encoding.PEM)
-    )
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(file)
-    return server, ssl.create_default_context(cadata=made.public_bytes(serialization.Encoding.PEM).decode())
-
-
 def test_tls_is_held_to_the_name_though_an_address_is_connected_to(tmp_path: Path) -> None:
-    server, client = certificate(tmp_path, "vendor.example")
+    server, trusted = certificate(tmp_path, "vendor.example")
+    client = ssl.create_default_context(cafile=trusted)
     with upstream(server) as vendor:
         vendor.answers["/x"] = Reply(200, b"x")
 

@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from gate.agent import http
-from gate.agent.errors import Unreachable
+from gate.agent.errors import Misuse, Unreachable
 from gate.agent.http import Http
+from gate.agent.settings import load
+from tests.certificates import certificate
+from tests.upstream import Reply, upstream
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"
 LIMIT_S, PATIENCE_S = 0.5, 15.0
@@ -118,3 +121,21 @@ def test_an_answer_that_breaks_off_is_none(serve: Callable[..., Server], tmp_pat
     chunked = serve(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", b"")
     chunked.stop.set()
     refused_in_time(lambda: Http(f"http://{chunked.address}").get("/x", 200_000))
+
+
+def test_an_authority_of_ones_own_is_the_only_one_that_is_trusted(tmp_path: Path) -> None:
+    server, trusted = certificate(tmp_path / "right", "localhost")
+    _, another = certificate(tmp_path / "another", "localhost")
+    with upstream(server) as gate:
+        gate.answers["/x"] = Reply(200, b"x")
+        url = f"https://localhost:{gate.port}"
+        assert Http(url, ca=str(trusted)).get("/x", 10)[:2] == (200, b"x")
+        for ca in ("", str(another)):
+            with pytest.raises(Unreachable):
+                Http(url, ca=ca).get("/x", 10)
+
+
+def test_an_authority_that_is_not_there_is_said_before_anything_is_asked(tmp_path: Path) -> None:
+    (tmp_path / "agent.toml").write_text('ca = "/nowhere/ca.pem"\n')
+    with pytest.raises(Misuse, match="is no file"):
+        load(tmp_path / "agent.toml")
