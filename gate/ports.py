@@ -1012,8 +1012,11 @@ class Tx(Protocol):
     def add_mirror_token(self, token: MirrorToken, pointer: Pointer) -> None:
         """The token, and its holder's pointer where there is none yet."""
 
-    def mirror_tokens(self, source: str = "") -> list[MirrorToken]:
+    def mirror_tokens(self, source: str = "", holder: str = "") -> list[MirrorToken]:
         """Newest first."""
+
+    def mirror_tokens_left(self) -> list[MirrorToken]:
+        """Not revoked, of machines that are."""
 
     def revoke_mirror_token(self, token_id: str, at: datetime) -> bool:
         """Once. The pointer of a holder without another token goes with it."""

@@ -9,6 +9,7 @@
 - Where a vendor delivers (``gate_publish``), a machine's pointer is what its vendor is told, without any token: see
   ``orders``. What it runs is what was observed of it.
 - A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none.
+- A machine that is revoked loses its tokens in the same transaction, and its pointers with them.
 - Evidence is what the agent of that machine says as it checks in: the release in place, the boot, the probe
   (``probe.<source>`` among its facts: ``good``, or what is wrong). A machine that was never heard of gets no claim.
 - A claim whose lease is over and whose release is not in place: first the pointer goes back; a check-in of at least
@@ -74,10 +75,28 @@ def revoke(tx: Tx, token_id: str, by: str, now: datetime) -> MirrorToken:
         NotFound: there is none, or it is revoked already.
     """
     found = next((one for one in tx.mirror_tokens() if one.id == token_id), None)
-    if found is None or not tx.revoke_mirror_token(token_id, now):
+    if found is None or not _revoked(tx, found, by, now):
         raise NotFound(f"there is no token {token_id} that could be revoked")
-    tx.append("mirror_token_revoked", by, found.holder, now, {"token": token_id, "source": found.source})
     return found
+
+
+def shut_out(tx: Tx, machine: str, by: str, now: datetime) -> None:
+    """A machine is revoked: its tokens are worth nothing from now on, and it is served nothing."""
+    for one in tx.mirror_tokens(holder=machine):
+        _revoked(tx, one, by, now)
+
+
+def shut_out_left(tx: Tx, now: datetime) -> None:
+    """The same for tokens that were made while their machine was revoked, or before a revoked machine lost them."""
+    for one in tx.mirror_tokens_left():
+        _revoked(tx, one, "gate", now)
+
+
+def _revoked(tx: Tx, token: MirrorToken, by: str, now: datetime) -> bool:
+    if not tx.revoke_mirror_token(token.id, now):
+        return False
+    tx.append("mirror_token_revoked", by, token.holder, now, {"token": token.id, "source": token.source})
+    return True
 
 
 def used(tx: Tx, token: MirrorToken, at: datetime, now: datetime) -> None:

@@ -54,6 +54,8 @@ class MirrorRounds:
         if repair:
             sources = self._within.read(lambda tx: {one.source for one in tx.pointers()})
             self._seen = {source: self._seen.get(source, ()) for source in sources}
+            if self._within.read(lambda tx: tx.mirror_tokens_left()):
+                self._within.write(lambda tx: mirror.shut_out_left(tx, now))
         self._wake(now)
         moved = [after for one in self._due(now) if (after := self._ask(one, now)) is not None]
         wanted = self._within.read(lambda tx: tx.pointers()) if repair else moved

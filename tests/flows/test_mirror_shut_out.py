@@ -1,0 +1,65 @@
+"""Who may read the mirror no more: revoked machines and revoked tokens are served nothing, in the database and on disk."""
+
+from __future__ import annotations
+
+import pytest
+
+from gate.core.model import Machine
+from gate.flows import machines
+from gate.flows.decommission import decommission
+from gate.ports import MirrorToken, Tx
+from tests.flows.test_mirror import OLD, SOURCE, Client, admitted, settled
+from tests.real_gate import RealGate
+
+
+@pytest.fixture
+def two(real_gate: RealGate) -> tuple[RealGate, Client, Client]:
+    """A machine in each of two rings, at two sites, both with the first release."""
+    first, rest = Client(real_gate, "first", "nord", "first"), Client(real_gate, "rest", "sued")
+    real_gate.bring("1", OLD)
+    settled(real_gate, first, rest)
+    assert (first.copy, rest.copy) == (OLD, OLD)
+    return real_gate, first, rest
+
+
+def machine(tx: Tx, client: Client) -> Machine:
+    found = tx.machine(client.machine)
+    assert found is not None
+    return found
+
+
+def valid(tx: Tx, holder: str) -> list[MirrorToken]:
+    return [one for one in tx.mirror_tokens(holder=holder) if one.revoked_at is None]
+
+
+@pytest.mark.parametrize("gone", [False, True], ids=["revoked", "decommissioned"])
+def test_a_revoked_machine_loses_each_of_its_tokens_in_the_same_transaction(
+    two: tuple[RealGate, Client, Client], gone: bool
+) -> None:
+    gate, first, rest = two
+    admitted(gate, "2" * 32, machine=first.machine)
+    with gate.opened.store.write() as tx:
+        assert (len(valid(tx, first.machine)), len(valid(tx, rest.machine))) == (2, 1)
+        if gone:
+            decommission(tx, gate.opened.gate, machine(tx, first), "anna", "stolen", gate.clock.now())
+        else:
+            machines.revoke(tx, machine(tx, first), "anna", "stolen", gate.clock.now())
+        assert (valid(tx, first.machine), len(valid(tx, rest.machine))) == ([], 1)
+        assert (tx.pointer(SOURCE, first.machine), tx.pointer(SOURCE, rest.machine) is None) == (None, False)
+        events = [one for one in tx.events(subject=first.machine) if one.kind == "mirror_token_revoked"]
+        assert [one.actor for one in events] == ["anna", "anna"]
+
+
+def test_a_token_of_a_machine_that_was_revoked_without_it_goes_with_the_next_repair(
+    two: tuple[RealGate, Client, Client],
+) -> None:
+    gate, first, rest = two
+    with gate.opened.store.write() as tx:
+        assert tx.revoke_machine(first.machine, gate.clock.now())
+        assert [one.holder for one in tx.mirror_tokens_left()] == [first.machine]
+    gate.pass_minutes(2)
+    with gate.opened.store.read() as tx:
+        assert (valid(tx, first.machine), len(valid(tx, rest.machine))) == ([], 1)
+        assert tx.mirror_tokens_left() == []
+        (event,) = [one for one in tx.events(subject=first.machine) if one.kind == "mirror_token_revoked"]
+        assert event.actor == "gate"
