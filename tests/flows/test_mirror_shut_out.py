@@ -1,4 +1,4 @@
-"""Who may read the mirror no more: revoked machines and revoked tokens are served nothing, in the database and on disk."""
+"""Who may read the mirror no more: revoked machines and revoked tokens are served nothing, by rows and on disk."""
 
 from __future__ import annotations
 
