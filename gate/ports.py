@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -529,6 +529,12 @@ class Mirror(Protocol):
 
     def shut_out(self, source: str, sha256: str) -> bool:
         """A token is worth nothing any more; False where it is not here."""
+
+    def admitted(self) -> Collection[tuple[str, str]]:
+        """(source, sha256) of each token that is let in, but for those that are lent."""
+
+    def holders(self) -> Collection[tuple[str, str]]:
+        """(source, holder) of each that is served something."""
 
     def used(self, source: str) -> Mapping[str, datetime]:
         """sha256 of a token -> when it was last used; those that were."""

@@ -64,6 +64,19 @@ class MirrorFolder:
                     return True
         return False
 
+    def admitted(self) -> set[tuple[str, str]]:
+        """(source, sha256) of each token that is let in, but for those that are lent."""
+        return {
+            (home.name, hashlib.sha256(link.name.encode()).hexdigest())
+            for home in (self._folder / "at").glob("*")
+            for link in self._tokens(home.name)
+            if not link.name.startswith(LENT)
+        }
+
+    def holders(self) -> set[tuple[str, str]]:
+        """(source, holder) of each that is served something."""
+        return {(link.parent.name, link.name) for link in (self._folder / "to").glob("*/*") if link.exists()}
+
     def used(self, source: str) -> dict[str, datetime]:
         """sha256 of a token -> when it was last used; those that were."""
         found = {}
