@@ -1034,6 +1034,9 @@ class Tx(Protocol):
     def pointers(self, source: str = "") -> list[Pointer]:
         """By source and holder."""
 
+    def pointed(self) -> Mapping[str, Collection[str]]:
+        """source -> the releases that its pointers lead to, or led to before."""
+
     def pointers_due(self, now: datetime, limit: int = 100) -> list[Pointer]:
         """With ``ask_at`` <= now, oldest first."""
 

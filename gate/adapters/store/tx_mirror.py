@@ -74,6 +74,14 @@ class MirrorTx(Rows):
             found = found.where(POINTERS.c.source == source)
         return [Pointer(**row) for row in self._all(found)]
 
+    def pointed(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for column in (POINTERS.c.release, POINTERS.c.before):
+            named = select(POINTERS.c.source, column.label("named")).where(column != "").distinct()
+            for row in self._all(named):
+                found.setdefault(row["source"], set()).add(row["named"])
+        return found
+
     def pointers_due(self, now: datetime, limit: int = 100) -> list[Pointer]:
         found = select(POINTERS).where(POINTERS.c.ask_at <= now).order_by(POINTERS.c.ask_at).limit(limit)
         return [Pointer(**row) for row in self._all(found)]
