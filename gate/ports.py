@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
@@ -530,6 +530,12 @@ class Mirror(Protocol):
     def shut_out(self, source: str, sha256: str) -> bool:
         """A token is worth nothing any more; False where it is not here."""
 
+    def admitted(self) -> Collection[tuple[str, str]]:
+        """(source, sha256) of each token that is let in, but for those that are lent."""
+
+    def holders(self) -> Collection[tuple[str, str]]:
+        """(source, holder) of each that is served something."""
+
     def used(self, source: str) -> Mapping[str, datetime]:
         """sha256 of a token -> when it was last used; those that were."""
 
@@ -1012,8 +1018,11 @@ class Tx(Protocol):
     def add_mirror_token(self, token: MirrorToken, pointer: Pointer) -> None:
         """The token, and its holder's pointer where there is none yet."""
 
-    def mirror_tokens(self, source: str = "") -> list[MirrorToken]:
+    def mirror_tokens(self, source: str = "", holder: str = "") -> list[MirrorToken]:
         """Newest first."""
+
+    def mirror_tokens_left(self) -> list[MirrorToken]:
+        """Not revoked, of machines that are."""
 
     def revoke_mirror_token(self, token_id: str, at: datetime) -> bool:
         """Once. The pointer of a holder without another token goes with it."""
@@ -1024,6 +1033,9 @@ class Tx(Protocol):
     def pointer(self, source: str, holder: str) -> Pointer | None: ...
     def pointers(self, source: str = "") -> list[Pointer]:
         """By source and holder."""
+
+    def pointed(self) -> Mapping[str, Collection[str]]:
+        """source -> the releases that its pointers lead to, or led to before."""
 
     def pointers_due(self, now: datetime, limit: int = 100) -> list[Pointer]:
         """With ``ask_at`` <= now, oldest first."""

@@ -7,6 +7,7 @@
   system that can share blocks does so. At most ``VIEWS`` views a release: then the newest one is dated anew, and who
   has it already fetches the same bytes once more.
 - What a plugin made for the moment of a move (a date that must go forward) is never dated anew: it gets a view more.
+  What it made for one ring is another ring's only where it is the same bytes.
 - Bytes are compared with their digest as they come into a view. What is no longer pointed to goes, but never what is.
 - A token's name is the token itself, for a file server cannot hash: ``at/<source>`` may be entered and not listed.
 - ``.moving`` is the lock of whoever moves, and counts how often anybody has: whoever remembers where a path leads looks
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import filecmp
 import hashlib
 import os
 import secrets
@@ -63,6 +65,19 @@ class MirrorFolder:
                     link.unlink()
                     return True
         return False
+
+    def admitted(self) -> set[tuple[str, str]]:
+        """(source, sha256) of each token that is let in, but for those that are lent."""
+        return {
+            (home.name, hashlib.sha256(link.name.encode()).hexdigest())
+            for home in (self._folder / "at").glob("*")
+            for link in self._tokens(home.name)
+            if not link.name.startswith(LENT)
+        }
+
+    def holders(self) -> set[tuple[str, str]]:
+        """(source, holder) of each that is served something."""
+        return {(link.parent.name, link.name) for link in (self._folder / "to").glob("*/*") if link.exists()}
 
     def used(self, source: str) -> dict[str, datetime]:
         """sha256 of a token -> when it was last used; those that were."""
@@ -139,18 +154,19 @@ class MirrorFolder:
         return view if view.is_dir() else None
 
     def _view(self, source: str, release: str, files: Sequence[Laid], after: int) -> Path:
-        """A view of the release whose files are dated ``after`` (seconds since 1970) or later."""
+        """A view of the release with these files, which are dated ``after`` (seconds since 1970) or later."""
         home = self._folder / "views" / source
         views = sorted(home.glob(f"{release}.*"), key=_moment)
-        fitting = [view for view in views if _moment(view) >= after]
+        alike = [view for view in views if all(_shows(view, file) for file in files)]
+        fitting = [view for view in alike if _moment(view) >= after]
         if fitting:
             return fitting[0]
-        if len(views) < VIEWS or any(file.made for file in files):
+        if len(alike) < VIEWS or any(file.made for file in files):
             numbers = {int(view.name.rpartition(".")[2]) for view in views}
             free = next(number for number in range(len(views) + 1) if number not in numbers)
             return self._made(home / f"{release}.{free}", files, after)
-        _date(views[-1], after)
-        return views[-1]
+        _date(alike[-1], after)
+        return alike[-1]
 
     def _made(self, view: Path, files: Sequence[Laid], after: int) -> Path:
         new = view.with_name(f".{view.name}.new")
@@ -189,6 +205,12 @@ def _release(view: Path | None) -> str:
 
 def _moment(view: Path | None) -> int:
     return int(view.stat().st_mtime) if view else 0
+
+
+def _shows(view: Path, file: Laid) -> bool:
+    """Has a view this very file, as it may have been made for one ring only?"""
+    place = view / file.path
+    return place.is_file() and (file.made is None or filecmp.cmp(place, file.made, shallow=False))
 
 
 def _date(view: Path, moment: int) -> None:

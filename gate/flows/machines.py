@@ -251,7 +251,7 @@ def _second(tx: Tx, wanted: Machine, by: str, now: datetime) -> Proposal | None:
 
 
 def revoke(tx: Tx, machine: Machine, by: str, because: str, now: datetime) -> None:
-    """A machine's key is worth nothing from now on; its slot is free only after its claim's deadline.
+    """A machine's key and its tokens are worth nothing from now on; its slot is free only after its claim's deadline.
 
     Raises:
         Conflict: revoked already.
@@ -259,6 +259,7 @@ def revoke(tx: Tx, machine: Machine, by: str, because: str, now: datetime) -> No
     if not tx.revoke_machine(machine.id, now):
         raise Conflict("revoked", f"machine {machine.id} is revoked already")
     tx.append("machine_revoked", by, machine.id, now, {"site": machine.site}, because)
+    mirror.shut_out(tx, machine.id, by, now)
 
 
 def take_call(

@@ -8,7 +8,9 @@
   the rollout stops before a machine has fetched what it was granted, its pointer goes back to what it was.
 - Where a vendor delivers (``gate_publish``), a machine's pointer is what its vendor is told, without any token: see
   ``orders``. What it runs is what was observed of it.
-- A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none.
+- A recall moves pointers back, each under a claim to go back; a machine that never took the release needs none, nor
+  does one that nobody claims for, since it was revoked or never heard of.
+- A machine that is revoked loses its tokens in the same transaction, and its pointers with them.
 - Evidence is what the agent of that machine says as it checks in: the release in place, the boot, the probe
   (``probe.<source>`` among its facts: ``good``, or what is wrong). A machine that was never heard of gets no claim.
 - A claim whose lease is over and whose release is not in place: first the pointer goes back; a check-in of at least
@@ -74,10 +76,28 @@ def revoke(tx: Tx, token_id: str, by: str, now: datetime) -> MirrorToken:
         NotFound: there is none, or it is revoked already.
     """
     found = next((one for one in tx.mirror_tokens() if one.id == token_id), None)
-    if found is None or not tx.revoke_mirror_token(token_id, now):
+    if found is None or not _revoked(tx, found, by, now):
         raise NotFound(f"there is no token {token_id} that could be revoked")
-    tx.append("mirror_token_revoked", by, found.holder, now, {"token": token_id, "source": found.source})
     return found
+
+
+def shut_out(tx: Tx, machine: str, by: str, now: datetime) -> None:
+    """A machine is revoked: its tokens are worth nothing from now on, and it is served nothing."""
+    for one in tx.mirror_tokens(holder=machine):
+        _revoked(tx, one, by, now)
+
+
+def shut_out_left(tx: Tx, now: datetime) -> None:
+    """The same for tokens that were made while their machine was revoked, or before a revoked machine lost them."""
+    for one in tx.mirror_tokens_left():
+        _revoked(tx, one, "gate", now)
+
+
+def _revoked(tx: Tx, token: MirrorToken, by: str, now: datetime) -> bool:
+    if not tx.revoke_mirror_token(token.id, now):
+        return False
+    tx.append("mirror_token_revoked", by, token.holder, now, {"token": token.id, "source": token.source})
+    return True
 
 
 def used(tx: Tx, token: MirrorToken, at: datetime, now: datetime) -> None:
@@ -121,26 +141,29 @@ def _of_ring(tx: Tx, pointer: Pointer) -> str | timedelta:
 def _of_machine(tx: Tx, gate: Gate, pointer: Pointer, now: datetime) -> str | timedelta:
     """The release to serve from now on, or how long to wait."""
     machine, session = tx.machine(pointer.machine), tx.session(pointer.machine)
-    rollout = speaker(tx, pointer.source, machine.ring) if machine and machine.ring else None
-    if machine is None or machine.status is not MachineStatus.ACTIVE or session is None or rollout is None:
-        return LOOK_AGAIN
+    ring = machine.ring if machine is not None else ""
+    served = _good(tx, pointer.release, ring)
+    if machine is None or machine.status is not MachineStatus.ACTIVE or session is None:
+        return LOOK_AGAIN if served == pointer.release else served  # nobody claims for it
+    rollout = speaker(tx, pointer.source, ring) if ring else None
+    state = rollout.state if rollout is not None else None
     has = in_place.of(tx, session, machine.id, pointer.source)
-    if rollout.state in STOPPED and pointer.release == rollout.release != has:
-        return _good(tx, pointer.before, machine.ring)
-    served = _good(tx, pointer.release, machine.ring)
+    if rollout is not None and state in STOPPED and pointer.release == rollout.release != has:
+        return _good(tx, pointer.before, ring)
     if served != pointer.release != has:  # recalled, and it never took it
         return served
-    recalled = rollout.state is RolloutState.RECALLED
-    bad = rollout if recalled and has == rollout.release else None
-    if rollout.state not in TAKES and served != pointer.release:
+    bad = rollout if rollout is not None and state is RolloutState.RECALLED and has == rollout.release else None
+    if state not in TAKES and served != pointer.release:
         bad = tx.rollout_of(pointer.release)  # recalled before, and still in place
-    recalled = bad is not None
-    if not recalled and rollout.state not in TAKES:
+    if bad is not None:
+        wanted = former(tx, bad, ring)
+    elif rollout is not None and state in TAKES:
+        wanted = rollout.release
+    else:
         return LOOK_AGAIN
-    wanted = former(tx, bad, machine.ring) if bad else rollout.release
     if wanted == pointer.release:
         return LOOK_AGAIN
-    if not recalled and has == wanted:
+    if bad is None and has == wanted:
         return wanted
     answer: object
     if bad is not None:

@@ -1,6 +1,7 @@
 """The mirror's rounds, as the worker makes them: ask for those whose time has come, move links, note who came.
 
-- What has been committed rules, and the folder follows: a crash between the two is repaired within ``REPAIR``.
+- What has been committed rules, and the folder follows: a crash between the two is repaired within ``REPAIR``. A token
+  that the database does not know, or knows as revoked, is shut out then; a holder without a pointer is served nothing.
 - One pointer is one transaction: one that fails, or that another worker was faster with, stops no other.
 - A pointer that cannot be moved on disk stays where it is: an event, and tried again.
 - Nothing is asked while nothing has changed: a rollout's version, or a pointer's own time.
@@ -54,14 +55,27 @@ class MirrorRounds:
         if repair:
             sources = self._within.read(lambda tx: {one.source for one in tx.pointers()})
             self._seen = {source: self._seen.get(source, ()) for source in sources}
+            if self._within.read(lambda tx: tx.mirror_tokens_left()):
+                self._within.write(lambda tx: mirror.shut_out_left(tx, now))
         self._wake(now)
         moved = [after for one in self._due(now) if (after := self._ask(one, now)) is not None]
         wanted = self._within.read(lambda tx: tx.pointers()) if repair else moved
         self._place(wanted, now)
         if repair:
             self._note_uses(now)
+            self._shut_out(now)
             self._folder.tidy()
             self._repaired = now
+
+    def _shut_out(self, now: datetime) -> None:
+        """The folder is looked at first: what is let in or pointed to later was committed before, and is not in it."""
+        admitted, holders = self._folder.admitted(), self._folder.holders()
+        tokens, pointers = self._within.read(lambda tx: (tx.mirror_tokens(), tx.pointers()))
+        for source, sha256 in set(admitted) - {(one.source, one.sha256) for one in tokens if one.revoked_at is None}:
+            if self._folder.shut_out(source, sha256):
+                log.warning("mirror %s: a token was let in that is revoked or not known", source)
+        for source, holder in set(holders) - {(one.source, one.holder) for one in pointers}:
+            self._folder.point(source, holder, "", (), now)
 
     def _wake(self, now: datetime) -> None:
         """Where a rollout of a source has changed, each of its pointers is asked for."""

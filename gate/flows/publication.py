@@ -1,8 +1,8 @@
 """What the read plane should say, gathered from what has been committed.
 
 - The bundle: floors, the common floor, and the machines that people let in early; they are few, by policy.
-- The catalogue of a source: its newest releases (``keep``), those that an approval names, and the one that a recall
-  of the running release would go back to.
+- The catalogue of a source: its newest releases (``keep``), those that an approval names, those that a recall would go
+  back to in any ring, and those that a pointer of the mirror leads to, or led to before: it may go back there.
 - The publisher compares this with what stands; so nothing here remembers what was published.
 """
 
@@ -17,6 +17,14 @@ from gate.flows import approvals
 from gate.ports import Catalogued, Gate, Tx, Wanted
 
 EARLY = 1000
+LOOK_BACK = 8
+STANDS = (
+    RolloutState.RUNNING,
+    RolloutState.HELD,
+    RolloutState.HALTED,
+    RolloutState.DONE,
+    RolloutState.RECALLED,
+)
 MAX_STALE_S = 300
 VENDOR = {Trust.VENDOR_SIGNED: "good", Trust.DIGEST_PINNED: "none", Trust.UNVERIFIED: "none"}
 
@@ -43,8 +51,9 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | 
             **recall,
         }
     for source in sources:
-        for rollout in tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HALTED), source=source, limit=1):
-            named[source].update(one.release for one in tx.done_before(rollout.id, 1))
+        named[source] |= _gone_back_to(tx, source)
+    for source, releases in tx.pointed().items():
+        named.get(source, set()).update(releases)
     catalog = {rule.name: _catalog(tx, rule.name, rule.keep, named[rule.name]) for rule in policy.sources}
     size, root = tx.audit_head()
     bundle = {
@@ -58,6 +67,20 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | 
         "root_sha256": root_sha256,
     }
     return Wanted(bundle, catalog, rings, size, root.hex())
+
+
+def _gone_back_to(tx: Tx, source: str) -> set[str]:
+    found = set[str]()
+    for rollout in tx.rollouts(states=STANDS, source=source, limit=LOOK_BACK):
+        rings = {ring.ring for ring in tx.rings(rollout.id)}
+        for other in tx.done_before(rollout.id):
+            known = rings & {ring.ring for ring in tx.rings(other.id)}
+            if known:
+                found.add(other.release)
+                rings -= known
+            if not rings:
+                break
+    return found
 
 
 def _catalog(tx: Tx, source: str, keep: int, named: set[str]) -> list[Catalogued]:

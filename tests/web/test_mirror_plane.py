@@ -230,6 +230,20 @@ def test_what_was_made_for_a_move_is_made_anew_for_the_next_one(mirror: Mirror) 
     assert (mirror.data / "mirror/to/apt/m0/dists/stable/Release").read_text() == "Date: 0"
 
 
+def test_what_was_made_for_one_ring_is_not_served_to_another_that_moves_at_the_same_moment(mirror: Mirror) -> None:
+    for ring in ("first", "rest", "first again"):
+        made = mirror.data / ring
+        made.write_text(f"Ring: {ring.split()[0]}")
+        files = [*mirror.new, Laid("ring.txt", "", made)]
+        mirror.folder.point("apt", ring, NEW, files, NOW)
+        assert (mirror.data / "mirror/to/apt" / ring / "ring.txt").read_text() == made.read_text()
+    assert len(list((mirror.data / "mirror/views/apt").glob("*"))) == 2
+    for ring, name in (("first", "a"), ("rest", "b")):
+        files = [Laid(name, mirror.new[0].sha256)]
+        mirror.folder.point("named", ring, NEW, files, NOW)
+        assert (mirror.data / "mirror/to/named" / ring / name).is_file()
+
+
 def test_a_pointer_that_stands_stays_untouched(mirror: Mirror) -> None:
     assert not mirror.folder.point("av", "m1", OLD, mirror.old, NOW + timedelta(days=1))
     assert curl_time(mirror) == int(NOW.timestamp()) + 1

@@ -11,6 +11,8 @@ from sqlalchemy.sql.elements import ColumnElement
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import get
 from gate.adapters.store.rows import Rows, table
+from gate.adapters.store.tx_machines import MACHINES
+from gate.core.model import MachineStatus
 from gate.ports import MirrorToken, Pointer
 
 TOKENS = table(tables.MirrorTokenRow)
@@ -35,10 +37,17 @@ class MirrorTx(Rows):
         values = asdict(pointer)
         self._insert_new(POINTERS, {name: values.pop(name) for name in ("source", "holder")}, **values)
 
-    def mirror_tokens(self, source: str = "") -> list[MirrorToken]:
+    def mirror_tokens(self, source: str = "", holder: str = "") -> list[MirrorToken]:
         found = select(TOKENS).order_by(TOKENS.c.created_at.desc(), TOKENS.c.id)
-        if source:
-            found = found.where(TOKENS.c.source == source)
+        for column, word in ((TOKENS.c.source, source), (TOKENS.c.holder, holder)):
+            found = found.where(column == word) if word else found
+        return [MirrorToken(**row) for row in self._all(found)]
+
+    def mirror_tokens_left(self) -> list[MirrorToken]:
+        gone = MACHINES.c.status == MachineStatus.REVOKED.value
+        found = (
+            select(TOKENS).join(MACHINES, MACHINES.c.id == TOKENS.c.holder).where(TOKENS.c.revoked_at.is_(None), gone)
+        )
         return [MirrorToken(**row) for row in self._all(found)]
 
     def revoke_mirror_token(self, token_id: str, at: datetime) -> bool:
@@ -64,6 +73,14 @@ class MirrorTx(Rows):
         if source:
             found = found.where(POINTERS.c.source == source)
         return [Pointer(**row) for row in self._all(found)]
+
+    def pointed(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for column in (POINTERS.c.release, POINTERS.c.before):
+            named = select(POINTERS.c.source, column.label("named")).where(column != "").distinct()
+            for row in self._all(named):
+                found.setdefault(row["source"], set()).add(row["named"])
+        return found
 
     def pointers_due(self, now: datetime, limit: int = 100) -> list[Pointer]:
         found = select(POINTERS).where(POINTERS.c.ask_at <= now).order_by(POINTERS.c.ask_at).limit(limit)
