@@ -428,6 +428,14 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
 
 
+def test_the_other_language_is_a_link_to_the_same_page_with_all_that_was_asked(anna: Person) -> None:
+    page = anna.client.get("/machines?site=nord&lang=en&label=a%26b&label=%22c&after=").text
+    found = re.search(r'<a href="([^"]+)" lang="de"', page)
+    assert found is not None
+    assert html.unescape(found[1]) == "?site=nord&label=a%26b&label=%22c&after=&lang=de"
+    assert 'href="?lang=de"' in anna.client.get("/").text
+
+
 def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gate: RealGate, anna: Person) -> None:
     rollout, _ = filled(sqlite_gate)
     other = PlayedMachine(sqlite_gate, "other")
