@@ -17,7 +17,7 @@ from gate.adapters.passwords import hash_password
 from gate.bootstrap import Opened, pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.core.recovery import key_of
-from gate.flows import holds, people
+from gate.flows import holds, people, site_changes
 from gate.web import kept
 from gate.web.app import VIEWS
 from gate.web.texts import GERMAN
@@ -641,7 +641,11 @@ def test_without_repository_and_kept_text_the_brake_works_and_nothing_is_placed(
     assert tom.post("/halt", rollout=rollout, because="the shop stands still").status_code == 303
     refused = anna.client.get(f"/rollouts/{rollout}")
     assert (refused.status_code, "git clone --bare" in refused.text) == (503, True)
-    assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
+    with again.store.read() as tx:
+        site = tx.site("nord")
+    assert site is not None
+    refused = anna.post("/sites", id="nord", name="Nord", labels="first", stands_on=site_changes.mark(site))
+    assert "policy cannot be read now" in refused.text
     again.close()
 
 
