@@ -156,13 +156,23 @@ class OneText:
 
 
 def policy_reader(read: Callable[[str], str]) -> Callable[[str], Policy]:
-    """commit -> parsed policy, kept: a commit never changes."""
+    """commit -> parsed policy, kept, and so is what is wrong with one that is none: a commit never changes."""
 
     @lru_cache(maxsize=256)
-    def parsed(commit: str) -> Policy:
-        return parse_text(read(commit), "policy.yaml")
+    def parsed(commit: str) -> Policy | Malformed:
+        text = read(commit)
+        try:
+            return parse_text(text, "policy.yaml")
+        except Malformed as problem:
+            return problem
 
-    return parsed
+    def policy(commit: str) -> Policy:
+        found = parsed(commit)
+        if isinstance(found, Malformed):
+            raise Malformed(found.kind, found.detail, **found.more)
+        return found
+
+    return policy
 
 
 def seed_policy(name: str = "policy.yaml") -> str:

@@ -1110,6 +1110,9 @@ class Tx(Protocol):
         """Active machines, last heard at ``seen_before`` or earlier, whose claim to install is in flight or broken; by
         site and name. Empty words ask for nothing."""
 
+    def count_out_of_reach(self, seen_before: datetime, rollout: str) -> Mapping[str, int]:
+        """make -> how many machines of a rollout are ``out_of_reach``."""
+
     def key_places(self, sites: Sequence[str]) -> list[KeyPlace]:
         """By site and machine; that of a whole site first."""
 

@@ -145,6 +145,12 @@ GERMAN: Mapping[str, str] = {
     "site {}: its labels would bring machines into the first rings; change it by itself, two people must agree": (
         "Apotheke {}: ihre Kennzeichen brächten Rechner in die ersten Ringe; einzeln ändern, zwei stimmen zu"
     ),
+    "there is a site of this id already; nothing was changed": (
+        "eine Apotheke mit dieser Kennung gibt es schon; nichts wurde geändert"
+    ),
+    "somebody has changed this site since it was shown; nothing was changed": (
+        "jemand hat diese Apotheke geändert, seit sie gezeigt wurde; nichts wurde geändert"
+    ),
     "the policy cannot be read now, and labels of a site say which ring its machines are in": (
         "die Richtlinie ist gerade nicht zu lesen; Kennzeichen einer Apotheke sagen, in welchem Ring ihre Rechner sind"
     ),

@@ -2,7 +2,8 @@
 
 - Whoever comes second is shown the one that runs.
 - Whoever runs one says so every few seconds. One that has not been heard of for ``QUIET`` died with its process: it
-  has failed, and the next may begin. A person may stop it.
+  has failed, and the next may begin. A person may stop it. Who began or stopped one, and of which version and days,
+  stands in the audit log.
 - The version that is active when it begins is what it is held against. Nothing of the fleet is changed by any of it.
 """
 
@@ -40,6 +41,7 @@ def begin(tx: Tx, commit: str, what: str, by: str, now: datetime) -> tuple[Backt
         other = tx.running_backtest()
         return (other, False) if other is not None else begin(tx, commit, what, by, now)
     tx.drop_backtests(KEPT)
+    tx.append("backtest_begun", by, name, now, {"tested": what, "version": commit, "against": active.commit})
     return wanted, True
 
 
@@ -77,8 +79,10 @@ def stop(tx: Tx, test_id: str, by: str, now: datetime) -> Backtest:
     found = tx.backtest(test_id)
     if found is None:
         raise NotFound(f"there is no back-test {test_id}")
-    if found.state is BacktestState.RUNNING:
-        tx.end_backtest(_ended(found, BacktestState.STOPPED, now, problem=f"stopped by {by}"))
+    stopped = _ended(found, BacktestState.STOPPED, now, problem=f"stopped by {by}")
+    if found.state is BacktestState.RUNNING and tx.end_backtest(stopped):
+        detail = {"tested": found.what, "version": found.commit, "against": found.against}
+        tx.append("backtest_stopped", by, test_id, now, detail)
     return found
 
 

@@ -177,8 +177,10 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
         Malformed: no reason. Conflict: changed, where one was changed ``TRIES`` times on end.
     """
     reason_given(because)
-    found = [_braked(tx, rollout, by, because, now) for rollout in tx.rollouts(states=MOVING)]
-    halted = [one for one in found if one is not None]
+    halted: list[Rollout] = []
+    while moving := tx.rollouts(states=MOVING):  # what is halted or over is in the next look no more
+        found = [_braked(tx, rollout, by, because, now) for rollout in moving]
+        halted += [one for one in found if one is not None]
     for one in halted:  # after all rows: a worker writes in this order too
         tx.append("rollout_halted", by, one.id, now, {"because": because}, because)
     return halted

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,7 +24,6 @@ from gate.ports import Gate, OutOfReach, Tx
 STOPPED = (RolloutState.HALTED, RolloutState.RECALLED)
 MOST = 200
 """Machines of one sheet; more of them are counted."""
-FLEET_MOST = 2000
 NOTHING = Given()
 
 
@@ -62,17 +60,9 @@ class Sheet:
         return self.keys.get((one.site, one.machine)) or self.keys.get((one.site, ""))
 
 
-def lost(
-    tx: Tx, gate: Gate, rollout: Rollout, now: datetime, make: str = "", most: int = FLEET_MOST
-) -> list[OutOfReach]:
-    """The machines of a rollout that are out of reach now."""
-    checkin = gate.policy(rollout.policy_version).checkin
-    return tx.out_of_reach(now - UNHEARD_CHECKINS * checkin, rollout=rollout.id, make=make, limit=most)
-
-
 def makes_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> dict[str, int]:
     """make -> its machines out of reach; those that have failed otherwise come after them, with 0."""
-    count = Counter(one.make for one in lost(tx, gate, rollout, now))
+    count = tx.count_out_of_reach(_unheard(gate, rollout, now), rollout.id)
     found = dict(sorted(count.items(), key=lambda one: (-one[1], one[0])))
     for one in sorted(tx.strata(rollout.id), key=lambda one: one.make):
         if one.bad:
@@ -98,7 +88,7 @@ def sheet(tx: Tx, gate: Gate, rollout: Rollout, make: str, given: Given, now: da
     """The sheet of one make."""
     release = tx.release(rollout.release)
     assert release is not None
-    found = lost(tx, gate, rollout, now, make, MOST + 1)
+    found = tx.out_of_reach(_unheard(gate, rollout, now), rollout=rollout.id, make=make, limit=MOST + 1)
     shown = found[:MOST]
     setups = _setups(make, shown)
     systems = [one.system for one in setups if one.system] or recovery.systems_of(given)
@@ -118,6 +108,11 @@ def sheet(tx: Tx, gate: Gate, rollout: Rollout, make: str, given: Given, now: da
         vendor=list(dict.fromkeys(step for one in planned(tx, rollout.id) for step in one.steps)),
         call=given.call,
     )
+
+
+def _unheard(gate: Gate, rollout: Rollout, now: datetime) -> datetime:
+    """Who was last heard of then or earlier is out of reach."""
+    return now - UNHEARD_CHECKINS * gate.policy(rollout.policy_version).checkin
 
 
 def named(tx: Tx, gate: Gate, rollout: Rollout, wanted: str, now: datetime) -> str | None:

@@ -3,6 +3,7 @@
 - Labels of a site count for its machines. Where they would bring machines into the first rings, it takes two people, as
   for a machine itself: the first proposes, the same change by another enacts.
 - At the server's own shell one person is enough.
+- A form says a whole site, so it says too on what it stands: where that is not the site as it is, nothing is changed.
 """
 
 from __future__ import annotations
@@ -24,13 +25,20 @@ KIND = "change_site"
 PAGE = 1000
 
 
-def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *, people: int = 2) -> Proposal | None:
+def change(
+    tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *, people: int = 2, stands_on: str | None = None
+) -> Proposal | None:
     """Adds or changes a site; the proposal where another person must do the same.
 
+    ``stands_on``: the ``mark`` of the site that was shown, empty where none was; None: nobody was shown any.
+
     Raises:
-        Conflict: needs_people, where the proposer asks again.
+        Conflict: needs_people, where the proposer asks again; site_is_other, where it does not stand on the site as
+            it is.
     """
     before = tx.site(made.id)
+    if before is not None and stands_on is not None:
+        _stands(before, stands_on)
     if people > 1 and policy is not None and into_first(tx, policy, made):
         text = written(made)
         exact = hashlib.sha256(f"{KIND}/{text}".encode()).hexdigest()
@@ -42,6 +50,13 @@ def change(tx: Tx, policy: Policy | None, made: Site, by: str, now: datetime, *,
     kind = "site_changed" if before else "site_added"
     tx.append(kind, by, made.id, now, detail)
     return None
+
+
+def _stands(before: Site, on: str) -> None:
+    if not on:
+        raise Conflict("site_is_other", "there is a site of this id already; nothing was changed")
+    if on != mark(before):
+        raise Conflict("site_is_other", "somebody has changed this site since it was shown; nothing was changed")
 
 
 def save(tx: Tx, policy: Policy | None, made: Site) -> None:
@@ -78,6 +93,11 @@ def into_first(tx: Tx, policy: Policy, made: Site) -> list[Machine]:
 def written(site: Site) -> str:
     """A site as a proposal has it."""
     return json.dumps([site.id, site.name, site.land, site.hours, site.always_on, sorted(site.labels)])
+
+
+def mark(site: Site) -> str:
+    """What a form carries of the site that it shows."""
+    return hashlib.sha256(written(site).encode()).hexdigest()
 
 
 def read(text: str) -> Site:

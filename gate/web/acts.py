@@ -9,10 +9,10 @@ from flask import g, make_response, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
 from gate.core.errors import GateError, Malformed, NotFound, Unauthenticated
-from gate.core.model import SLUG, Site
+from gate.core.model import SLUG
 from gate.flows import decommission as gone
 from gate.flows import machines as fleet
-from gate.flows import mornings, people, recalls, shadow, site_changes
+from gate.flows import mornings, people, recalls, shadow
 from gate.ports import Proposal
 from gate.web import auth, kept, places
 from gate.web.forms import POST, me, ours
@@ -175,28 +175,6 @@ def decommission(machine_id: str) -> Response:
     return redirect(url_for("machine", machine_id=machine_id), 303)
 
 
-def save_site() -> Response:
-    """Add or change a site; into the first rings by its labels another person must do the same."""
-    site_id, hours, land = text_of("id", 41), text_of("hours", 500, needed=False), text_of("land", 2, needed=False)
-    if not SLUG.match(site_id):
-        raise Malformed("bad_field", "an id is a-z, 0-9 and -")
-    land = (land or g.parts.land).upper()
-    problem = (hours and g.parts.check_hours(hours)) or (land and g.parts.check_land(land))
-    if problem:
-        raise Malformed("bad_field", problem)
-    made = Site(
-        id=site_id,
-        name=text_of("name", 200, needed=False) or site_id,
-        land=land,
-        hours=hours,
-        always_on="always_on" in request.form,
-        labels=frozenset(text_of("labels", 500, needed=False).split()),
-    )
-    with g.parts.store.write() as tx:
-        waits = site_changes.change(tx, g.parts.policy(), made, me(), g.now)
-    return redirect(url_for("site", site_id=site_id) + ("#proposed" if waits else ""), 303)
-
-
 def new_code(site_id: str) -> Response:
     """An enrolment code, shown once: it is in no address, no redirect and no log."""
     uses = text_of("uses", 4)
@@ -227,6 +205,5 @@ VIEWS = (
     ("/machines/<machine_id>/accept", accept, "accept", POST),
     ("/machines/<machine_id>/revoke", revoke, "accept", POST),
     ("/machines/<machine_id>/decommission", decommission, "accept", POST),
-    ("/sites", save_site, "sites", POST),
     ("/sites/<site_id>/code", new_code, "enrol", POST),
 )

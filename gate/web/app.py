@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from functools import cached_property
 from typing import Any
+from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from flask import Flask, Response, g, redirect, render_template, request, url_for
@@ -52,6 +53,7 @@ from gate.web import (
     recovery_pages,
     ring_pages,
     roles,
+    site_forms,
     source_pages,
     step_up,
     stream,
@@ -91,6 +93,7 @@ VIEWS = (
     *ring_pages.VIEWS,
     *lists.VIEWS,
     *places.VIEWS,
+    *site_forms.VIEWS,
     *recovery_pages.VIEWS,
     *calendars.VIEWS,
     *system.VIEWS,
@@ -235,6 +238,7 @@ def _share_with_pages(app: Flask, parts: PagesParts) -> None:
             "visitor": who,
             "guest": guest,
             "language": g.language,
+            "in_language": _in_language,
             "banners": banners,
             "may": _may,
             "oidc": parts.oidc,
@@ -334,6 +338,13 @@ def _language() -> str:
     if wanted in LANGUAGES:
         return str(wanted)
     return request.accept_languages.best_match(LANGUAGES) or "en"
+
+
+def _in_language(code: str) -> str:
+    """This page with all that was asked of it, in another language."""
+    return "?" + urlencode(
+        [*((name, value) for name, value in request.args.items(multi=True) if name != "lang"), ("lang", code)]
+    )
 
 
 def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:

@@ -23,6 +23,7 @@ from gate.flows import backtests
 from gate.ports import Backtester, Clock, Store
 from gate.web import forms
 from gate.web.backtest_chart import draw
+from gate.web.event_words import TESTED
 from gate.web.texts import translate
 
 SHOWN = 10
@@ -126,8 +127,7 @@ def stop_backtest(test_id: str) -> Response:
 
 def what_of(what: str) -> str:
     """What was lived through, in the visitor's language; a scenario by its name."""
-    words = {RECORDED: "recorded days", ALL: "all shipped scenarios"}
-    return translate(words[what], g.language) if what in words else what
+    return translate(TESTED[what], g.language) if what in TESTED else what
 
 
 VIEWS = (

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 KINDS: Mapping[str, tuple[str, str]] = {
     "content_findings": ("its content was looked into", "sein Inhalt wurde angesehen"),
     "candidate_refused": ("a candidate was refused", "ein Angebot wurde abgelehnt"),
+    "backtest_begun": ("a back-test was begun", "eine Rückprobe wurde begonnen"),
+    "backtest_stopped": ("a back-test was stopped", "eine Rückprobe wurde abgebrochen"),
     "bypassed": ("a machine runs what was never granted to it", "ein Rechner hat, was ihm nie zugesagt war"),
     "bypass_over": ("a machine runs what it may again", "ein Rechner hat wieder, was ihm zugesagt ist"),
     "claim_heard": (
@@ -143,6 +145,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
 CARRIED: Mapping[str, tuple[str, str]] = {
     "act": ("what", "was"),
     "accepted": ("accepted", "aufgenommen"),
+    "against": ("against", "gegen"),
     "at": ("at", "um"),
     "back_to": ("back to", "zurück auf"),
     "bad_probes": ("bad probes", "schlechte Proben"),
@@ -212,6 +215,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "steps": ("steps", "Schritte"),
     "takes_over_at": ("takes over at", "übernimmt bei"),
     "scope": ("scope", "Umfang"),
+    "tested": ("days", "Tage"),
     "to": ("to", "bis"),
     "trust": ("verified", "geprüft"),
     "token": ("token", "Token"),

@@ -12,6 +12,7 @@ from datetime import date, datetime
 from typing import Any
 
 from gate.core import reason_texts, said_texts, words
+from gate.core.backtests import ALL, RECORDED
 from gate.core.policy_words import chosen
 from gate.web import event_texts
 from gate.web.texts import translate
@@ -19,6 +20,7 @@ from gate.web.texts import translate
 STATES = ("state", "was", "step")
 ROLES = ("role",)
 CHOICES = ("trust", "lever")
+TESTED = {RECORDED: "recorded days", ALL: "all shipped scenarios"}
 FOLDS = 3
 Local = Callable[[datetime], str]
 
@@ -60,6 +62,8 @@ def _word(key: str, value: str, language: str, local: Local) -> str:
         return translate(value, language)
     if key in CHOICES:
         return chosen(value, language)
+    if key == "tested":
+        return translate(TESTED[value], language) if value in TESTED else value
     if key in ("detail", "problem", "said"):
         return said_texts.said(value, language)
     return _time(value, language, local) or value

@@ -98,6 +98,7 @@ def of_site(tx: Tx, found: Site) -> dict[str, Any]:
         "dark": _dark(tx, found),
         "holding": holds.at_site(tx, found, active, g.now),
         "proposed": site_changes.waiting(tx, found.id, g.now),
+        "mark": site_changes.mark,
         "keys": tx.key_places([found.id]),
         "names": {one.id: one.name for one in mine},
     }

@@ -22,14 +22,12 @@ from gate.web import lists
 from gate.web.forms import POST, me
 from gate.web.forms import text as text_of
 
-MOST_SHEETS = 50
-
 
 def recovery_sheets(rollout_id: str) -> str:
     """Every sheet of a rollout, one make after another."""
     with g.parts.store.read() as tx:
         rollout = _rollout(tx, rollout_id)
-        makes = list(recovery.makes_of(tx, g.parts.gate, rollout, g.now))[:MOST_SHEETS]
+        makes = recovery.makes_of(tx, g.parts.gate, rollout, g.now)
         return _rendered(rollout, [_sheet(tx, rollout, make) for make in makes], bundle=True)
 
 

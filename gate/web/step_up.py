@@ -3,7 +3,8 @@
 - Every unsafe route whose act needs an approver or an admin asks for it; a new one does so by itself. ``NOT_ASKED``
   names the exceptions, each with its reason.
 - A login is such a word. Later a page asks for the password, carries all fields of the form, and goes on with what was
-  asked when it is right. Who logs in at an OIDC provider confirms there, in another tab, and comes back to the form.
+  asked when it is right. A file is not carried: the page names it and asks for it again. Who logs in at an OIDC
+  provider confirms there, in another tab, and comes back to the form.
 - A wrong password is slowed down as a login is. The API and the command line are not asked: they have no session.
 """
 
@@ -60,5 +61,7 @@ def confirmed(need: str) -> tuple[str, int] | None:
 def _page(problem: str, status: int = 401) -> tuple[str, int]:
     """The form again, every field of it hidden, with a place for the password."""
     kept = [(name, value) for name, value in request.form.items(multi=True) if name != FIELD]
+    files = [(name, file.filename) for name, file in request.files.items(multi=True) if file.filename]
     has_password = bool(g.visitor.user.password_hash)
-    return render_template("step_up.html", problem=problem, kept=kept, has_password=has_password), status
+    page = render_template("step_up.html", problem=problem, kept=kept, files=files, has_password=has_password)
+    return page, status

@@ -258,7 +258,6 @@ GERMAN = {
     "Uses": "Verwendungen",
     "Make a code": "Code erzeugen",
     "Shown once. On the machine:": "Nur einmal zu sehen. Am Rechner:",
-    "Add or change a site": "Apotheke anlegen oder ändern",
     "Save": "Speichern",
     "Id": "Kennung",
     "OpenStreetMap syntax, such as Mo-Fr 08:30-18:30; Sa 09:00-13:00": (

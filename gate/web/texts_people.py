@@ -82,6 +82,12 @@ GERMAN = {
     "New role, where it is another": "Neue Aufgabe, wo es eine andere ist",
     "Propose": "Vorschlagen",
     "Confirm that it is you": "Bitte bestätigen Sie, dass Sie es sind",
+    "What you asked for needs a confirmation that is not older than ten minutes. Your file is not kept meanwhile:"
+    " choose it again here.": (
+        "Was Sie verlangen, braucht eine Bestätigung, die nicht älter als zehn Minuten ist. Ihre Datei wird nicht so"
+        " lange behalten: Wählen Sie sie hier noch einmal."
+    ),
+    "The file again": "Die Datei noch einmal",
     "What you asked for needs a confirmation that is not older than ten minutes. Nothing of your form is lost: it goes"
     " on from here.": (
         "Was Sie verlangen, braucht eine Bestätigung, die nicht älter als zehn Minuten ist. Von Ihrem Formular geht"

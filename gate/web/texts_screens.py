@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 GERMAN = {
+    "Change this site": "Diese Apotheke ändern",
+    "Save this site": "Diese Apotheke speichern",
+    "One that is there already is changed on its own page.": (
+        "Eine, die es schon gibt, wird auf ihrer eigenen Seite geändert."
+    ),
+    "The form has its values as they are now.": "Das Formular hat ihre Werte, wie sie jetzt sind.",
+    "What you sent": "Was Sie geschickt haben",
     "Begins with": "Beginnt mit",
     "Version begins with": "Version beginnt mit",
     "only dark sites": "nur dunkle Apotheken",

@@ -65,3 +65,16 @@ def test_the_brake_leaves_what_is_over_by_then_and_halts_the_rest(store: SqlStor
 def test_a_brake_that_never_gets_its_turn_says_so(store: SqlStore) -> None:
     with pytest.raises(Conflict, match="look again"):
         braked(store, lambda one: replace(one, reached=one.reached + 1), people.TRIES)
+
+
+def test_the_brake_reaches_more_rollouts_than_one_look_shows(store: SqlStore) -> None:
+    names = [f"r{number:03}" for number in range(201)]
+    with store.write() as tx:
+        for name in names:
+            assert tx.add_release(Release(name, name, "1", "content", False, 1, (), Trust.DIGEST_PINNED, NOW), b"")
+            tx.add_rollout(Rollout(name, name, name, RolloutState.RUNNING, -1, "s", "v", 1, NOW), (), ())
+    with store.write() as tx:
+        assert len(tx.rollouts()) < len(names), "or this shows nothing"
+        assert {one.id for one in people.halt_all(tx, "anna", "tills freeze", NOW)} == set(names)
+        assert tx.rollouts(states=people.MOVING) == []
+        assert people.halt_all(tx, "anna", "again", NOW) == []

@@ -8,6 +8,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from gate.bootstrap import policy_reader
+from gate.core.errors import Malformed, OperatorError
 from gate.core.model import RolloutState
 from gate.flows import people
 from gate.ports import ActivePolicy
@@ -105,3 +107,23 @@ def test_a_refused_head_is_one_line_of_the_log(real_gate: RealGate, caplog: pyte
     said = [one.getMessage() for one in caplog.records if one.levelname == "WARNING" and "policy:" in one.getMessage()]
     assert len(said) == 1
     assert "rinsg" in said[0]
+
+
+def test_a_refused_commit_is_parsed_once_and_what_could_not_be_read_is_read_again() -> None:
+    asked: list[str] = []
+
+    def read(commit: str) -> str:
+        asked.append(commit)
+        if commit == "gone" and len(asked) == 1:
+            raise OperatorError("policy_repository", "it is gone")
+        return "version: 2\n"
+
+    policy = policy_reader(read)
+    with pytest.raises(OperatorError):
+        policy("gone")
+    said = set()
+    for _ in range(3):
+        with pytest.raises(Malformed) as refused:
+            policy("gone")
+        said.add(refused.value.detail)
+    assert (asked, len(said)) == (["gone", "gone"], 1)

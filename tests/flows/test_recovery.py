@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import update
@@ -91,6 +92,27 @@ def test_the_machines_of_a_make_that_are_not_heard_of_stand_on_its_sheet_by_site
     assert metal.paths == ["bitlocker", "metal-windows"]
     assert hyperv.paths == ["hyperv-linux"]
     assert not metal.unsure
+
+
+class Counting:
+    """A transaction in which no machines are listed."""
+
+    def __init__(self, tx: SqlTx) -> None:
+        self._tx = tx
+
+    def __getattr__(self, name: str) -> Any:
+        assert name != "out_of_reach", "of a large fleet only the first would be counted"
+        return getattr(self._tx, name)
+
+
+def test_the_store_counts_each_makes_machines_and_lists_none(day: tuple[SqlStore, str]) -> None:
+    store, rollout_id = day
+    with store.read() as tx:
+        rollout = tx.rollout(rollout_id)
+        assert rollout is not None
+        counting: Any = Counting(tx)
+        found = [recovery.makes_of(counting, GATE, rollout, now) for now in (NINE, NINE + 20 * MINUTE)]
+    assert [list(one.items()) for one in found] == [[], [(METAL, 2), (HYPERV, 1)]]
 
 
 OUT = {

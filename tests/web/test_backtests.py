@@ -160,6 +160,14 @@ def test_a_person_stops_it_and_no_result_comes_of_it(sqlite_gate: RealGate, app:
     assert f'action="{where}/stop"' not in person(app, "ada").client.get(where).text
     assert anna.post(f"{where}/stop").status_code == 303
     assert "It has no result: stopped by anna" in text_of(anna.client.get(where).text)
+    version = active(sqlite_gate).commit
+    with sqlite_gate.opened.store.read() as tx:
+        told = [(one.kind, one.actor, one.detail) for one in tx.events(subject=where.rpartition("/")[2])]
+    detail = {"tested": "july-19", "version": version, "against": version}
+    assert told == [("backtest_stopped", "anna", detail), ("backtest_begun", "anna", detail)]
+    assert anna.post(f"{where}/stop").status_code == 303, "it has ended, and nothing is told again"
+    with sqlite_gate.opened.store.read() as tx:
+        assert len(tx.events(subject=where.rpartition("/")[2])) == 2
     with sqlite_gate.opened.store.write() as tx:
         assert not backtests.beat(tx, where.rpartition("/")[2], 0.5, sqlite_gate.clock.now())
     played.go.set()

@@ -17,7 +17,7 @@ from gate.adapters.passwords import hash_password
 from gate.bootstrap import Opened, pages
 from gate.core.model import RolloutState, Site, SiteTime, TimeKind
 from gate.core.recovery import key_of
-from gate.flows import holds, people
+from gate.flows import holds, people, site_changes
 from gate.web import kept
 from gate.web.app import VIEWS
 from gate.web.texts import GERMAN
@@ -428,6 +428,14 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
 
 
+def test_the_other_language_is_a_link_to_the_same_page_with_all_that_was_asked(anna: Person) -> None:
+    page = anna.client.get("/machines?site=nord&lang=en&label=a%26b&label=%22c&after=").text
+    found = re.search(r'<a href="([^"]+)" lang="de"', page)
+    assert found is not None
+    assert html.unescape(found[1]) == "?site=nord&label=a%26b&label=%22c&after=&lang=de"
+    assert 'href="?lang=de"' in anna.client.get("/").text
+
+
 def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gate: RealGate, anna: Person) -> None:
     rollout, _ = filled(sqlite_gate)
     other = PlayedMachine(sqlite_gate, "other")
@@ -633,7 +641,11 @@ def test_without_repository_and_kept_text_the_brake_works_and_nothing_is_placed(
     assert tom.post("/halt", rollout=rollout, because="the shop stands still").status_code == 303
     refused = anna.client.get(f"/rollouts/{rollout}")
     assert (refused.status_code, "git clone --bare" in refused.text) == (503, True)
-    assert "policy cannot be read now" in anna.post("/sites", id="nord", name="Nord", labels="first").text
+    with again.store.read() as tx:
+        site = tx.site("nord")
+    assert site is not None
+    refused = anna.post("/sites", id="nord", name="Nord", labels="first", stands_on=site_changes.mark(site))
+    assert "policy cannot be read now" in refused.text
     again.close()
 
 

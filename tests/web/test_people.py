@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ast
 import html
+import io
 import re
 from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
 from flask import Flask
+from werkzeug.test import TestResponse
 
 from gate.core.model import RolloutState
 from gate.flows import people
@@ -140,6 +142,28 @@ def test_after_the_password_it_goes_on_with_what_was_asked_and_every_field(
         [proposal] = tx.proposals("open", rollout)
     assert proposal.because == because
     assert anna.post("/sites", id="west", name="West").status_code == 303, "asked once in ten minutes"
+
+
+def test_a_confirmation_says_that_a_file_must_be_chosen_again_and_goes_on_with_it(
+    sqlite_gate: RealGate, app: Flask
+) -> None:
+    berta = person(app, "berta")
+    late(sqlite_gate)
+
+    def sent(**more: str) -> TestResponse:
+        form = {"csrf": berta.csrf, "file": (io.BytesIO(b"id,name\nwest,West\n"), "my list.csv"), **more}
+        return berta.client.post("/sites/import?lang=en", data=form, headers=OURS, content_type="multipart/form-data")
+
+    asked = sent()
+    assert asked.status_code == 401
+    assert "Nothing of your form is lost" not in asked.text
+    assert "Your file is not kept meanwhile: choose it again here." in asked.text
+    assert re.search(r"my list\.csv</label><input id=\"again-1\" name=\"file\" type=\"file\" required>", asked.text)
+    assert 'enctype="multipart/form-data"' in asked.text
+    assert "my list.csv" in sent(confirm_password="not it").text
+    assert sent(confirm_password=PASSWORD).status_code == 303
+    with sqlite_gate.opened.store.read() as tx:
+        assert tx.site("west") is not None
 
 
 def test_guessing_at_a_confirmation_is_slowed_down_also_for_the_right_password(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,13 +12,13 @@ import pytest
 from flask import Flask
 
 from gate.core import said_texts
-from gate.core.model import Machine, MachineStatus
+from gate.core.model import Machine, MachineStatus, RingState, RolloutState, Stratum
 from gate.core.recovery import problem_of
 from gate.flows import key_places
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web import test_pages
 from tests.web.busy import Busy, busy
-from tests.web.test_pages import OURS, Person, person
+from tests.web.test_pages import OURS, Person, filled, person
 
 app, anna = test_pages.app, test_pages.anna
 KEY = "-".join(["123456"] * 8)
@@ -42,6 +43,23 @@ def test_the_halted_rollout_leads_to_a_sheet_for_each_make_and_to_all_of_them(ha
     bundle = client.get(f"/rollouts/{halted.rollout}/recovery", headers={"Accept-Language": "en"}).text
     assert bundle.count('<article class="recovery"') >= len(halted.sheets)
     assert len(set(re.findall(r' id="([^"]+)"', bundle))) == len(re.findall(r' id="([^"]+)"', bundle))
+
+
+def test_the_bundle_has_a_sheet_for_every_make(sqlite_gate: RealGate, anna: Person) -> None:
+    filled(sqlite_gate)
+    with sqlite_gate.opened.store.write() as tx:
+        rollout = replace(tx.rollouts()[0], id="r-many", release="many", state=RolloutState.HALTED, version=1)
+        release = tx.release(tx.rollouts()[0].release)
+        assert release is not None
+        assert tx.add_release(replace(release, id="many", version="9", counter=9), b"")
+        makes = [f"role=till|pos=k{number:02}" for number in range(60)]
+        failed = [Stratum("r-many", "first", one, True, 1, 1, 1.0, 0, failed=1) for one in makes]
+        ring = RingState("r-many", "first", 0, None, 0, 0, 60)
+        tx.add_rollout(rollout, [ring], ())
+        tx.open_ring(replace(ring, opened_at=rollout.started_at), failed)
+    page = anna.client.get("/rollouts/r-many/recovery").text
+    assert page.count('<article class="recovery"') == len(makes)
+    assert all(f" · {one} · " in page for one in makes)
 
 
 def test_each_sheet_has_the_steps_of_its_own_make_only(halted: Busy) -> None:

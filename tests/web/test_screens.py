@@ -9,6 +9,7 @@ import re
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -209,6 +210,15 @@ def test_without_a_site_the_calendar_says_what_holds_for_everybody(closing: Real
     assert "There is no such site." in anna.client.get("/calendar?site=none&lang=en").text
     for wrong in ("day=x", "day=0001-01-01", "day=9999-12-31&span=month", "span=year&source=none"):
         assert anna.client.get("/calendar?" + wrong).status_code == 200, wrong
+
+
+def test_before_today_and_after_keep_what_was_asked(closing: RealGate, anna: Person) -> None:
+    page = anna.client.get("/calendar?site=west&source=shop-content&span=month&day=2026-06-01&lang=en").text
+    found = re.findall(r'<a href="(/calendar[^"]+)">(Before|Today|After)</a>', page)
+    assert [name for _, name in found] == ["Before", "Today", "After"]
+    for link, _ in found:
+        asked = dict(parse_qsl(urlsplit(html.unescape(link)).query))
+        assert {**asked, "day": ""} == {"site": "west", "source": "shop-content", "span": "month", "day": ""}
 
 
 def test_when_a_release_could_reach_a_site_is_the_plans_answer_and_never_before_its_slot(

@@ -43,6 +43,7 @@ DOORS = (
     "ring_forms.py",
     "ring_pages.py",
     "roles.py",
+    "site_forms.py",
     "system.py",
 )
 NOT_SHOWN = {

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, distinct, func, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import change, equal, get, given
@@ -52,18 +52,20 @@ class RecoveryTx(Rows):
             .select_from(
                 CLAIMS.join(MACHINES, MACHINES.c.id == CLAIMS.c.machine).outerjoin(SITES, SITES.c.id == MACHINES.c.site)
             )
-            .where(
-                CLAIMS.c.action == Action.INSTALL.value,
-                CLAIMS.c.state.in_(NOT_BACK),
-                CLAIMS.c.recovered.is_(False),
-                MACHINES.c.status == MachineStatus.ACTIVE.value,
-                or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
-                *(CLAIMS.c[name] == value for name, value in wanted.items() if value),
-            )
+            .where(*_unheard(seen_before), *(CLAIMS.c[name] == value for name, value in wanted.items() if value))
             .order_by(MACHINES.c.site, MACHINES.c.name, MACHINES.c.id, CLAIMS.c.granted_at.desc())
             .limit(limit)
         )
         return [_lost(row) for row in self._all(found)]
+
+    def count_out_of_reach(self, seen_before: datetime, rollout: str) -> dict[str, int]:
+        found = (
+            select(CLAIMS.c.make, func.count(distinct(CLAIMS.c.machine)).label("machines"))
+            .select_from(CLAIMS.join(MACHINES, MACHINES.c.id == CLAIMS.c.machine))
+            .where(*_unheard(seen_before), CLAIMS.c.rollout == rollout)
+            .group_by(CLAIMS.c.make)
+        )
+        return {row["make"]: row["machines"] for row in self._all(found)}
 
     def boots_of(self, machine_id: str) -> list[Boot]:
         row = self._first(BOOTS_OF, machine=machine_id)
@@ -88,6 +90,17 @@ class RecoveryTx(Rows):
 
     def drop_key_place(self, site: str, machine: str) -> bool:
         return self._delete(KEYS, KEYS.c.site == site, KEYS.c.machine == machine) == 1
+
+
+def _unheard(seen_before: datetime) -> list[ColumnElement[bool]]:
+    """Active, last heard then or earlier, and its claim to install is in flight or broken."""
+    return [
+        CLAIMS.c.action == Action.INSTALL.value,
+        CLAIMS.c.state.in_(NOT_BACK),
+        CLAIMS.c.recovered.is_(False),
+        MACHINES.c.status == MachineStatus.ACTIVE.value,
+        or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
+    ]
 
 
 def _packed(boots: Sequence[Boot]) -> str:
