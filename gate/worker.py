@@ -53,6 +53,7 @@ BY = "worker"
 TRIES = 5
 MARK = listening.MARK
 MARK_EVERY = timedelta(seconds=5)
+KEPT_EVERY = timedelta(minutes=5)
 SHELVE = "retention"
 FORESEE = "plans"
 SHELVE_EVERY = timedelta(hours=1)
@@ -123,6 +124,7 @@ class Worker:
             parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
         )
         self._claims = dict[str, SourceRule]()
+        self._kept: tuple[datetime, publication.Kept] | None = None
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -269,7 +271,10 @@ class Worker:
 
         def wanted() -> Wanted | None:
             with parts.store.read() as tx:
-                return publication.wanted(tx, parts.gate, parts.response_key, parts.publisher.root_sha256)
+                if self._kept is None or abs(now - self._kept[0]) >= KEPT_EVERY:
+                    self._kept = now, publication.kept(tx, parts.gate)
+                root = parts.publisher.root_sha256
+                return publication.wanted(tx, parts.gate, parts.response_key, root, self._kept[1])
 
         parts.publisher.reconcile(wanted, now)
 

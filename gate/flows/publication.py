@@ -3,11 +3,13 @@
 - The bundle: floors, the common floor, and the machines that people let in early; they are few, by policy.
 - The catalogue of a source: its newest releases (``keep``), those that an approval names, those that a recall would go
   back to in any ring, and those that a pointer of the mirror leads to, or led to before: it may go back there.
+  Both are walked every few minutes only (``kept``): what has left the newest was among them for longer than that.
 - The publisher compares this with what stands; so nothing here remembers what was published.
 """
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -29,8 +31,11 @@ MAX_STALE_S = 300
 VENDOR = {Trust.VENDOR_SIGNED: "good", Trust.DIGEST_PINNED: "none", Trust.UNVERIFIED: "none"}
 
 
-def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | None:
-    """The state that should stand; None while no policy is active."""
+Kept = Mapping[str, Collection[str]]
+
+
+def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str, kept: Kept) -> Wanted | None:
+    """The state that should stand; None while no policy is active. ``kept``: what the catalogues hold besides."""
     active = tx.active_policy()
     if active is None:
         return None
@@ -51,9 +56,9 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | 
             **recall,
         }
     for source in sources:
-        named[source] |= _gone_back_to(tx, source)
-    for source, releases in tx.pointed().items():
-        named.get(source, set()).update(releases)
+        for rollout in tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HALTED), source=source, limit=1):
+            named[source].update(one.release for one in tx.done_before(rollout.id, 1))
+        named[source].update(kept.get(source, ()))
     catalog = {rule.name: _catalog(tx, rule.name, rule.keep, named[rule.name]) for rule in policy.sources}
     size, root = tx.audit_head()
     bundle = {
@@ -67,6 +72,15 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str) -> Wanted | 
         "root_sha256": root_sha256,
     }
     return Wanted(bundle, catalog, rings, size, root.hex())
+
+
+def kept(tx: Tx, gate: Gate) -> Kept:
+    """source -> the releases that machines may still go back to; a walk over pointers and the newest rollouts."""
+    active = tx.active_policy()
+    found = {name: set(releases) for name, releases in tx.pointed().items()}
+    for source in gate.policy(active.commit).sources if active is not None else ():
+        found.setdefault(source.name, set()).update(_gone_back_to(tx, source.name))
+    return found
 
 
 def _gone_back_to(tx: Tx, source: str) -> set[str]:

@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from gate.adapters.store.sql import SqlTx
 from gate.core.model import RolloutState
 from gate.flows import publication
 from gate.ports import Pointer, Tx
+from gate.worker import KEPT_EVERY
 from tests.real_gate import RealGate
 
 SOURCE = "shop-content"
@@ -35,7 +37,7 @@ def stands(gate: RealGate, state: RolloutState) -> None:
 
 
 def catalogued(gate: RealGate, tx: Tx) -> set[str]:
-    wanted = publication.wanted(tx, gate.opened.gate, "", "")
+    wanted = publication.wanted(tx, gate.opened.gate, "", "", publication.kept(tx, gate.opened.gate))
     assert wanted is not None
     found = {"sha256:" + one.hex for one in wanted.catalog[SOURCE]}
     return {one.version for one in tx.releases(SOURCE, 100) if one.id in found}
@@ -65,3 +67,21 @@ def test_what_a_pointer_of_the_mirror_leads_to_or_led_to_before_is_kept(one_kept
         assert catalogued(one_kept, tx) == {"1", "2", "3"}
         tx.add_pointer(Pointer("a source that is gone", "m", "m", "", first.id, "", now, now))
         assert catalogued(one_kept, tx) == {"1", "2", "3"}
+
+
+def test_pointers_are_walked_every_five_minutes_and_not_with_each_publication(one_kept: RealGate) -> None:
+    walked = []
+    pointed = SqlTx.pointed
+
+    def counting(tx: SqlTx) -> dict[str, set[str]]:
+        walked.append(tx)
+        return pointed(tx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(SqlTx, "pointed", counting)
+        worker = one_kept.opened.worker()
+        for _ in range(3):
+            worker.publish(one_kept.clock.now())
+        assert len(walked) == 1
+        worker.publish(one_kept.clock.now() + KEPT_EVERY)
+        assert len(walked) == 2
