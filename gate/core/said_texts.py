@@ -54,6 +54,8 @@ GERMAN: Mapping[str, str] = {
     "the mirror gave {} addresses what they may have; the approvals of {} rings name what they may have": (
         "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen"
     ),
+    "{}: the stored bytes are not what they were": "{}: die gespeicherten Bytes sind nicht mehr, was sie waren",
+    "the mirror cannot be written: {}": "der Spiegel kann nicht geschrieben werden: {}",
     "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
     "cannot be probed: nothing was withheld at that moment": (
         "nicht zu proben: in dem Augenblick war nichts zurückgehalten"

@@ -32,11 +32,18 @@ from gate.core.model import (
 )
 from gate.core.policy import Policy
 from gate.hookspecs import Candidate
-from gate.ports import Gate, Tx
+from gate.ports import Asked, Gate, Tx
 
 KEPT_COHORTS = 200
 LEARNT_FROM = 50  # rollouts that a background is measured on
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
+SCANNED = 100
+RECOVERED = {
+    "source_failed": "source_recovered",
+    "mirror_failed": "mirror_recovered",
+    "candidate_refused": "candidates_good",
+}
+"""Kind of trouble with a source -> the event that ends it; no other kind does."""
 ALIVE = (*BUSY, RolloutState.QUEUED, RolloutState.DONE)
 """What a new rollout must look at, however many newer ones have been superseded meanwhile."""
 
@@ -124,23 +131,36 @@ def unknown(tx: Tx, source: str, candidates: Iterable[Candidate]) -> tuple[list[
     return new, alarms
 
 
-def failed(tx: Tx, source: str, kind: str, detail: str, now: datetime) -> None:
-    """An event about a source, once for the same trouble until the source answers again."""
+def troubles(tx: Tx, source: str) -> dict[str, str]:
+    """What is wrong with a source now, the worst first: each kind of ``RECOVERED`` with its newest sentence."""
     subject = f"source:{source}"
-    for event in tx.events(subject=subject, limit=100):
+    newest = tx.events(subject=subject, limit=SCANNED)
+    found = {}
+    for kind, over in RECOVERED.items():
+        last = next((one for one in newest if one.kind in (kind, over)), None)
+        if last is None and len(newest) == SCANNED:  # many alarms of another kind
+            ever = [tx.asked_events(Asked(subject=subject, kind=one), limit=1) for one in (kind, over)]
+            last = max((event for events in ever for event in events), key=lambda event: event.index, default=None)
+        if last is not None and last.kind == kind:
+            found[kind] = str(last.detail.get("detail", ""))
+    return found
+
+
+def failed(tx: Tx, source: str, kind: str, detail: str, now: datetime) -> None:
+    """An event about a source, once for the same trouble until that kind of trouble is over."""
+    subject = f"source:{source}"
+    for event in tx.events(subject=subject, limit=SCANNED):
         if event.kind == kind and event.detail.get("detail") == detail[:1000]:
             return
-        if event.kind == "source_recovered" and kind == "source_failed":
+        if event.kind == RECOVERED[kind]:
             break
     tx.append(kind, "gate", subject, now, {"detail": detail[:1000]})
 
 
-def recovered(tx: Tx, source: str, now: datetime) -> None:
-    """A source that had failed answers again."""
-    subject = f"source:{source}"
-    last = next((e for e in tx.events(subject=subject, limit=1)), None)
-    if last is not None and last.kind == "source_failed":
-        tx.append("source_recovered", "gate", subject, now)
+def recovered(tx: Tx, source: str, kind: str, now: datetime) -> None:
+    """A kind of trouble is over, where it stood."""
+    if kind in troubles(tx, source):
+        tx.append(RECOVERED[kind], "gate", f"source:{source}", now)
 
 
 def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now: datetime) -> Rollout:

@@ -8,6 +8,7 @@
 - A cursor is kept once nothing that was found waits: neither what is too much for one look, nor what the policy trusts
   too little. Else an upstream that answers *unchanged* would hide it for ever.
 - Nothing is fetched without room for it and for ``SPARE``; what stops half-way leaves no bytes behind.
+- What was refused is trouble until a look finds nothing wrong with anything that is offered.
 - What a source does harms no other one: whatever goes wrong is an event about it.
 """
 
@@ -82,7 +83,7 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     try:
         with parts.store.read() as tx:
             cursor, looked = tx.cursor(rule.name), tx.mark(f"look:{rule.name}").at
-            last = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
+            troubles = intake.troubles(tx, rule.name)
         found = parts.sources.discover(rule.plugin, source, cursor)
         new, alarms, more = _new(parts, rule, source, found)
         waits = [_take(parts, rule, source, candidate, commit) for candidate in new]
@@ -100,14 +101,17 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     for alarm in [*alarms, *(f"skipped {sentence}" for sentence in found.skipped)]:
         _failed(parts, rule.name, "candidate_refused", alarm)
     now = parts.clock.now()
+    refused = any((rule.name, commit, candidate) in parts.refused for candidate in new)
+    good = not (alarms or found.skipped or refused or more or found.unchanged)
     moved = found.cursor != cursor and not (more or any(waits))
     due = looked is None or abs(now - looked) >= MARK_EVERY
-    failed = last is not None and last.kind == "source_failed"
-    if not (due or failed or found.withdrawn or moved):
+    over = [kind for kind in troubles if kind == "source_failed" or (kind == "candidate_refused" and good)]
+    if not (due or over or found.withdrawn or moved):
         return  # an idle source costs no write
 
     def noted(tx: Tx) -> None:
-        intake.recovered(tx, rule.name, now)
+        for kind in over:
+            intake.recovered(tx, rule.name, kind, now)
         recalls.withdrawn(tx, rule.name, found.withdrawn, now)
         if due:
             tx.set_mark(f"look:{rule.name}", now)

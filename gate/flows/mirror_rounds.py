@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from gate.ports import Gate, Laid, Mirror, Pointer, Tx
 log = logging.getLogger(__name__)
 REPAIR = timedelta(minutes=1)
 AT_ONCE = 200
+FAILED = "mirror_failed"
 Serve = Callable[[str, str, Released, datetime], tuple[Path, Served | None]]
 """(source, ring, release, moment) -> the folder of what was made, and what a client sees."""
 
@@ -60,8 +61,9 @@ class MirrorRounds:
         self._wake(now)
         moved = [after for one in self._due(now) if (after := self._ask(one, now)) is not None]
         wanted = self._within.read(lambda tx: tx.pointers()) if repair else moved
-        self._place(wanted, now)
+        failing = self._place(wanted, now)
         if repair:
+            self._recover(failing, now)
             self._note_uses(now)
             self._shut_out(now)
             self._folder.tidy()
@@ -99,7 +101,20 @@ class MirrorRounds:
             log.error("mirror %s %s: %s", pointer.source, pointer.holder, problem)
         return None
 
-    def _place(self, pointers: Sequence[Pointer], now: datetime) -> None:
+    def _recover(self, failing: Collection[str], now: datetime) -> None:
+        """Every pointer stands where it should, but for those of sources that are ``failing``."""
+
+        def over(tx: Tx) -> list[str]:
+            active = tx.active_policy()
+            names = [rule.name for rule in self._gate.policy(active.commit).sources] if active else []
+            return [one for one in names if one not in failing and FAILED in intake.troubles(tx, one)]
+
+        for source in self._within.read(over):
+            self._within.write(lambda tx, of=source: intake.recovered(tx, of, FAILED, now))  # type: ignore[misc]
+
+    def _place(self, pointers: Sequence[Pointer], now: datetime) -> set[str]:
+        """Moves the links of these pointers; returns the sources of which one could not be moved."""
+        failing = set[str]()
         laid: dict[tuple[str, str, str], list[Laid]] = {}
         elsewhere = {source for source in {one.source for one in pointers} if self._told(source)}
         for one in pointers:
@@ -114,7 +129,9 @@ class MirrorRounds:
                     laid[key] = self._laid(*key, now)
                 self._folder.point(one.source, one.holder, release, laid.get(key, ()), now)
             except GateError as problem:
+                failing.add(one.source)
                 self._failed(one, problem, now)
+        return failing
 
     def _ring(self, pointer: Pointer) -> str:
         machine = self._within.read(lambda tx: tx.machine(pointer.machine)) if pointer.machine else None
@@ -136,7 +153,7 @@ class MirrorRounds:
 
     def _failed(self, pointer: Pointer, problem: GateError, now: datetime) -> None:
         log.error("mirror %s %s: %s", pointer.source, pointer.holder, problem)
-        self._within.write(lambda tx: intake.failed(tx, pointer.source, "mirror_failed", problem.detail, now))
+        self._within.write(lambda tx: intake.failed(tx, pointer.source, FAILED, problem.detail, now))
 
     def _note_uses(self, now: datetime) -> None:
         for source in self._seen:

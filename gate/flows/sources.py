@@ -9,18 +9,20 @@ from typing import Any
 
 from gate.core.model import Release
 from gate.core.policy import Policy, SourceRule
-from gate.flows import levers, observe_rounds, orders
+from gate.flows import intake, levers, observe_rounds, orders
 from gate.flows.levers import Lever, Shown
 from gate.hookspecs import Discovered
 from gate.ports import LeverTrouble, Mark, Tx
 
 CLEAR = "a probe has held since; an admin must clear it, on this page or by gate lever clear"
-STATES = {"source_failed": "failed", "candidate_refused": "refused"}
+STOOD = {"failed": "failed", "mirror": "the mirror could not follow", "refused": "refused"}
+STATES = {"source_failed": "failed", "mirror_failed": "mirror", "candidate_refused": "refused"}
 
 
 @dataclass(frozen=True, slots=True)
 class SourceState:
-    """``state``: broken (its lever), ok, refused (its newest candidate), failed, or new (nobody has looked yet).
+    """``state``, the worst of what stands: broken (its lever), failed, mirror (its links do not follow), refused (its
+    newest candidate), new (nobody has looked yet) or ok; ``beside``: other states that stand too, with their sentences.
     ``looked_at``: the last look that went well, to the minute. ``stored``: bytes of the releases that the catalogue
     lists, each file once. ``undone``: what its vendor has not done; ``unread``: why nobody can read what its machines
     run, empty: it can be read."""
@@ -36,10 +38,11 @@ class SourceState:
     lever: Lever
     undone: Sequence[LeverTrouble]
     unread: str
+    beside: Sequence[tuple[str, str]] = ()
 
     def troubles(self) -> list[str]:
         """What its vendor or its plugin does not do now, each as a sentence."""
-        found = []
+        found = [f"{STOOD[state]}: {detail}" for state, detail in self.beside]
         for one in self.undone:
             what = f"{one.machines} machines wait for it" if one.machines else "the spread is not stopped"
             found.append(f"ring {one.ring}: {what}: {one.detail}")
@@ -89,17 +92,16 @@ def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
 def _state(
     tx: Tx, rule: SourceRule, lever: Lever, undone: Sequence[LeverTrouble], mark: Mark | None, every: timedelta
 ) -> SourceState:
-    trouble = next(iter(tx.events(subject=f"source:{rule.name}", limit=1)), None)
+    stands = [(STATES[kind], detail) for kind, detail in intake.troubles(tx, rule.name).items()]
     looked = mark.at if mark else None
     kept = tx.releases(rule.name, rule.keep)
-    state = STATES.get(trouble.kind, "") if trouble else ""
-    detail = str(trouble.detail.get("detail", "")) if trouble and state else ""
     if lever.broken:
-        state, detail = "broken", lever.detail if lever.shown is Shown.BROKEN else CLEAR
+        stands.insert(0, ("broken", lever.detail if lever.shown is Shown.BROKEN else CLEAR))
+    state, detail = stands[0] if stands else ("ok" if looked else "new", "")
     files = {one.sha256: one.length for release in kept for one in release.artifacts}
     return SourceState(
         rule,
-        state or ("ok" if looked else "new"),
+        state,
         detail,
         looked,
         looked + every if looked else None,
@@ -109,6 +111,7 @@ def _state(
         lever,
         undone,
         observe_rounds.trouble(tx, rule.name),
+        stands[1:],
     )
 
 

@@ -6,6 +6,10 @@ from collections.abc import Mapping
 
 KINDS: Mapping[str, tuple[str, str]] = {
     "content_findings": ("its content was looked into", "sein Inhalt wurde angesehen"),
+    "candidates_good": (
+        "nothing that a source offers is refused any more",
+        "nichts, was eine Quelle anbietet, wird mehr abgelehnt",
+    ),
     "candidate_refused": ("a candidate was refused", "ein Angebot wurde abgelehnt"),
     "backtest_begun": ("a back-test was begun", "eine Rückprobe wurde begonnen"),
     "backtest_stopped": ("a back-test was stopped", "eine Rückprobe wurde abgebrochen"),
@@ -64,6 +68,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "make_changed": ("a machine's make has changed", "die Bauart eines Rechners hat sich geändert"),
     "mirror_failed": ("the mirror could not follow", "der Spiegel konnte nicht folgen"),
     "mirror_moved": ("the mirror serves another release", "der Spiegel liefert eine andere Freigabe"),
+    "mirror_recovered": ("the mirror follows again", "der Spiegel folgt wieder"),
     "mirror_token_created": ("a token for the mirror was made", "ein Token für den Spiegel wurde erzeugt"),
     "mirror_token_revoked": ("a token for the mirror was revoked", "ein Token für den Spiegel wurde gesperrt"),
     "mirror_token_used": ("a token for the mirror was used first", "ein Token für den Spiegel wurde erstmals benutzt"),

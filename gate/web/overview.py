@@ -13,7 +13,7 @@ from gate.core import agenda, opening
 from gate.core.model import Release, Rollout, RolloutState
 from gate.core.times import Freeze
 from gate.flows import agenda as days
-from gate.flows import holds, observed, orders, protection
+from gate.flows import holds, intake, observed, orders, protection
 from gate.flows import levers as lever_flow
 from gate.ports import Tx
 from gate.web import morning as mornings
@@ -61,7 +61,7 @@ def overview() -> str:
         holding = tx.holds(g.now)
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
-        levers = _levers(tx, dict(troubles))
+        levers = _levers(tx, dict(reversed(troubles)))
         bypasses, undone = observed.bypasses(tx), orders.troubles(tx)
         decision = tx.newest_decision()
     if shown is not None and shown.morning.stands:
@@ -159,9 +159,7 @@ def _first_steps(tx: Tx, figures: Any) -> list[tuple[str, bool, str]]:
 def _source_troubles(tx: Tx) -> list[tuple[str, str]]:
     found = []
     for name in sources_of(""):
-        newest = next(iter(tx.events(subject=f"source:{name}", limit=1)), None)
-        if newest is not None and newest.kind in ("source_failed", "candidate_refused"):
-            found.append((name, str(newest.detail.get("detail", newest.kind))))
+        found += [(name, detail) for detail in intake.troubles(tx, name).values()]
     return found
 
 

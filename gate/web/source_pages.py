@@ -19,7 +19,7 @@ WHY = {
     "advised": "Machines are asked to wait; their vendor does not wait.",
     "no lever": "Nobody can hold it; boots are watched.",
 }
-WORST_FIRST = ("broken", "failed", "refused", "new", "ok")
+WORST_FIRST = ("broken", "failed", "mirror", "refused", "new", "ok")
 
 
 @dataclass(frozen=True, slots=True)

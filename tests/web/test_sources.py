@@ -8,7 +8,7 @@ import re
 
 from flask import Flask
 
-from gate.flows import levers
+from gate.flows import intake, levers
 from tests.real_gate import RealGate
 from tests.web.test_pages import OURS, PASSWORD, Person, anna, app, person
 
@@ -38,6 +38,24 @@ def test_a_source_that_fails_stands_there_with_its_sentence(sqlite_gate: RealGat
     page = anna.client.get("/sources").text
     assert "failed:" in page
     assert 'class="problem"' in page
+
+
+def test_every_kind_of_trouble_that_stands_is_on_the_page_and_on_the_overview(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    with sqlite_gate.opened.store.write() as tx:
+        for kind, detail in (
+            ("candidate_refused", "2 is bad"),
+            ("mirror_failed", "x is full"),
+            ("source_failed", "y is away"),
+        ):
+            intake.failed(tx, "shop-content", kind, detail, sqlite_gate.clock.now())
+    page = shown(anna.client.get("/sources").text)
+    for words in ("failed: y is away", "the mirror could not follow: x is full", "refused: 2 is bad"):
+        assert words in page
+    overview = shown(anna.client.get("/").text)
+    for words in ("y is away", "x is full", "2 is bad"):
+        assert f"shop-content : {words}" in overview
 
 
 def test_trying_a_source_tells_what_it_would_bring_and_stores_nothing(sqlite_gate: RealGate, anna: Person) -> None:

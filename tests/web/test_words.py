@@ -19,7 +19,7 @@ from gate.core import policy_texts, reason_texts, said_texts
 from gate.core.claims import Taken
 from gate.core.model import ClaimState, MachineStatus, RolloutState
 from gate.core.policy import not_enforced
-from gate.flows import claims, going_back, levers, policy_remote, protection, unclear
+from gate.flows import claims, going_back, intake, levers, policy_remote, protection, unclear
 from gate.web import event_texts
 from gate.web.texts import GERMAN
 from tests.conftest import REPOSITORY
@@ -62,6 +62,7 @@ DYNAMIC = {
     "f'report_{taken.value}'": {f"report_{one}" for one in Taken},
     "ASKED": {unclear.ASKED},
     "intake.py: kind": TROUBLES,
+    "intake.py: RECOVERED[kind]": set(intake.RECOVERED.values()),
     "levers.py: KINDS[probe.shown]": set(levers.KINDS.values()),
     "policy_remote.py: kind": set(policy_remote.TROUBLES),
     "protection.py: kind": set(protection.ALARMS),
@@ -84,7 +85,7 @@ def template(node: ast.AST) -> str | None:
 
 def raised() -> Iterator[tuple[str, str]]:
     """(where, sentence) of each refusal that a page can show."""
-    for path in sources("flows/*.py", "web/*.py"):
+    for path in sources("flows/*.py", "web/*.py", "adapters/mirror_folder.py"):
         if path.parent.name == "web" and path.name not in DOORS:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

@@ -1,0 +1,104 @@
+"""Each kind of trouble with a source stands until that kind is over, whatever else happens meanwhile."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from datetime import timedelta
+
+from gate.adapters.store.sql import SqlStore
+from gate.flows import intake
+from gate.flows import sources as known
+from tests.conftest import NOW
+from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, settled
+from tests.real_gate import RealGate
+
+
+def state(gate: RealGate) -> tuple[str, list[str]]:
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    with gate.opened.store.read() as tx:
+        (found,) = known.states(tx, policy, timedelta(minutes=1))
+    return found.state, [one for one, _ in found.beside]
+
+
+def test_no_kind_of_trouble_hides_or_ends_another(store: SqlStore) -> None:
+    with store.write() as tx:
+        for kind in ("candidate_refused", "source_failed", "mirror_failed"):
+            intake.failed(tx, "shop", kind, f"of {kind}", NOW)
+        worst_first = ["source_failed", "mirror_failed", "candidate_refused"]
+        assert intake.troubles(tx, "shop") == {kind: f"of {kind}" for kind in worst_first}
+        for over, left in (("source_failed", worst_first[1:]), ("candidate_refused", ["mirror_failed"])):
+            intake.recovered(tx, "shop", over, NOW)
+            assert list(intake.troubles(tx, "shop")) == left
+        intake.recovered(tx, "shop", "mirror_failed", NOW)
+        assert intake.troubles(tx, "shop") == {}
+        before = len(tx.events(subject="source:shop"))
+        for kind in worst_first:
+            intake.recovered(tx, "shop", kind, NOW)
+        assert len(tx.events(subject="source:shop")) == before == 6
+
+
+def test_the_same_trouble_is_an_event_once_until_it_is_over(store: SqlStore) -> None:
+    with store.write() as tx:
+        for kind, over in intake.RECOVERED.items():
+            for _ in range(2):
+                intake.failed(tx, kind, kind, "again", NOW)
+                intake.failed(tx, kind, kind, "again", NOW)
+                intake.recovered(tx, kind, kind, NOW)
+            assert [one.kind for one in tx.events(subject=f"source:{kind}")] == [over, kind, over, kind]
+
+
+def test_many_alarms_of_one_kind_hide_no_other(store: SqlStore) -> None:
+    with store.write() as tx:
+        intake.failed(tx, "shop", "source_failed", "away", NOW)
+        intake.recovered(tx, "shop", "source_failed", NOW)
+        intake.failed(tx, "shop", "mirror_failed", "full", NOW)
+        for number in range(intake.SCANNED + 1):
+            intake.failed(tx, "shop", "candidate_refused", f"{number} is bad", NOW)
+        last = f"{intake.SCANNED} is bad"
+        assert intake.troubles(tx, "shop") == {"mirror_failed": "full", "candidate_refused": last}
+
+
+def test_a_refused_candidate_stays_trouble_until_nothing_that_is_offered_is_refused(sqlite_gate: RealGate) -> None:
+    gate = sqlite_gate
+    gate.bring("1")
+    place, away = gate.drop_folder / "1", gate.folder / "away"
+    (place / "prices.json").write_text("{}")
+    listed = {"name": "prices.json", "length": 2, "sha256": hashlib.sha256(b"{}").hexdigest()}
+    (place / "manifest.json").write_text(json.dumps({"version": "1", "files": [listed]}))
+    gate.worker.look()
+    assert state(gate) == ("refused", [])
+    gate.drop_folder.rename(away)
+    gate.worker.look()
+    assert state(gate) == ("failed", ["refused"])
+    away.rename(gate.drop_folder)
+    for _ in range(2):
+        gate.worker.look()
+        assert state(gate) == ("refused", [])
+    shutil.rmtree(place)
+    gate.worker.look()
+    assert state(gate) == ("ok", [])
+
+
+def test_a_mirror_that_cannot_follow_is_shown_and_recovers(sqlite_gate: RealGate) -> None:
+    gate, first = sqlite_gate, Client(sqlite_gate, "first", "nord", "first")
+    rest = Client(gate, "rest", "sued")
+    gate.bring("1", OLD)
+    settled(gate, first, rest)
+    gate.drop("2", NEW)
+    gate.worker.look()
+    with gate.opened.store.read() as tx:
+        release = tx.release_by_version(SOURCE, "2")
+    assert release is not None
+    blob = gate.opened.settings.public / "content" / "blobs" / release.artifacts[0].sha256
+    blob.write_text(NEW.replace("5", "6", 1))
+    gate.worker.tick()
+    gate.worker.look()
+    assert state(gate) == ("mirror", [])
+    gate.pass_minutes(2)
+    assert state(gate) == ("mirror", [])
+    blob.write_text(NEW)
+    gate.pass_minutes(2)
+    assert (state(gate), first.served) == (("ok", []), NEW)
