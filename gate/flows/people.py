@@ -89,11 +89,11 @@ def disable_user(tx: Tx, user_id: str, by: str, now: datetime) -> None:
     tx.append("user_disabled", by, user_id, now)
 
 
-def link_holds(tx: Tx, link: str, now: datetime) -> bool:
-    """Can a password still be chosen by this one-time link? Asking does not use it."""
+def link_of(tx: Tx, link: str, now: datetime) -> User | None:
+    """Who may still choose a password by this one-time link. Asking does not use it."""
     user_id = tx.one_time_link(digest(link), now)
     user = tx.user(user_id) if user_id else None
-    return user is not None and not user.disabled
+    return None if user is None or user.disabled else user
 
 
 def choose_password(tx: Tx, link: str, password: str, hashed: Callable[[str], str], now: datetime) -> User:

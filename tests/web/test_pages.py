@@ -253,7 +253,9 @@ def test_a_one_time_link_is_used_once_and_looking_does_not_use_it(sqlite_gate: R
         people.add_user(tx, "new", "New", "reader", "secret-link", "test", sqlite_gate.clock.now())
     browser = app.test_client()
     for _ in range(3):
-        assert browser.get("/link/secret-link").status_code == 200
+        looked = browser.get("/link/secret-link?lang=en")
+        assert looked.status_code == 200
+        assert "You log in as <strong>new</strong>." in looked.text
     good = {"password": PASSWORD, "again": PASSWORD}
     assert browser.post("/link/secret-link", data=good | {"again": "other"}, headers=OURS).status_code == 400
     assert (
