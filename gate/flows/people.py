@@ -171,7 +171,7 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
 
 def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
     """The brake: every rollout that moves is halted. One that somebody changes at this moment is read anew and halted
-    too, or is left where it is over by then.
+    too, or is left where it is over by then. Where nothing moves, that somebody has pulled it is an event.
 
     Raises:
         Malformed: no reason. Conflict: changed, where one was changed ``TRIES`` times on end.
@@ -183,6 +183,8 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
         halted += [one for one in found if one is not None]
     for one in halted:  # after all rows: a worker writes in this order too
         tx.append("rollout_halted", by, one.id, now, {"because": because}, because)
+    if not halted:
+        tx.append("brake_pulled", by, "all", now, {}, because)
     return halted
 
 

@@ -80,14 +80,16 @@ def link(secret: str) -> str | Response | tuple[str, int]:
     return redirect(url_for("log_in"), 303)
 
 
-def halt() -> Response:
-    """The brake: everything that moves, or one rollout."""
+def halt() -> str | Response:
+    """The brake: everything that moves, or one rollout; where nothing moves, a page says so."""
     scope, because = text_of("rollout", 60), text_of("because", 1000)
     with g.parts.store.write() as tx:
         if scope == "all":
-            people.halt_all(tx, me(), because, g.now)
+            halted = people.halt_all(tx, me(), because, g.now)
         else:
-            people.halt(tx, scope, me(), because, g.now)
+            halted = [people.halt(tx, scope, me(), because, g.now)]
+    if not halted:
+        return render_template("brake.html", lines=(), chosen="", nothing=True)
     unread = g.parts.policy() is None  # then the rollout's own page cannot be shown, and it is halted all the same
     return redirect(url_for("overview") if scope == "all" or unread else url_for("rollout", rollout_id=scope), 303)
 

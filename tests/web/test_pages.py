@@ -354,6 +354,20 @@ def test_one_person_halts_and_two_resume(sqlite_gate: RealGate, app: Flask, anna
     assert state() is RolloutState.RUNNING
 
 
+def test_a_brake_that_finds_nothing_moving_says_so_and_is_an_event(sqlite_gate: RealGate, app: Flask) -> None:
+    tom = person(app, "tom")
+    answer = tom.post("/halt?lang=en", rollout="all", because="it smells")
+    assert answer.status_code == 200
+    assert "Nothing was moving, so nothing is halted." in answer.text
+    with sqlite_gate.opened.store.read() as tx:
+        [event] = [one for one in tx.events(limit=50) if one.kind == "brake_pulled"]
+    assert (event.actor, event.because) == ("tom", "it smells")
+    filled(sqlite_gate)
+    assert tom.post("/halt", rollout="all", because="it smells").status_code == 303
+    with sqlite_gate.opened.store.read() as tx:
+        assert [one.kind for one in tx.events(limit=50)].count("brake_pulled") == 1
+
+
 def test_a_new_halt_voids_the_proposal_to_resume(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
     rollout, _ = filled(sqlite_gate)
     berta, ada = person(app, "berta"), person(app, "ada")
