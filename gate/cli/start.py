@@ -103,7 +103,7 @@ def init(
     for sentence in _later(made.settings):
         click.echo(f"not yet enforced: {sentence}")
     click.echo(f"\nstart it:     gate serve --settings {made.settings}")
-    click.echo(f"first login (once, 24 hours):\n  {made.link}")
+    click.echo(f"first login, as {wishes.admin} (once, 24 hours):\n  {made.link}")
 
 
 def _later(settings: Path) -> list[str]:

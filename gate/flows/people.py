@@ -89,11 +89,11 @@ def disable_user(tx: Tx, user_id: str, by: str, now: datetime) -> None:
     tx.append("user_disabled", by, user_id, now)
 
 
-def link_holds(tx: Tx, link: str, now: datetime) -> bool:
-    """Can a password still be chosen by this one-time link? Asking does not use it."""
+def link_of(tx: Tx, link: str, now: datetime) -> User | None:
+    """Who may still choose a password by this one-time link. Asking does not use it."""
     user_id = tx.one_time_link(digest(link), now)
     user = tx.user(user_id) if user_id else None
-    return user is not None and not user.disabled
+    return None if user is None or user.disabled else user
 
 
 def choose_password(tx: Tx, link: str, password: str, hashed: Callable[[str], str], now: datetime) -> User:
@@ -171,7 +171,7 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
 
 def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
     """The brake: every rollout that moves is halted. One that somebody changes at this moment is read anew and halted
-    too, or is left where it is over by then.
+    too, or is left where it is over by then. Where nothing moves, that somebody has pulled it is an event.
 
     Raises:
         Malformed: no reason. Conflict: changed, where one was changed ``TRIES`` times on end.
@@ -183,6 +183,8 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
         halted += [one for one in found if one is not None]
     for one in halted:  # after all rows: a worker writes in this order too
         tx.append("rollout_halted", by, one.id, now, {"because": because}, because)
+    if not halted:
+        tx.append("brake_pulled", by, "all", now, {}, because)
     return halted
 
 

@@ -61,33 +61,35 @@ def log_out() -> Response:
 def link(secret: str) -> str | Response | tuple[str, int]:
     """A one-time link: choose a password. Looking at it does not use it; one that holds no more shows no form."""
     with g.parts.store.read() as tx:
-        holds = people.link_holds(tx, secret, g.now)
-    if not holds:
+        user = people.link_of(tx, secret, g.now)
+    if user is None:
         return render_template("link.html", over=True), 410
     if request.method == "GET":
-        return render_template("link.html", problem="")
+        return render_template("link.html", login=user.id, problem="")
     password = request.form.get("password", "")
     if password != request.form.get("again", ""):
-        return render_template("link.html", problem="The two passwords differ."), 400
+        return render_template("link.html", login=user.id, problem="The two passwords differ."), 400
     if g.parts.logins.wait_s(f"a:{request.remote_addr}", g.now):
-        return render_template("link.html", problem="Too many tries; wait a minute."), 429
+        return render_template("link.html", login=user.id, problem="Too many tries; wait a minute."), 429
     hashed = g.parts.hash_password(password) if len(password) >= people.LEAST_PASSWORD else ""
     try:
         with g.parts.store.write() as tx:
             people.choose_password(tx, secret, password, lambda _: hashed, g.now)
     except GateError as problem:
-        return render_template("link.html", problem=problem.detail), problem.status
+        return render_template("link.html", login=user.id, problem=problem.detail), problem.status
     return redirect(url_for("log_in"), 303)
 
 
-def halt() -> Response:
-    """The brake: everything that moves, or one rollout."""
+def halt() -> str | Response:
+    """The brake: everything that moves, or one rollout; where nothing moves, a page says so."""
     scope, because = text_of("rollout", 60), text_of("because", 1000)
     with g.parts.store.write() as tx:
         if scope == "all":
-            people.halt_all(tx, me(), because, g.now)
+            halted = people.halt_all(tx, me(), because, g.now)
         else:
-            people.halt(tx, scope, me(), because, g.now)
+            halted = [people.halt(tx, scope, me(), because, g.now)]
+    if not halted:
+        return render_template("brake.html", lines=(), chosen="", nothing=True)
     unread = g.parts.policy() is None  # then the rollout's own page cannot be shown, and it is halted all the same
     return redirect(url_for("overview") if scope == "all" or unread else url_for("rollout", rollout_id=scope), 303)
 

@@ -13,6 +13,7 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "candidate_refused": ("a candidate was refused", "ein Angebot wurde abgelehnt"),
     "backtest_begun": ("a back-test was begun", "eine Rückprobe wurde begonnen"),
     "backtest_stopped": ("a back-test was stopped", "eine Rückprobe wurde abgebrochen"),
+    "brake_pulled": ("the brake was pulled, and nothing moved", "die Bremse wurde gezogen, und nichts bewegte sich"),
     "bypassed": ("a machine runs what was never granted to it", "ein Rechner hat, was ihm nie zugesagt war"),
     "bypass_over": ("a machine runs what it may again", "ein Rechner hat wieder, was ihm zugesagt ist"),
     "claim_heard": (

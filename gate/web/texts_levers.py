@@ -27,6 +27,9 @@ GERMAN = {
     "Our agent": "Unser Agent",
     "needed": "nötig",
     "not needed": "nicht nötig",
+    "weight.note": "Hinweis",
+    "weight.warning": "Warnung",
+    "weight.refuse": "abgelehnt",
     "plan.serve_old": "die ältere Freigabe wird wieder geliefert",
     "plan.republish": "die ältere Freigabe wird neu veröffentlicht",
     "plan.agent_purge": "unser Agent räumt ab, dann wird neu geholt",
@@ -40,6 +43,9 @@ GERMAN = {
     "standing.silent": "nichts gemeldet",
 }
 ENGLISH = {
+    "weight.note": "note",
+    "weight.warning": "warning",
+    "weight.refuse": "refused",
     "plan.serve_old": "the older release is served again",
     "plan.republish": "the older release is published anew",
     "plan.agent_purge": "our agent purges it, then it is fetched anew",

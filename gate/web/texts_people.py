@@ -87,6 +87,10 @@ GERMAN = {
         "Was Sie verlangen, braucht eine Bestätigung, die nicht älter als zehn Minuten ist. Ihre Datei wird nicht so"
         " lange behalten: Wählen Sie sie hier noch einmal."
     ),
+    "Nothing was moving, so nothing is halted. That you have pulled the brake is in the audit log.": (
+        "Nichts bewegte sich, also ist nichts angehalten. Dass Sie die Bremse gezogen haben, steht im Protokoll."
+    ),
+    "You log in as": "Sie melden sich an als",
     "The file again": "Die Datei noch einmal",
     "What you asked for needs a confirmation that is not older than ten minutes. Nothing of your form is lost: it goes"
     " on from here.": (

@@ -53,7 +53,7 @@ def test_a_gate_is_made_once(made: Path) -> None:
 
 def test_what_init_prints_is_enough_to_begin(tmp_path: Path) -> None:
     done = gate("init", str(tmp_path / "g"), "--fleet", "f", "--public-url", "", "--database", "", "--admin", "a")
-    assert re.search(r"first login \(once, 24 hours\):\n  http://127\.0\.0\.1:8400/link/[\w-]{40,}", done.output)
+    assert re.search(r"first login, as a \(once, 24 hours\):\n  http://127\.0\.0\.1:8400/link/[\w-]{40,}", done.output)
     assert "all keys are on this machine" in done.output
     assert "not yet enforced: line" in done.output, "the seed states more than this version enforces, and says so"
     assert "sources      none yet: the page Sources says how to add one" in done.output

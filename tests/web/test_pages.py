@@ -253,7 +253,9 @@ def test_a_one_time_link_is_used_once_and_looking_does_not_use_it(sqlite_gate: R
         people.add_user(tx, "new", "New", "reader", "secret-link", "test", sqlite_gate.clock.now())
     browser = app.test_client()
     for _ in range(3):
-        assert browser.get("/link/secret-link").status_code == 200
+        looked = browser.get("/link/secret-link?lang=en")
+        assert looked.status_code == 200
+        assert "You log in as <strong>new</strong>." in looked.text
     good = {"password": PASSWORD, "again": PASSWORD}
     assert browser.post("/link/secret-link", data=good | {"again": "other"}, headers=OURS).status_code == 400
     assert (
@@ -350,6 +352,20 @@ def test_one_person_halts_and_two_resume(sqlite_gate: RealGate, app: Flask, anna
     assert "another person must agree" in berta.client.get("/").text
     assert berta.post(f"/rollouts/{rollout}/resume", because="agreed").status_code == 303
     assert state() is RolloutState.RUNNING
+
+
+def test_a_brake_that_finds_nothing_moving_says_so_and_is_an_event(sqlite_gate: RealGate, app: Flask) -> None:
+    tom = person(app, "tom")
+    answer = tom.post("/halt?lang=en", rollout="all", because="it smells")
+    assert answer.status_code == 200
+    assert "Nothing was moving, so nothing is halted." in answer.text
+    with sqlite_gate.opened.store.read() as tx:
+        [event] = [one for one in tx.events(limit=50) if one.kind == "brake_pulled"]
+    assert (event.actor, event.because) == ("tom", "it smells")
+    filled(sqlite_gate)
+    assert tom.post("/halt", rollout="all", because="it smells").status_code == 303
+    with sqlite_gate.opened.store.read() as tx:
+        assert [one.kind for one in tx.events(limit=50)].count("brake_pulled") == 1
 
 
 def test_a_new_halt_voids_the_proposal_to_resume(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:

@@ -15,6 +15,7 @@ from werkzeug.test import TestResponse
 
 from gate.flows import edits
 from gate.web import beside, policy_edit_pages
+from tests.conftest import REPOSITORY
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
 from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
@@ -418,3 +419,10 @@ def test_an_expired_proposal_is_shown_no_more(sqlite_gate: RealGate, app: Flask,
 def test_the_schema_is_there_for_completion(anna: Person) -> None:
     found: dict[str, Any] = anna.client.get("/policy/schema.json").get_json()
     assert "rings" in found["properties"]
+
+
+def test_on_paper_the_policys_lines_wrap() -> None:
+    styles = REPOSITORY / "gate" / "web" / "static"
+    for name, lines in (("app.css", ".diff"), ("policy.css", ".source code, .compared")):
+        paper = (styles / name).read_text(encoding="utf-8").partition("@media print")[2]
+        assert f"{lines} {{ white-space: pre-wrap; overflow-wrap: anywhere;" in paper, name

@@ -20,8 +20,9 @@ from gate.core.claims import Taken
 from gate.core.model import ClaimState, MachineStatus, RolloutState
 from gate.core.policy import not_enforced
 from gate.flows import claims, going_back, intake, levers, policy_remote, protection, unclear
+from gate.hookvalues import WEIGHTS
 from gate.web import event_texts
-from gate.web.texts import GERMAN
+from gate.web.texts import GERMAN, translate
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
 
@@ -161,6 +162,13 @@ def test_the_gaps_of_a_sentence_are_filled_in_both_languages_and_shares_and_stat
     said = said_texts.said("2.5% of earlier boots failed without this release, more than 2.0%", "de")
     assert said == "2,5 % der früheren Starts sind ohne diese Freigabe ausgefallen, mehr als 2,0 %"
     assert said_texts.said("what a person wrote", "de") == "what a person wrote"
+
+
+def test_every_weight_of_a_finding_has_its_word_in_both_languages() -> None:
+    template = (REPOSITORY / "gate" / "web" / "templates" / "sources.html").read_text(encoding="utf-8")
+    assert 't("weight." ~ finding.weight)' in template
+    for one in WEIGHTS:
+        assert f"weight.{one}" != translate(f"weight.{one}", "en") != translate(f"weight.{one}", "de")
 
 
 @pytest.mark.parametrize("states", [RolloutState, ClaimState, MachineStatus])
