@@ -817,6 +817,9 @@ class Tx(Protocol):
         """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with
         machines that were last seen before ``seen_before`` first."""
 
+    def count_holders(self, rollout_id: str, seen_before: datetime) -> dict[str, tuple[int, int]]:
+        """ring -> (those machines, those of them that were last seen before ``seen_before``)."""
+
     def live_claim(self, machine_id: str) -> Claim | None:
         """The claim that the machine has in hand, of any source."""
 

@@ -270,7 +270,8 @@ def rollout_group() -> None:
 @output_option
 def rollout_show(rollout: str, version: str, language: str, at: datetime | None, settings: Path, output: str) -> None:
     """Where ROLLOUT (its id, its version, or SOURCE and VERSION) stands, why its next ring is not open and what would
-    open it; of a recalled one the sites that still have it, and how many machines are not heard of."""
+    open it; of a halted one how its machines go back; of a recalled one the sites that still have it, and how many
+    machines are not heard of."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         now = opened.clock.now()
         found = rollout_named(tx, rollout, version)
@@ -280,14 +281,22 @@ def rollout_show(rollout: str, version: str, language: str, at: datetime | None,
         lines = sentences.of_rollout(tx, opened.gate, found, now, language)
         lines += sentences.of_rings(tx, opened.gate, found, now, language)
         sites = recalls.holders(tx, opened.gate, found, now) if found.state is RolloutState.RECALLED else []
+        ways = recalls.ways_back(tx, opened.gate, found, now)
     rows = [{**asdict(one), "last_seen_at": str(one.last_seen_at or "never")} for one in sites]
     if output != "table":
-        emit({"rollout": found.id, "sentences": lines, "sites": rows}, output)
+        emit({"rollout": found.id, "sentences": lines, "ways_back": [_way(one) for one in ways], "sites": rows}, output)
         return
     for line in lines:
         click.echo(line)
+    if ways:
+        show([_way(one) for one in ways], ("ring", "how", "alone", "by_agent", "by_hand"), output)
     if rows:
         show(rows, ("site", "name", "machines", "unheard", "last_seen_at"), output)
+
+
+def _way(one: recalls.WayBack) -> dict[str, object]:
+    counts = {"alone": one.alone, "by_agent": one.by_agent, "by_hand": one.by_hand}
+    return {"ring": one.plan.ring, "how": one.plan.how, "steps": " ".join(one.plan.steps), **counts}
 
 
 @click.command()

@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from gate.core.claims import may_step
@@ -19,9 +19,11 @@ from gate.flows import people
 from gate.flows.agreement import reason_given
 from gate.flows.approvals import former
 from gate.flows.intake import promote_queued
+from gate.flows.orders import Planned, planned
 from gate.ports import Gate, Holder, Proposal, Tx
 
 UNHEARD_CHECKINS = 4
+BY_HAND = "none"  # as a RecallPlan says it
 
 
 def recall(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
@@ -80,3 +82,31 @@ def holders(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[Holder]
     """Where machines still have a recalled release; not heard of: for several check-ins."""
     policy = gate.policy(rollout.policy_version)
     return tx.holders(rollout.id, now - UNHEARD_CHECKINS * policy.checkin)
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """How the machines of a ring that have a stopped release go back, and how many of them by what."""
+
+    plan: Planned
+    alone: int
+    by_agent: int
+    by_hand: int
+
+
+def ways_back(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[WayBack]:
+    """Ring by ring, as the source's plugin has said it."""
+    plans = planned(tx, rollout.id)
+    if not plans:
+        return []
+    checkin = gate.policy(rollout.policy_version).checkin
+    held = tx.count_holders(rollout.id, now - UNHEARD_CHECKINS * checkin)
+    return [way_back(one, *held.get(one.ring, (0, 0))) for one in plans]
+
+
+def way_back(plan: Planned, machines: int, unheard: int) -> WayBack:
+    """A machine that is not heard of needs hands, whatever the way."""
+    if plan.how == BY_HAND:
+        return WayBack(plan, 0, 0, machines)
+    heard = machines - unheard
+    return WayBack(plan, 0 if plan.needs_agent else heard, heard if plan.needs_agent else 0, unheard)

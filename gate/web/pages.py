@@ -13,7 +13,7 @@ from gate.core.errors import NotFound
 from gate.core.lists import MachineList
 from gate.core.model import Action, Machine, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import explain, observed, orders, recalls, recovery, sentences, shadow, shadow_words
+from gate.flows import explain, observed, recalls, recovery, sentences, shadow, shadow_words
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
@@ -63,7 +63,7 @@ def rollout(rollout_id: str) -> str:
             "rollout.html",
             line=line,
             bypasses=observed.bypasses(tx, source=found.source),
-            plans=orders.planned(tx, found.id),
+            ways=recalls.ways_back(tx, g.parts.gate, found, g.now),
             sheets=recovery.makes_of(tx, g.parts.gate, found, g.now) if found.state in recovery.STOPPED else {},
             rollout=found,
             release=tx.release(found.release),

@@ -183,7 +183,7 @@ def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPl
         f"There, too: apt-get update and apt-get install --allow-downgrades {names}.",
         "The pin may stay: the repository never has anything but what was released.",
     )
-    return RecallPlan("republish", steps, True)
+    return RecallPlan("none", steps, False)
 
 
 @hookimpl

@@ -9,8 +9,9 @@ import pytest
 
 from gate.core.errors import Conflict
 from gate.core.model import ClaimState, Rollout, RolloutState
-from gate.flows import people, recalls, sentences
+from gate.flows import orders, people, recalls, sentences
 from gate.flows.why import why
+from gate.hookvalues import RecallPlan
 from gate.ports import Proposal
 from tests.agent.test_agent import PROBE, boot_policy, joined, until_done
 from tests.real_gate import RealAgent, RealGate
@@ -59,6 +60,12 @@ def test_a_recalled_release_gives_way_to_the_one_before_and_it_is_said_who_still
     rounds(real_gate, agent)
     assert (agent.content(), other.content()) == (OLD, NEW)
     assert newest_claims(real_gate, agent.identity.machine)[0] == ("recall", ClaimState.ROLLED_BACK)
+    with real_gate.opened.store.write() as tx:
+        for ring in ("first", "rest"):
+            orders.plan(tx, rollout, ring, RecallPlan("agent_purge", ("a link",), True), real_gate.clock.now())
+        first, rest = recalls.ways_back(tx, real_gate.opened.gate, rollout, real_gate.clock.now())
+        assert (first.plan.ring, first.alone, first.by_agent, first.by_hand) == ("first", 0, 0, 0)
+        assert (rest.plan.ring, rest.alone, rest.by_agent, rest.by_hand) == ("rest", 0, 0, 1)
     with real_gate.opened.store.read() as tx:
         [holder] = recalls.holders(tx, real_gate.opened.gate, rollout, real_gate.clock.now())
         assert (holder.site, holder.machines, holder.unheard) == ("nord", 1, 1)
@@ -188,3 +195,20 @@ def policy_says(gate: RealGate, old: str, new: str) -> None:
     before = policies.read(policies.head())
     assert old in before
     gate.policy_says(before.replace(old, new, 1), "a trial")
+
+
+@pytest.mark.parametrize(
+    ("how", "needs_agent", "counts"),
+    [
+        ("serve_old", False, (4, 0, 3)),
+        ("republish", False, (4, 0, 3)),
+        ("vendor_pin", False, (4, 0, 3)),
+        ("agent_purge", True, (0, 4, 3)),
+        ("none", False, (0, 0, 7)),
+    ],
+)
+def test_a_way_back_says_how_many_go_by_themselves_by_the_agent_and_by_hand(
+    how: str, needs_agent: bool, counts: tuple[int, int, int]
+) -> None:
+    found = recalls.way_back(orders.Planned("first", how, (), needs_agent), 7, 3)
+    assert (found.alone, found.by_agent, found.by_hand) == counts

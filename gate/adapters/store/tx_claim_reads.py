@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Table, and_, case, distinct, exists, func, or_, select
+from sqlalchemy import ColumnElement, Table, and_, case, distinct, exists, func, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, equal, get, given
@@ -140,7 +140,7 @@ class ClaimReadsTx(Rows):
         ]
 
     def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
-        unheard = or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before)
+        unheard = _unheard(seen_before)
         count = func.count(distinct(MACHINES.c.id))
         missing = func.count(distinct(case((unheard, MACHINES.c.id))))
         found = (
@@ -156,19 +156,41 @@ class ClaimReadsTx(Rows):
             .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
             .join(SITES, SITES.c.id == MACHINES.c.site)
             .outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
-            .where(
-                CLAIMS.c.rollout == rollout_id,
-                CLAIMS.c.action == Action.INSTALL.value,
-                MACHINES.c.status == MachineStatus.ACTIVE.value,
-                or_(SESSIONS.c.installed.contains(CLAIMS.c.release, autoescape=False), CLAIMS.c.state.in_(MAY_HAVE)),
-                ~_GONE_ON,
-            )
+            .where(*_holding(rollout_id))
             .group_by(SITES.c.id, SITES.c.name)
             .order_by(missing.desc(), SITES.c.id)
             .limit(limit)
         )
         return [Holder(**row) for row in self._all(found)]
 
+    def count_holders(self, rollout_id: str, seen_before: datetime) -> dict[str, tuple[int, int]]:
+        missing = func.count(distinct(case((_unheard(seen_before), MACHINES.c.id))))
+        found = (
+            select(MACHINES.c.ring, func.count(distinct(MACHINES.c.id)).label("machines"), missing.label("unheard"))
+            .select_from(CLAIMS)
+            .join(ROLLOUTS, ROLLOUTS.c.id == CLAIMS.c.rollout)
+            .join(MACHINES, MACHINES.c.id == CLAIMS.c.machine)
+            .outerjoin(SESSIONS, SESSIONS.c.machine == MACHINES.c.id)
+            .where(*_holding(rollout_id))
+            .group_by(MACHINES.c.ring)
+        )
+        return {row["ring"]: (row["machines"], row["unheard"]) for row in self._all(found)}
+
     def attributions(self, rollout_id: str) -> list[Attribution]:
         found = select(ATTRIBUTIONS).where(ATTRIBUTIONS.c.rollout == rollout_id).order_by(ATTRIBUTIONS.c.id)
         return [Attribution(**{name: row[name] for name in Attribution.__slots__}) for row in self._all(found)]
+
+
+def _unheard(seen_before: datetime) -> ColumnElement[bool]:
+    return or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before)
+
+
+def _holding(rollout_id: str) -> tuple[ColumnElement[bool], ...]:
+    """Active machines that have the release of a rollout, or may have it, and have not gone back or on."""
+    return (
+        CLAIMS.c.rollout == rollout_id,
+        CLAIMS.c.action == Action.INSTALL.value,
+        MACHINES.c.status == MachineStatus.ACTIVE.value,
+        or_(SESSIONS.c.installed.contains(CLAIMS.c.release, autoescape=False), CLAIMS.c.state.in_(MAY_HAVE)),
+        ~_GONE_ON,
+    )
