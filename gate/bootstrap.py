@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import logging
 import os
@@ -11,6 +12,7 @@ import pwd
 import re
 import secrets
 import shutil
+import sys
 import tempfile
 import threading
 import time
@@ -364,8 +366,6 @@ def _settings_text(wishes: Wishes) -> str:
 
 
 def _unit(folder: Path) -> str:
-    import sys
-
     program = Path(sys.executable).with_name("gate")
     template = (resources.files("gate") / "seed" / "gate.service").read_text(encoding="utf-8")
     user = pwd.getpwuid(os.getuid()).pw_name
@@ -431,6 +431,23 @@ class Opened:
     def rules(self) -> ActiveRules:
         """The active policy, for what no promise rests on."""
         return ActiveRules(self)
+
+    @cached_property
+    def plugin_names(self) -> frozenset[str]:
+        """The source plugins that were here when this was first asked."""
+        shipped = importlib.util.find_spec("gate_directory")
+        folders = [Path(place).parent for place in (shipped.submodule_search_locations if shipped else None) or ()]
+        folders += [Path(one) for one in (*self.settings.plugin_folders, *sys.path) if one]
+        found = {path.parent.name for folder in folders for path in folder.glob("gate_*/source.py")}
+        return frozenset(name.removeprefix("gate_").replace("_", "-") for name in found)
+
+    def not_yet(self, policy: Policy) -> list[str]:
+        """What this policy states and nobody acts on here, each as a sentence with its line."""
+        return not_enforced(policy) + [
+            f"line {policy.line_of(f'sources[{at}]')}: no plugin {rule.plugin} is here: nothing comes from {rule.name}"
+            for at, rule in enumerate(policy.sources)
+            if rule.plugin not in self.plugin_names
+        ]
 
     def _plugins(self, spool: Path) -> ChildPlugins:
         network = Network(self.settings.loopback_sources, self.settings.source_bytes_per_s)
@@ -634,7 +651,7 @@ def pages(opened: Opened) -> Wsgi:
 
     def later() -> list[str]:
         found = policy()
-        return not_enforced(found) if found else []
+        return opened.not_yet(found) if found else []
 
     return create_app(
         PagesParts(

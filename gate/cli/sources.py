@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from importlib import resources
 from pathlib import Path
@@ -140,14 +138,6 @@ def plugins() -> None:
     """Source plugins: list, check, new."""
 
 
-def _names(opened: Opened) -> Iterator[str]:
-    shipped = importlib.util.find_spec("gate_directory")
-    folders = [Path(place).parent for place in (shipped.submodule_search_locations if shipped else None) or ()]
-    folders += [Path(one) for one in (*opened.settings.plugin_folders, *sys.path) if one]
-    found = {path.parent.name for folder in folders for path in folder.glob("gate_*/source.py")}
-    return (name.removeprefix("gate_").replace("_", "-") for name in sorted(found))
-
-
 @plugins.command("list")
 @settings_option
 @output_option
@@ -158,7 +148,7 @@ def plugins_list(settings: Path, output: str) -> None:
         used: dict[str, list[str]] = {}
         for rule in _rules(opened):
             used.setdefault(rule.plugin, []).append(rule.name)
-        for name in sorted({*_names(opened), *used}):
+        for name in sorted({*opened.plugin_names, *used}):
             row = {"plugin": name, "sources": ", ".join(used.get(name, ()))}
             try:
                 info = opened.plugins.describe(name)

@@ -29,7 +29,6 @@ from gate.bootstrap import Opened, Wishes, open_gate
 from gate.cli.common import emit, gate_of, output_option, settings_option
 from gate.config import SECRETS, Settings, load, unreachable
 from gate.core.errors import OperatorError
-from gate.core.policy import not_enforced
 from gate.web.plain_http import Wsgi
 
 log = logging.getLogger(__name__)
@@ -109,7 +108,7 @@ def init(
 def _later(settings: Path) -> list[str]:
     with gate_of(settings) as opened:
         policy = opened.rules.policy()
-    return not_enforced(policy) if policy else []
+        return opened.not_yet(policy) if policy else []
 
 
 @click.command()
@@ -184,7 +183,7 @@ def _ready(settings: Path) -> None:
         if fatal:
             raise OperatorError("not_ready", "; ".join(fatal))
         policy = opened.rules.policy()
-        for sentence in not_enforced(policy) if policy else []:
+        for sentence in opened.not_yet(policy) if policy else []:
             log.info("not yet enforced: %s", sentence)
 
 

@@ -343,6 +343,7 @@ GERMAN: Mapping[str, str] = {
     "this machine does not have the recalled release": "dieser Rechner hat die zurückgerufene Freigabe nicht",
     "it is not recalled any more": "sie ist nicht mehr zurückgerufen",
     # what the policy states and nothing acts on yet
+    "line {}: no plugin {} is here: nothing comes from {}": "Zeile {}: kein Plugin {} ist hier: von {} kommt nichts",
     "line {}: {}: not acted on yet": "Zeile {}: {}: wird noch nicht beachtet",
     "line {}: brake '{}' counts 15m before opening": "Zeile {}: Bremse '{}' zählt 15 Minuten vor dem Öffnen",
     "line {}: brake '{}': {} is noted as an event, and sent to nobody yet": (

@@ -146,15 +146,16 @@ def troubles(tx: Tx, source: str) -> dict[str, str]:
     return found
 
 
-def failed(tx: Tx, source: str, kind: str, detail: str, now: datetime) -> None:
-    """An event about a source, once for the same trouble until that kind of trouble is over."""
+def failed(tx: Tx, source: str, kind: str, detail: str, now: datetime) -> bool:
+    """An event about a source, once for the same trouble until that kind of trouble is over; was it one?"""
     subject = f"source:{source}"
     for event in tx.events(subject=subject, limit=SCANNED):
         if event.kind == kind and event.detail.get("detail") == detail[:1000]:
-            return
+            return False
         if event.kind == RECOVERED[kind]:
             break
     tx.append(kind, "gate", subject, now, {"detail": detail[:1000]})
+    return True
 
 
 def recovered(tx: Tx, source: str, kind: str, now: datetime) -> None:

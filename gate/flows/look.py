@@ -261,8 +261,8 @@ def _stored(parts: Looking, rule: SourceRule, brought: Brought, commit: str) -> 
 
 
 def _failed(parts: Looking, source: str, kind: str, detail: str) -> None:
-    log.warning("source %s: %s: %s", source, kind, detail)
     try:
-        parts.within.write(lambda tx: intake.failed(tx, source, kind, detail, parts.clock.now()))
+        if parts.within.write(lambda tx: intake.failed(tx, source, kind, detail, parts.clock.now())):
+            log.warning("source %s: %s: %s", source, kind, detail)
     except GateError as problem:
         log.error("source %s: that cannot be noted: %s", source, problem.detail)

@@ -17,6 +17,7 @@ from gate.adapters.plugin_checks import check
 from gate.adapters.plugins import ChildPlugins, Network
 from gate.cli.main import main
 from gate.cli.sources import written
+from gate.core import said_texts
 from gate.hookspecs import Source
 from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
@@ -144,3 +145,20 @@ def gate_verify():
     plugins = ChildPlugins(tmp_path / "spool" / "here-1", folders=[tmp_path])
     found = check(plugins, name, Source("s", {}))
     assert [one.name for one in found if not one.ok] == [failing]
+
+
+def test_a_policy_that_names_a_plugin_which_is_not_here_is_told_at_once_and_logged_once(
+    sqlite_gate: RealGate, caplog: pytest.LogCaptureFixture
+) -> None:
+    policies = sqlite_gate.opened.policies
+    text = policies.read(policies.head())
+    more = "  - {name: typo, plugin: directori, kind: content, boot_critical: false, lever: held}\n"
+    sqlite_gate.policy_says(text.replace("\nrings:", f"{more}\nrings:", 1))
+    policy = sqlite_gate.opened.rules.policy()
+    assert policy is not None
+    (said,) = [one for one in sqlite_gate.opened.not_yet(policy) if "no plugin" in one]
+    assert re.fullmatch(r"line \d+: no plugin directori is here: nothing comes from typo", said)
+    assert said_texts.said(said, "de").startswith("Zeile")
+    for _ in range(3):
+        sqlite_gate.worker.look()
+    assert len([one for one in caplog.records if "source typo" in one.getMessage()]) == 1
