@@ -240,7 +240,8 @@ def test_the_brake_is_two_steps_by_keyboard_from_any_page(browser: Browser, demo
     expect(page.get_by_label("What to halt")).to_be_visible()
     page.get_by_label("Reason").press_sequentially("it smells")
     page.keyboard.press("Enter")
-    expect(page.get_by_text("Nothing was moving, so nothing is halted.")).to_be_visible()
+    halted = re.compile("Something is halted|Nothing was moving, so nothing is halted")  # the day may have been halted
+    expect(page.locator("main")).to_contain_text(halted)
     context.close()
 
 
