@@ -96,14 +96,30 @@ def settled(gate: RealGate, *clients: Client) -> None:
         passes(gate, *clients)
 
 
+def spoilt(gate: RealGate) -> Path:
+    """A second release is taken in, and its bytes, which lie here, are not what they were."""
+    gate.drop("2", NEW)
+    gate.worker.look()
+    with gate.opened.store.read() as tx:
+        release = tx.release_by_version(SOURCE, "2")
+    assert release is not None
+    blob = gate.opened.settings.public / "content" / "blobs" / release.artifacts[0].sha256
+    blob.write_text(NEW.replace("5", "6", 1))
+    return blob
+
+
+def both(gate: RealGate) -> tuple[RealGate, Client, Client]:
+    """A machine in each of two rings, at two sites, both with the first release."""
+    first, rest = Client(gate, "first", "nord", "first"), Client(gate, "rest", "sued")
+    gate.bring("1", OLD)
+    settled(gate, first, rest)
+    assert (first.copy, rest.copy) == (OLD, OLD)
+    return gate, first, rest
+
+
 @pytest.fixture
 def two(sqlite_gate: RealGate) -> tuple[RealGate, Client, Client]:
-    """A machine in each of two rings, at two sites, both with the first release."""
-    first, rest = Client(sqlite_gate, "first", "nord", "first"), Client(sqlite_gate, "rest", "sued")
-    sqlite_gate.bring("1", OLD)
-    settled(sqlite_gate, first, rest)
-    assert (first.copy, rest.copy) == (OLD, OLD)
-    return sqlite_gate, first, rest
+    return both(sqlite_gate)
 
 
 def halted(gate: RealGate) -> str:
@@ -347,13 +363,7 @@ def test_what_was_committed_before_a_crash_is_served_by_the_next_worker(
 
 def test_a_spoilt_blob_reaches_no_client_and_people_are_told(two: tuple[RealGate, Client, Client]) -> None:
     gate, first, _ = two
-    gate.drop("2", NEW)
-    gate.worker.look()
-    with gate.opened.store.read() as tx:
-        release = tx.release_by_version(SOURCE, "2")
-    assert release is not None
-    blob = gate.opened.settings.public / "content" / "blobs" / release.artifacts[0].sha256
-    blob.write_text(NEW.replace("5", "6", 1))
+    spoilt(gate)
     gate.worker.tick()
     assert first.served == OLD
     with gate.opened.store.read() as tx:

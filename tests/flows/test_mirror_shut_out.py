@@ -11,18 +11,13 @@ from gate.flows.decommission import decommission
 from gate.flows.mirror_rounds import MirrorRounds
 from gate.ports import MirrorToken, Tx
 from gate.worker import Transactions
-from tests.flows.test_mirror import OLD, SOURCE, Client, admitted, content, settled
+from tests.flows.test_mirror import OLD, SOURCE, Client, admitted, both, content
 from tests.real_gate import RealGate
 
 
 @pytest.fixture
 def two(real_gate: RealGate) -> tuple[RealGate, Client, Client]:
-    """A machine in each of two rings, at two sites, both with the first release."""
-    first, rest = Client(real_gate, "first", "nord", "first"), Client(real_gate, "rest", "sued")
-    real_gate.bring("1", OLD)
-    settled(real_gate, first, rest)
-    assert (first.copy, rest.copy) == (OLD, OLD)
-    return real_gate, first, rest
+    return both(real_gate)
 
 
 def machine(tx: Tx, client: Client) -> Machine:

@@ -11,7 +11,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.flows import intake
 from gate.flows import sources as known
 from tests.conftest import NOW
-from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, settled
+from tests.flows.test_mirror import NEW, OLD, Client, settled, spoilt
 from tests.real_gate import RealGate
 
 
@@ -87,13 +87,7 @@ def test_a_mirror_that_cannot_follow_is_shown_and_recovers(sqlite_gate: RealGate
     rest = Client(gate, "rest", "sued")
     gate.bring("1", OLD)
     settled(gate, first, rest)
-    gate.drop("2", NEW)
-    gate.worker.look()
-    with gate.opened.store.read() as tx:
-        release = tx.release_by_version(SOURCE, "2")
-    assert release is not None
-    blob = gate.opened.settings.public / "content" / "blobs" / release.artifacts[0].sha256
-    blob.write_text(NEW.replace("5", "6", 1))
+    blob = spoilt(gate)
     gate.worker.tick()
     gate.worker.look()
     assert state(gate) == ("mirror", [])
