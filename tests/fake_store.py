@@ -46,6 +46,8 @@ from gate.ports import (
     Event,
     GrantLimits,
     Grounds,
+    MirrorToken,
+    Pointer,
     Quiet,
     Said,
     Session,
@@ -92,6 +94,8 @@ class Everything:
     days: dict[str, SiteDay] = field(default_factory=dict)
     mornings: dict[str, Morning] = field(default_factory=dict)
     points: dict[tuple[str, datetime], Point] = field(default_factory=dict)
+    tokens: dict[str, MirrorToken] = field(default_factory=dict)
+    pointers: dict[tuple[str, str], Pointer] = field(default_factory=dict)
 
 
 class FakeTx:
@@ -639,6 +643,29 @@ class FakeTx:
             self.a.roles[machine.site, machine.role][0] -= 1
             self.a.fleet_version += 1
         return True
+
+    # tokens of stock clients
+
+    def add_mirror_token(self, token: MirrorToken, pointer: Pointer) -> None:
+        self.a.tokens[token.id] = token
+        self.a.pointers.setdefault((token.source, token.holder), pointer)
+
+    def mirror_tokens(self, source: str = "", holder: str = "") -> list[MirrorToken]:
+        newest = sorted(self.a.tokens.values(), key=lambda one: (-one.created_at.timestamp(), one.id))
+        return [one for one in newest if (source or one.source, holder or one.holder) == (one.source, one.holder)]
+
+    def revoke_mirror_token(self, token_id: str, at: datetime) -> bool:
+        token = self.a.tokens.get(token_id)
+        if token is None or token.revoked_at is not None:
+            return False
+        self.a.tokens[token_id] = replace(token, revoked_at=at)
+        if all(one.revoked_at is not None for one in self.mirror_tokens(token.source, token.holder)):
+            self.a.pointers.pop((token.source, token.holder), None)
+        return True
+
+    def pointers(self, source: str = "") -> list[Pointer]:
+        found = sorted(self.a.pointers.values(), key=lambda one: (one.source, one.holder))
+        return [one for one in found if source in ("", one.source)]
 
     def machines(
         self, *, after: str = "", limit: int = 100, site: str = "", ring: str = "", make: str = "", status: str = ""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-import tempfile
+import itertools
+import shutil
+import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -33,9 +36,10 @@ from gate.core.evalues import Span
 from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
 from gate.core.spans import by_hour, unfolded
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, controls, intake, people, sweep
+from gate.flows import advance, claims, controls, intake, mirror, people, sweep
 from gate.flows.decommission import decommission
 from gate.ports import ActivePolicy, Bad, Gate, GrantLimits
+from tests.conftest import named
 from tests.fake_store import FakeStore
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -83,6 +87,7 @@ class Stores(RuleBasedStateMachine):
         self.now = START
         self.halted_at: dict[str, datetime] = {}
         self.straight = 0
+        self.secrets = 0
         self.gone: Counter[tuple[str, str]] = Counter()
 
     def teardown(self) -> None:
@@ -357,6 +362,18 @@ class Stores(RuleBasedStateMachine):
         wanted = known[pick % len(known)]
         self.both(lambda tx, gate: people.explain_failure(tx, gate, wanted, "anna", "a cable", self.now))
 
+    @rule(machine=st.sampled_from(MACHINES), source=st.sampled_from(["one", "two"]))
+    def a_stock_client_is_let_in(self, machine: tuple[str, ...], source: str) -> None:
+        self.secrets += 1
+        secret, name = f"secret-{self.secrets}", machine[0]
+        self.both(lambda tx, gate: mirror.admit(tx, gate, source, secret, "anna", self.now, machine=name))
+
+    @precondition(lambda self: self.fake.everything.tokens)
+    @rule(pick=st.integers(0, 100))
+    def a_token_is_revoked(self, pick: int) -> None:
+        known = list(self.fake.everything.tokens)
+        self.both(lambda tx, _: mirror.revoke(tx, known[pick % len(known)], "anna", self.now))
+
     @rule(machine=st.sampled_from(MACHINES), really=st.integers(0, 3))
     def a_person_decommissions(self, machine: tuple[str, ...], really: int) -> None:
         if really:
@@ -375,6 +392,7 @@ class Stores(RuleBasedStateMachine):
         def facts(tx: Any) -> Any:
             found: dict[str, Any] = {"past": tx.past_trials(3)}
             found["told"] = {name: tx.boots_of(name) for name in sorted(self.fake.everything.machines)}
+            found["let in"] = tx.mirror_tokens(), tx.pointers()
             since = self.now - timedelta(minutes=30)
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}
@@ -412,6 +430,10 @@ class Stores(RuleBasedStateMachine):
     @invariant()
     def the_promises_hold(self) -> None:
         a = self.fake.everything
+        let_in = {(one.source, one.holder) for one in a.tokens.values() if one.revoked_at is None}
+        assert let_in == set(a.pointers), "who has a token is served, and nobody else"
+        active = {one.id for one in a.machines.values() if one.status is MachineStatus.ACTIVE}
+        assert {holder for _, holder in let_in} <= active, "a machine that is gone reads nothing"
         flying = [claim for claim in a.claims.values() if claim.state in HOLDS_SLOT]
         for ring in a.rings.values():
             here = sum((claim.rollout, claim.ring) == (ring.rollout, ring.ring) for claim in flying)
@@ -463,37 +485,26 @@ def run(make_real: Callable[[], SqlStore], examples: int) -> None:
 
 
 @pytest.mark.slow
-def test_fake_and_sqlite_answer_alike_and_keep_the_promises() -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        numbers = iter(range(10**6))
+def test_fake_and_sqlite_answer_alike_and_keep_the_promises(template_file: Path, tmp_path: Path) -> None:
+    numbers = itertools.count()
 
-        def fresh() -> SqlStore:
-            store = SqlStore(f"sqlite:///{Path(folder) / f'{next(numbers)}.db'}", durable=False)
-            store.upgrade()
-            return store
+    def fresh() -> SqlStore:
+        file = shutil.copyfile(template_file, tmp_path / f"{next(numbers)}.db")
+        return SqlStore(f"sqlite:///{file}", durable=False)
 
-        run(fresh, 25)
+    run(fresh, 25)
 
 
 @pytest.mark.slow
 @pytest.mark.postgres
-def test_fake_and_postgresql_answer_alike_and_keep_the_promises(postgres: str) -> None:
-    import uuid
-
-    import psycopg
-
+def test_fake_and_postgresql_answer_alike_and_keep_the_promises(postgres: str, template: str) -> None:
     names: list[str] = []
 
     def fresh() -> SqlStore:
-        name = f"stateful_{uuid.uuid4().hex[:12]}"
-        names.append(name)
+        names.append(f"stateful_{uuid.uuid4().hex[:12]}")
         with psycopg.connect(postgres, autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
-        address, _, query = postgres.partition("?")
-        own = address.rsplit("/", 1)[0] + f"/{name}" + (f"?{query}" if query else "")
-        store = SqlStore(own.replace("postgresql://", "postgresql+psycopg://", 1))
-        store.upgrade()
-        return store
+            connection.execute(f"CREATE DATABASE {names[-1]} TEMPLATE {template}")
+        return SqlStore(named(postgres, names[-1]))
 
     try:
         run(fresh, 8)
