@@ -53,6 +53,7 @@ BY = "worker"
 TRIES = 5
 MARK = listening.MARK
 MARK_EVERY = timedelta(seconds=5)
+LOOKS = timedelta(seconds=1)
 KEPT_EVERY = timedelta(minutes=5)
 SHELVE = "retention"
 FORESEE = "plans"
@@ -125,6 +126,7 @@ class Worker:
         )
         self._claims = dict[str, SourceRule]()
         self._kept: tuple[datetime, publication.Kept] | None = None
+        self._waits = list[str]()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
 
@@ -162,9 +164,12 @@ class Worker:
         self._alone("sweep", "", lambda: rounds.sweep(within, gate, now))
         self._alone("morning", "", lambda: rounds.morning(within, gate, now, lambda: not self._stop.is_set()))
         self._alone("recall", "", lambda: self._recall(now))
-        for rollout_id in self._running():
-            self._alone("controls", rollout_id, lambda one=rollout_id: rounds.compare(within, gate, one, now))  # type: ignore[misc]
-            self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
+        running, until = self._running(), self._parts.clock.now() + LOOKS
+        waited, self._waits = [one for one in self._waits if one in running], []
+        for rollout_id in [*waited, *(one for one in running if one not in waited)]:
+            self._alone("controls", rollout_id, lambda one=rollout_id: self._compare(one, now, until))  # type: ignore[misc]
+            if rollout_id not in self._waits:
+                self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
         self._alone("mirror", "", lambda: self._mirror.once(now))
         self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
@@ -340,6 +345,13 @@ class Worker:
         except GateError as problem:
             log.error("decisions: %s", problem)
             return []
+
+    def _compare(self, rollout_id: str, now: datetime, until: datetime) -> None:
+        """A look at the controls, where one is due. After ``until`` it waits: then the rollout is among the next tick's
+        first, and is not decided on without."""
+        parts = self._parts
+        if not rounds.compare(self._within, parts.gate, rollout_id, now, lambda: parts.clock.now() < until):
+            self._waits.append(rollout_id)
 
     def _advance(self, rollout_id: str, now: datetime) -> None:
         for one in self._within.write(lambda tx: advance.advance_rollout(tx, self._parts.gate, rollout_id, now)):

@@ -51,12 +51,18 @@ def morning(within: Transactions, gate: Gate, now: datetime, goes_on: Callable[[
         within.write(lambda tx: mornings.look(tx, gate, parties, now))
 
 
-def compare(within: Transactions, gate: Gate, rollout_id: str, now: datetime) -> None:
-    """The machines that were not updated, beside those of a rollout, where a look at them is due."""
+def compare(
+    within: Transactions, gate: Gate, rollout_id: str, now: datetime, may: Callable[[], bool] = lambda: True
+) -> bool:
+    """The machines that were not updated, beside those of a rollout, where a look at them is due; False where one is
+    due and ``may`` says that there is no time for it: what is known of this rollout is not enough to decide then."""
 
-    def count(tx: Tx) -> controls.Tally | None:
-        return controls.count(tx, gate, rollout_id, now) if controls.due(tx, rollout_id, now) else None
+    def count(tx: Tx) -> controls.Tally | bool | None:
+        if not controls.due(tx, rollout_id, now):
+            return True
+        return controls.count(tx, gate, rollout_id, now) if may() else False
 
     counted = within.read(count)
-    if counted is not None:
+    if isinstance(counted, controls.Tally):
         within.write(lambda tx: controls.look(tx, gate, rollout_id, counted, now))
+    return counted is not False
