@@ -1,14 +1,16 @@
-"""Signature databases made here: a CVD as libclamav reads it, signed by a key of the tests' own."""
+"""Signature databases and cdiffs made here, as libclamav reads them, signed by keys of the tests' own."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import io
 import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.hashes import SHA256
 
 from gate_clamav import cvd
 
@@ -23,11 +25,7 @@ class Signer:
     private: int
 
     def sign(self, md5: str) -> str:
-        number, text = pow(int(md5, 16), self.private, self.public.modulus), ""
-        while number:
-            number, digit = divmod(number, 64)
-            text += ALPHABET[digit]
-        return text
+        return written(pow(int(md5, 16), self.private, self.public.modulus))
 
     def cvd(self, version: int, signatures: int = 1, content: bytes = b"") -> bytes:
         """The bytes of a database; ``content``: what makes two of the same version differ."""
@@ -40,6 +38,38 @@ class Signer:
         made = "02 Mar 2026 09-00 +0000"
         fields = ["ClamAV-VDB", made, version, signatures, 81, md5, self.sign(md5), "tests", 1772442000]
         return ":".join(map(str, fields)).ljust(cvd.HEADER).encode() + packed.getvalue()
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSigner:
+    """A key that signs cdiffs as their vendor does."""
+
+    key: rsa.RSAPrivateKey
+
+    @property
+    def public(self) -> cvd.PublicKey:
+        numbers = self.key.public_key().public_numbers()
+        return cvd.PublicKey(numbers.n, numbers.e)
+
+    def cdiff(self, version: int, commands: bytes = b"", salt: int = 32) -> bytes:
+        """The bytes of the cdiff to a version."""
+        raw = f"ClamAV-Diff:{version}:{len(commands)}:".encode() + gzip.compress(commands, mtime=0)
+        pss = padding.PSS(padding.MGF1(SHA256()), salt)
+        return raw + b":" + written(int.from_bytes(self.key.sign(raw, pss, SHA256()))).encode()
+
+
+def written(number: int) -> str:
+    """A signature in ClamAV's digits."""
+    text = ""
+    while number:
+        number, digit = divmod(number, 64)
+        text += ALPHABET[digit]
+    return text
+
+
+def patch_signer() -> PatchSigner:
+    """A new one."""
+    return PatchSigner(rsa.generate_private_key(public_exponent=65537, key_size=2048))
 
 
 def signer() -> Signer:

@@ -86,12 +86,18 @@ def header_of(path: Path) -> Header:
 
 def signed(header: Header, key: PublicKey = VENDOR) -> bool:
     """Has the owner of ``key`` signed this header's md5?"""
-    number = 0
-    for place, char in enumerate(header.signature):
+    value = number(header.signature, key)
+    return value > 0 and pow(value, key.exponent, key.modulus) == int(header.md5, 16)
+
+
+def number(signature: str, key: PublicKey) -> int:
+    """A signature as the number that it writes; 0 where it writes none below the key's modulus."""
+    value = 0
+    for place, char in enumerate(signature):
         if char not in DIGITS:
-            return False
-        number += DIGITS[char] << (6 * place)
-    return 0 < number < key.modulus and pow(number, key.exponent, key.modulus) == int(header.md5, 16)
+            return 0
+        value += DIGITS[char] << (6 * place)
+    return value if value < key.modulus else 0
 
 
 def check(path: Path, key: PublicKey = VENDOR) -> Header:

@@ -4,7 +4,8 @@
   ``27800``, or ``62.27800`` for ``main daily``. ``bytecode`` runs inside the engine: a source of its own, kind engine.
 - A database is taken as ``<name>.cvd`` only: a ``.cld`` is what a client patched together, and nobody has signed it.
 - Verified: the md5 of the content, the vendor's RSA signature over it, and that the version is the announced one.
-- A side-car ``<name>-<version>.cvd.sign`` goes along where it lies beside the database; the client checks it.
+- What lies beside a database at the first look at a version goes along, and nothing that comes later: its cdiff, and
+  the ``.sign`` files of both (``beside.py``).
 - Order: whole numbers, one by one; a release with a smaller one among them is a downgrade.
 - Lint: ``clamscan`` with the new databases alone. ``clean`` is a folder of files that must not be found (the till's own
   programs), ``found`` one of files that must be. Where clamscan is not installed, a note says that nobody looked.
@@ -39,7 +40,7 @@ from gate.hookspecs import (
     Verification,
     hookimpl,
 )
-from gate_clamav import cvd
+from gate_clamav import beside, cdiff, clamsign, cvd
 
 DATABASE = re.compile(r"[a-z][a-z0-9_-]{0,30}\Z")
 RUNS = re.compile(r"ClamAV [^/\x00-\x1f]{1,60}/(\d{1,9})/", re.ASCII)
@@ -54,6 +55,7 @@ OPTIONS = {
         "how machines take them: freshclam's PrivateMirror or DatabaseCustomURL",
         choices=("PrivateMirror", "DatabaseCustomURL"),
     ),
+    "certs": Option("a PEM file or a folder with the certificates that a .sign file must lead to; then it is required"),
     "clean": Option("a folder of files that must not be found"),
     "found": Option("a folder of files that must be found"),
 }
@@ -73,51 +75,76 @@ def gate_describe() -> SourceInfo:
 
 @hookimpl
 def gate_discover(source: Source, cursor: str, io: Io) -> Discovered:
-    """What the headers of the databases say; nothing is loaded for that but 512 bytes of each."""
+    """What the headers of the databases say; over https no more is loaded for that than 512 bytes of each."""
     names = databases(source)
     try:
-        headers = [_header(source, name, io) for name in names]
+        stems = [f"{name}-{_header(source, name, io).version}" for name in names]
     except cvd.BadCvd as problem:
         return Discovered((), cursor, (str(problem),))
-    version = ".".join(str(header.version) for header in headers)
-    files = [Announced(f"{name}.cvd", 0, "") for name in names]
-    files += [Announced(f"{name}.sign", 0, "") for name in _side_cars(source, names, headers)]
-    if "folder" in source.options:
-        files = [_measured(Path(source.options["folder"]) / one.name) for one in files]
-    return Discovered((Candidate(version, tuple(files), version),), "")
+    known = beside.remembered(cursor, stems)
+    if known is None:
+        known = [name for name in beside.names(stems) if _there(source, name, io)]
+    missing = [f"{stem}.cvd.sign" for stem in stems if f"{stem}.cvd.sign" not in known]
+    if "certs" in source.options and missing:
+        return Discovered((), cursor, tuple(f"{name} is not there, and option certs asks for it" for name in missing))
+    files = [_announced(source, f"{name}.cvd") for name in names]
+    files += [_announced(source, name) for name in known]
+    files += [Announced(f"{stem}.cdiff", 0, beside.EMPTY) for stem in stems if f"{stem}.cdiff" not in known]
+    version = ".".join(stem.rpartition("-")[2] for stem in stems)
+    return Discovered((Candidate(version, tuple(files), version),), beside.cursor(stems, known))
 
 
 @hookimpl
 def gate_fetch(source: Source, candidate: Candidate, into: Path, io: Io) -> Sequence[Fetched]:
-    """Each database as a whole: cdiffs are for clients."""
-    if "folder" not in source.options:
-        address = source.options["mirror"].rstrip("/")
-        return [
-            io.http.download(f"{address}/{one.name}", into / one.name, most=source.max_bytes)
-            for one in candidate.artifacts
-        ]
-    found = []
-    for one in candidate.artifacts:
-        shutil.copyfile(Path(source.options["folder"]) / one.name, into / one.name)
-        copy = _measured(into / one.name)
-        found.append(Fetched(copy.name, copy.length, copy.sha256))
-    return found
+    """Each database as a whole, and what goes along; a cdiff that is not there is an empty one."""
+    return [_brought(source, one, into / one.name, io) for one in candidate.artifacts]
+
+
+def _brought(source: Source, one: Announced, to: Path, io: Io) -> Fetched:
+    if one.sha256 == beside.EMPTY:
+        to.touch()
+    elif "folder" in source.options:
+        shutil.copyfile(Path(source.options["folder"]) / one.name, to)
+    else:
+        return io.http.download(f"{source.options['mirror'].rstrip('/')}/{one.name}", to, most=source.max_bytes)
+    copy = _measured(to)
+    return Fetched(copy.name, copy.length, copy.sha256)
 
 
 @hookimpl
 def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path) -> Verification:
-    """The vendor has signed each database, and they have the announced versions."""
-    return verify(databases(source), candidate.version, into)
+    """The vendor has signed each database and each cdiff, and they have the announced versions."""
+    done = verify(databases(source), candidate.version, into)
+    if not done.ok or "certs" not in source.options:
+        return done
+    if shutil.which("openssl") is None:
+        raise OSError("openssl is not installed, and option certs needs it")
+    for one in fetched:
+        if one.name.endswith(".sign"):
+            try:
+                clamsign.check(into / one.name, into / beside.signed_by(one.name), Path(source.options["certs"]))
+            except (clamsign.BadSign, OSError) as problem:
+                return Verification("unverified", False, detail=f"{one.name}: {problem}")
+    return done
 
 
-def verify(names: Iterable[str], version: str, into: Path, key: cvd.PublicKey = cvd.VENDOR) -> Verification:
-    """As ``gate_verify``, for the owner of ``key``."""
+def verify(
+    names: Iterable[str],
+    version: str,
+    into: Path,
+    key: cvd.PublicKey = cvd.VENDOR,
+    patches: cvd.PublicKey = cdiff.VENDOR,
+) -> Verification:
+    """As ``gate_verify``, for the owner of ``key``, and of ``patches`` for cdiffs."""
     versions, builders = [], []
     for name in names:
+        file = f"{name}.cvd"
         try:
-            header = cvd.check(into / f"{name}.cvd", key)
+            header = cvd.check(into / file, key)
+            file = f"{name}-{header.version}.cdiff"
+            cdiff.check(into / file, header.version, patches)
         except (cvd.BadCvd, OSError) as problem:
-            return Verification("unverified", False, detail=f"{name}.cvd: {problem}")
+            return Verification("unverified", False, detail=f"{file}: {problem}")
         versions.append(str(header.version))
         builders.append(header.builder)
     if ".".join(versions) != version:
@@ -205,12 +232,18 @@ def _header(source: Source, name: str, io: Io) -> cvd.Header:
         raise cvd.BadCvd(f"{name}.cvd: {problem}") from problem
 
 
-def _side_cars(source: Source, names: Sequence[str], headers: Sequence[cvd.Header]) -> list[str]:
-    """Without ``.sign``. Over https nobody asks for them: a mirror that lacks one must not look broken."""
-    if "folder" not in source.options:
-        return []
-    wanted = [f"{name}-{header.version}.cvd" for name, header in zip(names, headers, strict=True)]
-    return [name for name in wanted if (Path(source.options["folder"]) / f"{name}.sign").is_file()]
+def _there(source: Source, name: str, io: Io) -> bool:
+    if "folder" in source.options:
+        path = Path(source.options["folder"]) / name
+        return path.is_file() and path.stat().st_size > 0
+    address = f"{source.options['mirror'].rstrip('/')}/{name}"
+    return io.http.send("GET", address, body=b"", headers={"Range": "bytes=0-0"}).status in (200, 206)
+
+
+def _announced(source: Source, name: str) -> Announced:
+    """Without a digest where it lies on a mirror, and where it has gone from the folder meanwhile."""
+    path = Path(source.options["folder"]) / name if "folder" in source.options else None
+    return _measured(path) if path is not None and path.is_file() else Announced(name, 0, "")
 
 
 def _measured(path: Path) -> Announced:

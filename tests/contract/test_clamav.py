@@ -101,7 +101,8 @@ def test_a_folder_is_a_candidate_with_the_versions_of_its_databases(tmp_path: Pa
     assert source.gate_discover(where, found.cursor, NOBODY) == found
     (candidate,) = found.candidates
     assert candidate.version == "62.27800"
-    assert [one.name for one in candidate.artifacts] == ["main.cvd", "daily.cvd", "daily-27800.cvd.sign"]
+    names = ["main.cvd", "daily.cvd", "daily-27800.cvd.sign", "main-62.cdiff", "daily-27800.cdiff"]
+    assert [one.name for one in candidate.artifacts] == names
     into = tmp_path / "into"
     into.mkdir()
     fetched = source.gate_fetch(where, candidate, into, NOBODY)
@@ -142,7 +143,7 @@ def test_a_mirror_over_https_is_asked_for_headers_first(tmp_path: Path) -> None:
     where = Source("av", {"mirror": "https://up.example/av/"})
     (candidate,) = source.gate_discover(where, "", io).candidates
     assert (candidate.version, candidate.artifacts[0].sha256) == ("5", "")
-    assert http.asked == [("https://up.example/av/daily.cvd", "bytes=0-511")]
+    assert http.asked[0] == ("https://up.example/av/daily.cvd", "bytes=0-511")
     source.gate_fetch(where, candidate, tmp_path, io)
     assert source.verify(["daily"], "5", tmp_path, OURS.public).ok
     gone = Source("av", {"mirror": "https://up.example/other"})
