@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from tests.clients.served import ServedGate, StockMachine, until
 from tests.conftest import missing
 
 SOURCE = "clamav-daily"
+CHANGED = ("PrivateMirror", "ScriptedUpdates", "NotifyClamd")
 FOUND = Path("/usr/share/clamav-testfiles/clam.exe")
 
 
@@ -41,8 +43,26 @@ class ClamGate(ServedGate):
         new.rename(self.upstream / "daily.cvd")
 
 
+class PatchedGate(ServedGate):
+    """A gate with the database ``test``, for which its vendor's cdiffs are at hand."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, SOURCE, "clamav", "content", databases="test")
+
+    def brings(self, version: int, content: bytes, patch: bytes = b"") -> None:
+        """As cvdupdate does it: the cdiff first, where there is one."""
+        if patch:
+            (self.upstream / f"test-{version}.cdiff").write_bytes(patch)
+        new = self.upstream / ".new"
+        new.write_bytes(content)
+        new.rename(self.upstream / "test.cvd")
+
+
 class ClamMachine(StockMachine):
     """A machine with stock ClamAV; ``address``: where its client finds the gate, perhaps through nginx."""
+
+    database = "daily"
+    words: tuple[str, ...] = ()
 
     def __init__(
         self, gate: ServedGate, name: str, site: str, labels: Sequence[str] = (), port: int = 0, client: str = "mirror"
@@ -76,15 +96,15 @@ class ClamMachine(StockMachine):
 
     def freshclam(self) -> tuple[int, str]:
         """One run; its exit code and what it said."""
-        words = ["freshclam", f"--config-file={self.home}/freshclam.conf", "--stdout"]
+        words = ["freshclam", f"--config-file={self.home}/freshclam.conf", "--stdout", *self.words]
         utc = {**os.environ, "TZ": "UTC"}
         done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False, env=utc)
         return done.returncode, done.stdout + done.stderr
 
     def version(self) -> str:
         """Of the database on its disk."""
-        path = self.databases / "daily.cvd"
-        return path.read_bytes()[:200].decode("ascii", "replace").split(":")[2] if path.exists() else ""
+        found = [path.read_bytes()[:200] for path in self.databases.glob(f"{self.database}.c?d")]
+        return found[0].decode("ascii", "replace").split(":")[2] if found else ""
 
     def updates(self) -> str:
         """freshclam runs, and must be content; the version afterwards."""
@@ -111,7 +131,7 @@ class ClamMachine(StockMachine):
 
     def serves(self) -> str:
         """The version that the mirror has for this machine; empty: none."""
-        link = self.gate.opened.settings.mirror / "to" / SOURCE / self.machine.id / "daily.cvd"
+        link = self.gate.opened.settings.mirror / "to" / SOURCE / self.machine.id / f"{self.database}.cvd"
         return link.read_bytes()[:200].decode("ascii", "replace").split(":")[2] if link.exists() else ""
 
     def end(self) -> None:
@@ -119,3 +139,36 @@ class ClamMachine(StockMachine):
             self.clamd.terminate()
             self.clamd.wait(30)
         super().end()
+
+
+class PatchedMachine(ClamMachine):
+    """A machine whose freshclam patches: ``DatabaseMirror`` and ``ScriptedUpdates``.
+
+    clamd says the version of ``daily`` alone, so it has a folder of its own, with ``test`` under that name."""
+
+    database = "test"
+    words = ("--no-dns",)
+
+    def _configure(self, client: str) -> None:
+        super()._configure(client)
+        config = self.home / "freshclam.conf"
+        kept = [line for line in config.read_text().splitlines() if line.split()[0] not in CHANGED]
+        kept += [f"DatabaseMirror {self.address}", "ScriptedUpdates yes", "ExtraDatabase test", "ExcludeDatabase daily"]
+        config.write_text("\n".join([*kept, ""]))
+        clamd = self.home / "clamd.conf"
+        self.loaded = self.home / "loaded"
+        self.loaded.mkdir()
+        clamd.write_text(clamd.read_text().replace(str(self.databases), str(self.loaded)))
+
+    def loads(self) -> None:
+        for path in self.loaded.iterdir():
+            path.unlink()
+        for path in self.databases.glob("test.c?d"):
+            shutil.copyfile(path, self.loaded / f"daily{path.suffix}")
+        if self.clamd is None:
+            super().loads()
+            return
+        with socket.socket(socket.AF_UNIX) as line:
+            line.connect(str(self.home / "clamd.sock"))
+            line.sendall(b"zRELOAD\0")
+            assert line.recv(100).startswith(b"RELOADING")
