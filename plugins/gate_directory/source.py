@@ -32,7 +32,7 @@ from gate.hookspecs import (
     Verification,
     hookimpl,
 )
-from gate_directory import minisign
+from gate_directory import minisign, orders
 from gate_directory.drops import (
     MANIFEST,
     MAX_MANIFEST,
@@ -53,6 +53,7 @@ TOLD = 100
 CURSOR = 4000
 OPTIONS = {
     "folder": Option("where the drops lie", required=True),
+    "order": orders.OPTION,
     "minisign": Option("the public key (RW...) that must have signed each manifest.json, with minisign"),
 }
 
@@ -142,6 +143,12 @@ def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched]
     if replace(signed, where=candidate.where) != candidate:
         return Verification("unverified", False, detail="manifest.json has changed since it was looked at")
     return Verification("vendor_signed", True, signer)
+
+
+@hookimpl
+def gate_order(source: Source, a: str, b: str) -> int | None:
+    """By option ``order``; without it a drop is newer than what was seen before it."""
+    return orders.compared(source.options.get("order", ""), a, b)
 
 
 @hookimpl

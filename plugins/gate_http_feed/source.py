@@ -4,7 +4,7 @@
   first; ``url`` may be relative to the feed. Other keys of a release or a file are refused: a typo is no option.
 - A release that is not good is skipped with its reason; the others are taken.
 - YARA and Sigma rules among the files are tried by their own tools, where these are installed.
-- ``order``: ``listed`` (as the feed says, the default), ``numbers`` (parts between dots, by number), or ``text``.
+- ``order``: see ``gate_directory.orders``; ``listed`` is the order of the feed.
 
 Options: ``feed``, the address; ``order``; ``token``, a bearer token, which goes to the feed's own host alone.
 """
@@ -32,12 +32,12 @@ from gate.hookspecs import (
     SourceInfo,
     hookimpl,
 )
+from gate_directory import orders
 from gate_github_releases import rules
 
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}\Z")
 VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+:~-]{0,127}\Z")
 DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-ORDERS = ("listed", "numbers", "text")
 
 
 class Bad(Exception):
@@ -49,7 +49,7 @@ def gate_describe() -> SourceInfo:
     """Any files; held, since clients take them from the gate."""
     options = {
         "feed": Option("address of the JSON document", required=True),
-        "order": Option("how versions are ordered", choices=ORDERS),
+        "order": orders.OPTION,
         "token": Option("bearer token for the feed's own host", secret=True),
     }
     kinds = ("content", "rules", "binary", "price", "any")
@@ -101,11 +101,7 @@ def gate_lint(
 @hookimpl
 def gate_order(source: Source, a: str, b: str) -> int | None:
     """By number or as text where that is the order; ``listed`` leaves it to the feed."""
-    if source.options.get("order") == "numbers":
-        return _compared(_numbers(a), _numbers(b))
-    if source.options.get("order") == "text":
-        return _compared(a, b)
-    return None
+    return orders.compared(source.options.get("order", ""), a, b)
 
 
 @hookimpl
@@ -153,14 +149,3 @@ def _announced(version: str, file: Any) -> Announced:
     if not isinstance(digest, str) or not DIGEST.match(digest) or not isinstance(file["url"], str):
         raise Bad(f"{version}: {name}: sha256 or url is not right")
     return Announced(name, length, digest)
-
-
-def _numbers(version: str) -> list[int]:
-    found = [int(part) for part in re.split(r"[.\-_]", version.lstrip("vV")) if part.isdigit()]
-    while found and found[-1] == 0:
-        found.pop()
-    return found
-
-
-def _compared(a: Any, b: Any) -> int:
-    return int(a > b) - int(a < b)
