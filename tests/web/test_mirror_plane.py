@@ -403,8 +403,16 @@ def test_what_has_become_large_while_a_pointer_moves_is_served_whole(
 def test_a_path_that_is_known_costs_no_look_at_the_disk(mirror: Mirror, monkeypatch: pytest.MonkeyPatch) -> None:
     clocked = Clocked(mirror)
     assert clocked.asked() == mirror.content()
-    monkeypatch.setattr(os, "stat", nobody)
-    monkeypatch.setattr("builtins.open", nobody)
+
+    def not_here(real: Callable[..., Any]) -> Callable[..., Any]:
+        def looked(place: Any, *words: Any, **options: Any) -> Any:
+            assert not str(place).startswith(str(mirror.data)), "the disk is asked"
+            return real(place, *words, **options)
+
+        return looked
+
+    monkeypatch.setattr(os, "stat", not_here(os.stat))
+    monkeypatch.setattr("builtins.open", not_here(open))
     assert clocked.asked() == clocked.asked() != b""
     assert clocked.asked(method="HEAD") == b""
     clocked.asked(method="POST")
