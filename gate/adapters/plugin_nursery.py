@@ -4,6 +4,8 @@
   does to its own process is gone with it, and the next one begins as clean.
 - Messages are JSON over a socket pair, with two files beside them: where the question is, where the answer goes.
 - It ends when its parent does; what it has forked ends with it.
+- What a call has started ends with the call, in whatever session: who loses its parent becomes a child of the call, and
+  with the call gone a child of this process, which kills what is no call (PR_SET_CHILD_SUBREAPER of Linux).
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -35,7 +37,7 @@ STARTING_S = 60.0
 """Until its first answer: on a busy host loading alone takes longer than any answer of one that stands."""
 PATIENCE_S = 10.0
 LONGEST = 1 << 16
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Nursery:
@@ -115,7 +117,8 @@ def nurse(handle: int) -> None:
     egress.trusting()
     gc.disable()  # what is loaded stays as it is: a page that nobody writes is shared by every call
     gc.freeze()
-    line = socket.socket(fileno=handle)
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    line, calls = socket.socket(fileno=handle), set[int]()
     while True:
         try:
             raw, files, _, _ = socket.recv_fds(line, LONGEST, 2)
@@ -127,21 +130,47 @@ def nurse(handle: int) -> None:
         if "done" in said:
             with contextlib.suppress(ChildProcessError):
                 os.waitpid(said["done"], 0)
+            calls.discard(said["done"])
+            _end_strays(calls)
             line.send(b"{}")
             continue
         pid = os.fork()
         if pid == 0:
             _call(line, files, said, plugin_child)
+        calls.add(pid)
         for file in files:
             os.close(file)
         line.send(json.dumps({"pid": pid}).encode())
+
+
+def _end_strays(calls: Collection[int]) -> None:
+    """Kills what ended calls have left behind, until nothing comes after it."""
+    while strays := [pid for pid in _children() if pid not in calls]:
+        for pid in strays:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            with contextlib.suppress(ChildProcessError):
+                os.waitpid(pid, 0)
+
+
+def _children() -> list[int]:
+    """Of this process, by /proc (proc(5): the parent is the second field after the name)."""
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            said = Path(f"/proc/{name}/stat").read_text(encoding="utf-8", errors="replace")
+            if int(said.rpartition(")")[2].split()[1]) == os.getpid():
+                found.append(int(name))
+    return found
 
 
 def _call(line: socket.socket, files: list[int], said: Mapping[str, Any], child: Any) -> NoReturn:
     """In the forked process: a group, a directory, an environment and files of its own, then the call."""
     try:
         os.setsid()
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel = ctypes.CDLL(None)
+        kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        kernel.prctl(PR_SET_CHILD_SUBREAPER, 1)
         line.close()
         os.chdir(said["folder"])
         folder = said["folder"]

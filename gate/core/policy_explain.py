@@ -155,23 +155,34 @@ def _times(policy: Policy, language: str) -> Iterator[Sentence]:
             yield f"freeze[{index}].why", "why", "", {"why": freeze.why}
 
 
+def lane(policy: Policy, language: str) -> str:
+    """What its fast lane takes and skips, in one sentence."""
+    key, arguments = _lane(policy, language)
+    return text(f"explain.{key}", language, **arguments)
+
+
+def _lane(policy: Policy, language: str) -> tuple[str, dict[str, object]]:
+    rule = policy.expedite
+    if not rule:
+        return "no_lane", {}
+    may, never = (
+        joined([_skipped(word, language) for word in rule.get(key, ())], "and", language) or said(None, language)
+        for key in ("may_skip", "never_skip")
+    )
+    people = counted(rule.get("people", LANE["people"]), "unit.person", language)
+    expires = said(rule.get("expires", LANE["expires"]), language)
+    key = "expedite" if rule.get("never_skip") else "expedite_plain"
+    return key, {"people": people, "may": may, "never": never, "expires": expires}
+
+
 def _stops(policy: Policy, language: str) -> Iterator[Sentence]:
     for index, brake in enumerate(policy.brakes):
         yield f"brakes[{index}]", "brake", "", {"brake": said(brake, language)}
         if brake.why:
             yield f"brakes[{index}].why", "why", "", {"why": brake.why}
     yield "brakes", "resume", "", {}
-    lane = policy.expedite
-    if lane:
-        may, never = (
-            joined([_skipped(word, language) for word in lane.get(key, ())], "and", language) or said(None, language)
-            for key in ("may_skip", "never_skip")
-        )
-        people = counted(lane.get("people", LANE["people"]), "unit.person", language)
-        expires = said(lane.get("expires", LANE["expires"]), language)
-        yield "expedite", "expedite", "", {"people": people, "may": may, "never": never, "expires": expires}
-    else:
-        yield "expedite", "no_lane", "", {}
+    key, arguments = _lane(policy, language)
+    yield "expedite", key, "", arguments
     yield "unreachable.agent", "unreachable", "", {}
 
 

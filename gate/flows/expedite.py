@@ -7,17 +7,52 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import LANE, Policy
 from gate.flows.agreement import person, reason_given, shut_out, somebody
-from gate.ports import Gate, Tx
+from gate.ports import Event, Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
 CAN_SKIP = frozenset({"soak", "windows"})
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The fast lane of a running rollout: is it ``open``, how many people it takes, whose words count, by person."""
+
+    open: bool
+    people: int
+    given: Mapping[str, Event]
+
+    @property
+    def missing(self) -> int:
+        """How many more people must agree."""
+        return self.people - len(self.given)
+
+
+def lane(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Lane | None:
+    """None where the rollout does not run, or its policy has no fast lane."""
+    rule = gate.policy(rollout.policy_version).expedite
+    if rollout.state is not RolloutState.RUNNING or not rule:
+        return None
+    opened = rollout.expedited_until is not None and now < rollout.expedited_until
+    return Lane(opened, int(rule.get("people", LANE["people"])), _given(tx, rollout, now))
+
+
+def _given(tx: Tx, rollout: Rollout, now: datetime) -> dict[str, Event]:
+    """person -> the word that counts, since the lane was opened last."""
+    given: dict[str, Event] = {}
+    for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
+        if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
+            break
+        if not shut_out(tx, event.actor, "approve"):
+            given[person(tx, event.actor)] = event
+    return given
 
 
 def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: datetime) -> tuple[Rollout, int]:
@@ -35,12 +70,7 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     rule = gate.policy(rollout.policy_version).expedite
     if not rule:
         raise Conflict("no_lane", "the policy has no fast lane (expedite)")
-    given, who = set[str](), somebody(tx, by)
-    for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
-        if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
-            break
-        if not shut_out(tx, event.actor, "approve"):
-            given.add(person(tx, event.actor))
+    given, who = _given(tx, rollout, now), somebody(tx, by)
     if who in given:
         raise Conflict("given", f"{who} has agreed already; another person must")
     needed = int(rule.get("people", LANE["people"])) - len(given) - 1

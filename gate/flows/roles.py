@@ -12,6 +12,7 @@ NEEDS = {
     "resume": "approver",
     "recall": "approver",
     "waive": "approver",
+    "expedite": "approver",
     "explain": "approver",
     "enrol": "admin",
     "accept": "admin",

@@ -17,7 +17,7 @@ from enum import StrEnum
 from typing import assert_never
 
 from gate.core.errors import Conflict, Malformed, NotFound
-from gate.core.policy import Policy
+from gate.core.policy import LANE, Policy
 from gate.flows import people
 from gate.flows.agreement import TWO_PEOPLE, agreed, reason_given
 from gate.ports import Proposal, Tx, User
@@ -166,11 +166,12 @@ def _enough(tx: Tx, wanted: Change, policy: Policy | None) -> None:
 
 def needed(policy: Policy | None) -> dict[str, int]:
     """act -> how many different people it takes, by the code and by the policy's rings."""
-    asked = [1]
+    asked, lane = [1], 2
     if policy is not None:
+        lane = int(policy.expedite.get("people", LANE["people"]))
         pairs = [(ring.name, source.name) for ring in policy.rings for source in policy.sources]
         asked += [policy.settings_for(*pair).needs_people for pair in pairs]
-    return {**{act: 2 for act in TWO_PEOPLE if act in people.NEEDS}, "approve": max(asked)}
+    return {**{act: 2 for act in TWO_PEOPLE if act in people.NEEDS}, "approve": max(asked), "expedite": lane}
 
 
 def _holders(users: Sequence[User], act: str) -> list[User]:

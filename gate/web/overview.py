@@ -13,7 +13,7 @@ from gate.core import agenda, opening
 from gate.core.model import Release, Rollout, RolloutState
 from gate.core.times import Freeze
 from gate.flows import agenda as days
-from gate.flows import holds, intake, observed, orders, protection
+from gate.flows import expedite, holds, intake, observed, orders, protection
 from gate.flows import levers as lever_flow
 from gate.ports import Tx
 from gate.web import morning as mornings
@@ -130,6 +130,11 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             what = f"{rollout.source} {version}:"
             found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
+        lane = expedite.lane(tx, g.parts.gate, rollout, g.now)
+        if lane and lane.given and not lane.open:
+            found.append(
+                Waiting("a fast lane waits for another person", f"{rollout.source} {version}", f"{where}#lane")
+            )
         if rollout.state is RolloutState.RUNNING:
             rings = tx.rings(rollout.id)
             if rollout.reached + 1 < len(rings):

@@ -6,14 +6,14 @@ import hmac
 
 from flask import Response, g, render_template, request
 
-from gate.core import background, said_texts, stats
+from gate.core import background, policy_explain, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.lists import MachineList
 from gate.core.model import Action, Machine, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import explain, observed, recalls, recovery, sentences, shadow, shadow_words
+from gate.flows import expedite, explain, observed, recalls, recovery, sentences, shadow, shadow_words
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
@@ -79,6 +79,8 @@ def rollout(rollout_id: str) -> str:
             events=tx.events(subject=found.id, limit=40),
             proposal=open_proposal(tx, found),
             recall=open_proposal(tx, found, "recall"),
+            lane=expedite.lane(tx, g.parts.gate, found, g.now),
+            lane_said=policy_explain.lane(policy, g.language),
             needing=needing,
             waivers=_waivers(tx, found),
             ended=sentences.ended(tx, found, g.language),

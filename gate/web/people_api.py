@@ -79,6 +79,7 @@ ROUTES = (
     Route("POST", "/rollouts/{rollout}/halt", "halt", doors.halt, shapes.Halted, body=shapes.Reasoned),
     Route("POST", "/rollouts/{rollout}/resume", "resume", doors.resume, shapes.Done, body=shapes.Reasoned),
     Route("POST", "/rollouts/{rollout}/recall", "recall", doors.recall, shapes.Done, body=shapes.Reasoned),
+    Route("POST", "/rollouts/{rollout}/expedite", "expedite", doors.expedite, shapes.Done, body=shapes.Reasoned),
     Route("POST", "/rollouts/{rollout}/approve", "approve", doors.approve, shapes.Done, body=shapes.OfRing),
     Route("POST", "/rollouts/{rollout}/waive", "waive", doors.waive, shapes.Done, body=shapes.OfRing),
     Route("POST", "/machines/{machine}/accept", "accept", doors.accept, shapes.Done, body=shapes.Acceptance),

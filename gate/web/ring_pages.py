@@ -164,7 +164,10 @@ def holds() -> str:
     policy = g.parts.policy()
     sources = [one.name for one in policy.sources] if policy else []
     return render_template(
-        "holds.html", holding=[(one, held.words(one), proposed.get(one.id)) for one in found], sources=sources
+        "holds.html",
+        holding=[(one, held.words(one), proposed.get(one.id)) for one in found],
+        sources=sources,
+        chosen=request.args.get("source", ""),
     )
 
 

@@ -28,6 +28,7 @@ MEANINGS: Mapping[str, str] = {
     "resume": "lift a halt",
     "recall": "ask machines to go back",
     "waive": "set aside what a ring still waits to be shown",
+    "expedite": "open the fast lane, which skips soak and windows for a time",
     "explain": "say that a failure has another cause",
     "enrol": "make enrolment codes",
     "accept": "accept, revoke and decommission machines",
@@ -42,7 +43,7 @@ MEANINGS: Mapping[str, str] = {
     "lever": "let rings open again whose source's lever was broken and has held since",
 }
 """act -> what it is; an act that is not here is shown by its name."""
-FOLLOWS = {"accept": "into the first rings", "sites": "into the first rings"}
+FOLLOWS = {"accept": "into the first rings", "sites": "into the first rings", "expedite": "or more, as the policy says"}
 """Where two people are needed in some cases only."""
 ACTS = {
     "add": "add a person",

@@ -214,6 +214,16 @@ GERMAN = {
     "Machines that have it go back. Two people recall; nobody takes it back.": (
         "Rechner, die sie haben, gehen zurück. Zurückrufen nur zwei Personen; rückgängig macht es niemand."
     ),
+    "Hold machines back from it": "Rechner davon zurückhalten",
+    "Fast lane": "Überholspur",
+    "Rings, numbers, floors, freezes, limits of a site, budgets and brakes rule as ever. What could be lost stands at"
+    " each ring below.": (
+        "Ringe, Zahlen, Mindestalter, Sperren, Grenzen je Apotheke, Budgets und Bremsen gelten wie immer. Was verloren"
+        " gehen könnte, steht unten bei jedem Ring."
+    ),
+    "has agreed": "hat zugestimmt",
+    "People who must still agree within 24 hours": "Personen, die binnen 24 Stunden noch zustimmen müssen",
+    "Agree to the fast lane": "Der Überholspur zustimmen",
     "Propose to recall": "Rückruf vorschlagen",
     "Agree to recall": "Dem Rückruf zustimmen",
     "Sites that still have it": "Apotheken, die sie noch haben",

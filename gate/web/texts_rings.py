@@ -12,6 +12,7 @@ GERMAN = {
         "ein Zurückhalten soll enden; eine zweite Person muss zustimmen"
     ),
     "a recall waits for another person": "soll zurückgerufen werden; eine zweite Person muss zustimmen",
+    "a fast lane waits for another person": "eine Überholspur wartet auf eine weitere Person",
     "a waiver waits for another person": "ein Ring soll trotzdem öffnen; eine zweite Person muss zustimmen",
     "a change of the policy waits for another person": "eine Änderung der Richtlinie wartet auf eine zweite Person",
     "A change of the policy waits for another person:": "Eine Änderung der Richtlinie wartet auf eine zweite Person:",

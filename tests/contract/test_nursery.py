@@ -18,7 +18,7 @@ from gate.core.errors import SourceError
 from gate.hookspecs import Source
 
 TEXT = """
-import os, sys, json
+import os, sys, json, time
 from gate.hookspecs import *
 import gate.hookspecs as shared
 
@@ -32,6 +32,22 @@ def gate_discover(source):
     shared.left_behind = "something"
     if source.options.get("do") == "kill":
         os.kill(os.getppid(), 9)
+    if source.options.get("do") == "leave":
+        line, told = os.pipe()
+        if os.fork() == 0:
+            os.closerange(0, told)  # who holds the answer open would be waited for
+            os.closerange(told + 1, 64)
+            os.setsid()
+            for _ in range(2):
+                if os.fork():
+                    time.sleep(600)
+                os.setsid()
+                os.write(told, f"{os.getpid()} ".encode())
+            time.sleep(600)
+        pids = b""
+        while pids.count(b" ") < 2:
+            pids += os.read(line, 100)
+        return Discovered((), json.dumps([int(pid) for pid in pids.split()]))
     files = os.listdir("/proc/self/fd")
     return Discovered((), json.dumps([before, os.getpid(), os.getppid(), os.getcwd(), len(files)]))
 """
@@ -76,6 +92,13 @@ def test_a_nursery_that_has_died_is_begun_again_and_one_call_fails_at_most(plugi
     assert look(plugins)[2] != nursery
     os.kill(int(str(look(plugins)[2])), signal.SIGKILL)
     assert look(plugins)[0] == "nothing"
+
+
+def test_what_a_call_started_in_sessions_of_their_own_ends_with_it(plugins: ChildPlugins) -> None:
+    left = look(plugins, do="leave")
+    assert len(set(left)) == 2
+    assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []
+    assert look(plugins)[0] == "nothing", "and the next call is answered"
 
 
 def test_calls_from_several_threads_do_not_mix(plugins: ChildPlugins, tmp_path: Path) -> None:

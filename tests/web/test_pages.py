@@ -559,6 +559,45 @@ def test_lists_are_paged_by_key(sqlite_gate: RealGate, anna: Person) -> None:
     assert len(page) < 150_000
 
 
+def test_a_rollout_leads_to_the_hold_of_its_source(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    where = "/holds?source=shop-content#hold"
+    assert f'href="{where}"' in anna.client.get(f"/rollouts/{rollout}").text
+    assert "<option selected>shop-content</option>" in anna.client.get(where.partition("#")[0]).text
+
+
+def test_without_a_fast_lane_in_the_policy_its_page_offers_none(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    assert "Fast lane" not in anna.client.get(f"/rollouts/{rollout}").text
+    assert anna.post(f"/rollouts/{rollout}/expedite", because="hurry").status_code == 409
+
+
+def test_as_many_people_as_the_policy_says_open_the_fast_lane(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    policies = sqlite_gate.opened.policies
+    text = policies.read(policies.head())
+    sqlite_gate.policy_says(text + "expedite: {people: 3, may_skip: [soak], expires: 2h}\n")
+    rollout, _ = filled(sqlite_gate)
+    page = f"/rollouts/{rollout}"
+    shown = anna.client.get(page).text
+    assert "A fast lane needs 3 people; it may skip the soak and holds for 2 hours." in shown
+    assert anna.post(f"{page}/expedite", because="").status_code == 400
+    assert anna.post(f"{page}/expedite", because="a hole in use").status_code == 303
+    shown = anna.client.get(page).text
+    assert "a hole in use" in shown
+    assert "People who must still agree within 24 hours: 2." in shown
+    assert "Agree to the fast lane" not in shown
+    assert anna.post(f"{page}/expedite", because="again").status_code == 409
+    assert "a fast lane waits for another person" in anna.client.get("/").text
+    berta = person(app, "berta")
+    assert "Der Überholspur zustimmen" in berta.client.get(f"{page}?lang=de").text
+    assert berta.post(f"{page}/expedite", because="agreed").status_code == 303
+    assert person(app, "carla").post(f"{page}/expedite", because="agreed").status_code == 303
+    shown = anna.client.get(f"{page}?lang=en").text
+    assert "the fast lane skips soak" in shown
+    assert "Agree to the fast lane" not in shown
+    assert "a fast lane waits for another person" not in anna.client.get("/").text
+
+
 def test_two_people_open_a_ring_before_enough_has_been_shown(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
     another = PlayedMachine(sqlite_gate, "another")
     another.enrol()
