@@ -35,6 +35,7 @@ from gate.adapters.envelopes import ResponseKey
 from gate.adapters.metrics import Metrics, render
 from gate.adapters.mirror_folder import MirrorFolder
 from gate.adapters.passwords import hash_password, verify_password
+from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins, Network
 from gate.adapters.policy_git import GitPolicies
 from gate.adapters.policy_remote import PolicyRemote
@@ -452,7 +453,7 @@ class Opened:
     def _plugins(self, spool: Path) -> ChildPlugins:
         network = Network(self.settings.loopback_sources, self.settings.source_bytes_per_s)
         folders = [Path(one) for one in self.settings.plugin_folders]
-        return ChildPlugins(spool, folders=folders, network=network)
+        return ChildPlugins(spool, limits_of(self.settings), folders, network)
 
     def try_source(self, rule: SourceRule) -> Discovered:
         """What a source has now; nothing is fetched, stored or remembered.
@@ -548,6 +549,11 @@ class Opened:
         """Gives the database back."""
         self.store.close()
         self._aside.close()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What one call of a plugin may take."""
+    return Limits(wall_s=settings.source_call_s, memory=settings.source_call_mib << 20)
 
 
 def stored_leaves(store: SqlStore, count: int, size: int) -> Iterator[bytes]:

@@ -32,6 +32,8 @@ LIMITS = (
     ("source_s", 0.01, 86400),
     ("keep_days", 0, 100_000),
     ("source_bytes_per_s", 0, 10**12),
+    ("source_call_s", 10, 3600),
+    ("source_call_mib", 256, 1 << 20),
 )
 
 
@@ -72,6 +74,10 @@ class Settings:
     """Seconds between two looks at the sources."""
     source_bytes_per_s: int = 0
     """The most bytes a second that one source loads. 0: as fast as it goes."""
+    source_call_s: float = 60.0
+    """Seconds that one call of a source's plugin may take."""
+    source_call_mib: int = 1024
+    """Memory that one call may take, in MiB, with whatever program it runs."""
     loopback_sources: bool = False
     """Sources may be on this machine, and there in plain http. For trials: a plugin could ask what listens."""
     proxies: tuple[str, ...] = ()
@@ -193,6 +199,8 @@ def load(path: Path, environment: Mapping[str, str] | None = None) -> Settings:
         found["source_s"] = float(found.get("source_s", 60.0))
         found["keep_days"] = int(found.get("keep_days", 400))
         found["source_bytes_per_s"] = int(found.get("source_bytes_per_s", 0))
+        found["source_call_s"] = float(found.get("source_call_s", 60.0))
+        found["source_call_mib"] = int(found.get("source_call_mib", 1024))
         found["loopback_sources"] = _flag("loopback_sources", found.get("loopback_sources", False))
         for name, least, most in LIMITS:
             if not least <= found[name] <= most:

@@ -202,6 +202,24 @@ def test_clamscan_refuses_a_false_alarm_and_a_blind_database(shared_data: Path, 
     assert findings == {(2, "clean"): [], (2, "found"): ["not_found"], (3, "clean"): ["false_alarm"], (3, "found"): []}
 
 
+@pytest.mark.parametrize("kib", [60_000, 40_000], ids=["for its databases", "for its libraries"])
+def test_too_little_memory_for_clamscan_says_nothing_of_the_databases(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kib: int
+) -> None:
+    real = shutil.which("clamscan")
+    if real is None:
+        missing("clamscan is not installed")
+    small = tmp_path / "bin" / "clamscan"
+    small.parent.mkdir()
+    small.write_text(f'#!/bin/sh\nulimit -v {kib}\nexec {real} "$@"\n')
+    small.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{small.parent}:/usr/bin:/bin")
+    where = filled(tmp_path / "v1", daily=vendor(shared_data, 1))
+    wanted = Source("av", {**where.options, "clean": str(tmp_path / "bin")})
+    with pytest.raises(OSError, match="source_call_mib"):
+        source.gate_lint(wanted, Candidate("1", (), ""), (), tmp_path / "v1", None)
+
+
 def test_each_client_has_its_own_way_back() -> None:
     plans = {
         client: source.gate_recall_plan(Source("av", {"client": client}), "r0", "3", "2")

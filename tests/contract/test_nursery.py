@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from gate.adapters import plugin_nursery
+from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins
-from gate.core.errors import SourceError
+from gate.bootstrap import limits_of
+from gate.config import load
+from gate.core.errors import OperatorError, SourceError
 from gate.hookspecs import Source
 
 TEXT = """
@@ -120,3 +123,24 @@ def test_it_is_gone_with_whoever_needed_it(plugins: ChildPlugins, tmp_path: Path
     del other
     gc.collect()
     assert not Path(f"/proc/{nursery}").exists()
+
+
+@pytest.mark.parametrize(
+    ("said", "problem"),
+    [
+        ("source_call_mib = 256\nsource_call_s = 10.0\n", ""),
+        ("source_call_mib = 255\n", "source_call_mib is from 256"),
+        ("source_call_s = 9.9\n", "source_call_s is from 10"),
+        ("source_call_s = 3601\n", "source_call_s is from 10 to 3600"),
+    ],
+)
+def test_the_settings_say_what_a_call_may_take(tmp_path: Path, said: str, problem: str) -> None:
+    file = tmp_path / "gate.toml"
+    file.write_text(f'{said}fleet = "f"\ndata = "data"\ndatabase = "sqlite:///gate.db"\n')
+    if problem:
+        with pytest.raises(OperatorError, match=problem):
+            load(file)
+        return
+    found = load(file)
+    assert (found.source_call_s, found.source_call_mib) == (10.0, 256)
+    assert limits_of(found) == Limits(wall_s=10.0, memory=256 << 20)
