@@ -42,6 +42,7 @@ class _Line(asyncio.Protocol):
     def __init__(self, wanted: Iterator[tuple[int, bytes]], load: Load, keep: bool, done: asyncio.Event) -> None:
         self._wanted, self._load, self._keep, self._done = wanted, load, keep, done
         self._buffer = b""
+        self._left = 0
         self._number = 0
         self._sent = 0.0
 
@@ -61,6 +62,13 @@ class _Line(asyncio.Protocol):
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
+        if self._left > len(data):  # of a large body that nobody keeps, only its length counts
+            self._left -= len(data)
+            return
+        if self._left:
+            self._left = 0
+            self._answered()
+            return
         buffer = self._buffer = self._buffer + data if self._buffer else data
         end = buffer.find(b"\r\n\r\n")
         if end < 0:
@@ -71,13 +79,17 @@ class _Line(asyncio.Protocol):
             head = buffer[:end].lower()
             at = head.find(b"content-length:")
             length = int(head[at + 15 :].split(b"\r", 1)[0]) if at >= 0 else 0
-        if len(buffer) < end + 4 + length:
+        if len(buffer) < end + 4 + length and self._keep:
             return
-        self._load.latencies.append(time.perf_counter() - self._sent)
         self._load.statuses[status] += 1
         if self._keep:
             self._load.bodies.append((self._number, buffer[end + 4 : end + 4 + length]))
-        self._buffer = b""
+        self._buffer, self._left = b"", max(0, end + 4 + length - len(buffer))
+        if not self._left:
+            self._answered()
+
+    def _answered(self) -> None:
+        self._load.latencies.append(time.perf_counter() - self._sent)
         self._next()
 
     def connection_lost(self, exc: Exception | None) -> None:
