@@ -118,7 +118,7 @@ def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> I
     if "HTTP_RANGE" in environ or environ.get("REQUEST_METHOD") == "HEAD":
         return _answer(io.BytesIO(file.body), file, len(file.body), environ, start_response)
     start_response("200 OK", file.whole)
-    return (file.body,)
+    return [file.body]
 
 
 def answer(file: BinaryIO, kind: str, caching: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
