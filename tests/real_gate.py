@@ -9,6 +9,7 @@ import atexit
 import hashlib
 import io
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,8 @@ from typing import Any
 import requests
 from nacl.signing import SigningKey
 from requests.adapters import BaseAdapter
+from sqlalchemy import create_engine, delete, insert, select
+from sqlmodel import SQLModel
 
 from gate.adapters.envelopes import seal
 from gate.agent import calls, settings
@@ -110,13 +113,32 @@ def _made(folder: Path, database: str, example: str) -> Created:
     return init(folder / "gate", wishes, datetime.now(UTC))
 
 
-def _copied(folder: Path, example: str) -> Created:
+def _copied(folder: Path, database: str, example: str) -> Created:
     template, made = _template(example)
     shutil.copytree(template / "gate", folder / "gate")
     for name in ("gate.toml", "gate.service"):
         file = folder / "gate" / name
         file.write_text(file.read_text(encoding="utf-8").replace(str(template), str(folder)), encoding="utf-8")
+    if database:
+        _poured(folder / "gate", database)
     return Created(folder / "gate" / "gate.toml", made.link, folder / "gate" / "gate.service")
+
+
+def _poured(gate: Path, database: str) -> None:
+    """The rows of a gate on SQLite go into this migrated, empty database, and its settings name that one."""
+    before = load(gate / "gate.toml").database
+    lite, other = create_engine(before), create_engine(database)
+    with lite.connect() as source, other.begin() as target:
+        for table in reversed(SQLModel.metadata.sorted_tables):
+            target.execute(delete(table))
+        for table in SQLModel.metadata.sorted_tables:
+            if rows := [dict(row) for row in source.execute(select(table)).mappings()]:
+                target.execute(insert(table), rows)
+    lite.dispose()
+    other.dispose()
+    text = (gate / "gate.toml").read_text(encoding="utf-8")
+    said = re.sub(r"(?m)^database = .*$", lambda _: f"database = {json.dumps(database)}", text)
+    (gate / "gate.toml").write_text(said, encoding="utf-8")
 
 
 class RealGate:
@@ -127,7 +149,7 @@ class RealGate:
         self.clock = ShiftedClock()
         self.drop_folder = folder / "drop"
         self.drop_folder.mkdir(parents=True)
-        self.made = _copied(folder, example) if not database else _made(folder, database, example)
+        self.made = _copied(folder, database, example)
         self.opened = Opened(load(self.made.settings), self.clock)
         self.worker = self.opened.worker()
         self.app = self.opened.wsgi(pages(self.opened))
