@@ -130,7 +130,7 @@ def _waiting(tx: Tx, moving: Sequence[Rollout]) -> list[Waiting]:
         if any(budget.stopped for budget in tx.budgets(rollout.id) if budget.make != "*"):
             what = f"{rollout.source} {version}:"
             found.append(Waiting("failures wait for an explanation", what, f"{where}#failures"))
-        lane = expedite.lane(tx, g.parts.gate, rollout, g.now)
+        lane = expedite.lane(tx, g.parts.gate, rollout, g.now) if g.parts.policy() else None
         if lane and lane.given and not lane.open:
             found.append(
                 Waiting("a fast lane waits for another person", f"{rollout.source} {version}", f"{where}#lane")

@@ -215,6 +215,7 @@ GERMAN = {
         "Rechner, die sie haben, gehen zurück. Zurückrufen nur zwei Personen; rückgängig macht es niemand."
     ),
     "Hold machines back from it": "Rechner davon zurückhalten",
+    "Open, and nobody has it yet": "Offen, und noch bei niemandem",
     "Fast lane": "Überholspur",
     "Rings, numbers, floors, freezes, limits of a site, budgets and brakes rule as ever. What could be lost stands at"
     " each ring below.": (
