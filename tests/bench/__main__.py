@@ -45,6 +45,7 @@ from gate.core.opening import judge
 from gate.flows import advance, controls, intake, placing
 from gate.ports import WebSession
 from gate.web.auth import cookie_name
+from gate.worker import Worker
 from tests.bench import fleet
 from tests.bench.agent import agent
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
@@ -316,12 +317,23 @@ def ticking(name: str, opened: Opened, count: int) -> None:
         kept[(f"bench-{number}", *key[1:])] = (members, strata)
         _copy_rollout(opened, model.id, f"s{number}")
     worker = opened.worker()
-    worker.tick()
-    began = time.perf_counter()
-    worker.tick()
-    took = time.perf_counter() - began
+    looks = [_ticked(worker)]
+    while worker._waits:
+        looks.append(_ticked(worker))
+    say(
+        f"the first look at controls of {count} rollouts, {name}",
+        f"{sum(looks):.1f} s in {len(looks)} ticks, the longest {max(looks):.1f} s",
+    )
+    took = _ticked(worker)
     running = len(worker._running())
     say(f"full tick, {running} rollouts, {name}", f"{took:.2f} s", "", "< 2 s", took < 2)
+
+
+def _ticked(worker: Worker) -> float:
+    """Seconds of one tick."""
+    began = time.perf_counter()
+    worker.tick()
+    return time.perf_counter() - began
 
 
 def _copy_rollout(opened: Opened, model: str, source: str) -> None:
