@@ -49,6 +49,7 @@ class _Act:
     by: str
     because: str
     people: Sequence[str]
+    proposal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +190,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
             raise Conflict("moved", "the policy has changed since; propose it anew")
     if not tx.enact_proposal(proposal.id, now):
         raise Overtaken
-    act = _Act(head, proposal.proposed_by, proposal.because, people)
+    act = _Act(head, proposal.proposed_by, proposal.because, people, proposal.id)
     return _activate(tx, gate, act, active, now)
 
 
@@ -378,6 +379,6 @@ def _activate(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy | None, now: d
     if not tx.activate_policy(row, before):
         raise Overtaken
     tx.keep_policy_text(act.commit, gate.texts.read(act.commit))
-    detail = {"before": before, "people": list(act.people)}
+    detail = {"before": before, "people": list(act.people), **({"proposal": act.proposal} if act.proposal else {})}
     tx.append("policy_activated", act.by, act.commit, now, detail, act.because, act.commit)
     return row
