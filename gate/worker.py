@@ -294,7 +294,7 @@ class Worker:
         parts = self._parts
         with parts.store.read() as tx:
             active = tx.active_policy()
-            signed = edits.signed(tx, now)
+            signed = edits.signed(tx, parts.gate, now)
         for proposal in signed:  # a process died over it
             self._alone("proposal", proposal, lambda one=proposal: self._finish(one, now))  # type: ignore[misc]
         head = self._head()

@@ -1,7 +1,7 @@
 """Edits of a policy's text by the places of its nodes: one changed value is one changed line.
 
 - A path is what the policy calls a place: ``rings[2].gate.soak``, ``freeze[0]``, ``windows.while-open.from``.
-- Comments, order, quotes and blank lines stay; only what is edited is written anew.
+- Comments, order, quotes and blank lines stay; only what is edited is written anew: of a list the items that differ.
 - Each edit is read back: where the text would not say exactly what was wanted, nothing is changed and that is said.
 - The text itself is judged elsewhere: an edit may well make a policy that is not valid.
 """
@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -34,7 +35,9 @@ def edited(text: str, changes: Sequence[tuple[str, Value | None]]) -> str:
         PolicyProblems: the text is not YAML. Malformed: no such place, or it cannot be written by itself.
     """
     for path, value in changes:
-        text = _checked(text, _set(text, path, value), wanted(said(text), steps_of(path), value))
+        expected = wanted(said(text), steps_of(path), value)
+        by_items = _items_set(text, steps_of(path), value)
+        text = by_items if by_items and _says(by_items, expected) else _checked(_set(text, path, value), expected)
     return text
 
 
@@ -52,7 +55,7 @@ def with_item(text: str, path: str, item: Mapping[str, Value], at: int | None = 
         raise Malformed("bad_field", f"{path} is not a list")
     place = len(listed) if at is None else at
     listed.insert(place, plain(item))
-    return _checked(text, _insert(text, steps_of(path), item, place), expected)
+    return _checked(_insert(text, steps_of(path), [item], place), expected)
 
 
 def without_item(text: str, path: str) -> str:
@@ -67,7 +70,7 @@ def without_item(text: str, path: str) -> str:
     if not isinstance(listed, list) or not isinstance(last, int) or last >= len(listed):
         raise Malformed("bad_field", f"there is no {path}")
     del listed[last]
-    return _checked(text, _cut(text, above, last)[0], expected)
+    return _checked(_cut(text, above, last)[0], expected)
 
 
 def moved_item(text: str, path: str, to: int) -> str:
@@ -85,7 +88,7 @@ def moved_item(text: str, path: str, to: int) -> str:
         return text
     listed.insert(to, listed.pop(last))
     rest, piece = _cut(text, above, last, comments=True)
-    return _checked(text, _paste(rest, above, piece, to), expected)
+    return _checked(_paste(rest, above, piece, to), expected)
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +159,24 @@ def _set(text: str, path: str, value: Value | None) -> str:
     return text[:start] + before + _flow(value) + text[place.end :]
 
 
+def _items_set(text: str, steps: Sequence[str | int], value: Value | None) -> str:
+    """A list with the items that differ cut and inserted, from its end on; empty where it is not one list for another,
+    or cannot be edited so."""
+    old, new = find(said(text), steps), None if value is None else plain(value)
+    if not (isinstance(old, list) and isinstance(new, list) and old and new):
+        return ""
+    runs = SequenceMatcher(None, *([json.dumps(one) for one in items] for items in (old, new)), autojunk=False)
+    try:
+        for kind, first, end, new_first, new_end in reversed(runs.get_opcodes()):
+            if kind in ("insert", "replace"):
+                text = _insert(text, steps, new[new_first:new_end], end)
+            if kind in ("delete", "replace"):
+                text = _cut(text, steps, first, end)[0]
+    except PolicyProblems:
+        return ""
+    return text
+
+
 def _block_replaced(text: str, place: _Place, value: Value) -> str:
     """A map or list of several lines gives way to one line behind its key, where there is a key."""
     colon = text.rfind(":", place.start, place.node.start_mark.index)
@@ -204,40 +225,50 @@ def _removed(text: str, root: YamlNode, steps: Sequence[str | int], place: _Plac
         return _removed(text, root, above, parent)
     index = next(number for number, one in enumerate(pairs) if one[0].value == last)
     if node.flow_style:
-        return _out_of_flow(text, [(one[0].start_mark.index, _end(text, one[1])) for one in pairs], index)
+        return _out_of_flow(text, [(one[0].start_mark.index, _end(text, one[1])) for one in pairs], index, index + 1)
     if index == 0 and above and isinstance(above[-1], int) and not text[: place.start].rpartition("\n")[2].isspace():
         following = pairs[1][0].start_mark.index  # the first key stands behind the dash: the next one moves there
         return text[: place.start] + text[following:]
     return _without_lines(text, place.start, place.end)
 
 
-def _out_of_flow(text: str, spans: Sequence[tuple[int, int]], index: int) -> str:
-    start, end = spans[index]
-    if index + 1 < len(spans):
-        return text[:start] + text[spans[index + 1][0] :]
-    if index:
-        return text[: spans[index - 1][1]] + text[end:]
-    return text[:start] + text[end:]
+def _out_of_flow(text: str, spans: Sequence[tuple[int, int]], first: int, end: int) -> str:
+    """Without the spans from ``first`` to before ``end``; notes about the others stay, and what ends their lines."""
+    start, stop = spans[first][0], spans[end - 1][1]
+    alone = not text[_line_start(text, start) : start].strip()  # nothing before it on its line
+    if end < len(spans):
+        own, _, notes = text[stop : spans[end][0]].partition("\n")
+        if "#" not in own + notes:
+            return text[:start] + text[spans[end][0] :]
+        above = text[: _line_start(text, start)] if alone else text[:start].rstrip(" ") + "\n"
+        return above + notes + text[spans[end][0] :]
+    before = spans[first - 1][1] if first else start
+    if "#" not in text[before:start]:
+        return text[:before] + text[stop:]
+    behind = re.compile(r"[ \t]*(,[ \t]*)?").match(text, stop)  # the comma before it stays
+    assert behind is not None
+    if alone and text[behind.end() : behind.end() + 1] in ("#", "\n", "\r"):
+        return _without_lines(text, start, stop)
+    return text[:start] + text[behind.end() :]
 
 
-def _cut(text: str, above: Sequence[str | int], index: int, *, comments: bool = False) -> tuple[str, str]:
-    """(text without the item, the item's own lines or words)."""
+def _cut(text: str, above: Sequence[str | int], first: int, end: int = 0, *, comments: bool = False) -> tuple[str, str]:
+    """(text without the items from ``first`` to before ``end``, or without that one; their own lines or words)."""
     root = _root(text)
     parent = _at(text, root, above)
     assert parent is not None
-    items = parent.node.value
+    items, end = parent.node.value, end or first + 1
     spans = [(one.start_mark.index, _end(text, one)) for one in items]
     if parent.node.flow_style:
-        start, end = spans[index]
-        return _out_of_flow(text, spans, index), text[start:end]
-    if len(items) == 1:
+        return _out_of_flow(text, spans, first, end), text[spans[first][0] : spans[end - 1][1]]
+    if len(items) == end - first:
         colon = text.rfind(":", 0, parent.node.start_mark.index)
-        end = _line_end(text, parent.end)
-        return text[: colon + 1] + " []\n" + text[end:], text[_line_start(text, spans[0][0]) : end]
-    start, end = _line_start(text, text.rfind("-", 0, spans[index][0])), _line_end(text, spans[index][1])
+        stop = _line_end(text, parent.end)
+        return text[: colon + 1] + " []\n" + text[stop:], text[_line_start(text, spans[0][0]) : stop]
+    start, stop = _line_start(text, text.rfind("-", 0, spans[first][0])), _line_end(text, spans[end - 1][1])
     while comments and start and text[_line_start(text, start - 1) : start].lstrip().startswith("#"):
         start = _line_start(text, start - 1)
-    return text[:start] + text[end:], text[start:end]
+    return text[:start] + text[stop:], text[start:stop]
 
 
 def _paste(text: str, above: Sequence[str | int], piece: str, to: int) -> str:
@@ -267,7 +298,7 @@ def _into_flow(text: str, parent: _Place, piece: str, to: int) -> str:
     return text[:start] + piece + ", " + text[start:]
 
 
-def _insert(text: str, above: Sequence[str | int], item: Mapping[str, Value], to: int) -> str:
+def _insert(text: str, above: Sequence[str | int], items: Sequence[Value], to: int) -> str:
     parent = _at(text, _root(text), above)
     assert parent is not None
     node = parent.node
@@ -276,18 +307,22 @@ def _insert(text: str, above: Sequence[str | int], item: Mapping[str, Value], to
         key = text[parent.start : text.index(":", parent.start) + 1]
         rest = text[parent.end : _line_end(text, parent.end)].rstrip("\n")
         indent = parent.start - start
-        piece = _lines(item, indent + STEP)
+        piece = _lines(items, indent + STEP)
         return text[: parent.start] + key + rest + "\n" + piece + text[_line_end(text, parent.end) :]
     if node.flow_style:
-        return _into_flow(text, parent, _flow(item), to)
+        return _into_flow(text, parent, ", ".join(_flow(one) for one in items), to)
     dash = text.rfind("-", 0, node.value[0].start_mark.index)
-    return _paste(text, above, _lines(item, dash - _line_start(text, dash)), to)
+    return _paste(text, above, _lines(items, dash - _line_start(text, dash)), to)
 
 
-def _lines(item: Mapping[str, Value], indent: int) -> str:
-    """An item of a list in block form, or on one line where it is short."""
+def _lines(items: Sequence[Value], indent: int) -> str:
+    """Items of a list in block form, each on one line where it is short."""
+    return "".join(_line(one, indent) for one in items)
+
+
+def _line(item: Value, indent: int) -> str:
     one = f"{' ' * indent}- {_flow(item)}\n"
-    if len(one) <= 100:
+    if len(one) <= 100 or not isinstance(item, Mapping):
         return one
     lines = [f"{_key(key)}: {_flow(value)}" for key, value in item.items()]
     return "".join(f"{' ' * indent}{'- ' if number == 0 else '  '}{line}\n" for number, line in enumerate(lines))
@@ -334,9 +369,13 @@ def _scalar(text: str) -> str:
     return text if plain and text not in ("-", "?") else json.dumps(text, ensure_ascii=False)
 
 
-def _checked(before: str, after: str, expected: Said) -> str:
+def _checked(after: str, expected: Said) -> str:
     """``after``, if it says what was wanted."""
-    node = load(after, "policy.yaml")
-    if isinstance(node, list) or gist(node) != expected:
+    if not _says(after, expected):
         raise Malformed("bad_field", "this change cannot be written here by itself; edit the text")
     return after
+
+
+def _says(text: str, expected: Said) -> bool:
+    node = load(text, "policy.yaml")
+    return not isinstance(node, list) and gist(node) == expected

@@ -9,6 +9,7 @@
   Without ``gate.signers`` who pushed is nobody the gate knows. With them every commit between the active one and the
   head is signed by a person who may change the policy, or was written by the gate for a proposal; else the head is
   refused. Who has signed the head has proposed it: by the key, never by the author, and looked at anew at the end.
+- A pushed proposal whose commit is not the head any more is withdrawn as soon as anybody looks at the head.
 - A process may die between the commit and the row: the worker finishes what is signed and what the head says.
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
@@ -38,6 +39,7 @@ KIND = "policy"
 SUBJECT = "policy"
 PUSHED = "git"  # who proposes what was pushed: nobody the gate knows
 PEOPLE = 2
+MOVED = "the branch has another head by now; this proposal is void"
 GONE = "the policy's repository cannot be read: what rules goes on, and nobody can edit it"
 
 
@@ -49,6 +51,7 @@ class _Act:
     by: str
     because: str
     people: Sequence[str]
+    proposal: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,21 +178,17 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
     assert active is not None
     head, text = gate.texts.head(), gate.texts.read(proposal.subject)
     _not_rewound(gate, head, active)
-    pushed = proposal.id == _pushed_name(proposal.subject)
-    if pushed and head != proposal.subject:
-        raise Conflict("moved", "the branch has another head by now; this proposal is void")
+    pushed = _is_pushed(proposal)
+    if _moved(gate, proposal, head):
+        raise Conflict("moved", MOVED if pushed else "the policy has changed since; propose it anew")
     if pushed:
         _pushed_by(tx, gate, head, active, now)
     place_all(tx, gate.policy(proposal.subject), fleet)
-    if not pushed:
-        parent = gate.texts.parents(proposal.subject)[0]
-        if head == parent:
-            head = gate.texts.write(text, parent, proposal.proposed_by, _message(tx, proposal, people), now)
-        elif parent not in gate.texts.parents(head) or _said(gate, head) != text:  # a process died after it
-            raise Conflict("moved", "the policy has changed since; propose it anew")
+    if not pushed and head == gate.texts.parents(proposal.subject)[0]:  # else a process died after this commit
+        head = gate.texts.write(text, head, proposal.proposed_by, _message(tx, proposal, people), now)
     if not tx.enact_proposal(proposal.id, now):
         raise Overtaken
-    act = _Act(head, proposal.proposed_by, proposal.because, people)
+    act = _Act(head, proposal.proposed_by, proposal.because, people, proposal.id)
     return _activate(tx, gate, act, active, now)
 
 
@@ -211,10 +210,36 @@ def sign_and_finish(store: Store, gate: Gate, proposal_id: str, by: str, now: da
     return written(store, said, lambda tx, found: finish(tx, gate, proposal_id, now, found), fleet)
 
 
-def signed(tx: Tx, now: datetime) -> list[str]:
-    """Proposals that enough people have signed and nobody has enacted."""
-    found = [one for one in tx.proposals("open", now=now) if one.kind == KIND]
-    return [one.id for one in found if len(_people(tx, one)) >= PEOPLE]
+def signed(tx: Tx, gate: Gate, now: datetime) -> list[str]:
+    """Proposals that enough people have signed and nobody has enacted; void ones are left out, all where nobody can
+    say."""
+    found = [one for one in _waiting(tx, now) if len(_people(tx, one)) >= PEOPLE]
+    try:
+        return [one.id for one in found if not _moved(gate, one, gate.texts.head())]
+    except OperatorError:
+        return []
+
+
+def _waiting(tx: Tx, now: datetime) -> list[Proposal]:
+    return [one for one in tx.proposals("open", now=now) if one.kind == KIND]
+
+
+def _moved(gate: Gate, proposal: Proposal, head: str) -> bool:
+    """Is the branch elsewhere than a proposal needs it? What a person proposed may stand at the head already."""
+    if _is_pushed(proposal):
+        return head != proposal.subject
+    parent = gate.texts.parents(proposal.subject)[0]
+    if head == parent:
+        return False
+    return parent not in gate.texts.parents(head) or _said(gate, head) != gate.texts.read(proposal.subject)
+
+
+def _give_up(tx: Tx, head: str, by: str, now: datetime) -> None:
+    """What was pushed and is not the head any more asks nobody any more."""
+    for one in _waiting(tx, now):
+        if _is_pushed(one) and one.subject != head and tx.withdraw_proposal(one.id):
+            detail = {"proposal": one.id, "commit": one.subject}
+            tx.append("policy_withdrawn", by, SUBJECT, now, detail, MOVED)
 
 
 def withdraw(tx: Tx, proposal_id: str, by: str, because: str, now: datetime) -> None:
@@ -248,6 +273,7 @@ def activate_head(tx: Tx, gate: Gate, by: str, now: datetime, fleet: Walked | No
         if active.problem != GONE:
             tx.policy_problem(GONE)
         return active
+    _give_up(tx, head, by, now)
     if active is not None and active.commit == head:
         if active.problem:
             tx.policy_problem("")
@@ -299,7 +325,7 @@ def _pushed_by(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: 
 def _signer(tx: Tx, signers: Signers, commit: str, now: datetime) -> str:
     for state in ("open", "enacted", "expired", "withdrawn"):
         for one in tx.proposals(state, commit):
-            if one.kind == KIND and one.id != _pushed_name(commit):
+            if one.kind == KIND and not _is_pushed(one):
                 return one.proposed_by  # the gate wrote it
     login = signers.signed_by(commit, now)
     user = tx.user(login)
@@ -324,6 +350,10 @@ def _subject(gate: Gate, head: str) -> str:
 
 def _pushed_name(head: str) -> str:
     return f"p-{head[:24]}"
+
+
+def _is_pushed(proposal: Proposal) -> bool:
+    return proposal.id == _pushed_name(proposal.subject)
 
 
 def today(gate: Gate, tx: Tx, now: datetime) -> date:
@@ -377,7 +407,8 @@ def _activate(tx: Tx, gate: Gate, act: _Act, active: ActivePolicy | None, now: d
     row, before = ActivePolicy(act.commit, now, act.by), active.commit if active else ""
     if not tx.activate_policy(row, before):
         raise Overtaken
+    _give_up(tx, act.commit, act.by, now)
     tx.keep_policy_text(act.commit, gate.texts.read(act.commit))
-    detail = {"before": before, "people": list(act.people)}
+    detail = {"before": before, "people": list(act.people), **({"proposal": act.proposal} if act.proposal else {})}
     tx.append("policy_activated", act.by, act.commit, now, detail, act.because, act.commit)
     return row

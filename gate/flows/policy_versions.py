@@ -18,7 +18,7 @@ from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, diff
 from gate.core.policy_values import Problem
-from gate.ports import Event, Gate, Tx, Version
+from gate.ports import Asked, Event, Gate, Proposal, Tx, Version
 
 MOST_COMPARED = 256 * 1024
 AROUND = 3
@@ -34,6 +34,7 @@ class Past:
     active_to: datetime | None = None
     people: tuple[str, ...] = ()
     because: str = ""
+    before: str = ""  # what ruled before it; empty where it never ruled, or was the first
     refused: str = ""  # why it was refused as the branch's head; empty where it ruled, or was never looked at
 
 
@@ -100,12 +101,20 @@ def _past(tx: Tx, version: Version, ended: dict[str, datetime]) -> Past:
         refusals = (one for one in tx.events(subject=version.commit, limit=100) if one.kind == "policy_refused")
         return Past(version, refused=next((str(one.detail.get("problem", "")) for one in refusals), ""))
     people = tuple(str(one) for one in event.detail.get("people", ()))
-    return Past(version, event.at, ended.get(version.commit), people or (event.actor,), event.because)
+    before = str(event.detail.get("before", ""))
+    return Past(version, event.at, ended.get(version.commit), people or (event.actor,), event.because, before)
 
 
 def _activation(tx: Tx, commit: str) -> Event | None:
     found = [one for one in tx.events(subject=commit, limit=100) if one.kind == "policy_activated"]
     return found[0] if found else None
+
+
+def ruled_before(tx: Tx, proposal: Proposal) -> str:
+    """What ruled when a proposal was enacted; empty where no event says so."""
+    asked = Asked(proposal.proposed_by, "policy_activated", since=proposal.proposed_at)
+    found = (one for one in tx.asked_events(asked) if one.detail.get("proposal") == proposal.id)
+    return next((str(one.detail["before"]) for one in found), "")
 
 
 def _ends(tx: Tx, versions: Sequence[Version], gate: Gate) -> dict[str, datetime]:

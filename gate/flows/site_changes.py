@@ -1,7 +1,8 @@
 """A site is added or changed; its machines stand in the ring that its labels give them, at once.
 
 - Labels of a site count for its machines. Where they would bring machines into the first rings, it takes two people, as
-  for a machine itself: the first proposes, the same change by another enacts.
+  for a machine itself: the first proposes, the same change by another enacts. It is bound to the site as it was then:
+  whatever changes that meanwhile voids it.
 - At the server's own shell one person is enough.
 - A form says a whole site, so it says too on what it stands: where that is not the site as it is, nothing is changed.
 """
@@ -41,8 +42,7 @@ def change(
         _stands(before, stands_on)
     if people > 1 and policy is not None and into_first(tx, policy, made):
         text = written(made)
-        exact = hashlib.sha256(f"{KIND}/{text}".encode()).hexdigest()
-        proposal = agreed(tx, KIND, made.id, exact, text, by, now)
+        proposal = agreed(tx, KIND, made.id, _exact(before, text), text, by, now)
         if proposal is not None:
             return proposal
     save(tx, policy, made)
@@ -50,6 +50,10 @@ def change(
     kind = "site_changed" if before else "site_added"
     tx.append(kind, by, made.id, now, detail)
     return None
+
+
+def _exact(before: Site | None, text: str) -> str:
+    return hashlib.sha256(f"{KIND}/{mark(before) if before else ''}/{text}".encode()).hexdigest()
 
 
 def _stands(before: Site, on: str) -> None:
@@ -107,9 +111,14 @@ def read(text: str) -> Site:
 
 
 def waiting(tx: Tx, site_id: str, now: datetime) -> list[tuple[Proposal, Site]]:
-    """The changes of a site that wait for another person."""
+    """The changes of a site that wait for another person; void ones are left out."""
     found = [one for one in tx.proposals("open", site_id, now) if one.kind == KIND]
-    return [(one, read(one.because)) for one in found]
+    return [(one, read(one.because)) for one in found if not void(tx, one)]
+
+
+def void(tx: Tx, proposal: Proposal) -> bool:
+    """Is the site another by now than the one that somebody proposed to change?"""
+    return proposal.sha256 != _exact(tx.site(proposal.subject), proposal.because)
 
 
 def _active(tx: Tx, site_id: str) -> Iterator[Machine]:

@@ -89,35 +89,42 @@ def policy_proposal(proposal_id: str) -> Page:
     with g.parts.store.read() as tx:
         found = _found(tx.proposal(proposal_id))
         active = tx.active_policy()
+        since = policy_versions.ruled_before(tx, found) if found.state == "enacted" else ""
     assert active is not None
     open_ = found.state == "open" and found.expires_at > g.now
     common = {"proposal": found, "open": open_, "mine": forms.me() in (found.proposed_by, *found.signatures)}
     try:
-        return render_template("policy_proposal.html", **common, **_proposal(found, active, open_))
+        return render_template("policy_proposal.html", **common, **_proposal(found, active, since, open_))
     except OperatorError:
         return render_template("policy_proposal.html", **common, gone=True)
 
 
-def _proposal(found: Proposal, active: ActivePolicy, open_: bool) -> Mapping[str, Any]:
-    """What a proposal changes, and whether it still can.
+def _proposal(found: Proposal, active: ActivePolicy, since: str, open_: bool) -> Mapping[str, Any]:
+    """What a proposal changes, and whether it still can: of what rules or, ``since``, ruled before it; of what it was
+    made on where it never came to that.
 
     Raises:
         OperatorError: the repository cannot be read.
     """
     gate = g.parts.gate
     head, parent = gate.texts.head(), (gate.texts.parents(found.subject) or [found.subject])[0]
-    old, new = gate.policy(parent if found.state == "enacted" else active.commit), gate.policy(found.subject)
-    before, after = text_at(parent), gate.texts.read(found.subject)
+    since = active.commit if open_ else since or parent
+    before, after = text_at(since), gate.texts.read(found.subject)
     moved = open_ and head not in (parent, found.subject)
+    would, said = None, Said((), "", 0, lines_of(before, after))
     try:
+        old, new = gate.policy(since), gate.policy(found.subject)
+        said = _said(old, new, before, after, g.now)
         would = _would(active, after, old, new) if open_ else None
     except Busy as busy:
         would = Made(problem=busy.detail)
+    except Malformed:  # one of the two is no policy: its lines are shown
+        pass
     return {
         "moved": moved,
-        "carried": merged(before, after, text_at(head)) if moved else None,
+        "carried": merged(text_at(parent), after, text_at(head)) if moved else None,
         "head": head,
-        "said": _said(old, new, before, after, g.now),
+        "said": said,
         "would": would,
     }
 

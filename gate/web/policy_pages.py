@@ -152,10 +152,10 @@ def policy_version(commit: str) -> str:
         events = tx.events(subject=commit, limit=20)
         day = edits.today(gate, tx, g.now)
         lapsed = active is not None and active.commit != commit and not edits.waits(tx, commit, g.now)
-    parent = past.version.parents[0] if past.version.parents else ""
+    since = past.before or next(iter(past.version.parents), "")
     text, head = _text(commit), forms.branch_head()
     instead = policy_versions.text_of(gate, head)
-    changed = policy_versions.changed(gate, parent, commit, day)
+    changed = policy_versions.changed(gate, since, commit, day)
     changes = [(SIGNS[one.direction], sentence(one, g.language), one.line) for one in changed.changes or ()]
     return render_template(
         "policy_version.html",

@@ -34,7 +34,8 @@ def _of(tx: Tx, one: Proposal) -> Iterator[tuple[str, str, str]]:
         if machine is not None and machine.status is MachineStatus.PENDING:
             yield "a machine waits for another person", machine.name, f"/machines/{machine.id}#proposed"
     elif one.kind == site_changes.KIND:
-        yield "a change of this site waits for another person", one.subject, f"/sites/{one.subject}#proposed"
+        if not site_changes.void(tx, one):
+            yield "a change of this site waits for another person", one.subject, f"/sites/{one.subject}#proposed"
     elif one.kind == "lift_hold":
         yield "a hold would be lifted: another person must agree", one.because, "/holds"
     elif one.kind in ROLLOUTS:

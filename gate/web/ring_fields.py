@@ -252,7 +252,7 @@ def pairs(text: str) -> dict[str, list[str]] | None:
 def _repicked(before: Any, picked: Mapping[str, list[str]]) -> Changes:
     old = before if isinstance(before, dict) else {}
     found: Changes = [
-        (f"pick.{key}", values[0] if len(values) == 1 else values)
+        (f"pick.{key}", values[0] if len(values) == 1 and not isinstance(old.get(key), list) else values)
         for key, values in picked.items()
         if _listed(old.get(key)) != values
     ]

@@ -103,6 +103,7 @@ GERMAN = {
     "loosens": "lockert",
     "tightens": "verschärft",
     "neutral": "entscheidet nichts",
+    "Held against what ruled before:": "Verglichen mit dem, was davor galt:",
     "Nothing that decides.": "Nichts, das entscheidet.",
     "The text, and who changed each line last": "Der Text, und wer jede Zeile zuletzt geändert hat",
     "Changed last": "Zuletzt geändert",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,76 @@ def test_items_come_go_and_move_and_the_others_stay_as_they_are(data: st.DataObj
         assert sorted(turned.splitlines()) == sorted(text.splitlines()) or "[" in text.splitlines()[0]
     except Malformed:
         return
+
+
+@st.composite
+def by_hand(draw: st.DrawFn, words: list[str]) -> str:
+    """A list of words as people write one: down the page, on one line, or broken over several, with notes."""
+    quote = st.sampled_from(["", '"', "'"])
+    said_ = [f"{mark}{one}{mark}" for one, mark in ((one, draw(quote)) for one in words)]
+    shape = draw(st.sampled_from(["block", "one line", "lines"]))
+    if shape == "one line":
+        return f"pick:\n  site: [{draw(st.sampled_from([', ', ','])).join(said_)}]  # the end\n"
+    lines = []
+    for number, (word, text) in enumerate(zip(words, said_, strict=True), 1):
+        over = f"    # over {word}\n" if draw(st.booleans()) else ""
+        about = f"  # about {word}" if draw(st.booleans()) else ""
+        comma = "," if shape == "lines" and number < len(words) else ""
+        lines.append(f"{over}    {'- ' if shape == 'block' else ''}{text}{comma}{about}\n")
+    opened, closed = ("\n", "") if shape == "block" else (" [\n", "  ]\n")
+    return f"pick:\n  site:{opened}{''.join(lines)}{closed}  role: till\nafter: x  # the end\n"
+
+
+SITES = st.lists(st.sampled_from([f"lab{number}" for number in range(8)]), min_size=1, max_size=5, unique=True)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), SITES)
+def test_a_list_that_is_edited_keeps_the_lines_of_what_stays_in_it(data: st.DataObject, old: list[str]) -> None:
+    text = data.draw(by_hand(old))
+    kept = [one for one in old if data.draw(st.booleans())]
+    new = list(kept)
+    for word in data.draw(st.lists(st.sampled_from(["new1", "new2", "new 3", "4: x"]), max_size=3, unique=True)):
+        new.insert(data.draw(st.integers(0, len(new))), word)
+    if not new:
+        return
+    after = edited(text, [("pick.site", new)])
+    expected = said(text)
+    expected["pick"]["site"] = new
+    assert said(after) == expected
+    for word in kept:
+        assert re.findall(rf"""['"]?\b{word}\b['"]?(?=[,\]\s])""", text) == re.findall(
+            rf"""['"]?\b{word}\b['"]?(?=[,\]\s])""", after
+        ), "its quotes and the notes about it stay"
+    if kept == old and "- " in text:
+        assert not outside(text, after)[0], "what comes in takes no line away"
+
+
+@pytest.mark.parametrize(
+    ("new", "after"),
+    [
+        (["a", "b", "c", "d"], 'site:\n  - a # Berlin\n  - b # Bonn\n  - "c" # until May\n  - d\nrole: x\n'),
+        (["a", "c"], 'site:\n  - a # Berlin\n  - "c" # until May\nrole: x\n'),
+        (["z", "b", "c"], 'site:\n  - z\n  - b # Bonn\n  - "c" # until May\nrole: x\n'),
+        (["z"], "site:\n  - z\nrole: x\n"),
+    ],
+)
+def test_a_list_down_the_page_changes_by_a_line_an_item(new: list[str], after: str) -> None:
+    text = 'site:\n  - a # Berlin\n  - b # Bonn\n  - "c" # until May\nrole: x\n'
+    assert edited(text, [("site", new)]) == after
+
+
+@pytest.mark.parametrize(
+    ("new", "after"),
+    [
+        (["a", "b", "c"], 'site: [a, # Berlin\n  "b", c] # end\n'),
+        (["a"], "site: [a, # Berlin\n  ] # end\n"),
+        (["b"], 'site: [\n  "b"] # end\n'),
+        (["c", "b"], 'site: [\n  c, "b"] # end\n'),
+    ],
+)
+def test_a_list_over_two_lines_keeps_its_notes_and_quotes(new: list[str], after: str) -> None:
+    assert edited('site: [a, # Berlin\n  "b"] # end\n', [("site", new)]) == after
 
 
 @pytest.mark.parametrize(

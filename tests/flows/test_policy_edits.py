@@ -239,6 +239,44 @@ def test_a_push_upon_a_push_voids_what_people_have_signed(real_gate: RealGate) -
         signed(real_gate, proposal, "carl")
 
 
+@pytest.mark.parametrize("by", ["a push that waits", "a push that is refused", "a push that rules", "an edit"])
+def test_a_pushed_proposal_asks_nobody_once_the_branch_has_another_head(real_gate: RealGate, by: str) -> None:
+    commit = push(real_gate, LOOSER)
+    real_gate.worker.tick()
+    assert [one.subject for one in waiting(real_gate)] == [commit]
+    if by == "an edit":
+        saved(real_gate, said(real_gate, ("soak: 4s", "soak: 6s")))
+    else:
+        change = {
+            "a push that waits": ("first_batch: 3", "first_batch: 4"),
+            "a push that is refused": ("first_batch:", "first_bach:"),
+            "a push that rules": ("soak: 4s", "soak: 6s"),
+        }[by]
+        push(real_gate, change)
+        real_gate.worker.tick()
+    assert commit not in [one.subject for one in waiting(real_gate)]
+    with real_gate.opened.store.read() as tx:
+        event = next(one for one in tx.events(subject=edits.SUBJECT) if one.kind == "policy_withdrawn")
+    assert (event.detail["commit"], event.because) == (commit, edits.MOVED)
+
+
+@pytest.mark.parametrize("pushed", [True, False])
+def test_what_people_have_signed_and_is_void_is_no_work(real_gate: RealGate, pushed: bool) -> None:
+    if pushed:
+        push(real_gate, LOOSER)
+        real_gate.worker.tick()
+        [proposal] = waiting(real_gate)
+    else:
+        proposal = proposed(real_gate)
+    with real_gate.opened.store.write() as tx:
+        for login in ("berta", "carl"):
+            edits.sign(tx, real_gate.opened.gate, proposal.id, login, real_gate.clock.now())
+        assert edits.signed(tx, real_gate.opened.gate, real_gate.clock.now()) == [proposal.id]
+    push(real_gate, ("first_batch: 3", "first_batch: 4"))
+    with real_gate.opened.store.read() as tx:
+        assert edits.signed(tx, real_gate.opened.gate, real_gate.clock.now()) == []
+
+
 def test_a_proposal_is_withdrawn_and_does_not_come_back(real_gate: RealGate) -> None:
     push(real_gate, LOOSER)
     real_gate.worker.tick()

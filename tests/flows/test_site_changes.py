@@ -65,6 +65,15 @@ def test_the_second_person_agrees_to_this_very_change(real_gate: RealGate, machi
     assert ring(real_gate, machine) == "rest"
 
 
+def test_a_change_in_between_voids_what_waits_and_is_not_undone(real_gate: RealGate, machine: str) -> None:
+    assert changed(real_gate, "anna", "first", hours="Mo-Fr 08:00-18:00") is not None
+    assert changed(real_gate, "carl", hours="Mo-Fr 09:00-17:00") is None
+    with real_gate.opened.store.read() as tx:
+        assert site_changes.waiting(tx, "nord", real_gate.clock.now()) == []
+    assert changed(real_gate, "berta", "first", hours="Mo-Fr 08:00-18:00") is not None, "a proposal of its own"
+    assert (nord(real_gate).hours, ring(real_gate, machine)) == ("Mo-Fr 09:00-17:00", "rest")
+
+
 def test_what_leads_into_no_first_ring_acts_at_once_and_machines_stand_where_it_says(
     real_gate: RealGate, machine: str
 ) -> None:

@@ -14,9 +14,10 @@ from flask import Flask
 from werkzeug.test import TestResponse
 
 from gate.flows import edits
+from gate.ports import Proposal
 from gate.web import beside, policy_edit_pages
 from tests.conftest import REPOSITORY
-from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed
+from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed, waiting
 from tests.flows.test_policy_versions import active, rewind
 from tests.real_gate import RealGate
 from tests.web import test_pages
@@ -363,6 +364,52 @@ def test_a_version_says_what_it_changed_in_sentences_and_in_lines(sqlite_gate: R
     assert re.search(r'class="gone">- <bdi>.*soak: 5s', page)
     assert "berta" in words
     assert "longer after the trial" in words
+
+
+def proposal_page(who: Person, proposal_id: str) -> str:
+    answer = who.client.get(f"/policy/proposals/{proposal_id}?lang=en")
+    assert answer.status_code == 200
+    return text_of(answer.text)
+
+
+@pytest.mark.parametrize("state", ["open", "withdrawn", "enacted"])
+def test_a_proposal_on_a_broken_head_has_its_page(sqlite_gate: RealGate, anna: Person, state: str) -> None:
+    text = said(sqlite_gate, LOOSER)
+    push(sqlite_gate, ("first_batch:", "first_bach:"))
+    sqlite_gate.worker.tick()
+    proposal = saved(sqlite_gate, text, "berta")
+    assert isinstance(proposal, Proposal)
+    if state == "enacted":
+        assert signed(sqlite_gate, proposal, "carl") is not None
+    elif state == "withdrawn":
+        assert anna.post(f"/policy/proposals/{proposal.id}/withdraw", because="not now").status_code == 303
+    page = proposal_page(anna, proposal.id)
+    assert "4s" in page
+    if state != "withdrawn":  # it is shown beside the broken text, of which there are no sentences
+        assert "5 seconds (loosens)" in page
+        assert "first_bach: 3" not in page, "beside what ruled, not beside what never did"
+
+
+def test_an_enacted_proposal_and_its_version_say_what_they_changed_of_what_ruled_before(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    was = active(sqlite_gate).commit
+    push(sqlite_gate, LOOSER)
+    commit = push(sqlite_gate, ("timezone: ", "timezone:  "))
+    sqlite_gate.worker.tick()
+    [proposal] = waiting(sqlite_gate)
+    assert "soak: 4s" in proposal_page(anna, proposal.id)
+    for login in ("berta", "carl"):
+        signed(sqlite_gate, proposal, login)
+    assert active(sqlite_gate).commit == commit
+    saved(sqlite_gate, said(sqlite_gate, ("first_batch: 3", "first_batch: 2")), "berta")
+    for page in (
+        proposal_page(anna, proposal.id),
+        text_of(anna.client.get(f"/policy/versions/{commit}?lang=en").text),
+    ):
+        assert "loosens" in page
+        assert "no rule changes" not in page
+    assert f"what ruled before: {was[:12]}" in page
 
 
 def test_going_back_is_a_new_proposal_on_the_present_head(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:

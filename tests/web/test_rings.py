@@ -218,6 +218,33 @@ def test_what_a_form_sends_as_browsers_do_changes_no_value_of_odd_forms() -> Non
         assert ring_fields.changes("rings", f"rings[{index}]", ring, sent) == ([], {}), ring["name"]
 
 
+SITES = """\
+rings:
+  - name: lab
+    pick:
+      site:
+        - lab-a # Berlin
+        - lab-b # Bonn
+        - "lab-c" # under repair until May
+"""
+
+
+@pytest.mark.parametrize(
+    ("sites", "gone", "come"),
+    [
+        ("lab-a lab-b lab-c lab-d", [], ["        - lab-d"]),
+        ("lab-b", ["        - lab-a # Berlin", '        - "lab-c" # under repair until May'], []),
+    ],
+)
+def test_a_pick_of_several_lines_changes_by_a_line_a_site(sites: str, gone: list[str], come: list[str]) -> None:
+    [ring] = policy_edit.said(SITES)["rings"]
+    sent = {one.name: ring_fields.shown(one, ring) for one in ring_fields.fields_of("rings")}
+    sent["pick"] = ", ".join(f"site={one}" for one in sites.split())
+    found, problems = ring_fields.changes("rings", "rings[0]", ring, sent)
+    assert problems == {}
+    assert changed(SITES, policy_edit.edited(SITES, found)) == (gone, come)
+
+
 def test_a_long_pick_is_not_cut_by_an_edit_of_another_field(sqlite_gate: RealGate) -> None:
     sites = ", ".join(f"apotheke-am-markt-{number}" for number in range(100))
     text = seed_policy("walk.yaml").replace("pick: {label: first}", f"pick: {{site: [{sites}]}}")

@@ -146,6 +146,8 @@ def test_what_waits_for_a_second_person_stands_on_the_overview(sqlite_gate: Real
     ):
         assert f'<a href="{where}">' in page, where
         assert sentence in page
+    anna.post("/sites", **shown(anna) | {"hours": "Mo-Fr 09:00-17:00"})
+    assert "/sites/nord#proposed" not in person(app, "berta").client.get("/").text, "void: the site is another by now"
     with sqlite_gate.opened.store.write() as tx:
         people.disable_user(tx, "anna", "berta", sqlite_gate.clock.now())
     page = person(app, "berta").client.get("/").text
