@@ -127,7 +127,7 @@ def served(found: Mapping[str, Any], into: Path, artifacts: Collection[str]) -> 
     """What a client sees of a release with these artifacts; what was made lies ``into`` that folder.
 
     Raises:
-        SourceError: also ``source_lied``: a path that no client may ask for or that is there twice, or bytes of neither.
+        SourceError: also ``source_lied``: a path that no client may ask for or that is there twice, or other bytes.
     """
     files = tuple(made(ServedFile, one) for one in many(found, "files"))
     for one in files:

@@ -50,7 +50,7 @@ def drops(source: Source) -> Path:
 def test_it_describes_itself_honestly(plugins: ChildPlugins) -> None:
     info = plugins.describe("directory")
     assert (info.name, info.lever) == ("directory", "held")
-    assert set(info.options) == {"folder", "minisign"}
+    assert set(info.options) == {"folder", "minisign", "order"}
 
 
 def test_discover_is_idempotent_and_fetch_and_verify_bring_the_bytes(plugins: ChildPlugins, source: Source) -> None:
