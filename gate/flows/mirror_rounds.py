@@ -119,22 +119,23 @@ class MirrorRounds:
     def _place(self, pointers: Sequence[Pointer], now: datetime) -> set[str]:
         """Moves the links of these pointers; returns the sources of which one could not be moved."""
         failing = set[str]()
-        laid: dict[tuple[str, str, str], list[Laid]] = {}
+        key, laid = ("", "", ""), list[Laid]()
         elsewhere = {source for source in {one.source for one in pointers} if self._told(source)}
-        for one in pointers:
-            if one.source in elsewhere:
-                continue
-            release = one.release.removeprefix("sha256:")
-            if self._folder.stands(one.source, one.holder) == release:
-                continue
+        astray = [
+            ((one.source, self._ring(one), one.release), one)
+            for one in pointers
+            if one.source not in elsewhere
+            and self._folder.stands(one.source, one.holder) != one.release.removeprefix("sha256:")
+        ]
+        for wanted, one in sorted(astray, key=lambda pair: pair[0]):  # the next call takes away what this one made
             try:
-                key = one.source, self._ring(one), one.release
-                if release and key not in laid:
-                    if self._is_off(key, now):
+                if one.release and wanted != key:
+                    if self._is_off(wanted, now):
                         failing.add(one.source)
                         continue
-                    laid[key] = self._laid(*key, now)
-                self._folder.point(one.source, one.holder, release, laid.get(key, ()), now)
+                    laid, key = self._laid(*wanted, now), wanted
+                release = one.release.removeprefix("sha256:")
+                self._folder.point(one.source, one.holder, release, laid if release else (), now)
             except GateError as problem:
                 failing.add(one.source)
                 self._failed(one, problem, now)

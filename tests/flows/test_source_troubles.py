@@ -14,7 +14,7 @@ from gate.core.errors import SourceError
 from gate.flows import intake
 from gate.flows import sources as known
 from gate.flows.mirror_rounds import MirrorRounds
-from gate.hookspecs import Released, Served
+from gate.hookspecs import Released, Served, ServedFile
 from gate.worker import Transactions
 from tests.conftest import NOW
 from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, both, settled, spoilt
@@ -151,3 +151,24 @@ def test_decisions_do_not_wait_for_the_mirror(sqlite_gate: RealGate) -> None:
     assert first.served == OLD
     gate.worker.mirror()
     assert first.served == NEW
+
+
+def test_what_a_plugin_made_for_one_ring_is_served_to_that_ring_only(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    gate, first, rest = both(sqlite_gate)
+    for number, ring in enumerate(("first", "rest")):
+        admitted(gate, f"{number}" * 32, ring=ring)
+    gate.worker.tick()
+    opened, into = gate.opened, tmp_path / "made"
+    blobs = opened.settings.public / "content" / "blobs"
+
+    def made(source: str, ring: str, release: Released, at: datetime) -> tuple[Path, Served | None]:
+        shutil.rmtree(into, ignore_errors=True)  # as each call of a plugin begins
+        into.mkdir()
+        (into / "ring").write_text(ring)
+        return into, Served((ServedFile("ring", made="ring"),))
+
+    folder = tmp_path / "other"
+    rounds = MirrorRounds(Transactions(opened.store), opened.gate, MirrorFolder(folder, blobs), blobs, made)
+    rounds.once(gate.clock.now())
+    names = {first.machine: "first", "ring-first": "first", rest.machine: "rest", "ring-rest": "rest"}
+    assert {one: (folder / "to" / SOURCE / one / "ring").read_text() for one in names} == names
