@@ -83,8 +83,8 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a source says exists. ``where`` is the plugin's own pointer to it, such as a folder's name or an address.
-    Without artifacts: the vendor itself delivers, and the gate moves machines only."""
+    """What a source says exists. ``where`` is the plugin's own pointer to it, such as a folder's name or an address,
+    of 1,048,576 characters at most. Without artifacts: the vendor itself delivers, and the gate moves machines only."""
 
     version: str
     artifacts: tuple[Announced, ...]

@@ -37,6 +37,7 @@ from gate.hookvalues import PATH
 T = TypeVar("T")
 FINDINGS = 200
 CURSOR = 4000
+LONG = {"Candidate.where": 1 << 20}  # an address for each of its files
 PLACE = re.compile(rf"{PATH}\Z", re.ASCII)
 DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 
@@ -204,7 +205,7 @@ def made(shape: type[T], found: Any) -> T:
         kind = {"str": str, "int": int, "bool": bool}.get(str(wanted[name].type))
         if kind is not None and (type(value) is not kind or (kind is int and found[name] < 0)):
             raise SourceError("source_failed", f"{shape.__name__}.{name} is not {kind.__name__}")
-        if isinstance(value, str) and len(value) > 4000:
+        if isinstance(value, str) and len(value) > LONG.get(f"{shape.__name__}.{name}", 4000):
             raise SourceError("source_failed", f"{shape.__name__}.{name} is too long")
     try:
         return shape(**found)

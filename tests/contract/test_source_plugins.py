@@ -247,6 +247,19 @@ def test_a_cursor_that_is_too_long_is_refused_and_never_cut(tmp_path: Path, leng
         plugins.discover("wordy", Source("shop", {}), "")
 
 
+@pytest.mark.parametrize(("length", "good"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_where_a_candidates_bytes_come_from_may_be_a_thousand_addresses(
+    tmp_path: Path, length: int, good: bool
+) -> None:
+    rude(tmp_path / "plugins", "wide", DISCOVER + f"return Discovered((Candidate('1', (), 'x' * {length}),))\n")
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    if good:
+        assert plugins.discover("wide", Source("shop", {}), "").candidates[0].where == "x" * length
+        return
+    with pytest.raises(SourceError, match="Candidate.where is too long"):
+        plugins.discover("wide", Source("shop", {}), "")
+
+
 def test_what_a_plugin_prints_is_not_its_answer(tmp_path: Path) -> None:
     rude(tmp_path / "plugins", "printing", DISCOVER + "print('{}' * 1000000)\n    return Discovered(())\n")
     plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
