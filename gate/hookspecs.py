@@ -239,7 +239,8 @@ class SourceHooks:
         """Says honestly how machines get from ``bad`` to ``good``. Plans, and does nothing.
 
         When: a rollout has halted, for each ring that is open, and shown to the people who may recall it.
-        Arguments: ``ring``; two versions; ``good`` is empty where there is none before.
+        Arguments: ``ring``; two versions; ``good`` is empty where there is none before: then ``agent_purge``,
+        where our agent takes off what is there, or ``none``.
         Returns: a ``RecallPlan``; one for every kind that the plugin publishes.
         Failure: counts as ``RecallPlan("none", ...)``: by hand.
         Example: ``return RecallPlan("agent_purge", ("The agent deletes daily.c?d and runs freshclam.",), True)``

@@ -256,7 +256,7 @@ def test_where_a_candidates_bytes_come_from_may_be_a_thousand_addresses(
     if good:
         assert plugins.discover("wide", Source("shop", {}), "").candidates[0].where == "x" * length
         return
-    with pytest.raises(SourceError, match="Candidate.where is too long"):
+    with pytest.raises(SourceError, match=r"Candidate\.where is too long"):
         plugins.discover("wide", Source("shop", {}), "")
 
 
