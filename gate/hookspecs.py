@@ -151,7 +151,8 @@ class SourceHooks:
         Arguments: ``into`` is an empty folder; write each file there under its artifact's name; execute nothing.
         Returns: a list with one ``Fetched`` a file, measured on the bytes that were written; ``io.http.download``
         answers it.
-        Failure: an event ``source_failed``; the spool is emptied; tried again at the next look.
+        Failure: an event ``source_failed`` that names the candidate; the spool is emptied; it is put off: tried again
+        at the next look, then less and less often, and holds up no newer one.
         Example: ``return [io.http.download(candidate.where, into / "rules.tgz", most=source.max_bytes)]``
         """
         raise NotImplementedError
@@ -164,7 +165,7 @@ class SourceHooks:
         Arguments: as for ``gate_fetch``; ``fetched`` is its answer, checked by the gate against the bytes.
         Returns: a ``Verification``; ``ok=False`` is final for these bytes. ``vendor_signed`` only for a signature over
         the bytes by a key that did not come with them.
-        Failure: counts as not ok: the candidate is refused and an event says so.
+        Failure: an event ``source_failed`` that names the candidate; it is put off as after a failed ``gate_fetch``.
         Example: ``return Verification("digest_pinned", True)``
         """
         raise NotImplementedError
@@ -184,7 +185,7 @@ class SourceHooks:
         Arguments: as for ``gate_verify``; ``baseline`` is the newest release that the gate has, None at first.
         Returns: a list of ``Finding``, empty where all is well. ``refuse`` keeps the candidate out; a tool that is
         missing is a ``note``.
-        Failure: counts as not looked at: the candidate is refused, and tried again at the next look.
+        Failure: an event ``source_failed`` that names the candidate; it is put off as after a failed ``gate_fetch``.
         Example: ``return [Finding("refuse", "syntax", "rules.yar line 7 does not parse")]``
         """
         raise NotImplementedError
@@ -198,7 +199,7 @@ class SourceHooks:
         Returns: -1 where ``a`` is older than ``b``, 1 where it is newer, 0 where they are the same; None where this
         source has no order but that of discovery. What is not newer than the gate's newest is never taken, and alarmed
         where it stands in its place: a replay or a downgrade.
-        Failure: the candidate is refused, and tried again at the next look.
+        Failure: an event ``source_failed``; this look takes nothing; asked again at the next one.
         Example: ``return (int(a) > int(b)) - (int(a) < int(b))``
         """
         raise NotImplementedError
@@ -238,7 +239,8 @@ class SourceHooks:
         """Says honestly how machines get from ``bad`` to ``good``. Plans, and does nothing.
 
         When: a rollout has halted, for each ring that is open, and shown to the people who may recall it.
-        Arguments: ``ring``; two versions; ``good`` is empty where there is none before.
+        Arguments: ``ring``; two versions; ``good`` is empty where there is none before: then ``agent_purge``,
+        where our agent takes off what is there, or ``none``.
         Returns: a ``RecallPlan``; one for every kind that the plugin publishes.
         Failure: counts as ``RecallPlan("none", ...)``: by hand.
         Example: ``return RecallPlan("agent_purge", ("The agent deletes daily.c?d and runs freshclam.",), True)``
@@ -254,7 +256,7 @@ class SourceHooks:
         Arguments: ``release`` with its bytes; ``at`` is the moment of the move, for metadata that must move forward;
         ``into`` is an empty folder for files that are made, such as a checksum beside a tarball.
         Returns: a ``Served``; None where this source serves nothing to clients.
-        Failure: the pointer does not move: clients keep getting what they got; an event ``source_failed``.
+        Failure: the pointer does not move: clients keep getting what they got; an event ``mirror_failed``.
         Example: ``return Served((ServedFile("r.tgz", artifact="r.tgz"), ServedFile("r.tgz.md5", made="md5")))``
         """
         raise NotImplementedError
@@ -269,7 +271,7 @@ class SourceHooks:
         Arguments: ``report`` as the agent's probe brought it, such as clamd's answer to VERSION, empty where there is
         none. Hostile text.
         Returns: an ``Observed``; None where nothing is said about it.
-        Failure: counts as not known; an event ``vendor_failed``; asked again.
+        Failure: counts as not known; an event ``observe_failed``; asked again.
         Example: ``"ClamAV 1.4.6/27800/Mon ..."`` -> ``Observed("27800")``
         """
         raise NotImplementedError

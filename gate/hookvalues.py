@@ -18,6 +18,9 @@ LEVERS = ("held", "advised", "no lever")
 TRUSTS = ("unverified", "digest_pinned", "vendor_signed")
 """From the least to the most."""
 WEIGHTS = ("note", "warning", "refuse")
+NAME = r"[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]{0,199}"
+PATH = rf"(?:{NAME}/){{0,8}}{NAME}"
+"""What a client may ask for: up to eight folders and a file, none of them hidden."""
 RECALLS = ("serve_old", "republish", "agent_purge", "vendor_pin", "none")
 
 
@@ -80,8 +83,8 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """What a source says exists. ``where`` is the plugin's own pointer to it, such as a folder's name or an address.
-    Without artifacts: the vendor itself delivers, and the gate moves machines only."""
+    """What a source says exists. ``where`` is the plugin's own pointer to it, such as a folder's name or an address,
+    of 1,048,576 characters at most. Without artifacts: the vendor itself delivers, and the gate moves machines only."""
 
     version: str
     artifacts: tuple[Announced, ...]
@@ -195,7 +198,8 @@ class RecallPlan:
 class ServedFile:
     """One path that a client may ask for, such as ``daily.cvd``, below its own address.
 
-    Its bytes are the release's artifact of that name, or the file ``made`` that the plugin wrote into ``into``."""
+    Its bytes are either the release's artifact of that name, or the file ``made`` that the plugin wrote into ``into``:
+    a plain file there. ``path`` fits ``PATH``, and is there once."""
 
     path: str
     artifact: str = ""

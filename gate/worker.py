@@ -1,5 +1,5 @@
-"""The worker: a tick looks at the policy's head, sweeps, advances, publishes; other loops look at the sources, tell
-their vendors what is wanted, and look at what machines really run.
+"""The worker: a tick looks at the policy's head, sweeps, advances, publishes; other loops move the mirror, look at the
+sources, tell their vendors what is wanted, and look at what machines really run.
 
 - Each piece of work stands alone: one that fails is logged, and the next is done all the same.
 - Nothing here decides; it calls flows. Several workers may run side by side: correctness rests on the store's
@@ -133,7 +133,8 @@ class Worker:
     def start(self) -> None:
         """Every loop, each in its own thread."""
         for name, act, pause in (
-            ("worker-tick", self.tick, self._parts.tick_s),
+            ("worker-tick", self.decide, self._parts.tick_s),
+            ("worker-mirror", self.mirror, self._parts.tick_s),
             ("worker-holds", self.hold, self._parts.tick_s),
             ("worker-vendors", self.tell, self._parts.tick_s),
             ("worker-observed", self.observe, self._parts.source_s),
@@ -157,6 +158,16 @@ class Worker:
         log.log(logging.WARNING if late else logging.INFO, "the worker has ended%s", f" without {late}" if late else "")
 
     def tick(self) -> None:
+        """What is decided, and the mirror after it, in this thread."""
+        self.decide()
+        self.mirror()
+
+    def mirror(self) -> None:
+        """Moves what stock clients are served to where it has been decided; waits for plugins that lay it out."""
+        now = self._parts.clock.now()
+        self._alone("mirror", "", lambda: self._mirror.once(now))
+
+    def decide(self) -> None:
         """Everything that time or a report may have made due."""
         now = self._parts.clock.now()
         self._alone("policy", "", lambda: self._activate(now))
@@ -170,7 +181,6 @@ class Worker:
             self._alone("controls", rollout_id, lambda one=rollout_id: self._compare(one, now, until))  # type: ignore[misc]
             if rollout_id not in self._waits:
                 self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
-        self._alone("mirror", "", lambda: self._mirror.once(now))
         self._alone("watch", "", lambda: self._watch(now))
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))

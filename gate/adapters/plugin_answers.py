@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,10 +32,13 @@ from gate.hookspecs import (
     Stream,
     Verification,
 )
+from gate.hookvalues import PATH
 
 T = TypeVar("T")
 FINDINGS = 200
 CURSOR = 4000
+LONG = {"Candidate.where": 1 << 20}  # an address for each of its files
+PLACE = re.compile(rf"{PATH}\Z", re.ASCII)
 DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 
 
@@ -120,9 +124,23 @@ def recall_plan(found: Any) -> RecallPlan:
     return said
 
 
-def served(found: Mapping[str, Any]) -> Served:
-    """What a client sees of a release."""
-    return Served(tuple(made(ServedFile, one) for one in many(found, "files")))
+def served(found: Mapping[str, Any], into: Path, artifacts: Collection[str]) -> Served:
+    """What a client sees of a release with these artifacts; what was made lies ``into`` that folder.
+
+    Raises:
+        SourceError: also ``source_lied``: a path that no client may ask for or that is there twice, or other bytes.
+    """
+    files = tuple(made(ServedFile, one) for one in many(found, "files"))
+    for one in files:
+        if not PLACE.match(one.path):
+            raise SourceError("source_lied", f"{one.path[:80]!r} is no path that a client may ask for")
+        if bool(one.artifact) == bool(one.made) or (one.artifact and one.artifact not in artifacts):
+            raise SourceError("source_lied", f"{one.path[:80]!r} is neither an artifact of the release nor a made file")
+        if one.made and not _is_plain(into, one.made):
+            raise SourceError("source_lied", f"{one.made[:80]!r} is no plain file in the folder for what is made")
+    if len({one.path for one in files}) < len(files):
+        raise SourceError("source_lied", "a path is served twice")
+    return Served(files)
 
 
 def published(found: Mapping[str, Any]) -> Published:
@@ -136,7 +154,7 @@ def measure(folder: Path, name: str) -> Fetched:
     Raises:
         SourceError: no plain file of that name.
     """
-    if "/" in name or "\\" in name or name in ("", ".", ".."):
+    if not _is_name(name):
         raise SourceError("source_lied", "a fetched name is a path")
     digest, length = hashlib.sha256(), 0
     try:
@@ -148,6 +166,17 @@ def measure(folder: Path, name: str) -> Fetched:
             digest.update(part)
             length += len(part)
     return Fetched(name, length, digest.hexdigest())
+
+
+def _is_name(name: str) -> bool:
+    return "/" not in name and "\\" not in name and name not in ("", ".", "..")
+
+
+def _is_plain(folder: Path, name: str) -> bool:
+    try:
+        return _is_name(name) and stat.S_ISREG((folder / name).lstat().st_mode)
+    except (OSError, ValueError):
+        return False
 
 
 def many(found: Mapping[str, Any], key: str) -> list[Any]:
@@ -176,7 +205,7 @@ def made(shape: type[T], found: Any) -> T:
         kind = {"str": str, "int": int, "bool": bool}.get(str(wanted[name].type))
         if kind is not None and (type(value) is not kind or (kind is int and found[name] < 0)):
             raise SourceError("source_failed", f"{shape.__name__}.{name} is not {kind.__name__}")
-        if isinstance(value, str) and len(value) > 4000:
+        if isinstance(value, str) and len(value) > LONG.get(f"{shape.__name__}.{name}", 4000):
             raise SourceError("source_failed", f"{shape.__name__}.{name} is too long")
     try:
         return shape(**found)

@@ -14,7 +14,7 @@ from pathlib import Path
 from gate.adapters.plugin_answers import measure
 from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import GateError
-from gate.hookspecs import OPTIONAL, RECALLS, Candidate, Discovered, Fetched, Source
+from gate.hookspecs import OPTIONAL, Candidate, Discovered, Fetched, Source
 
 NEEDED = ("gate_describe", "gate_discover")
 
@@ -147,6 +147,8 @@ def _flip(into: Path, one: Fetched) -> Fetched:
 
 
 def _recall(plugins: ChildPlugins, plugin: str, source: Source, version: str) -> str:
-    plan = plugins.recall_plan(plugin, source, "ring", version, "")
-    assert plan.how in RECALLS
+    without = plugins.recall_plan(plugin, source, "ring", version, "")
+    if without.how not in ("agent_purge", "none"):
+        raise GateError("check", f"it goes back by {without.how} where there is no release before")
+    plan = plugins.recall_plan(plugin, source, "ring", version, "0")
     return plan.how + (", with our agent" if plan.needs_agent else "")

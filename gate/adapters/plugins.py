@@ -192,7 +192,7 @@ class ChildPlugins:
             "into": str(into),
         }
         found = self._call(plugin, "gate_serve", arguments, into.parent, source.max_bytes)
-        return into, None if {"missing", "nothing"} & set(found) else read.served(found)
+        return into, None if {"missing", "nothing"} & set(found) else read.served(found, into, release.files)
 
     def publish(
         self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]

@@ -7,6 +7,9 @@
   digest is tried again after ``AGAIN``.
 - A cursor is kept once nothing that was found waits: neither what is too much for one look, nor what the policy trusts
   too little. Else an upstream that answers *unchanged* would hide it for ever.
+- A candidate that cannot be brought, verified or looked into is trouble and put off: tried again at the next look,
+  then less and less often, after ``AGAIN`` at the longest. It holds up no newer one, and is passed over for good once a
+  newer one is taken. After ``TROUBLES`` of them in one look the rest waits for the next.
 - Nothing is fetched without room for it and for ``SPARE``; what stops half-way leaves no bytes behind.
 - What was refused is trouble until a look finds nothing wrong with anything that is offered.
 - What a source does harms no other one: whatever goes wrong is an event about it.
@@ -36,6 +39,7 @@ AGAIN = timedelta(hours=1)
 AT_ONCE = 50  # new candidates of one look; the rest comes with the next
 SORTED = 200  # each is compared with each
 MARK_EVERY = timedelta(minutes=1)
+TROUBLES = 3
 
 
 class Within(Protocol):
@@ -60,6 +64,8 @@ class Looking:
     refused: dict[tuple[object, ...], tuple[datetime | None, bool]] = field(default_factory=dict)
     """Candidate, policy version and announcement -> until when it is not fetched again (None: never), and whether
     another policy would take it."""
+    failing: dict[tuple[object, ...], tuple[int, datetime]] = field(default_factory=dict)
+    """The same -> how often it has failed, and until when it is put off."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +92,7 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
             troubles = intake.troubles(tx, rule.name)
         found = parts.sources.discover(rule.plugin, source, cursor)
         new, alarms, more = _new(parts, rule, source, found)
-        waits = [_take(parts, rule, source, candidate, commit) for candidate in new]
+        waits, behind = _each(parts, rule, source, new, commit)
     except SourceError as problem:
         if problem.kind == "source_unfinished":
             log.info("source %s goes on with the next look: %s", rule.name, problem.detail)
@@ -103,9 +109,11 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     now = parts.clock.now()
     refused = any((rule.name, commit, candidate) in parts.refused for candidate in new)
     good = not (alarms or found.skipped or refused or more or found.unchanged)
-    moved = found.cursor != cursor and not (more or any(waits))
+    moved = found.cursor != cursor and not (more or waits or behind)
     due = looked is None or abs(now - looked) >= MARK_EVERY
-    over = [kind for kind in troubles if kind == "source_failed" or (kind == "candidate_refused" and good)]
+    over = [
+        kind for kind in troubles if (kind == "source_failed" and not behind) or (kind == "candidate_refused" and good)
+    ]
     if not (due or over or found.withdrawn or moved):
         return  # an idle source costs no write
 
@@ -165,6 +173,39 @@ def _new(
     if not taken:
         parts.history[rule.name] = key, (*alarms, *replays)
     return taken, [*alarms, *replays], len(newer) > len(taken)
+
+
+def _each(
+    parts: Looking, rule: SourceRule, source: Source, new: Sequence[Candidate], commit: str
+) -> tuple[bool, Sequence[tuple[object, ...]]]:
+    """Takes one after another; whether one waits for another policy or the next look, and those that are put off."""
+    waits, troubles, behind = False, 0, list[tuple[object, ...]]()
+    for candidate in new:
+        key, now = (rule.name, commit, candidate), parts.clock.now()
+        tries, until = parts.failing.get(key, (0, now))
+        if now < until:
+            behind.append(key)
+            continue
+        if troubles == TROUBLES:
+            return True, behind
+        try:
+            waits = _take(parts, rule, source, candidate, commit) or waits
+        except SourceError as problem:
+            if problem.kind == "source_unfinished":
+                raise
+            off = timedelta() if problem.kind == "no_room" else min(AGAIN, MARK_EVERY * (2 ** min(tries, 10) - 1))
+            parts.failing[key] = tries + 1, now + off
+            behind.append(key)
+            troubles += 1
+            _failed(parts, rule.name, "source_failed", f"{candidate.version}: {problem.detail}")
+            continue
+        parts.failing.pop(key, None)
+        if key not in parts.refused:
+            for one in behind:
+                parts.refused[one] = None, False
+                del parts.failing[one]
+            behind.clear()
+    return waits, behind
 
 
 def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> bool:

@@ -4,6 +4,8 @@
   that the database does not know, or knows as revoked, is shut out then; a holder without a pointer is served nothing.
 - One pointer is one transaction: one that fails, or that another worker was faster with, stops no other.
 - A pointer that cannot be moved on disk stays where it is: an event, and tried again.
+- A plugin that cannot lay a release out is not asked for it again for each machine that should have it, but after
+  ``REPAIR``, then less and less often, after ``OFF`` at the longest.
 - Nothing is asked while nothing has changed: a rollout's version, or a pointer's own time.
 """
 
@@ -14,7 +16,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from gate.core.errors import GateError, Overtaken
+from gate.core.errors import GateError, Overtaken, SourceError
 from gate.flows import intake, mirror
 from gate.flows.rounds import Transactions
 from gate.hookspecs import Announced, Released, Served
@@ -22,6 +24,7 @@ from gate.ports import Gate, Laid, Mirror, Pointer, Tx
 
 log = logging.getLogger(__name__)
 REPAIR = timedelta(minutes=1)
+OFF = timedelta(minutes=30)
 AT_ONCE = 200
 FAILED = "mirror_failed"
 Serve = Callable[[str, str, Released, datetime], tuple[Path, Served | None]]
@@ -48,6 +51,7 @@ class MirrorRounds:
         self._serve = serve
         self._told = told
         self._seen: dict[str, tuple[tuple[str, int], ...]] = {}
+        self._off: dict[tuple[str, str, str], tuple[int, datetime]] = {}
         self._repaired: datetime | None = None
 
     def once(self, now: datetime) -> None:
@@ -115,23 +119,31 @@ class MirrorRounds:
     def _place(self, pointers: Sequence[Pointer], now: datetime) -> set[str]:
         """Moves the links of these pointers; returns the sources of which one could not be moved."""
         failing = set[str]()
-        laid: dict[tuple[str, str, str], list[Laid]] = {}
+        key, laid = ("", "", ""), list[Laid]()
         elsewhere = {source for source in {one.source for one in pointers} if self._told(source)}
-        for one in pointers:
-            if one.source in elsewhere:
-                continue
-            release = one.release.removeprefix("sha256:")
-            if self._folder.stands(one.source, one.holder) == release:
-                continue
+        astray = [
+            ((one.source, self._ring(one), one.release), one)
+            for one in pointers
+            if one.source not in elsewhere
+            and self._folder.stands(one.source, one.holder) != one.release.removeprefix("sha256:")
+        ]
+        for wanted, one in sorted(astray, key=lambda pair: pair[0]):  # the next call takes away what this one made
             try:
-                key = one.source, self._ring(one), one.release
-                if release and key not in laid:
-                    laid[key] = self._laid(*key, now)
-                self._folder.point(one.source, one.holder, release, laid.get(key, ()), now)
+                if one.release and wanted != key:
+                    if self._is_off(wanted, now):
+                        failing.add(one.source)
+                        continue
+                    laid, key = self._laid(*wanted, now), wanted
+                release = one.release.removeprefix("sha256:")
+                self._folder.point(one.source, one.holder, release, laid if release else (), now)
             except GateError as problem:
                 failing.add(one.source)
                 self._failed(one, problem, now)
         return failing
+
+    def _is_off(self, key: tuple[str, str, str], now: datetime) -> bool:
+        tries, at = self._off.get(key, (0, now))
+        return tries > 0 and abs(now - at) < min(OFF, REPAIR * 2 ** min(tries - 1, 10))
 
     def _ring(self, pointer: Pointer) -> str:
         machine = self._within.read(lambda tx: tx.machine(pointer.machine)) if pointer.machine else None
@@ -143,7 +155,13 @@ class MirrorRounds:
         digests = {one.name: one.sha256 for one in release.artifacts}
         announced = tuple(Announced(one.name, one.length, one.sha256) for one in release.artifacts)
         files = {name: self._blobs / sha256 for name, sha256 in digests.items()}
-        into, served = self._serve(source, ring, Released(release.hex, release.version, announced, files), now)
+        key, told = (source, ring, release_id), Released(release.hex, release.version, announced, files)
+        try:
+            into, served = self._serve(source, ring, told, now)
+        except SourceError:
+            self._off[key] = self._off.get(key, (0, now))[0] + 1, now
+            raise
+        self._off.pop(key, None)
         if served is None:
             return [Laid(name, sha256) for name, sha256 in digests.items()]
         return [

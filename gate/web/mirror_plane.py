@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from gate.hookvalues import PATH
 from gate.web.static_plane import (
     LOOK_AGAIN_S,
     NEW,
@@ -39,8 +40,7 @@ from gate.web.static_plane import (
     no_link,
 )
 
-NAME = r"[^/\x00-\x1f\x7f.][^/\x00-\x1f\x7f]{0,199}"
-PLACE = re.compile(rf"/mirror/({SLUG})/([A-Za-z0-9_-]{{20,64}})/((?:{NAME}/){{0,8}}{NAME})\Z", re.ASCII)
+PLACE = re.compile(rf"/mirror/({SLUG})/([A-Za-z0-9_-]{{20,64}})/({PATH})\Z", re.ASCII)
 RETRY_S = 60
 NOTE_EVERY_S = 600.0
 NOTED = 100_000

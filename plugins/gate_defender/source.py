@@ -165,6 +165,8 @@ def gate_order(source: Source, a: str, b: str) -> int:
 @hookimpl
 def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
     """Defender keeps what is newer, whatever the share has."""
+    if not good:
+        return RecallPlan("none", ("There is no release before: remove the definitions by hand.",), False)
     steps = (
         f"The gate serves {good} again; Defender keeps {bad}, since it takes nothing older by itself.",
         "Windows: MpCmdRun.exe -RemoveDefinitions -All, then MpCmdRun.exe -SignatureUpdate -UNC. Our agent does both.",

@@ -154,6 +154,8 @@ def gate_order(source: Source, a: str, b: str) -> int | None:
 @hookimpl
 def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
     """The agent keeps the release before, and swaps one link."""
+    if not good:
+        return RecallPlan("agent_purge", ("There is no release before: the agent removes its link.",), True)
     return RecallPlan("agent_purge", ("The agent moves its link back to the release before.",), True)
 
 

@@ -4,7 +4,10 @@
 - An asset's ``digest`` (``sha256:...``) is what its bytes must be. Assets that were uploaded before GitHub kept digests
   have none: such a release comes in only where the policy says ``trust: unverified``.
 - A release is complete when each asset is ``uploaded``; one without assets that are wanted is not there.
-- Versions are ordered by the numbers in the tag, a prerelease before its release. The newest ten are looked at.
+- Versions are ordered by the numbers and words from the first number of the tag on, a prerelease before its release:
+  r2024-02-26 < r2024-03-11, 1.1.1 < 1.1.1v < 1.1.1w, v4.5.0-rc1 < v4.5.0 < v4.5.0-hotfix. What stands before the first
+  number, separators and closing zeros say nothing: of v1.0 and 1.0.0 the later is not taken. Where a tag has no number
+  the order is that of the API. The newest ten are looked at.
 - Lint: YARA and Sigma rules by their own tools, see ``rules``.
 - Hosts that the policy must name: ``api.github.com``, ``github.com``, ``release-assets.githubusercontent.com``.
 
@@ -41,6 +44,7 @@ API = "https://api.github.com"
 REPOSITORY = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,38}/[A-Za-z0-9._-]{1,100}\Z")
 NAME = re.compile(r"[A-Za-z0-9_+-][A-Za-z0-9._+-]{0,199}\Z")
 DIGEST = re.compile(r"sha256:([0-9a-f]{64})\Z")
+EARLY = ("alpha", "beta", "rc", "pre", "dev")
 NEWEST = 10
 MOST = 8 * 1024**2
 
@@ -111,15 +115,17 @@ def gate_lint(
 
 
 @hookimpl
-def gate_order(source: Source, a: str, b: str) -> int:
-    """By the numbers in the tag; a prerelease is before its release."""
+def gate_order(source: Source, a: str, b: str) -> int | None:
+    """By the numbers and words in the tag; a prerelease is before its release."""
     first, second = _key(a), _key(b)
-    return (first > second) - (first < second)
+    return (first > second) - (first < second) if first and second else None
 
 
 @hookimpl
 def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
     """The older assets are served again."""
+    if not good:
+        return RecallPlan("none", ("There is no release before: take the assets off by hand.",), False)
     return RecallPlan("serve_old", ("The gate serves the assets of the release before again.",), False)
 
 
@@ -169,11 +175,20 @@ def _announced(version: str, asset: dict[str, Any]) -> Announced:
     return Announced(name, size, digest[1] if digest else "")
 
 
-def _key(tag: str) -> tuple[list[int], bool, str]:
-    match = re.search(r"\d+(?:[._]\d+)*", tag)
-    numbers = [int(part) for part in re.split(r"[._]", match[0])] if match else []
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    rest = tag[match.end() :] if match else tag
-    early = re.match(r"[-._]?(alpha|beta|rc|pre|dev)", rest, re.IGNORECASE)
-    return numbers, early is None, rest.lower() if early else ""
+def _key(tag: str) -> list[tuple[int, int, str]]:
+    """Every number and word from the first number on; empty where there is none. A number is after a word, a word
+    after nothing, and nothing after a word that says *early*. Zeros that close a run of numbers say nothing."""
+    key: list[tuple[int, int, str]] = []
+    for part in re.findall(r"[0-9]+|[a-z]+", tag.lower()):
+        if part.isdigit():
+            key.append((2, int(part), ""))
+        elif key:
+            _without_zeros(key)
+            key.append((-1 if part.startswith(EARLY) else 1, 0, part))
+    _without_zeros(key)
+    return [*key, (0, 0, "")] if key else []
+
+
+def _without_zeros(key: list[tuple[int, int, str]]) -> None:
+    while len(key) > 1 and key[-1] == (2, 0, ""):
+        key.pop()

@@ -107,6 +107,8 @@ def gate_order(source: Source, a: str, b: str) -> int | None:
 @hookimpl
 def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
     """The older files are served again."""
+    if not good:
+        return RecallPlan("none", ("There is no release before: take the files off by hand.",), False)
     return RecallPlan("serve_old", ("The gate serves the files of the release before again.",), False)
 
 

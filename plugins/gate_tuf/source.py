@@ -130,6 +130,8 @@ def gate_verify(source: Source, candidate: Candidate, fetched: Sequence[Fetched]
 @hookimpl
 def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPlan:
     """The older targets are served again."""
+    if not good:
+        return RecallPlan("none", ("There is no release before: take the targets off by hand.",), False)
     return RecallPlan("serve_old", ("The gate serves the targets of the release before again.",), False)
 
 

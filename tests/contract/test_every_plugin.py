@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import pytest
 
+import gate_github_releases.source
 from gate.adapters.plugin_checks import check
 from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins, Network
@@ -189,6 +191,30 @@ def test_releases_are_ordered_by_the_numbers_of_their_tags(plugins: ChildPlugins
     wanted = [(ordered.index(a) > ordered.index(b)) - (ordered.index(a) < ordered.index(b)) for a, b in pairs]
     assert said == wanted
     assert plugins.order("github-releases", source, [("v1.0", "1.0.0")]) == [0]
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        "r2024-02-26 r2024-03-11",
+        "2024a 2024b",
+        "1.1.1 1.1.1v 1.1.1w",
+        "v1.2.3 v1.2.3-1 v1.2.3-2 v1.2.3-10 v1.2.4",
+        "v4.5.0-rc1 v4.5.0 v4.5.0-hotfix v4.5.1-rc2 v4.5.1-rc10 v4.5.1",
+        "log4j-2.17.0-beta1 log4j-2.17.0 log4j-2.17.1",
+        "20240226-1 20240226-2 20240301-1",
+        "v1 v1.0.1 v1.1",
+    ],
+)
+def test_tags_are_ordered_by_every_number_and_word_in_them(tags: str) -> None:
+    found = tags.split()
+    for (at, a), (of, b) in product(enumerate(found), repeat=2):
+        assert gate_github_releases.source.gate_order(Source("x", {}), a, b) == (at > of) - (at < of), (a, b)
+
+
+def test_tags_without_a_number_have_no_order_but_that_of_discovery() -> None:
+    for a, b in (("stable", "v1"), ("v1", "nightly")):
+        assert gate_github_releases.source.gate_order(Source("x", {}), a, b) is None
 
 
 def test_drafts_prereleases_and_half_uploaded_assets_are_left_alone(

@@ -41,6 +41,8 @@ def gate_discover(source, cursor):
 def gate_fetch(source, candidate, into):
     counted = Path(source.options["script"]).with_suffix(".fetched")
     counted.write_text((counted.read_text() if counted.exists() else "") + candidate.version + " ")
+    if candidate.version in said(source).get("gone", []):
+        raise ValueError("404")
     raw = candidate.where.encode()
     (into / "a").write_bytes(raw)
     return [Fetched("a", len(raw), hashlib.sha256(raw).hexdigest())]
@@ -82,6 +84,11 @@ class Scripted:
         said = [one.partition("=")[::2] for one in offers]
         self.script.write_text(json.dumps({"offers": [(v, text or f"text {v}") for v, text in said], **more}))
         self.gate.worker.look()
+
+    def unordered(self) -> None:
+        """From now on its plugin knows no order."""
+        plugin = self.script.parent / "plugins" / "gate_scripted" / "source.py"
+        plugin.write_text(SCRIPTED.replace("return (int(a) > int(b)) - (int(a) < int(b))", "return None"))
 
     def known(self) -> list[str]:
         with self.gate.opened.store.read() as tx:
@@ -252,6 +259,51 @@ def test_nothing_is_fetched_without_room_for_it(source: Scripted) -> None:
     assert not source.script.with_suffix(".fetched").exists()
     source.offers("1")
     assert source.known() == ["1"]
+
+
+def test_a_candidate_that_cannot_be_brought_holds_up_no_newer_one(source: Scripted) -> None:
+    source.offers("1")
+    source.offers("1", "5", "6", gone=["5"])
+    assert source.known() == ["1", "6"]
+    assert source.said("source_failed") == [{"detail": "5: scripted.gate_fetch: ValueError: 404"}]
+    source.offers("1", "5", "6", gone=["5"])
+    assert source.fetched() == "1 5 6 ", "what is older than the newest release is history"
+
+
+def test_what_cannot_be_brought_is_tried_at_once_and_then_less_often_and_stays_trouble_meanwhile(
+    source: Scripted,
+) -> None:
+    source.offers("1")
+    for _ in range(4):
+        source.offers("1", "5", gone=["5"], etag="a")
+    assert source.fetched() == "1 5 5 "
+    assert (len(source.said("source_failed")), source.said("source_recovered")) == (1, [])
+    source.gate.clock.forward(minutes=2)
+    for _ in range(3):
+        source.gate.worker.look()
+    assert source.fetched() == "1 5 5 5 "
+    source.gate.clock.forward(minutes=61)
+    source.offers("1", "5", etag="a")
+    assert source.known() == ["1", "5"]
+    assert len(source.said("source_recovered")) == 1
+
+
+def test_of_an_upstream_that_brings_nothing_a_look_asks_for_a_few(source: Scripted) -> None:
+    source.offers("1")
+    many = [str(number) for number in range(2, 20)]
+    source.offers("1", *many, gone=many)
+    assert len(source.fetched().split()) == 1 + look.TROUBLES
+
+
+def test_where_versions_have_no_order_what_could_not_be_brought_does_not_come_after_a_newer_one(
+    source: Scripted,
+) -> None:
+    source.unordered()
+    source.offers("1")
+    source.offers("1", "5", "6", gone=["5"])
+    source.gate.clock.forward(minutes=61)
+    source.offers("1", "5", "6")
+    assert source.known() == ["1", "6"]
 
 
 def test_bytes_that_cannot_be_stored_are_an_event_and_leave_nothing_behind(source: Scripted) -> None:

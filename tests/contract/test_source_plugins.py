@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ import pytest
 from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import SourceError
-from gate.hookspecs import Announced, Candidate, Source
+from gate.hookspecs import Announced, Candidate, Released, Source
 from gate_directory.__main__ import make
 from tests.real_gate import RealGate
 
@@ -49,7 +50,7 @@ def drops(source: Source) -> Path:
 def test_it_describes_itself_honestly(plugins: ChildPlugins) -> None:
     info = plugins.describe("directory")
     assert (info.name, info.lever) == ("directory", "held")
-    assert set(info.options) == {"folder", "minisign"}
+    assert set(info.options) == {"folder", "minisign", "order"}
 
 
 def test_discover_is_idempotent_and_fetch_and_verify_bring_the_bytes(plugins: ChildPlugins, source: Source) -> None:
@@ -246,6 +247,19 @@ def test_a_cursor_that_is_too_long_is_refused_and_never_cut(tmp_path: Path, leng
         plugins.discover("wordy", Source("shop", {}), "")
 
 
+@pytest.mark.parametrize(("length", "good"), [(1 << 20, True), ((1 << 20) + 1, False)])
+def test_where_a_candidates_bytes_come_from_may_be_a_thousand_addresses(
+    tmp_path: Path, length: int, good: bool
+) -> None:
+    rude(tmp_path / "plugins", "wide", DISCOVER + f"return Discovered((Candidate('1', (), 'x' * {length}),))\n")
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    if good:
+        assert plugins.discover("wide", Source("shop", {}), "").candidates[0].where == "x" * length
+        return
+    with pytest.raises(SourceError, match=r"Candidate\.where is too long"):
+        plugins.discover("wide", Source("shop", {}), "")
+
+
 def test_what_a_plugin_prints_is_not_its_answer(tmp_path: Path) -> None:
     rude(tmp_path / "plugins", "printing", DISCOVER + "print('{}' * 1000000)\n    return Discovered(())\n")
     plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
@@ -284,6 +298,47 @@ def test_a_plugin_that_lies_about_what_it_wrote_is_found_out(tmp_path: Path, lie
     candidate = Candidate("1", (Announced("a", 1, hashlib.sha256(b"a").hexdigest()),), "x")
     with pytest.raises(SourceError):
         plugins.fetch("lying", Source("shop", {}), candidate)
+
+
+SERVED = {
+    "as it is": "ServedFile('a', artifact='a')",
+    "below folders": "ServedFile('pool/x y/a', artifact='a')",
+    "made": "ServedFile('a.md5', made='made')",
+    "a path upwards": "ServedFile('../../x', artifact='a')",
+    "a path that is whole": "ServedFile('/etc/x', artifact='a')",
+    "a hidden path": "ServedFile('.new/a', artifact='a')",
+    "no path": "ServedFile('', artifact='a')",
+    "a path of many folders": "ServedFile('x/' * 9 + 'a', artifact='a')",
+    "an unknown artifact": "ServedFile('a', artifact='b')",
+    "neither": "ServedFile('a')",
+    "both": "ServedFile('a', artifact='a', made='made')",
+    "a file elsewhere": "ServedFile('a', made='/etc/hostname')",
+    "a file above": "ServedFile('a', made='../x')",
+    "a file that is not there": "ServedFile('a', made='b')",
+    "a link": "ServedFile('a', made='link')",
+    "a folder": "ServedFile('a', made='folder')",
+    "a path twice": "ServedFile('a', artifact='a'), ServedFile('a', made='made')",
+}
+
+
+@pytest.mark.parametrize("answer", sorted(SERVED))
+def test_what_clients_would_see_is_laid_out_of_the_release_and_of_made_files_only(tmp_path: Path, answer: str) -> None:
+    body = (
+        "@hookimpl\ndef gate_serve(source, ring, release, at, into):\n"
+        "    from gate.hookspecs import Served, ServedFile\n"
+        "    (into / 'made').write_text('x')\n    (into / 'folder').mkdir()\n"
+        f"    (into / 'link').symlink_to('/etc/hostname')\n    return Served(({SERVED[answer]},))\n"
+    )
+    rude(tmp_path / "plugins", "laying", body)
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    release = Released("00", "1", (Announced("a", 1, A),), {"a": tmp_path / "a"})
+    moment = datetime(2026, 3, 2, tzinfo=UTC)
+    if answer in ("as it is", "below folders", "made"):
+        assert plugins.serve("laying", Source("shop", {}), "first", release, moment)[1] is not None
+        return
+    with pytest.raises(SourceError) as refused:
+        plugins.serve("laying", Source("shop", {}), "first", release, moment)
+    assert refused.value.kind == "source_lied"
 
 
 @pytest.mark.parametrize("name", ["nothing", "../x", "os", "Directory", "directory.agent", ""])

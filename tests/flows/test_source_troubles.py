@@ -5,13 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from datetime import timedelta
+from datetime import datetime, timedelta
+from pathlib import Path
 
+from gate.adapters.mirror_folder import MirrorFolder
 from gate.adapters.store.sql import SqlStore
+from gate.core.errors import SourceError
 from gate.flows import intake
 from gate.flows import sources as known
+from gate.flows.mirror_rounds import MirrorRounds
+from gate.hookspecs import Released, Served, ServedFile
+from gate.worker import Transactions
 from tests.conftest import NOW
-from tests.flows.test_mirror import NEW, OLD, Client, settled, spoilt
+from tests.flows.test_mirror import NEW, OLD, SOURCE, Client, admitted, both, settled, spoilt
 from tests.real_gate import RealGate
 
 
@@ -96,3 +102,73 @@ def test_a_mirror_that_cannot_follow_is_shown_and_recovers(sqlite_gate: RealGate
     blob.write_text(NEW)
     gate.pass_minutes(2)
     assert (state(gate), first.served) == (("ok", []), NEW)
+
+
+class Away:
+    """A plugin that cannot lay anything out, until it can."""
+
+    def __init__(self, blobs: Path) -> None:
+        self.blobs = blobs
+        self.asked: list[str] = []
+        self.well = False
+
+    def __call__(self, source: str, ring: str, release: Released, at: datetime) -> tuple[Path, Served | None]:
+        self.asked.append(ring)
+        if self.well:
+            return self.blobs, None
+        raise SourceError("source_failed", "gate_serve takes too long")
+
+
+def test_a_plugin_that_lays_nothing_out_is_asked_once_for_all_and_less_and_less_often(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    gate, _, _ = both(sqlite_gate)
+    for number, ring in enumerate(("first", "rest")):
+        admitted(gate, f"{number}" * 32, ring=ring)
+    gate.worker.tick()
+    opened, now = gate.opened, gate.clock.now()
+    blobs = opened.settings.public / "content" / "blobs"
+    away, folder = Away(blobs), MirrorFolder(tmp_path / "other", blobs)
+    rounds = MirrorRounds(Transactions(opened.store), opened.gate, folder, blobs, away)
+    for seconds, asked in ((0, 2), (59, 2), (61, 4), (122, 4), (183, 6)):
+        rounds.once(now + timedelta(seconds=seconds))
+        assert (seconds, len(away.asked)) == (seconds, asked)
+    assert state(gate) == ("mirror", [])
+    away.well = True
+    rounds.once(now + timedelta(minutes=40))
+    assert len(away.asked) == 8
+    assert len([holder for source, holder in folder.holders() if source == SOURCE]) == 4
+    assert state(gate) == ("ok", [])
+
+
+def test_decisions_do_not_wait_for_the_mirror(sqlite_gate: RealGate) -> None:
+    gate, first, _ = both(sqlite_gate)
+    gate.drop("2", NEW)
+    gate.worker.look()
+    gate.worker.decide()
+    with gate.opened.store.read() as tx:
+        assert [one.opened_at is not None for one in tx.rings(tx.rollouts(limit=1)[0].id)] == [True, False]
+    assert first.served == OLD
+    gate.worker.mirror()
+    assert first.served == NEW
+
+
+def test_what_a_plugin_made_for_one_ring_is_served_to_that_ring_only(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    gate, first, rest = both(sqlite_gate)
+    for number, ring in enumerate(("first", "rest")):
+        admitted(gate, f"{number}" * 32, ring=ring)
+    gate.worker.tick()
+    opened, into = gate.opened, tmp_path / "made"
+    blobs = opened.settings.public / "content" / "blobs"
+
+    def made(source: str, ring: str, release: Released, at: datetime) -> tuple[Path, Served | None]:
+        shutil.rmtree(into, ignore_errors=True)  # as each call of a plugin begins
+        into.mkdir()
+        (into / "ring").write_text(ring)
+        return into, Served((ServedFile("ring", made="ring"),))
+
+    folder = tmp_path / "other"
+    rounds = MirrorRounds(Transactions(opened.store), opened.gate, MirrorFolder(folder, blobs), blobs, made)
+    rounds.once(gate.clock.now())
+    names = {first.machine: "first", "ring-first": "first", rest.machine: "rest", "ring-rest": "rest"}
+    assert {one: (folder / "to" / SOURCE / one / "ring").read_text() for one in names} == names
