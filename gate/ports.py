@@ -768,9 +768,9 @@ class Tx(Protocol):
         sites with an exposed machine, counted up to two."""
 
     def healthy_sites(
-        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
-    ) -> dict[str, list[str]]:
-        """Sites of healthy claims by make, one entry a machine, oldest first, at most ``limit`` of each."""
+        self, rollout_id: str, rings: Sequence[str], makes: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        """make -> site -> its healthy machines; of each make at most so many sites as ``makes`` says, the oldest."""
 
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
         """By their ids."""

@@ -431,13 +431,19 @@ class FakeTx:
         )
 
     def healthy_sites(
-        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
-    ) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {make: [] for make in makes}
-        for claim in sorted(self.a.claims.values(), key=lambda one: str(one.resolved_at)):
+        self, rollout_id: str, rings: Sequence[str], makes: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {make: {} for make in makes}
+        for claim in sorted(self.a.claims.values(), key=lambda one: (str(one.resolved_at), one.site)):
             mine = (claim.rollout, claim.state) == (rollout_id, ClaimState.HEALTHY) and claim.ring in rings
-            if mine and claim.cohort and claim.make in found and len(found[claim.make]) < limit:
-                found[claim.make].append(claim.site)
+            sites = found.get(claim.make, {})
+            if (
+                mine
+                and claim.cohort
+                and claim.make in found
+                and (claim.site in sites or len(sites) < makes[claim.make])
+            ):
+                sites[claim.site] = sites.get(claim.site, 0) + 1
         return found
 
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:

@@ -421,7 +421,7 @@ class Stores(RuleBasedStateMachine):
                 found[f"{one.id} decided"] = (
                     tx.grounds(one.id, self.now),
                     tx.count_bad(one.id, bad),
-                    {make: Counter(sites) for make, sites in tx.healthy_sites(one.id, ["first"], makes, 500).items()},
+                    [tx.healthy_sites(one.id, ["first"], dict.fromkeys(makes, most)) for most in (1, 500)],
                     tx.opened_before(one.source),
                     tx.quiet_since(one.id, ["first", "rest"], since, 500),
                 )
