@@ -892,6 +892,9 @@ class Tx(Protocol):
         """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
         last of them at its site."""
 
+    def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
+        """A make that an open ring does not know: nobody is waited for, and it has a budget; nothing where it does."""
+
     def join_ring(
         self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
     ) -> None:

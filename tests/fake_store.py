@@ -437,12 +437,8 @@ class FakeTx:
         for claim in sorted(self.a.claims.values(), key=lambda one: (str(one.resolved_at), one.site)):
             mine = (claim.rollout, claim.state) == (rollout_id, ClaimState.HEALTHY) and claim.ring in rings
             sites = found.get(claim.make, {})
-            if (
-                mine
-                and claim.cohort
-                and claim.make in found
-                and (claim.site in sites or len(sites) < makes[claim.make])
-            ):
+            room = claim.site in sites or len(sites) < makes.get(claim.make, 0)
+            if mine and claim.cohort and room:
                 sites[claim.site] = sites.get(claim.site, 0) + 1
         return found
 
@@ -702,6 +698,12 @@ class FakeTx:
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
         return True
+
+    def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
+        key = (rollout_id, ring, make)
+        self.a.strata.setdefault(key, Stratum(rollout_id, ring, make, opened, 0, 0, 1.0, 0, 0))
+        budget = Budget(rollout_id, make, 0, first_batch, 0, 0, False)
+        self.a.budgets.setdefault((rollout_id, make), budget)
 
     def join_ring(
         self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool

@@ -170,6 +170,13 @@ class Stores(RuleBasedStateMachine):
             assert not (new and self.halted_at.get(granted.rollout)), "nothing is granted after a halt"
 
     @precondition(lambda self: self.moving())
+    @rule(pick=st.integers(0, 10), make=st.sampled_from(["role=till|platform=vm", "new"]), opened=st.booleans())
+    def a_ring_meets_a_make(self, pick: int, make: str, opened: bool) -> None:
+        rollouts = self.moving()
+        rollout = rollouts[pick % len(rollouts)]
+        self.both(lambda tx, _: tx.add_make(rollout.id, "first", make, first_batch=3, opened=opened))
+
+    @precondition(lambda self: self.moving())
     @rule(order=st.permutations(range(len(MACHINES))), pick=st.integers(0, 10))
     def everybody_asks(self, order: list[int], pick: int) -> None:
         for number in order:
