@@ -741,6 +741,9 @@ class Tx(Protocol):
     def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
         """The gate itself would open it; False where that has been noted before."""
 
+    def void_waivers(self, rollout_id: str) -> list[str]:
+        """Puts the gates back that are set aside and not yet open for all of their makes; those rings."""
+
     def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
         """Two people have set its gate aside; False where they have before, or it is open for all of its makes."""
 

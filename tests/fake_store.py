@@ -699,6 +699,13 @@ class FakeTx:
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
         return True
 
+    def void_waivers(self, rollout_id: str) -> list[str]:
+        shut = {key[1] for key, one in self.a.strata.items() if key[0] == rollout_id and not one.open}
+        mine = [one for one in self.rings(rollout_id) if one.opened_at is None or one.ring in shut]
+        found = [one for one in mine if one.waived_at is not None]
+        self.a.rings |= {(rollout_id, one.ring): replace(one, waived_at=None) for one in found}
+        return [one.ring for one in found]
+
     def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
         key = (rollout_id, ring, make)
         self.a.strata.setdefault(key, Stratum(rollout_id, ring, make, opened, 0, 0, 1.0, 0, 0))
