@@ -19,6 +19,7 @@ from gate.flows.agreement import person, reason_given, shut_out, somebody
 from gate.ports import Event, Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
+TRIES = 20
 OVER = ("rollout_expedited", "expedite_void")
 """Words before these events count no more."""
 CAN_SKIP = frozenset({"soak", "windows"})
@@ -65,11 +66,7 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
         NotFound, Malformed. Conflict: not_running, no_lane, given (this person has agreed already).
     """
     reason_given(because)
-    rollout = tx.rollout(rollout_id)
-    if rollout is None:
-        raise NotFound(f"there is no rollout {rollout_id}")
-    if rollout.state is not RolloutState.RUNNING:
-        raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+    rollout = _alone(tx, rollout_id)
     rule = gate.policy(rollout.policy_version).expedite
     if not rule:
         raise Conflict("no_lane", "the policy has no fast lane (expedite)")
@@ -88,6 +85,20 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     for subject in (f"{rollout.id}/expedite", rollout.id):
         tx.append("rollout_expedited", by, subject, now, detail, because, rollout.policy_version)
     return after, 0
+
+
+def _alone(tx: Tx, rollout_id: str) -> Rollout:
+    """The running rollout; who else agrees in this moment waits until our word is stored, and counts it."""
+    for _ in range(TRIES):
+        rollout = tx.rollout(rollout_id)
+        if rollout is None:
+            raise NotFound(f"there is no rollout {rollout_id}")
+        if rollout.state is not RolloutState.RUNNING:
+            raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+        touched = replace(rollout, version=rollout.version + 1)
+        if tx.save_rollout(touched):
+            return touched
+    raise Conflict("changed", "the rollout has changed a moment ago; look again")
 
 
 def void(tx: Tx, rollout: Rollout, by: str, because: str, now: datetime) -> None:
