@@ -741,6 +741,9 @@ class Tx(Protocol):
     def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
         """The gate itself would open it; False where that has been noted before."""
 
+    def void_waivers(self, rollout_id: str) -> list[str]:
+        """Puts the gates back that are set aside and not yet open for all of their makes; those rings."""
+
     def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
         """Two people have set its gate aside; False where they have before, or it is open for all of its makes."""
 
@@ -768,9 +771,9 @@ class Tx(Protocol):
         sites with an exposed machine, counted up to two."""
 
     def healthy_sites(
-        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
-    ) -> dict[str, list[str]]:
-        """Sites of healthy claims by make, one entry a machine, oldest first, at most ``limit`` of each."""
+        self, rollout_id: str, rings: Sequence[str], makes: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        """make -> site -> its healthy machines; of each make at most so many sites as ``makes`` says, the oldest."""
 
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
         """By their ids."""
@@ -892,6 +895,9 @@ class Tx(Protocol):
         """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
         last of them at its site."""
 
+    def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
+        """A make that an open ring does not know: nobody is waited for, and it has a budget; nothing where it does."""
+
     def join_ring(
         self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
     ) -> None:
@@ -972,6 +978,9 @@ class Tx(Protocol):
     # people
     def user(self, user_id: str) -> User | None: ...
     def users(self) -> list[User]: ...
+    def users_in_turn(self) -> list[User]:
+        """As ``users``; who else asks waits until this transaction has ended."""
+
     def save_user(self, user: User) -> None: ...
     def add_web_session(self, session: WebSession) -> None: ...
     def web_session(self, session_id: str) -> WebSession | None: ...

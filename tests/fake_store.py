@@ -431,13 +431,15 @@ class FakeTx:
         )
 
     def healthy_sites(
-        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
-    ) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {make: [] for make in makes}
-        for claim in sorted(self.a.claims.values(), key=lambda one: str(one.resolved_at)):
+        self, rollout_id: str, rings: Sequence[str], makes: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {make: {} for make in makes}
+        for claim in sorted(self.a.claims.values(), key=lambda one: (str(one.resolved_at), one.site)):
             mine = (claim.rollout, claim.state) == (rollout_id, ClaimState.HEALTHY) and claim.ring in rings
-            if mine and claim.cohort and claim.make in found and len(found[claim.make]) < limit:
-                found[claim.make].append(claim.site)
+            sites = found.get(claim.make, {})
+            room = claim.site in sites or len(sites) < makes.get(claim.make, 0)
+            if mine and claim.cohort and room:
+                sites[claim.site] = sites.get(claim.site, 0) + 1
         return found
 
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
@@ -696,6 +698,19 @@ class FakeTx:
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
         return True
+
+    def void_waivers(self, rollout_id: str) -> list[str]:
+        shut = {key[1] for key, one in self.a.strata.items() if key[0] == rollout_id and not one.open}
+        mine = [one for one in self.rings(rollout_id) if one.opened_at is None or one.ring in shut]
+        found = [one for one in mine if one.waived_at is not None]
+        self.a.rings |= {(rollout_id, one.ring): replace(one, waived_at=None) for one in found}
+        return [one.ring for one in found]
+
+    def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
+        key = (rollout_id, ring, make)
+        self.a.strata.setdefault(key, Stratum(rollout_id, ring, make, opened, 0, 0, 1.0, 0, 0))
+        budget = Budget(rollout_id, make, 0, first_batch, 0, 0, False)
+        self.a.budgets.setdefault((rollout_id, make), budget)
 
     def join_ring(
         self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool

@@ -296,7 +296,7 @@ class RealAgents:
             assert found is not None
             assert active is not None
             policy = self.opened.gate.policy(active.commit)
-            machines.accept(tx, found, site, "till", (), "anna", now, policy, people=1)
+            machines.accept(tx, self.opened.gate, found, site, "till", (), "anna", now, policy, people=1)
 
     def start(self, number: int) -> None:
         with (self.folder / f"agent-{number}.log").open("ab") as log:

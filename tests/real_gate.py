@@ -194,7 +194,8 @@ class RealGate:
             assert active is not None
             policy = self.opened.gate.policy(active.commit)
             now = self.clock.now()
-            accepted = machines.accept(tx, found, found.site, role, labels, "anna", now, policy, people=1)
+            gate, site = self.opened.gate, found.site
+            accepted = machines.accept(tx, gate, found, site, role, labels, "anna", now, policy, people=1)
         assert isinstance(accepted, Machine)
         return accepted
 

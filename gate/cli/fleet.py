@@ -124,7 +124,8 @@ def machines_accept(machine: str, role: str, labels: tuple[str, ...], site: str,
             raise NotFound("no policy is active")
         policy = opened.gate.policy(active.commit)
         now = opened.clock.now()
-        accepted = flow.accept(tx, found, site or found.site, role, labels, me(), now, policy, people=1)
+        to = site or found.site
+        accepted = flow.accept(tx, opened.gate, found, to, role, labels, me(), now, policy, people=1)
         assert not isinstance(accepted, Proposal)
     click.echo(f"{accepted.name} is active: ring {accepted.ring or '-'}, make {accepted.make}")
 

@@ -3,6 +3,7 @@
 - It skips soak and windows, as far as ``may_skip`` names them and ``never_skip`` does not. Nothing else is skipped:
   rings, numbers, floors, freezes, ``per_site``, budget and brakes rule as ever.
 - Each person's word counts once and for 24 hours; the last one that is needed opens the lane.
+- Once a halt is lifted there is no lane, and no word for one: they were given before anybody knew why it would halt.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from gate.flows.agreement import person, reason_given, shut_out, somebody
 from gate.ports import Event, Gate, Tx
 
 WORD_FOR = timedelta(hours=24)
+TRIES = 20
+OVER = ("rollout_expedited", "expedite_void")
+"""Words before these events count no more."""
 CAN_SKIP = frozenset({"soak", "windows"})
 
 
@@ -48,7 +52,7 @@ def _given(tx: Tx, rollout: Rollout, now: datetime) -> dict[str, Event]:
     """person -> the word that counts, since the lane was opened last."""
     given: dict[str, Event] = {}
     for event in tx.events(subject=f"{rollout.id}/expedite", limit=100):
-        if event.kind == "rollout_expedited" or event.at <= now - WORD_FOR:
+        if event.kind in OVER or event.at <= now - WORD_FOR:
             break
         if not shut_out(tx, event.actor, "approve"):
             given[person(tx, event.actor)] = event
@@ -62,11 +66,7 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
         NotFound, Malformed. Conflict: not_running, no_lane, given (this person has agreed already).
     """
     reason_given(because)
-    rollout = tx.rollout(rollout_id)
-    if rollout is None:
-        raise NotFound(f"there is no rollout {rollout_id}")
-    if rollout.state is not RolloutState.RUNNING:
-        raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+    rollout = _alone(tx, rollout_id)
     rule = gate.policy(rollout.policy_version).expedite
     if not rule:
         raise Conflict("no_lane", "the policy has no fast lane (expedite)")
@@ -85,6 +85,27 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     for subject in (f"{rollout.id}/expedite", rollout.id):
         tx.append("rollout_expedited", by, subject, now, detail, because, rollout.policy_version)
     return after, 0
+
+
+def _alone(tx: Tx, rollout_id: str) -> Rollout:
+    """The running rollout; who else agrees in this moment waits until our word is stored, and counts it."""
+    for _ in range(TRIES):
+        rollout = tx.rollout(rollout_id)
+        if rollout is None:
+            raise NotFound(f"there is no rollout {rollout_id}")
+        if rollout.state is not RolloutState.RUNNING:
+            raise Conflict("not_running", f"the rollout is {rollout.state.value}")
+        touched = replace(rollout, version=rollout.version + 1)
+        if tx.save_rollout(touched):
+            return touched
+    raise Conflict("changed", "the rollout has changed a moment ago; look again")
+
+
+def void(tx: Tx, rollout: Rollout, by: str, because: str, now: datetime) -> None:
+    """The words given so far for its fast lane count no more."""
+    subject = f"{rollout.id}/expedite"
+    if any(event.kind != "expedite_void" for event in tx.events(subject=subject, limit=1)):
+        tx.append("expedite_void", by, subject, now, {}, because)
 
 
 def skips(policy: Policy, rollout: Rollout, now: datetime) -> frozenset[str]:

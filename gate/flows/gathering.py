@@ -256,7 +256,7 @@ def _met(
 
     Sites are looked up, in one statement, for the makes that the ring waits for, while their numbers say enough, and,
     once they were met, only where there are failures."""
-    found, changed, asked = dict[str, Shown](), list[Stratum](), list[str]()
+    found, changed, asked = dict[str, Shown](), list[Stratum](), dict[str, int]()
     for one in shown:
         found[one.make] = one
         marker, need = markers.get(one.make), evidence.required(rule.at_least, one)
@@ -269,11 +269,11 @@ def _met(
             wanted = evidence.sites_required(rule, one)
             found[one.make] = replace(one, healthy_sites=wanted, soak_until=marker.soak_until)
         else:
-            asked.append(one.make)
-    sites = tx.healthy_sites(read.rollout.id, rings, asked, 500)
+            asked[one.make] = max(need, evidence.sites_required(rule, one))  # so many sites have as many machines
+    sites = tx.healthy_sites(read.rollout.id, rings, asked)
     begins = []
     for make in asked:
-        one = replace(found[make], healthy_sites=len(set(sites[make])), soak_until=markers[make].soak_until)
+        one = replace(found[make], healthy_sites=len(sites[make]), soak_until=markers[make].soak_until)
         found[make] = one
         if one.soak_until is None and one.healthy_sites >= evidence.sites_required(rule, one):
             begins.append(make)
@@ -281,7 +281,7 @@ def _met(
     for make in begins:
         marker, need = markers[make], evidence.required(rule.at_least, found[make])
         soak = read.policy.settings_for(marker.ring, read.rollout.source).soak
-        until = sorted(when.soak_end(gate, known.get(site), soak, now, read.policy) for site in sites[make])[need - 1]
+        until = when.soak_over(gate, sites[make], known, need, soak, now, read.policy)
         found[make] = replace(found[make], soak_until=until)
         changed.append(replace(marker, met_at=now, soak_until=until))
     return list(found.values()), changed

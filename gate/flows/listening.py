@@ -49,8 +49,8 @@ def _soak_again(
     rows = [one for one in strata if one.make == marker.make and place[one.ring] <= place[marker.ring]]
     needed = min(settings.at_least, sum(one.share_members for one in rows))
     gone = when.gaps(tx, policy, marker.met_at)
-    sites = tx.healthy_sites(marker.rollout, sorted(one.ring for one in rows), [marker.make], 500)[marker.make]
-    known = tx.sites_of(sorted(set(sites)))
-    ends = sorted(when.soak_end(gate, known.get(one), settings.soak, marker.met_at, policy, gone) for one in sites)
-    until = ends[min(needed, len(ends)) - 1] if ends else marker.met_at
+    most = max(needed, settings.sites or 1)
+    sites = tx.healthy_sites(marker.rollout, sorted(one.ring for one in rows), {marker.make: most})[marker.make]
+    known = tx.sites_of(sorted(sites))
+    until = when.soak_over(gate, sites, known, needed, settings.soak, marker.met_at, policy, gone)
     return max([until, *(one.end_at for one in gone if one.start_at <= until)])

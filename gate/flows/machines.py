@@ -176,6 +176,7 @@ def _add_pending(tx: Tx, wanted: Enrolment, machine_id: str, code: EnrolCode, no
 
 def accept(
     tx: Tx,
+    gate: Gate,
     machine: Machine,
     site: str,
     role: str,
@@ -216,6 +217,7 @@ def accept(
             return open_proposal
     if not tx.accept_machine(wanted, now):
         raise Conflict("not_pending", f"machine {machine.id} has been decided a moment ago")
+    remade.came(tx, gate, wanted)
     detail = {"site": site, "role": role, "labels": sorted(wanted.labels), "ring": ring, "make": make}
     tx.append("machine_accepted", by, machine.id, now, detail)
     return wanted

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from gate.core.model import Attribution, Rollout, RolloutState
+from gate.flows import expedite
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
 from gate.flows.roles import NEEDS as NEEDS
@@ -213,7 +214,8 @@ def _halted(rollout: Rollout, by: str, because: str, now: datetime) -> Rollout:
 def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
     """Lifts a halt: the first person proposes, the same call by another enacts.
 
-    The proposal is bound to this very halt; a new halt voids it. Approvals of rings must be given anew.
+    The proposal is bound to this very halt; a new halt voids it. Approvals of rings, waivers and the
+    fast lane must be given anew.
 
     Raises:
         NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
@@ -236,13 +238,18 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
         halted_by="",
         halted_because="",
         halted_at=None,
+        expedited_until=None,
         version=rollout.version + 1,
     )
     if not tx.save_rollout(after):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
+    waived = tx.void_waivers(rollout.id)  # rows before events: a worker writes in this order too
     tx.append("rollout_resumed", by, rollout.id, now, {"because": because}, because)
     for ring in tx.grounds(rollout.id, now).approved_by:  # they were given before anybody knew why it would halt
         tx.append("approval_void", by, f"{rollout.id}/{ring}", now, {"ring": ring}, because)
+    expedite.void(tx, rollout, by, because, now)
+    for ring in waived:
+        tx.append("waiver_void", by, rollout.id, now, {"ring": ring}, because)
     return after
 
 

@@ -1,9 +1,12 @@
-"""A machine whose make changes after its ring has opened leaves the old make's count and joins the new one's.
+"""What is of another make than when its ring opened: a machine whose make changes, and one that comes later.
+
+- A machine whose make changes after its ring has opened leaves the old make's count and joins the new one's.
 
 - An OS or sensor update makes another make of it: the old one would wait for it for ever, the new one be nobody's.
 - Where the rollout runs, the new make of an open ring waits for its proof as any other; where it is done, it may start
   at its first batch.
 - A machine that has a claim of the rollout keeps the make that the claim was granted under.
+- One that came after its ring had opened is never waited for; where its make is new there, the make may start.
 """
 
 from __future__ import annotations
@@ -20,9 +23,11 @@ MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutS
 
 def moved(tx: Tx, gate: Gate, machine: Machine, make: str, now: datetime) -> None:
     """``machine`` as it was until now; it is of ``make`` from now on."""
-    for rollout in tx.rollouts(states=MOVING):
-        opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == machine.ring), None)
-        if opened is None or tx.claims_of(machine.id, rollout.id):
+    for rollout, opened_at in _opened(tx, machine.ring):
+        if tx.claims_of(machine.id, rollout.id):
+            continue
+        if machine.accepted_at is not None and machine.accepted_at > opened_at:
+            _meet(tx, gate, rollout, machine.ring, make)
             continue
         _leave(tx, rollout, machine)
         first = gate.policy(rollout.policy_version).first_batch
@@ -30,6 +35,27 @@ def moved(tx: Tx, gate: Gate, machine: Machine, make: str, now: datetime) -> Non
         done = rollout.state is RolloutState.DONE
         plural = not tx.is_sole(machine, now - WORKING)
         tx.join_ring(rollout.id, machine.ring, make, site=alone, plural=plural, first_batch=first, opened=done)
+
+
+def came(tx: Tx, gate: Gate, machine: Machine) -> None:
+    """``machine`` has been accepted now."""
+    for rollout, _ in _opened(tx, machine.ring):
+        _meet(tx, gate, rollout, machine.ring, machine.make)
+
+
+def _opened(tx: Tx, ring: str) -> list[tuple[Rollout, datetime]]:
+    """The rollouts that hand out or may go on, where the ring is open, and since when."""
+    found = []
+    for rollout in tx.rollouts(states=MOVING):
+        opened_at = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
+        if opened_at is not None:
+            found.append((rollout, opened_at))
+    return found
+
+
+def _meet(tx: Tx, gate: Gate, rollout: Rollout, ring: str, make: str) -> None:
+    first, done = gate.policy(rollout.policy_version).first_batch, rollout.state is RolloutState.DONE
+    tx.add_make(rollout.id, ring, make, first_batch=first, opened=done)
 
 
 def _leave(tx: Tx, rollout: Rollout, machine: Machine) -> None:

@@ -71,9 +71,10 @@ def change(
         Conflict: taken, unchanged, needs_people (the proposer asks again, or too few would be left).
     """
     reason_given(because)
-    before = tx.user(wanted.login)
+    everybody = tx.users_in_turn()
+    before = next((one for one in everybody if one.id == wanted.login), None)
     _check(wanted, before)
-    _enough(tx, wanted, policy)
+    _enough(everybody, wanted, policy)
     proposal = agreed(tx, KIND, _subject(wanted.login), bound(wanted, before), because, by, now, wanted.fields())
     if proposal is not None:
         return proposal
@@ -148,11 +149,10 @@ def _check(wanted: Change, before: User | None) -> None:
         raise Conflict("unchanged", f"{wanted.login} is disabled, or has this role already")
 
 
-def _enough(tx: Tx, wanted: Change, policy: Policy | None) -> None:
+def _enough(before: Sequence[User], wanted: Change, policy: Policy | None) -> None:
     """Nobody leaves an act with fewer people than it needs."""
     if wanted.act not in (Act.ROLE, Act.DISABLE):
         return
-    before = tx.users()
     role = wanted.role if wanted.act is Act.ROLE else ""
     changed = {
         one.id: replace(one, role=role or one.role, disabled=not role) for one in before if one.id == wanted.login

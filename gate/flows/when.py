@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -242,6 +242,22 @@ def soak_end(
         return now + timedelta(days=soak.days) + sum((one.end_at - one.start_at for one in gone), timedelta())
     intervals = site_time.without(opened(gate, site, now, now + HORIZON), gone)
     return calendar.add(intervals, now, soak, policy.zone) or now + HORIZON
+
+
+def soak_over(
+    gate: Gate,
+    sites: Mapping[str, int],
+    known: Mapping[str, Site],
+    need: int,
+    soak: OpenDuration,
+    start: datetime,
+    policy: Policy,
+    gone: Sequence[Interval] = (),
+) -> datetime:
+    """When ``need`` machines have soaked since ``start``, each on its own site's clock; ``sites``: machines of each."""
+    over = [(soak_end(gate, known.get(site), soak, start, policy, gone), count) for site, count in sites.items()]
+    ends = sorted(end for end, machines in over for _ in range(machines))
+    return ends[min(need, len(ends)) - 1] if ends else start
 
 
 def window_wait(

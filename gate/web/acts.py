@@ -160,7 +160,7 @@ def accept(machine_id: str) -> Response:
         labels = text_of("labels", 500, needed=False).split()
         site = text_of("site", 60)
         policy = g.parts.gate.policy(active.commit)
-        answer = fleet.accept(tx, found, site, role, labels, me(), g.now, policy)
+        answer = fleet.accept(tx, g.parts.gate, found, site, role, labels, me(), g.now, policy)
     waits = isinstance(answer, Proposal)
     return redirect(url_for("machine", machine_id=machine_id) + ("#proposed" if waits else ""), 303)
 

@@ -26,6 +26,14 @@ KINDS: Mapping[str, tuple[str, str]] = {
     "code_created": ("an enrolment code was made", "ein Anmeldecode wurde erzeugt"),
     "duty_imported": ("duty was imported", "Notdienste wurden übernommen"),
     "enrolment_conflict": ("a second machine says that it is this one", "ein zweiter Rechner gibt sich als dieser aus"),
+    "expedite_void": (
+        "words for the fast lane are void after a halt",
+        "Zustimmungen zur Überholspur gelten nach einem Halt nicht mehr",
+    ),
+    "waiver_void": (
+        "a ring's gate stands again after a halt",
+        "das Tor eines Rings steht nach einem Halt wieder",
+    ),
     "expedite_agreed": ("a person agreed to the fast lane", "eine Person stimmte der Überholspur zu"),
     "fact_mismatch": ("a machine says something else than was accepted", "ein Rechner sagt anderes, als aufgenommen"),
     "failure_explained": ("a failure was explained", "ein Fehler wurde erklärt"),

@@ -163,7 +163,8 @@ def accept(ask: Ask) -> shapes.Done:
     if active is None:
         raise NotFound("no policy is active")
     policy, said = ask.gate.policy(active.commit), ask.body
-    return _done(fleet.accept(ask.tx, machine, machine.site, said.role, said.labels, ask.user.id, ask.now, policy))
+    site, who = machine.site, ask.user.id
+    return _done(fleet.accept(ask.tx, ask.gate, machine, site, said.role, said.labels, who, ask.now, policy))
 
 
 def _done(found: object) -> shapes.Done:

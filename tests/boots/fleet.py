@@ -110,7 +110,8 @@ class Fleet:
             for machine in tx.machines(status=MachineStatus.PENDING.value):
                 guest = self.guests[machine.name]
                 now = datetime.now(UTC)
-                machines.accept(tx, machine, guest.site, "till", guest.labels, "anna", now, policy, people=1)
+                gate, site = self.opened.gate, guest.site
+                machines.accept(tx, gate, machine, site, "till", guest.labels, "anna", now, policy, people=1)
                 self.machines[guest.name] = machine.id
         return len(self.machines) == len(self.guests)
 

@@ -105,7 +105,8 @@ class ServedGate:
             assert found is not None
             assert active is not None
             policy = self.opened.gate.policy(active.commit)
-            done = machines.accept(tx, found, found.site, "till", labels, "anna", self.now, policy, people=1)
+            gate, site = self.opened.gate, found.site
+            done = machines.accept(tx, gate, found, site, "till", labels, "anna", self.now, policy, people=1)
         assert isinstance(done, Machine)
         return done
 

@@ -89,3 +89,30 @@ def test_the_word_of_a_person_who_may_no_longer_approve_does_not_count(store: Sq
         user_changes.change_role(tx, "kim", "technician", "anna", "another post", AT)
         assert expedite.expedite(tx, gate, rollout.id, "anna", "hurry", AT)[1] == 1
         assert expedite.expedite(tx, gate, rollout.id, "bert", "hurry", AT)[1] == 0
+
+
+def test_a_halt_that_is_lifted_leaves_neither_the_fast_lane_nor_a_word_for_it_nor_a_waived_gate(
+    store: SqlStore,
+) -> None:
+    gate = ready(store, LANE)
+    with store.write() as tx:
+        [rollout] = tx.rollouts()
+        assert tx.waive_ring(rollout.id, "all", AT)
+        for name in ("anna", "bert"):
+            expedite.expedite(tx, gate, rollout.id, name, "hurry", AT)
+        resumed(tx, rollout.id, 1)
+        [after] = tx.rollouts()
+        assert after.expedited_until is None
+        assert [one.waived_at for one in tx.rings(rollout.id)] == [None, None]
+        expedite.expedite(tx, gate, rollout.id, "anna", "hurry", AT + timedelta(minutes=3))
+        resumed(tx, rollout.id, 4)
+        at = AT + timedelta(minutes=6)
+        assert expedite.expedite(tx, gate, rollout.id, "bert", "hurry", at)[1] == 1, "anna has not known of this halt"
+        assert expedite.expedite(tx, gate, rollout.id, "anna", "hurry", at)[1] == 0
+
+
+def resumed(tx: SqlTx, rollout: str, minutes: int) -> None:
+    at = AT + timedelta(minutes=minutes)
+    people.halt(tx, rollout, "carl", "what is it", at)
+    for name in ("anna", "bert"):
+        people.resume(tx, rollout, name, "it is nothing", at + timedelta(minutes=1))

@@ -170,6 +170,13 @@ class Stores(RuleBasedStateMachine):
             assert not (new and self.halted_at.get(granted.rollout)), "nothing is granted after a halt"
 
     @precondition(lambda self: self.moving())
+    @rule(pick=st.integers(0, 10), make=st.sampled_from(["role=till|platform=vm", "new"]), opened=st.booleans())
+    def a_ring_meets_a_make(self, pick: int, make: str, opened: bool) -> None:
+        rollouts = self.moving()
+        rollout = rollouts[pick % len(rollouts)]
+        self.both(lambda tx, _: tx.add_make(rollout.id, "first", make, first_batch=3, opened=opened))
+
+    @precondition(lambda self: self.moving())
     @rule(order=st.permutations(range(len(MACHINES))), pick=st.integers(0, 10))
     def everybody_asks(self, order: list[int], pick: int) -> None:
         for number in order:
@@ -421,7 +428,7 @@ class Stores(RuleBasedStateMachine):
                 found[f"{one.id} decided"] = (
                     tx.grounds(one.id, self.now),
                     tx.count_bad(one.id, bad),
-                    {make: Counter(sites) for make, sites in tx.healthy_sites(one.id, ["first"], makes, 500).items()},
+                    [tx.healthy_sites(one.id, ["first"], dict.fromkeys(makes, most)) for most in (1, 500)],
                     tx.opened_before(one.source),
                     tx.quiet_since(one.id, ["first", "rest"], since, 500),
                 )

@@ -11,7 +11,7 @@ import pytest
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict
-from gate.core.model import Claim, ClaimState, Rollout, RolloutState, Site, Step
+from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Decision, Refusal, Verdict
 from gate.flows import advance, claims, machines, people, recalls, sweep, why
 from gate.flows.machines import CheckIn
@@ -397,3 +397,55 @@ def test_a_policy_that_changes_in_mid_rollout_rules_the_next_release_only(store:
         shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
     shop.ticks()
     assert shop.ticks(hours=2)[0].verdict is Verdict.HOLD
+
+
+def accepted(shop: Shop, name: str, site: str, build: str) -> None:
+    """A till that nobody knew before, of this build."""
+    with shop.store.write() as tx:
+        one = Machine(name, site, MachineStatus.PENDING, name, {"os_build": build}, public_key=name)
+        tx.add_machine(one, name)
+        policy = shop.gate.policy("v")
+        assert isinstance(
+            machines.accept(tx, shop.gate, one, site, "till", (), "anna", shop.now, policy, people=1), Machine
+        )
+        tx.seen(name, shop.now)
+
+
+def test_a_new_machine_of_a_make_that_its_open_ring_does_not_know_may_start_and_is_not_waited_for(
+    store: SqlStore,
+) -> None:
+    shop = Shop(store, RINGS.replace("at_least: 3}", "at_least: 1}") + DEFAULTS, tills(2, 1))
+    shop.ticks()
+    accepted(shop, "new", "s0", "26100")
+    accepted(shop, "newer", "s1", "26100")
+    shop.ticks()
+    assert shop.why("new") == "offer"
+    shop.says(shop.takes("t0"), Step.HEALTHY)
+    shop.ticks()
+    shop.ticks(hours=1)
+    with store.read() as tx:
+        assert tx.rings(shop.rollout)[1].opened_at is not None
+        assert tx.rings(shop.rollout)[0].members == 2, "its cohort is who was there when it opened"
+    assert isinstance(shop.asks("new"), Claim)
+
+
+def test_a_new_machine_of_a_new_make_starts_at_its_first_batch_where_the_rollout_is_done(store: SqlStore) -> None:
+    shop = Shop(store, RINGS.replace("at_least: 3}", "at_least: 1}") + DEFAULTS, tills(2, 2))
+    done(shop, 2)
+    accepted(shop, "new", "s0", "26100")
+    assert shop.why("new") == "offer"
+    assert isinstance(shop.asks("new"), Claim)
+
+
+def test_a_machine_that_came_after_its_ring_had_opened_is_not_waited_for_when_it_becomes_another_make(
+    store: SqlStore,
+) -> None:
+    shop = Shop(store, RINGS.replace("at_least: 3}", "at_least: 1}") + DEFAULTS, tills(2, 1))
+    shop.ticks()
+    shop.now += MINUTE
+    accepted(shop, "new", "s0", "-")
+    remade(shop, "new")
+    with store.read() as tx:
+        rows = {one.make: one for one in tx.strata(shop.rollout) if one.ring == "lab"}
+        assert [one.share_members for one in rows.values()] == [2, 0, 0]
+        assert tx.rings(shop.rollout)[0].members == 2

@@ -351,6 +351,12 @@ class ClaimsTx(ClaimReadsTx):
         self._update(RINGS, where, members=RINGS.c.members - 1)
         return True
 
+    def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
+        key = {"rollout": rollout_id, "ring": ring, "make": make}
+        none = {"members": 0, "share_members": 0, "share_cut": 1.0, "plural": 0, "sites": 0}
+        self._insert_new(STRATA, key, open=opened, **none)
+        self._insert_new(BUDGETS, {"rollout": rollout_id, "make": make}, in_flight=0, allowed=first_batch)
+
     def join_ring(
         self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
     ) -> None:

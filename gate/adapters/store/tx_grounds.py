@@ -21,6 +21,7 @@ from gate.adapters.store.tx_retention import MARKS
 from gate.adapters.store.tx_rollouts import (
     BOOTS,
     BUDGETS,
+    KNOWN_AT_ONCE,
     RELEASES,
     RINGS,
     ROLLOUTS,
@@ -171,18 +172,23 @@ class GroundsTx(Rows):
         return int(row["failed"]), len({row["first"], row["last"]} - {None})
 
     def healthy_sites(
-        self, rollout_id: str, rings: Sequence[str], makes: Sequence[str], limit: int
-    ) -> dict[str, list[str]]:
-        found: dict[str, list[str]] = {make: [] for make in makes}
+        self, rollout_id: str, rings: Sequence[str], makes: Mapping[str, int]
+    ) -> dict[str, dict[str, int]]:
+        found: dict[str, dict[str, int]] = {make: {} for make in makes}
         if not makes:
             return found
-        oldest = [_oldest(number, rollout_id, rings, make, limit) for number, make in enumerate(makes)]
+        names = list(makes)
+        oldest = [_oldest(number, rollout_id, rings, make, makes[make]) for number, make in enumerate(names)]
         for row in self._all(union_all(*oldest)):
-            found[makes[row["number"]]].append(str(row["site"]))
+            found[names[row["number"]]][str(row["site"])] = int(row["machines"])
         return found
 
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
-        return {row["id"]: to_site(row) for row in self._all(select(SITES).where(SITES.c.id.in_(ids)))} if ids else {}
+        found = dict[str, Site]()
+        for start in range(0, len(ids), KNOWN_AT_ONCE):
+            some = select(SITES).where(SITES.c.id.in_(ids[start : start + KNOWN_AT_ONCE]))
+            found |= {row["id"]: to_site(row) for row in self._all(some)}
+        return found
 
     def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
         before = (
@@ -209,7 +215,7 @@ def _number(number: int) -> Any:
 
 def _oldest(number: int, rollout_id: str, rings: Sequence[str], make: str, limit: int) -> Select[Any]:
     found = (
-        select(_number(number), CLAIMS.c.site)
+        select(_number(number), CLAIMS.c.site, func.count().label("machines"))
         .where(
             CLAIMS.c.rollout == rollout_id,
             CLAIMS.c.make == make,
@@ -217,8 +223,9 @@ def _oldest(number: int, rollout_id: str, rings: Sequence[str], make: str, limit
             CLAIMS.c.ring.in_(rings),
             CLAIMS.c.cohort.is_(True),
         )
-        .order_by(CLAIMS.c.resolved_at)
+        .group_by(CLAIMS.c.site)
+        .order_by(func.min(CLAIMS.c.resolved_at), CLAIMS.c.site)
         .limit(limit)
         .subquery()
     )
-    return select(found.c.number, found.c.site)
+    return select(found.c.number, found.c.site, found.c.machines)

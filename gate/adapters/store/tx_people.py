@@ -20,6 +20,11 @@ PROPOSALS = table(tables.ProposalRow)
 SIGNATURES = table(tables.SignatureRow)
 TOKENS = table(tables.AccessTokenRow)
 IDENTITIES = table(tables.IdentityRow)
+_USERS = select(USERS).order_by(USERS.c.id)
+
+
+def _to_user(row: Any) -> User:
+    return User(**{**row, "disabled": bool(row["disabled"])})
 
 
 class PeopleTx(Rows):
@@ -27,11 +32,13 @@ class PeopleTx(Rows):
 
     def user(self, user_id: str) -> User | None:
         row = self._one(USERS, USERS.c.id == user_id)
-        return User(**{**row, "disabled": bool(row["disabled"])}) if row else None
+        return _to_user(row) if row else None
 
     def users(self) -> list[User]:
-        found = self._all(select(USERS).order_by(USERS.c.id))
-        return [User(**{**row, "disabled": bool(row["disabled"])}) for row in found]
+        return [_to_user(row) for row in self._all(_USERS)]
+
+    def users_in_turn(self) -> list[User]:
+        return [_to_user(row) for row in self._all(_USERS.with_for_update(key_share=True))]
 
     def save_user(self, user: User) -> None:
         values = asdict(user)

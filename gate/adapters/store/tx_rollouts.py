@@ -79,6 +79,11 @@ FLYING_BEFORE = Prepared(
 )
 SET_LIMIT = change(BUDGETS, equal(BUDGETS, "rollout", "make"), "allowed", "stopped", "extended", "extend_to")
 
+_SHUT = or_(
+    RINGS.c.opened_at.is_(None),
+    exists().where(STRATA.c.rollout == RINGS.c.rollout, STRATA.c.ring == RINGS.c.ring, ~STRATA.c.open),
+)
+"""The ring is not open, or not for all of its makes."""
 
 _EXPLAINED = (
     select(func.coalesce(func.sum(STRATA.c.explained), 0)).where(STRATA.c.rollout == ROLLOUTS.c.id).scalar_subquery()
@@ -313,12 +318,14 @@ class RolloutsTx(Rows):
 
     def waive_ring(self, rollout_id: str, ring: str, at: datetime) -> bool:
         mine = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.waived_at.is_(None)]
-        shut = or_(RINGS.c.opened_at.is_(None), exists().where(*self._same_ring(rollout_id, ring), ~STRATA.c.open))
-        return self._update(RINGS, [*mine, shut], waived_at=at) == 1
+        return self._update(RINGS, [*mine, _SHUT], waived_at=at) == 1
 
-    @staticmethod
-    def _same_ring(rollout_id: str, ring: str) -> list[Any]:
-        return [STRATA.c.rollout == rollout_id, STRATA.c.ring == ring]
+    def void_waivers(self, rollout_id: str) -> list[str]:
+        mine = [RINGS.c.rollout == rollout_id, RINGS.c.waived_at.is_not(None), _SHUT]
+        found = [str(row["ring"]) for row in self._all(select(RINGS.c.ring).where(*mine).order_by(RINGS.c.position))]
+        if found:
+            self._update(RINGS, mine, waived_at=None)
+        return found
 
     @staticmethod
     def _key(stratum: Stratum) -> list[Any]:
