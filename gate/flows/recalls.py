@@ -1,7 +1,8 @@
 """A release is taken back: by two people, by the policy's ``on_halt: recall``, or at its vendor's word.
 
 - Two people recall what is halted. A recall is not undone: the source's next release goes through the rings again.
-- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker.
+- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker. What was done when somebody pulled
+  the brake on everything is not: that says nothing about any one release, and everybody has it.
 - A vendor that withdraws a release halts its rollout at once; what is superseded already is noted as an event.
 - Machines that have it and are not heard of are counted, site by site.
 """
@@ -48,7 +49,9 @@ def by_policy(tx: Tx, gate: Gate, now: datetime) -> list[Rollout]:
     """Recalls what is halted where the policy says ``on_halt: recall``."""
     found = []
     for rollout in tx.rollouts(states=(RolloutState.HALTED,)):
-        if rollout.reached >= 0 and gate.policy(rollout.policy_version).on_halt(rollout.source) == "recall":
+        if rollout.reached < 0 or gate.policy(rollout.policy_version).on_halt(rollout.source) != "recall":
+            continue
+        if rollout.done_at is None or not people.by_brake(tx, rollout):
             found.append(_recalled(tx, rollout, "policy", "on_halt: recall", now))
     return found
 
