@@ -717,6 +717,10 @@ class Tx(Protocol):
     ) -> list[Rollout]:
         """Newest first; ``opened``: only those that have opened a ring."""
 
+    def exposed(self) -> list[tuple[Rollout, datetime | None]]:
+        """What is done or superseded and machines have taken, oldest first, each with when one of them has resolved
+        last; none: machines are in flight."""
+
     def save_rollout(self, rollout: Rollout) -> bool:
         """Saved where the stored version is ``rollout.version - 1``."""
 

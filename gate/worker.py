@@ -4,6 +4,8 @@ sources, tell their vendors what is wanted, and look at what machines really run
 - Each piece of work stands alone: one that fails is logged, and the next is done all the same.
 - Nothing here decides; it calls flows. Several workers may run side by side: correctness rests on the store's
   conditional statements, and one publisher at a time holds the lock.
+- A tick shares one second between the looks at controls and what is over and still watched; who had to wait is first in
+  the next one. What runs is decided on in each tick.
 - Each tick leaves a mark, so that others see that somebody works. What is over for long is shelved, by one worker.
 - A plugin that hangs holds up other sources for its time limit at most, and never a decision, a publication or a hold.
 """
@@ -175,13 +177,17 @@ class Worker:
         self._alone("sweep", "", lambda: rounds.sweep(within, gate, now))
         self._alone("morning", "", lambda: rounds.morning(within, gate, now, lambda: not self._stop.is_set()))
         self._alone("recall", "", lambda: self._recall(now))
-        running, until = self._running(), self._parts.clock.now() + LOOKS
-        waited, self._waits = [one for one in self._waits if one in running], []
-        for rollout_id in [*waited, *(one for one in running if one not in waited)]:
+        self._alone("watch", "", lambda: self._look_after(now))
+        judged, until = self._judged(now), self._parts.clock.now() + LOOKS
+        waited, self._waits = [one for one in self._waits if one in judged], []
+        for rollout_id in [*waited, *(one for one in judged if one not in waited)]:
+            work, act = judged[rollout_id]
+            if work == "watch" and self._parts.clock.now() >= until:
+                self._waits.append(rollout_id)
+                continue
             self._alone("controls", rollout_id, lambda one=rollout_id: self._compare(one, now, until))  # type: ignore[misc]
             if rollout_id not in self._waits:
-                self._alone("decision", rollout_id, lambda one=rollout_id: self._advance(one, now))  # type: ignore[misc]
-        self._alone("watch", "", lambda: self._watch(now))
+                self._alone(work, rollout_id, lambda act=act, one=rollout_id: act(one, now))  # type: ignore[misc]
         self._alone("publication", "", lambda: self.publish(now))
         self._alone("mark", "", lambda: self._mark(now))
 
@@ -348,13 +354,23 @@ class Worker:
         if halted:
             self._within.write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
 
-    def _running(self) -> list[str]:
+    def _judged(self, now: datetime) -> dict[str, tuple[str, Callable[[str, datetime], None]]]:
+        """What runs, then what is over and still watched, each with how it is judged."""
+        found = dict[str, tuple[str, Callable[[str, datetime], None]]]()
         try:
             with self._parts.store.read() as tx:
-                return [rollout.id for rollout in tx.rollouts(states=(RolloutState.RUNNING,))]
+                running, over = tx.rollouts(states=(RolloutState.RUNNING,)), tx.exposed()
         except GateError as problem:
             log.error("decisions: %s", problem)
-            return []
+            return found
+        found |= {one.id: ("decision", self._advance) for one in running}
+        for one, last in over:
+            try:
+                if advance.watched(self._parts.gate, one, last, now):
+                    found[one.id] = "watch", self._watch
+            except GateError as problem:
+                log.error("watch %s: %s", one.id, problem)
+        return found
 
     def _compare(self, rollout_id: str, now: datetime, until: datetime) -> None:
         """A look at the controls, where one is due. After ``until`` it waits: then the rollout is among the next tick's
@@ -369,17 +385,20 @@ class Worker:
                 because = next(reason.detail for reason in one.reasons if reason.verdict is Verdict.HALT)
                 log.warning("rollout %s is halted: %s", rollout_id, because)
 
-    def _watch(self, now: datetime) -> None:
+    def _look_after(self, now: datetime) -> None:
         parts = self._parts
         with parts.store.read() as tx:
             due = tx.watched(now, 1)
         if due:
             self._within.write(lambda tx: sweep.look_after(tx, parts.gate, now))
-        with parts.store.read() as tx:
-            done = tx.rollouts(states=(RolloutState.DONE,))
-        for one in done:
-            if one.done_at is not None and now <= one.done_at + parts.gate.policy(one.policy_version).defaults.watch:
-                self._within.write(lambda tx, found=one.id: advance.watch_rollout(tx, parts.gate, found, now))  # type: ignore[misc]
+
+    def _watch(self, rollout_id: str, now: datetime) -> None:
+        gate, within = self._parts.gate, self._within
+        if within.read(lambda tx: advance.halting(tx, gate, rollout_id, now)) is None:
+            return
+        halted = within.write(lambda tx: advance.watch_rollout(tx, gate, rollout_id, now))
+        if halted is not None:
+            log.warning("rollout %s is halted: %s", rollout_id, halted.halted_because)
 
     def _serve(self, source: str, ring: str, release: Released, at: datetime) -> tuple[Path, Served | None]:
         """What stock clients see of a release, as the source's plugin lays it out."""

@@ -318,6 +318,16 @@ class FakeTx:
         found = [one for one in reversed(list(self.a.rollouts.values())) if not states or one.state in states]
         return [one for one in found if source in ("", one.source) and (one.reached >= 0 or not opened)][:limit]
 
+    def exposed(self) -> list[tuple[Rollout, datetime | None]]:
+        found = []
+        for one in self.a.rollouts.values():
+            mine = [claim for claim in self.a.claims.values() if claim.rollout == one.id]
+            last = max((claim.resolved_at for claim in mine if claim.resolved_at is not None), default=None)
+            flying = any(claim.state in HOLDS_SLOT for claim in mine)
+            if one.state in (RolloutState.DONE, RolloutState.SUPERSEDED) and (flying or last is not None):
+                found.append((one, None if flying else last))
+        return found
+
     def rollout_of(self, release_id: str) -> Rollout | None:
         return next((one for one in self.rollouts() if one.release == release_id), None)
 

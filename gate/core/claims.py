@@ -75,6 +75,7 @@ ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
         (R.HALTED, R.SUPERSEDED),
         (R.DONE, R.HALTED),
         (R.DONE, R.SUPERSEDED),
+        (R.SUPERSEDED, R.HALTED),
         (R.SUPERSEDED, R.RETIRED),
         (R.RECALLED, R.RETIRED),
     }

@@ -2,31 +2,37 @@
 
 - A decision is appended when its verdict, its makes or its reasons' codes change; the facts stand beside it.
 - A rollout is saved only where its version is the one read.
+- What is over (done, superseded) is watched by the same rules while machines are in flight under it, and for ``watch``
+  after the last of them has resolved. A silent morning names no release: it halts nothing that was superseded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core import opening
 from gate.core.errors import Overtaken
-from gate.core.facts import Facts
+from gate.core.facts import BrakeCount, Facts
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Verdict
 from gate.flows import facts_json, gathering, unclear
 from gate.flows.claims import renew_all
-from gate.flows.intake import cohort, promote_queued
+from gate.flows.intake import cohort, promote_queued, superseded_again
 from gate.ports import Gate, Said, StoredDecision, Tx
+
+OVER = (RolloutState.DONE, RolloutState.SUPERSEDED)
+DECIDED_LATE = timedelta(days=7)
+"""A day of the watch is decided after its deadline, and where its site was dark, after that site's next days."""
 
 
 def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
     """Judges every ring of a running rollout that still has makes to open; returns what was decided."""
     rollout = tx.rollout(rollout_id)
-    if rollout is None or rollout.state is not RolloutState.RUNNING:
+    if rollout is None or rollout.state is not RolloutState.RUNNING or superseded_again(tx, rollout, now):
         return []
     read = gathering.read_of(tx, gate, rollout, now)
     seen = gathering.seen_of(tx, read, now)
@@ -55,23 +61,41 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     return decisions
 
 
+def watched(gate: Gate, rollout: Rollout, last: datetime | None, now: datetime) -> bool:
+    """Is a rollout that is over still watched? ``last``: when a machine has resolved last; none: some are in flight."""
+    return last is None or now <= last + gate.policy(rollout.policy_version).defaults.watch + DECIDED_LATE
+
+
 def watch_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Rollout | None:
-    """A rollout that is done is watched by the same rules: what halts one that runs, in any ring, halts it too.
-    Returns it as it is then; None where nothing halts it."""
+    """Halts a rollout that is over where what it shows would halt one that runs, in any ring. Returns it as it is then;
+    None where nothing halts it."""
+    rollout, found = tx.rollout(rollout_id), halting(tx, gate, rollout_id, now)
+    if rollout is None or found is None:
+        return None
+    decision, facts = found
+    _store(tx, rollout, decision, facts, None, now)
+    _halt(tx, gate.policy(rollout.policy_version), rollout, decision, now)
+    return tx.rollout(rollout_id)
+
+
+def halting(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> tuple[Decision, Facts] | None:
+    """What halts a rollout that is over, where something does. Reads only."""
     rollout = tx.rollout(rollout_id)
-    if rollout is None or rollout.state is not RolloutState.DONE:
+    if rollout is None or rollout.state not in OVER:
         return None
     read = gathering.read_of(tx, gate, rollout, now)
-    facts = gathering.gather(tx, gate, read, len(read.rings), now, looks=True)
+    if rollout.state is RolloutState.SUPERSEDED:
+        read = replace(read, brakes=tuple(one for one in read.brakes if not _of_morning(read.policy, one)))
+    facts = gathering.gather(tx, gate, read, min(rollout.reached + 1, len(read.rings)), now, looks=True)
     if facts is None:
         return None
     facts = replace(facts, **gathering.seen_of(tx, read, now))
     decision = opening.judge(facts)
-    if decision.verdict is not Verdict.HALT:
-        return None
-    _store(tx, rollout, decision, facts, None, now)
-    _halt(tx, read.policy, rollout, decision, now)
-    return tx.rollout(rollout_id)
+    return (decision, facts) if decision.verdict is Verdict.HALT else None
+
+
+def _of_morning(policy: Policy, brake: BrakeCount) -> bool:
+    return any(brake.path == f"brakes[{index}]" for index, one in enumerate(policy.brakes) if one.what == "missing")
 
 
 def _store(tx: Tx, rollout: Rollout, decision: Decision, facts: Facts, last: Said | None, now: datetime) -> None:

@@ -25,6 +25,7 @@ from gate.core.spans import HOUR, SpanRow, Sum
 from gate.flows import when
 from gate.ports import Controls, Gate, Tx
 
+JUDGED = (RolloutState.RUNNING, RolloutState.DONE, RolloutState.SUPERSEDED)
 EVERY = HOUR
 AGAIN = timedelta(minutes=10)
 MISSED = 3  # check-ins
@@ -41,10 +42,10 @@ def due(tx: Tx, rollout_id: str, now: datetime) -> bool:
 
 
 def count(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Tally | None:
-    """Counts the machines without the release; None where the rollout does not run. Reads only: nobody waits for it
+    """Counts the machines without the release; None where the rollout is not judged. Reads only: nobody waits for it
     to write."""
     rollout = tx.rollout(rollout_id)
-    if rollout is None or rollout.state is not RolloutState.RUNNING:
+    if rollout is None or rollout.state not in JUDGED:
         return None
     policy = gate.policy(rollout.policy_version)
     groups = tx.controls(rollout_id, now - BACK, STEP)
@@ -57,7 +58,7 @@ def count(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> Tally | None:
 def look(tx: Tx, gate: Gate, rollout_id: str, counted: Tally, now: datetime) -> None:
     """Looks at the controls of the spans that want it, closes what is over, and keeps how well the rollout is seen."""
     rollout = tx.rollout(rollout_id)
-    if rollout is None or rollout.state is not RolloutState.RUNNING:
+    if rollout is None or rollout.state not in JUDGED:
         return
     policy = gate.policy(rollout.policy_version)
     machines, silent = _sum(counted.of(now - 2 * HOUR).values())

@@ -250,6 +250,15 @@ def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime, *, by: s
     return after
 
 
+def superseded_again(tx: Tx, rollout: Rollout, now: datetime) -> bool:
+    """One that was done, was halted and runs again is superseded where a newer one is done meanwhile; was it?"""
+    newest = tx.rollouts(states=(RolloutState.DONE,), source=rollout.source, limit=1) if rollout.done_at else []
+    over = bool(newest) and newest[0].started_at > rollout.started_at
+    if over:
+        _step(tx, rollout, RolloutState.SUPERSEDED, now, by=newest[0].id)
+    return over
+
+
 def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now: datetime) -> tuple[int, list[Stratum]]:
     """The members of a ring by make, with the cut of its share: walked once, and again when a membership changed."""
     key = (rollout.id, ring, tx.fleet_version(), now.date())

@@ -25,7 +25,7 @@ from gate.flows.claims import renew_limits
 from gate.flows.roles import NEEDS as NEEDS
 from gate.flows.roles import ROLES as ROLES
 from gate.flows.roles import may as may
-from gate.ports import Gate, Proposal, Tx, User, WebSession
+from gate.ports import Asked, Gate, Proposal, Tx, User, WebSession
 
 IDLE, ABSOLUTE = timedelta(minutes=15), timedelta(hours=8)
 TOUCH = timedelta(minutes=1)
@@ -34,9 +34,11 @@ LEAST_PASSWORD = 12
 STEP_UP_FOR = timedelta(minutes=10)
 TRIES = 20
 MOVING = tuple(
-    before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED and before is not RolloutState.DONE
+    before for before, after in ROLLOUT_STEPS if after is RolloutState.HALTED and before is not RolloutState.SUPERSEDED
 )
-"""What the brake halts; what is done is halted by itself."""
+"""What the brake halts: what machines may take, now or later; what is done is handed out too."""
+ALL = {"all": True}
+"""In the event of a halt by the brake on everything."""
 
 
 def add_user(tx: Tx, user_id: str, name: str, role: str, link: str, by: str, now: datetime) -> User:
@@ -183,10 +185,16 @@ def halt_all(tx: Tx, by: str, because: str, now: datetime) -> list[Rollout]:
         found = [_braked(tx, rollout, by, because, now) for rollout in moving]
         halted += [one for one in found if one is not None]
     for one in halted:  # after all rows: a worker writes in this order too
-        tx.append("rollout_halted", by, one.id, now, {"because": because}, because)
+        tx.append("rollout_halted", by, one.id, now, {"because": because, **ALL}, because)
     if not halted:
         tx.append("brake_pulled", by, "all", now, {}, because)
     return halted
+
+
+def by_brake(tx: Tx, rollout: Rollout) -> bool:
+    """Was a halted rollout halted by the brake on everything?"""
+    said = tx.asked_events(Asked(subject=rollout.id, kind="rollout_halted"), None, 1)
+    return bool(said) and said[0].detail.get("all") is True
 
 
 def _braked(tx: Tx, rollout: Rollout | None, by: str, because: str, now: datetime) -> Rollout | None:

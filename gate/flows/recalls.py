@@ -1,8 +1,10 @@
 """A release is taken back: by two people, by the policy's ``on_halt: recall``, or at its vendor's word.
 
 - Two people recall what is halted. A recall is not undone: the source's next release goes through the rings again.
-- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker.
-- A vendor that withdraws a release halts its rollout at once; what is superseded already is noted as an event.
+- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker. What was done when somebody pulled
+  the brake on everything is not: that says nothing about any one release, and everybody has it.
+- A vendor that withdraws a release halts its rollout at once; where it was superseded and no machine has it, that is an
+  event and no more.
 - Machines that have it and are not heard of are counted, site by site.
 """
 
@@ -12,7 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from gate.core.claims import may_step
+from gate.core.claims import HOLDS_SLOT, may_step
 from gate.core.errors import Conflict, NotFound
 from gate.core.model import Rollout, RolloutState
 from gate.flows import people
@@ -48,7 +50,9 @@ def by_policy(tx: Tx, gate: Gate, now: datetime) -> list[Rollout]:
     """Recalls what is halted where the policy says ``on_halt: recall``."""
     found = []
     for rollout in tx.rollouts(states=(RolloutState.HALTED,)):
-        if rollout.reached >= 0 and gate.policy(rollout.policy_version).on_halt(rollout.source) == "recall":
+        if rollout.reached < 0 or gate.policy(rollout.policy_version).on_halt(rollout.source) != "recall":
+            continue
+        if rollout.done_at is None or not people.by_brake(tx, rollout):
             found.append(_recalled(tx, rollout, "policy", "on_halt: recall", now))
     return found
 
@@ -73,9 +77,16 @@ def withdrawn(tx: Tx, source: str, versions: Iterable[str], now: datetime) -> li
         because = f"the vendor has withdrawn {version}"
         tx.append("release_withdrawn", f"source:{source}", release.id, now, {"version": version}, because)
         rollout = tx.rollout_of(release.id)
-        if rollout is not None and may_step(rollout.state, RolloutState.HALTED):
+        if rollout is None or not may_step(rollout.state, RolloutState.HALTED):
+            continue
+        if rollout.state is not RolloutState.SUPERSEDED or had(tx, rollout, now):
             halted.append(people.halt(tx, rollout.id, f"source:{source}", because, now))
     return halted
+
+
+def had(tx: Tx, rollout: Rollout, now: datetime) -> bool:
+    """Does any machine have it, or may it still get it?"""
+    return bool(tx.claims(rollout.id, states=tuple(HOLDS_SLOT), limit=1) or tx.holders(rollout.id, now, 1))
 
 
 def holders(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[Holder]:

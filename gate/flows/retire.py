@@ -11,9 +11,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime
 
-from gate.core.claims import HOLDS_SLOT, may_step
+from gate.core.claims import may_step
 from gate.core.model import Rollout, RolloutState
 from gate.flows.approvals import speaking
+from gate.flows.recalls import had
 from gate.ports import Tx
 
 OVER = (RolloutState.SUPERSEDED, RolloutState.RECALLED)
@@ -26,15 +27,10 @@ def retire(tx: Tx, now: datetime) -> list[Rollout]:
         if rollout.source not in speaks:
             speaks[rollout.source] = speaking(tx, rollout.source)
         said = rollout.state is RolloutState.SUPERSEDED and rollout.id in speaks[rollout.source]
-        if said or _held(tx, rollout, now) or not may_step(rollout.state, RolloutState.RETIRED):
+        if said or had(tx, rollout, now) or not may_step(rollout.state, RolloutState.RETIRED):
             continue
         after = replace(rollout, state=RolloutState.RETIRED, version=rollout.version + 1)
         if tx.save_rollout(after):
             tx.append("rollout_retired", "gate", rollout.id, now, {"was": rollout.state.value})
             found.append(after)
     return found
-
-
-def _held(tx: Tx, rollout: Rollout, now: datetime) -> bool:
-    """Does any machine have it, or may it still get it?"""
-    return bool(tx.claims(rollout.id, states=tuple(HOLDS_SLOT), limit=1) or tx.holders(rollout.id, now, 1))

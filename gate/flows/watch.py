@@ -8,6 +8,7 @@
   has relapsed, and no further one for as long as nobody of it is heard. When it is heard again, clocks begin anew.
 - Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day
   every twenty hours; what is looked at in between is no trial of its own.
+- A machine that has installed another release of the source, and has yet to show how it boots, is missing under that one.
 - The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
 """
 
@@ -53,11 +54,22 @@ def _looked_at(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     if claim.state is ClaimState.RELAPSED:
         heard = machine.last_seen_at is not None and machine.last_seen_at > (claim.resolved_at or now)
         return replace(claim, recovered=True, watch_at=None) if heard else replace(claim, watch_at=now + LOOK_AGAIN)
+    if _has_another_in_hand(tx, claim):
+        again = now + LOOK_AGAIN
+        return replace(claim, watch_at=again if again <= claim.watch_until else None)
     session = tx.session(machine.id)
     moved_on = session is not None and in_place.of(tx, session, machine.id, claim.source) != claim.release
     if claim.state is not ClaimState.HEALTHY or moved_on:
         return replace(claim, watch_at=None)
     return _judged(tx, gate, claim, machine, now)
+
+
+def _has_another_in_hand(tx: Tx, claim: Claim) -> bool:
+    """Has the machine installed another release of the source that has yet to show how it boots?"""
+    live = tx.live_claim(claim.machine)
+    if live is None or live.source != claim.source or live.rollout == claim.rollout:
+        return False
+    return live.state is not ClaimState.GRANTED
 
 
 def _judged(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:

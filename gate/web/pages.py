@@ -13,7 +13,7 @@ from gate.core.errors import NotFound
 from gate.core.lists import MachineList
 from gate.core.model import Action, Machine, Rollout, RolloutState
 from gate.core.policy import Policy
-from gate.flows import expedite, explain, observed, recalls, recovery, sentences, shadow, shadow_words
+from gate.flows import expedite, explain, observed, people, recalls, recovery, sentences, shadow, shadow_words
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
@@ -125,7 +125,7 @@ def shadowed() -> str:
 def brake() -> str:
     """The brake: scope and reason."""
     with g.parts.store.read() as tx:
-        moving = tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED), limit=PAGE)
+        moving = tx.rollouts(states=people.MOVING, limit=PAGE)
         lines = [(one, version_of(tx, one)) for one in moving]
     return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
 

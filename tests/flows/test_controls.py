@@ -87,6 +87,7 @@ class Country:
                 with self.store.write() as tx:
                     controls.look(tx, self.gate, self.rollout, counted, now)
         with self.store.write() as tx:
+            advance.watch_rollout(tx, self.gate, self.rollout, now)
             advance.advance_rollout(tx, self.gate, self.rollout, now)
 
     def looks(self, tx: SqlTx, now: datetime) -> None:
@@ -154,13 +155,18 @@ def part(names: list[str], share: int) -> frozenset[str]:
     return frozenset(name for number, name in enumerate(names) if number * share % 100 < share)
 
 
-def outage(country: Country, until: str = "2026-11-23 13:00") -> None:
+def outage(country: Country, until: str = "2026-11-23 13:00", state: RolloutState | None = None) -> None:
     """From half past nine on 30 % of all machines cannot be heard; the others are healthy."""
     flying = country.begun(30)
     silent = part([claim.machine for claim in flying], 30) | part([m for m in country.machines if m[0] == "o"], 30)
     for claim in flying:
         if claim.machine not in silent:
             country.ends(claim, Step.HEALTHY)
+    if state is not None:
+        with country.store.write() as tx:
+            found = tx.rollout(country.rollout)
+            assert found is not None
+            assert tx.save_rollout(replace(found, state=state, version=found.version + 1))
     country.until(at(until), silent)
 
 
@@ -176,6 +182,19 @@ def test_an_outage_does_not_halt_a_healthy_release_and_would_against_a_fixed_bac
     assert country.halted is not compares
     if compares:
         assert country.codes() >= {"controls_silent"}
+
+
+@pytest.mark.parametrize("compares", [True, False], ids=["controls", "fixed"])
+@pytest.mark.parametrize("state", [RolloutState.DONE, RolloutState.SUPERSEDED])
+def test_what_is_over_and_watched_is_compared_with_controls_as_what_runs(
+    store: SqlStore, state: RolloutState, *, compares: bool
+) -> None:
+    country = Country(store)
+    country.compares = compares
+    outage(country, state=state)
+    with store.read() as tx:
+        assert tx.budgets(country.rollout)[0].tried_failed == 9, "nine of thirty were silent"
+    assert country.halted is not compares
 
 
 @pytest.mark.parametrize("compares", [True, False], ids=["controls", "fixed"])

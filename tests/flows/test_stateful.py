@@ -323,7 +323,8 @@ class Stores(RuleBasedStateMachine):
                 if counted is not None:
                     controls.look(tx, gate, one, counted, self.now)
             decided = [advance.advance_rollout(tx, gate, one.id, self.now) for one in tx.rollouts()]
-            return swept, due, decided
+            watched = [(one.id, last) for one, last in tx.exposed()]
+            return swept, due, decided, watched
 
         self.both(tick)
         with self.fake.read() as tx:

@@ -7,9 +7,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
-from gate.core.model import ClaimState, RolloutState, Site, Step
-from gate.flows import advance, sweep
+from gate.core.model import Action, Artifact, ClaimState, Rollout, RolloutState, Site, Step, Trust
+from gate.core.mornings import Morning, Party
+from gate.flows import advance, approvals, claims, intake, people, recalls, sweep
 from gate.ports import ActivePolicy, Gate
 from tests import long_run
 from tests.flows.small_fleet import appears, joins, says, takes
@@ -206,3 +208,149 @@ def test_the_clock_of_a_watched_machine_stands_while_nobody_listened(store: SqlS
         assert sweep.look_after(tx, done, OPENING + timedelta(hours=3)) == 0
         seen(tx, OPENING + timedelta(hours=3), but=gone)
         assert sweep.look_after(tx, done, OPENING + timedelta(hours=5)) == 1
+
+
+def newer(store: SqlStore, gate: Gate, now: datetime) -> tuple[Rollout, Rollout]:
+    """A newer release takes over from the one that is done: the older and the newer rollout."""
+    with store.write() as tx:
+        intake.candidate_seen(
+            tx, gate, source="shop", version="newer", kind="content", boot_critical=False,
+            artifacts=(Artifact("content.bin", 1, "0" * 64),), trust=Trust.VENDOR_SIGNED, now=now,
+            policy_version=tx.rollouts()[0].policy_version,
+        )  # fmt: skip
+        two, one = tx.rollouts()
+        assert (one.state, two.state) == (RolloutState.SUPERSEDED, RolloutState.RUNNING)
+    return one, two
+
+
+def lost(store: SqlStore, gate: Gate, rollout: str, count: int) -> Rollout | None:
+    """So many machines that have a release do not come back the next day; the rollout, where that halts it."""
+    with store.write() as tx:
+        gone = frozenset(sorted(claim.machine for claim in tx.claims(rollout))[:count])
+        seen(tx, OPENING + timedelta(minutes=30), but=gone)
+        at = OPENING + timedelta(hours=3)
+        assert sweep.look_after(tx, gate, at) == count
+        return advance.watch_rollout(tx, gate, rollout, at)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_one_that_a_newer_release_has_superseded_is_halted_by_the_same_brakes(
+    store: SqlStore, done: Gate, count: int
+) -> None:
+    old, new = newer(store, done, OPENING - timedelta(hours=8))
+    halted = lost(store, done, old.id, count)
+    assert (halted is not None and halted.state is RolloutState.HALTED) == (count >= 2)
+    with store.write() as tx:
+        found = tx.rollout(new.id)
+        assert found is not None
+        assert found.state is RolloutState.RUNNING, "the newer one goes on"
+        if halted is not None:
+            for who in ("anna", "berta"):
+                recalled = recalls.recall(tx, old.id, who, "it bricks", OPENING)
+            assert isinstance(recalled, Rollout)
+            assert recalled.state is RolloutState.RECALLED
+            assert {one.action for one in approvals.wanted(tx, ["shop"])} == {Action.RECALL}, "no ring has the newer one"
+
+
+def test_one_that_was_superseded_before_its_last_ring_is_watched_as_well(store: SqlStore, done: Gate) -> None:
+    with store.write() as tx:
+        [rollout] = tx.rollouts()
+        halfway = replace(rollout, state=RolloutState.SUPERSEDED, reached=0, done_at=None, version=rollout.version + 1)
+        assert tx.save_rollout(halfway)
+        last = tx.rings(rollout.id)[-1]
+        tx.open_ring(replace(last, opened_at=None), [])
+    assert lost(store, done, rollout.id, 2) is not None
+
+
+@pytest.mark.parametrize("superseded", [False, True])
+def test_a_silent_morning_halts_what_is_done_and_nothing_that_was_superseded(
+    store: SqlStore, done: Gate, *, superseded: bool
+) -> None:
+    text = long_run.POLICY + "brakes:\n  - {if: missing >= 20%, then: halt, why: nobody is there}\n"
+    gate = replace(done, policy=lambda _: parse_text(text))
+    party = Party(OPENING - timedelta(minutes=90), OPENING, 24, 24, 4, 6, 5, OPENING)
+    morning = Morning(f"{OPENING:%Y-%m-%d}", OPENING, OPENING, 0.0, 24, 20, (party,))
+    with store.read() as tx:
+        [rollout] = tx.rollouts()
+    if superseded:
+        newer(store, gate, OPENING)
+    with store.write() as tx:
+        tx.save_morning(morning)
+        assert (advance.watch_rollout(tx, gate, rollout.id, OPENING) is None) == superseded
+
+
+def test_a_person_halts_one_that_is_superseded(store: SqlStore, done: Gate) -> None:
+    old, _ = newer(store, done, OPENING)
+    with store.write() as tx:
+        assert people.halt(tx, old.id, "anna", "it bricks", OPENING).state is RolloutState.HALTED
+
+
+@pytest.mark.parametrize(("days", "watched"), [(0, True), (6, True), (14, True), (15, False)])
+def test_the_watch_runs_from_the_last_machine_that_took_it(
+    store: SqlStore, done: Gate, days: int, *, watched: bool
+) -> None:
+    later = OPENING + timedelta(days=20)
+    with store.write() as tx:
+        [(rollout, last)] = tx.exposed()
+        assert last is not None
+        assert not advance.watched(done, rollout, last, later + timedelta(days=days))
+        claim = tx.claims(rollout.id)[0]
+        assert tx.move(claim, replace(claim, resolved_at=later, version=claim.version + 1))
+        [(_, last)] = tx.exposed()
+        assert advance.watched(done, rollout, last, later + timedelta(days=days)) == watched
+        assert tx.move(
+            replace(claim, version=claim.version + 1),
+            replace(claim, state=ClaimState.INSTALLED, version=claim.version + 2),
+        )
+        [(_, last)] = tx.exposed()
+        assert advance.watched(done, rollout, last, later + timedelta(days=300)), "it is in flight"
+
+
+def test_a_machine_that_installs_the_newer_one_and_does_not_come_back_is_no_failure_of_the_older(
+    store: SqlStore, done: Gate
+) -> None:
+    old, new = newer(store, done, OPENING - timedelta(hours=8))
+    with store.write() as tx:
+        advance.advance_rollout(tx, done, new.id, OPENING - timedelta(hours=8))
+        first = sorted(one.id for one in tx.machines(ring="pilot", limit=100))[0]
+        machine = tx.machine(first)
+        assert machine is not None
+        answer = claims.claim(tx, done, machine, "shop", new.release, "b7", OPENING - timedelta(hours=8))
+        assert isinstance(answer, tuple), answer
+        said = claims.Report(answer[0].id, Step.INSTALLED, "b7", timedelta(minutes=2), new.release)
+        claims.report(tx, done, machine, said, OPENING - timedelta(hours=8))
+        seen(tx, OPENING + timedelta(minutes=30), but=frozenset({first}))
+        assert sweep.look_after(tx, done, OPENING + timedelta(hours=3)) == 0
+        claim = tx.claim_of(first, old.id)
+        assert claim is not None
+        assert (claim.state, claim.watch_at is None) == (ClaimState.HEALTHY, False), "it may yet go back to it"
+
+
+def test_one_that_is_resumed_after_a_newer_one_is_done_is_superseded_again(store: SqlStore, done: Gate) -> None:
+    old, new = newer(store, done, OPENING)
+    with store.write() as tx:
+        people.halt(tx, old.id, "anna", "it bricks", OPENING)
+        over = replace(new, state=RolloutState.DONE, done_at=OPENING, version=new.version + 1)
+        assert tx.save_rollout(over)
+        for who in ("anna", "berta"):
+            people.resume(tx, old.id, who, "it was the printer", OPENING)
+        assert advance.advance_rollout(tx, done, old.id, OPENING) == []
+        found = tx.rollout(old.id)
+        assert found is not None
+        assert found.state is RolloutState.SUPERSEDED
+
+
+@pytest.mark.parametrize("held", [True, False])
+def test_a_vendor_that_withdraws_a_superseded_release_halts_it_while_a_machine_has_it(
+    store: SqlStore, done: Gate, *, held: bool
+) -> None:
+    old, _ = newer(store, done, OPENING)
+    with store.write() as tx:
+        release = tx.release(old.release)
+        assert release is not None
+        if held:
+            claim = tx.claims(old.id)[0]
+            assert tx.move(claim, replace(claim, state=ClaimState.SILENT, version=claim.version + 1))
+        halted = [one.id for one in recalls.withdrawn(tx, "shop", [release.version], OPENING)]
+        assert halted == ([old.id] if held else [])
+        assert [one.kind for one in tx.events(subject=release.id)][0] == "release_withdrawn"

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import text
 
 from gate.core.model import Artifact, RolloutState, Trust
 from gate.flows import advance, controls, intake
@@ -47,10 +49,10 @@ def gate_policy(tx: Tx) -> str:
 @pytest.fixture
 def seen(real_gate: RealGate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Seen]:
     policies = real_gate.opened.policies
-    text = policies.read(policies.head())
-    line = next(line for line in text.splitlines() if "shop-content" in line and "plugin" in line)
+    policy = policies.read(policies.head())
+    line = next(line for line in policy.splitlines() if "shop-content" in line and "plugin" in line)
     real_gate.policy_says(
-        text.replace(line, "\n".join([line, *(line.replace("shop-content", name) for name in SOURCES)]))
+        policy.replace(line, "\n".join([line, *(line.replace("shop-content", name) for name in SOURCES)]))
     )
     gate = real_gate.opened.gate
     with real_gate.opened.store.write() as tx:
@@ -92,3 +94,36 @@ def test_who_has_waited_comes_before_who_is_due_again(seen: Seen, monkeypatch: p
         seen.gate.worker.tick()
     assert len(seen.counted) == 6
     assert len(set(seen.counted)) == len(SOURCES)
+
+
+def over(seen: Seen, state: RolloutState) -> list[str]:
+    """All rollouts are over, and a machine has each in flight."""
+    with seen.gate.opened.store.write() as tx:
+        for one in tx.rollouts(states=(RolloutState.RUNNING,)):
+            assert tx.save_rollout(replace(one, state=state, version=one.version + 1))
+        tx._connection.execute(text("UPDATE budgets SET in_flight = 1"))
+        return sorted(one.id for one in tx.rollouts())
+
+
+@pytest.mark.parametrize("state", [RolloutState.DONE, RolloutState.SUPERSEDED])
+def test_what_is_over_and_watched_is_looked_at_and_judged_in_turn(
+    seen: Seen, monkeypatch: pytest.MonkeyPatch, state: RolloutState
+) -> None:
+    wanted, judged = over(seen, state), list[str]()
+    monkeypatch.setattr(advance, "halting", lambda tx, gate, rollout_id, now: judged.append(rollout_id))
+    ticks = []
+    for _ in range(4):
+        before = len(judged)
+        seen.gate.worker.tick()
+        ticks.append(len(judged) - before)
+    assert sorted(set(judged)) == sorted(seen.counted) == wanted
+    assert ticks[:3] == [2, 2, 1 + 4], "those that had to wait first, then the others as the time allows"
+    assert ticks[3] == 5
+
+
+def test_what_is_over_and_nobody_took_is_not_looked_at(seen: Seen) -> None:
+    with seen.gate.opened.store.write() as tx:
+        for one in tx.rollouts(states=(RolloutState.RUNNING,)):
+            assert tx.save_rollout(replace(one, state=RolloutState.DONE, version=one.version + 1))
+    seen.gate.worker.tick()
+    assert seen.counted == []

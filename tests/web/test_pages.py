@@ -6,6 +6,7 @@ import html
 import re
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -366,6 +367,15 @@ def test_a_brake_that_finds_nothing_moving_says_so_and_is_an_event(sqlite_gate: 
     assert tom.post("/halt", rollout="all", because="it smells").status_code == 303
     with sqlite_gate.opened.store.read() as tx:
         assert [one.kind for one in tx.events(limit=50)].count("brake_pulled") == 1
+
+
+def test_the_brake_offers_to_halt_what_is_done(sqlite_gate: RealGate, app: Flask) -> None:
+    rollout, _ = filled(sqlite_gate)
+    with sqlite_gate.opened.store.write() as tx:
+        found = tx.rollout(rollout)
+        assert found is not None
+        assert tx.save_rollout(replace(found, state=RolloutState.DONE, version=found.version + 1))
+    assert f'<option value="{rollout}"' in person(app, "tom").client.get("/brake").text
 
 
 def test_a_new_halt_voids_the_proposal_to_resume(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:

@@ -322,6 +322,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_make", "rollout", "make", "state"),
         Index("claims_site", "rollout", "site"),
         Index("claims_watched", "watch_at"),
+        Index("claims_resolved", "rollout", "resolved_at"),
     )
     id: str = Field(primary_key=True)
     rollout: str = Field(foreign_key="rollouts.id")

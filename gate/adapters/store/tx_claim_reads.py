@@ -12,9 +12,9 @@ from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, equal, get, given
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES, to_machine, to_site
-from gate.adapters.store.tx_rollouts import ROLLOUTS
+from gate.adapters.store.tx_rollouts import BUDGETS, ROLLOUTS, to_rollout
 from gate.core.claims import HOLDS_SLOT
-from gate.core.model import Action, Attribution, Claim, ClaimState, MachineStatus
+from gate.core.model import FLEET, Action, Attribution, Claim, ClaimState, MachineStatus, Rollout, RolloutState
 from gate.ports import Holder, Quiet
 
 CLAIMS = table(tables.ClaimRow)
@@ -45,6 +45,20 @@ _WORD = tuple(
     .scalar_subquery()
     .label(name)
     for name, of in (("word_machines", func.count(_PEERS.c.last_seen_at)), ("word_at", _HEARD))
+)
+_FLYING = exists().where(BUDGETS.c.rollout == ROLLOUTS.c.id, BUDGETS.c.make == FLEET, BUDGETS.c.in_flight > 0)
+_LAST: Any = (
+    select(CLAIMS.c.resolved_at)
+    .where(CLAIMS.c.rollout == ROLLOUTS.c.id, CLAIMS.c.resolved_at.is_not(None))
+    .order_by(CLAIMS.c.resolved_at.desc())
+    .limit(1)
+    .scalar_subquery()
+)
+_OVER = [RolloutState.DONE.value, RolloutState.SUPERSEDED.value]
+_EXPOSED = (
+    select(*ROLLOUTS.columns, _FLYING.label("flying"), _LAST.label("last"))
+    .where(ROLLOUTS.c.state.in_(_OVER))
+    .order_by(ROLLOUTS.c.number)
 )
 CLAIM = get(CLAIMS, "id")
 CLAIM_OF = Prepared(
@@ -97,6 +111,10 @@ class ClaimReadsTx(Rows):
     def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
         return [to_claim(row) for row in self._all(due)]
+
+    def exposed(self) -> list[tuple[Rollout, datetime | None]]:
+        rows = [row for row in self._all(_EXPOSED) if row["flying"] or row["last"] is not None]
+        return [(to_rollout(row), None if row["flying"] else row["last"]) for row in rows]
 
     def count_watched(self, rollout_id: str) -> int:
         watched = [CLAIMS.c.rollout == rollout_id, CLAIMS.c.watch_at.is_not(None)]
