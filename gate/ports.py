@@ -739,7 +739,7 @@ class Tx(Protocol):
         """Older rollouts of its source that were done and not halted since, newest first."""
 
     def budgets(self, rollout_id: str) -> list[Budget]: ...
-    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum], *, first_batch: int) -> None:
         """Sets ``opened_at``, members and cap of the ring; inserts or opens its strata."""
 
     def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
@@ -861,9 +861,11 @@ class Tx(Protocol):
     def lost_at_site(self, rollout_id: str, site: str, since: datetime) -> bool:
         """Whether a claim of this site has become silent or relapsed after ``since`` and was not heard of again."""
 
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
+    def quiet_since(
+        self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int, after: Quiet | None = None
+    ) -> list[Quiet]:
         """Claims in flight of these rings granted before ``seen_before`` whose machine was last seen before it, those
-        first that were seen longest ago."""
+        first that were seen longest ago; from ``after`` on."""
 
     def explain(self, claim_id: str) -> bool:
         """Takes a failed claim out of k (once)."""

@@ -368,13 +368,15 @@ class FakeTx:
                 found[one.make] += one.in_flight
         return dict(found)
 
-    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum], *, first_batch: int) -> None:
         old = self.a.rings[ring.rollout, ring.ring]
         self.a.rings[ring.rollout, ring.ring] = replace(
             old, opened_at=ring.opened_at, members=ring.members, cap=ring.cap
         )
         for stratum in strata:
             key = (stratum.rollout, stratum.ring, stratum.make)
+            budget = Budget(stratum.rollout, stratum.make, 0, first_batch, 0, 0, False)
+            self.a.budgets.setdefault((stratum.rollout, stratum.make), budget)
             if key not in self.a.strata:
                 self.a.strata[key] = stratum
             elif stratum.open:
@@ -629,14 +631,18 @@ class FakeTx:
             for one in wanted
         ]
 
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
+    def quiet_since(
+        self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int, after: Quiet | None = None
+    ) -> list[Quiet]:
         def quiet(claim: Claim) -> bool:
             seen = self.a.machines[claim.machine].last_seen_at
             return claim.granted_at <= seen_before and (seen is None or seen <= seen_before)
 
         flying = [c for c in self.a.claims.values() if c.rollout == rollout_id and c.state in HOLDS_SLOT]
         found = [claim for claim in flying if claim.ring in rings and quiet(claim)]
-        found = sorted(found, key=lambda one: (self.a.machines[one.machine].last_seen_at or NEVER, one.id))[:limit]
+        place = lambda one: (self.a.machines[one.machine].last_seen_at or NEVER, one.id)  # noqa: E731
+        found = sorted(found, key=place)
+        found = [one for one in found if after is None or place(one) > place(after.claim)][:limit]
         return [
             Quiet(claim, self.a.machines[claim.machine], self.a.sites.get(claim.site), self.last_word(claim.site))
             for claim in found

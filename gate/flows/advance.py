@@ -154,7 +154,8 @@ def _open(tx: Tx, gate: Gate, read: gathering.Read, position: int, decision: Dec
             ring = replace(ring, opened_at=now, members=members)
         else:
             strata = [s for s in read.strata if s.ring == ring.ring and s.make in decision.makes]
-        tx.open_ring(ring, [replace(s, open=s.open or s.make in decision.makes) for s in strata])
+        opened = [replace(s, open=s.open or s.make in decision.makes) for s in strata]
+        tx.open_ring(ring, opened, first_batch=policy.first_batch)
         again = [one for one in tx.budgets(rollout.id) if one.make in decision.makes and one.extended]
         tx.set_limits([replace(one, extended=0) for one in again])
         renew_all(tx, gate, rollout)

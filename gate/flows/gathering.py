@@ -315,7 +315,7 @@ def brake_counts(
             wanted[index] = Bad(_rings(policy, brake), (ClaimState.SILENT,), now - brake.within)
     counts = dict(zip(wanted, tx.count_bad(rollout.id, list(wanted.values())), strict=True))
     asked = {
-        index: (_rings(policy, brake), brake.within)
+        index: (_rings(policy, brake), brake.within, int(brake.number))
         for index, brake in enumerate(policy.brakes)
         if index in wanted and brake.what == "silent" and brake.within is not None
     }

@@ -24,10 +24,10 @@ from gate.ports import Gate, Quiet, Tx
 
 MISSED = 3
 MACHINES = 2
-MOST = 500  # quiet machines that a brake looks at, those first that were heard longest ago
+PAGE = 500  # quiet machines that are read at once, those first that were heard longest ago
 
-Asked = tuple[Sequence[str], timedelta]
-"""What a brake on silence asks: its rings, and for how long."""
+Asked = tuple[Sequence[str], timedelta, int]
+"""What a brake on silence asks: its rings, for how long, and how many are enough for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,24 +94,29 @@ def count_silent(
     """For each brake, machines with a claim in flight and no sign of life for its time of expected-on time.
 
     Counted from the grant or the last word, whichever is later; a site that is dark within its grace counts nothing,
-    and once after it. All of them in two statements."""
-    rings = sorted({ring for asked, _ in brakes for ring in asked})
-    shortest = min((within for _, within in brakes), default=timedelta())
-    quiet = tx.quiet_since(rollout, rings, now - shortest, MOST) if brakes else []
-    if not quiet:
-        return [0 for _ in brakes]
-    gaps = when.gaps(tx, policy, min(min(_last(one), one.word[1] or now) for one in quiet))
-    missed = [(one, _missed(gate, policy, one, gaps, now)) for one in quiet]
+    and once after it. All of them in two statements a page; read until it is enough for each, or there are no more."""
+    rings = sorted({ring for asked, _, _ in brakes for ring in asked})
+    shortest = min((within for _, within, _ in brakes), default=timedelta())
+    missed: list[tuple[Quiet, timedelta]] = []
     dark: dict[str, Dark | None] = {}
-    for one, _ in missed:
-        name = one.claim.site
-        if name not in dark:
-            settings = policy.settings_for(one.claim.ring, source)
-            dark[name] = _dark(gate, policy, settings, one.site, one.word, gaps, now) if one.site else None
-    return [
-        _silent([one for one, missing in missed if missing >= within and one.claim.ring in asked], dark, now)
-        for asked, within in brakes
-    ]
+    found, last = [0 for _ in brakes], None
+    while any(count < enough for count, (_, _, enough) in zip(found, brakes, strict=True)):
+        quiet = tx.quiet_since(rollout, rings, now - shortest, PAGE, last)
+        if quiet:
+            gaps = when.gaps(tx, policy, min(min(_last(one), one.word[1] or now) for one in quiet))
+            for one in quiet:
+                missed.append((one, _missed(gate, policy, one, gaps, now)))
+                name, settings = one.claim.site, policy.settings_for(one.claim.ring, source)
+                if name not in dark:
+                    dark[name] = _dark(gate, policy, settings, one.site, one.word, gaps, now) if one.site else None
+            found = [
+                _silent([one for one, missing in missed if missing >= within and one.claim.ring in asked], dark, now)
+                for asked, within, _ in brakes
+            ]
+        if len(quiet) < PAGE:
+            break
+        last = quiet[-1]
+    return found
 
 
 def _silent(lost: Sequence[Quiet], dark: Mapping[str, Dark | None], now: datetime) -> int:

@@ -72,7 +72,7 @@ def prepare(store: SqlStore, cap: int, budget: int, fleet: int) -> Rollout:
         budgets = [Budget("r1", make, 0, most, 0, 0, False) for make, most in (("till", budget), (FLEET, fleet))]
         tx.add_rollout(rollout, [ring], budgets)
         stratum = Stratum("r1", "all", "till", True, SITES * TILLS, SITES * TILLS, 1.0, SITES * TILLS, SITES)
-        tx.open_ring(replace(ring, opened_at=NOW, members=SITES * TILLS), [stratum])
+        tx.open_ring(replace(ring, opened_at=NOW, members=SITES * TILLS), [stratum], first_batch=1)
     return rollout
 
 

@@ -78,7 +78,7 @@ def fleet(tx: Tx, sites: int = 3, tills: int = 2, *, cap: int = 0, budget: int =
     budgets = [Budget(rollout.id, make, 0, limit, 0, 0, False) for make, limit in makes]
     tx.add_rollout(rollout, [ring], budgets)
     stratum = Stratum(rollout.id, "all", "till", True, sites * tills, sites * tills, 1.0, sites * tills, sites)
-    tx.open_ring(replace(ring, opened_at=NOW, members=sites * tills), [stratum])
+    tx.open_ring(replace(ring, opened_at=NOW, members=sites * tills), [stratum], first_batch=1)
     return rollout
 
 

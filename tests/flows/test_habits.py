@@ -184,5 +184,5 @@ def test_the_silence_brake_counts_while_the_machine_itself_is_usually_on(
     policy = shop.gate.policy("v")
     with shop.store.read() as tx:
         rings = ["all"]
-        [found] = silence.count_silent(shop.gate, tx, policy, "one", shop.rollout, [(rings, 20 * MINUTE)], shop.now)
+        [found] = silence.count_silent(shop.gate, tx, policy, "one", shop.rollout, [(rings, 20 * MINUTE, 99)], shop.now)
     assert found == count

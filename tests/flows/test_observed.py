@@ -60,7 +60,7 @@ def shop(real_gate: RealGate) -> tuple[RealGate, Host]:
     with real_gate.opened.store.write() as tx:
         (found,) = tx.rollouts(source=OURS)
         for ring in tx.rings(found.id):
-            tx.open_ring(replace(ring, opened_at=real_gate.clock.now()), [])
+            tx.open_ring(replace(ring, opened_at=real_gate.clock.now()), [], first_batch=1)
         assert tx.save_rollout(replace(found, state=RolloutState.DONE, reached=1, version=found.version + 1))
     real_gate.bring("2", "[]")
     return real_gate, host
@@ -91,7 +91,7 @@ def test_a_bypass_is_over_when_its_ring_opens(shop: tuple[RealGate, Host]) -> No
         found = tx.rollout_of(release(gate, "2"))
         assert found is not None
         ring = next(one for one in tx.rings(found.id) if one.ring == "rest")
-        tx.open_ring(replace(ring, opened_at=gate.clock.now()), [])
+        tx.open_ring(replace(ring, opened_at=gate.clock.now()), [], first_batch=1)
     gate.clock.forward(seconds=10)
     has(gate, host, "2")
     assert standing(gate, host.machine) == ("2", "granted")

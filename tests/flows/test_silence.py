@@ -170,7 +170,9 @@ def test_the_silence_brake_does_not_act_on_a_gap_of_our_own(shop: Shop) -> None:
 
     def silent(now: str) -> int:
         with shop.store.read() as tx:
-            found = silence.count_silent(shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at(now))
+            found = silence.count_silent(
+                shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE, 99)], at(now)
+            )
             return int(found[0])
 
     assert silent("2026-11-23 15:44") == 0  # ten minutes before the gap, nine since five minutes after it
@@ -275,10 +277,10 @@ def test_the_silence_brake_passes_over_dark_sites(shop: Shop) -> None:
     policy = shop.gate.policy("v")
     with shop.store.read() as tx:
         [count] = silence.count_silent(
-            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at("2026-11-23 09:30")
+            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE, 99)], at("2026-11-23 09:30")
         )
         [later] = silence.count_silent(
-            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE)], at("2026-11-23 13:00")
+            shop.gate, tx, policy, "one", shop.rollout, [(["all"], 20 * MINUTE, 99)], at("2026-11-23 13:00")
         )
     assert (count, later) == (0, 2)
 

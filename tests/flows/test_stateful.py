@@ -431,7 +431,8 @@ class Stores(RuleBasedStateMachine):
                     tx.count_bad(one.id, bad),
                     [tx.healthy_sites(one.id, ["first"], dict.fromkeys(makes, most)) for most in (1, 500)],
                     tx.opened_before(one.source),
-                    tx.quiet_since(one.id, ["first", "rest"], since, 500),
+                    quiet := tx.quiet_since(one.id, ["first", "rest"], since, 500),
+                    tx.quiet_since(one.id, ["first", "rest"], since, 2, quiet[0]) if quiet else [],
                 )
                 found[f"{one.id} due"] = [tx.look_due(one.id, self.now - timedelta(minutes=ago)) for ago in (0, 20)]
             return found

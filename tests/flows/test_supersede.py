@@ -9,7 +9,7 @@ import pytest
 
 from gate.adapters.store.sql import SqlStore
 from gate.core.model import FLEET, ClaimState, Rollout, RolloutState, Step
-from gate.flows import advance
+from gate.flows import advance, people, recalls
 from gate.flows.claims import Report, report
 from gate.ports import Gate
 from gate.sim.run import Simulation
@@ -90,3 +90,25 @@ def test_a_make_that_was_stopped_is_not_taken_over(store: SqlStore) -> None:
     with store.read() as tx:
         taken = {one.make for one in tx.strata(second.id) if one.ring == "all" and one.open}
     assert taken == opened - {stopped}
+
+
+@pytest.mark.parametrize(
+    ("who", "second"),
+    [("a person", RolloutState.RUNNING), ("its vendor", RolloutState.RUNNING), ("the brake", RolloutState.HALTED)],
+)
+def test_what_waits_starts_once_a_person_or_the_vendor_has_halted_what_runs(
+    store: SqlStore, who: str, second: RolloutState
+) -> None:
+    sim, gate, _ = running(store, "supersede: queue")
+    older, newer = after(store, sim, gate)
+    assert newer.state is RolloutState.QUEUED
+    with store.write() as tx:
+        release = tx.release(older.release)
+        assert release is not None
+        if who == "a person":
+            people.halt(tx, older.id, "anna", "it breaks tills", sim.now)
+        elif who == "its vendor":
+            recalls.withdrawn(tx, older.source, [release.version], sim.now)
+        else:
+            people.halt_all(tx, "anna", "everything", sim.now)
+        assert [one.state for one in tx.rollouts()] == [second, RolloutState.HALTED]

@@ -449,3 +449,19 @@ def test_a_machine_that_came_after_its_ring_had_opened_is_not_waited_for_when_it
         rows = {one.make: one for one in tx.strata(shop.rollout) if one.ring == "lab"}
         assert [one.share_members for one in rows.values()] == [2, 0, 0]
         assert tx.rings(shop.rollout)[0].members == 2
+
+
+def test_a_make_that_came_before_a_later_ring_opened_has_a_first_batch_there(store: SqlStore) -> None:
+    shop = Shop(store, RINGS.replace("at_least: 3}", "at_least: 1}") + DEFAULTS, tills(3))
+    with store.write() as tx:
+        for n in range(3):
+            joins(tx, f"q{n}", f"s{n}", "rest", shop.now, "server")
+            tx.seen(f"q{n}", shop.now)
+    for n in range(3):
+        shop.says(shop.takes(f"t{n}"), Step.HEALTHY)
+    shop.ticks()
+    shop.ticks(hours=1)
+    with store.read() as tx:
+        assert tx.rings(shop.rollout)[1].opened_at is not None
+        assert [one.limit for one in tx.budgets(shop.rollout) if one.make == "role=server"] == [3]
+    assert all(isinstance(shop.asks(f"q{n}"), Claim) for n in range(3))

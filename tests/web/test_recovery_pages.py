@@ -56,7 +56,7 @@ def test_the_bundle_has_a_sheet_for_every_make(sqlite_gate: RealGate, anna: Pers
         failed = [Stratum("r-many", "first", one, True, 1, 1, 1.0, 0, failed=1) for one in makes]
         ring = RingState("r-many", "first", 0, None, 0, 0, 60)
         tx.add_rollout(rollout, [ring], ())
-        tx.open_ring(replace(ring, opened_at=rollout.started_at), failed)
+        tx.open_ring(replace(ring, opened_at=rollout.started_at), failed, first_batch=1)
     page = anna.client.get("/rollouts/r-many/recovery").text
     assert page.count('<article class="recovery"') == len(makes)
     assert all(f" · {one} · " in page for one in makes)

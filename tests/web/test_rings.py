@@ -526,7 +526,7 @@ def test_the_table_says_members_makes_share_author_and_proof(sqlite_gate: RealGa
         for ring in tx.rings(rollout.id)[:2]:
             from dataclasses import replace
 
-            tx.open_ring(replace(ring, opened_at=sqlite_gate.clock.now()), [])
+            tx.open_ring(replace(ring, opened_at=sqlite_gate.clock.now()), [], first_batch=1)
     rows = re.findall(r"<tr><td class=\"order\".*?</tr>", anna.client.get("/rings").text, re.DOTALL)
     assert f'href="/rollouts/{rollout.id}">shop-content 1</a>' in rows[0]
     assert "none yet" in rows[1]

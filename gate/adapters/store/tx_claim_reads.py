@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, and_, case, distinct, exists, func, or_, select
+from sqlalchemy import ColumnElement, Table, and_, case, distinct, exists, func, literal, or_, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, equal, get, given
@@ -60,6 +60,8 @@ _EXPOSED = (
     .where(ROLLOUTS.c.state.in_(_OVER))
     .order_by(ROLLOUTS.c.number)
 )
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+_SEEN: Any = func.coalesce(MACHINES.c.last_seen_at, literal(NEVER, tables.Moment()), type_=tables.Moment())
 CLAIM = get(CLAIMS, "id")
 CLAIM_OF = Prepared(
     select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
@@ -131,7 +133,9 @@ class ClaimReadsTx(Rows):
         found = select(CLAIMS.c.id).where(CLAIMS.c.rollout == rollout_id, CLAIMS.c.site == site, *lost).limit(1)
         return bool(self._all(found))
 
-    def quiet_since(self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int) -> list[Quiet]:
+    def quiet_since(
+        self, rollout_id: str, rings: Sequence[str], seen_before: datetime, limit: int, after: Quiet | None = None
+    ) -> list[Quiet]:
         quiet = (
             select(*CLAIMS.columns, *_MACHINE, *_SITE, *_WORD)
             .select_from(
@@ -144,9 +148,12 @@ class ClaimReadsTx(Rows):
                 CLAIMS.c.granted_at <= seen_before,
                 or_(MACHINES.c.last_seen_at.is_(None), MACHINES.c.last_seen_at <= seen_before),
             )
-            .order_by(MACHINES.c.last_seen_at.nulls_first(), CLAIMS.c.id)
+            .order_by(_SEEN, CLAIMS.c.id)
             .limit(limit)
         )
+        if after is not None:
+            seen = after.machine.last_seen_at or NEVER
+            quiet = quiet.where(or_(seen < _SEEN, and_(seen == _SEEN, CLAIMS.c.id > after.claim.id)))
         return [
             Quiet(
                 to_claim(row),

@@ -297,7 +297,7 @@ class RolloutsTx(Rows):
     def budgets(self, rollout_id: str) -> list[Budget]:
         return [to_budget(row) for row in self._rows(BUDGETS_OF, rollout=rollout_id)]
 
-    def open_ring(self, ring: RingState, strata: Sequence[Stratum]) -> None:
+    def open_ring(self, ring: RingState, strata: Sequence[Stratum], *, first_batch: int) -> None:
         where = [RINGS.c.rollout == ring.rollout, RINGS.c.ring == ring.ring]
         self._update(RINGS, where, opened_at=ring.opened_at, members=ring.members, cap=ring.cap)
         known = {row.make for row in self.strata(ring.rollout) if row.ring == ring.ring}
@@ -308,9 +308,7 @@ class RolloutsTx(Rows):
             elif stratum.open:
                 self._update(STRATA, self._key(stratum), open=True)
             if stratum.make not in budgets:
-                first = self._one(BUDGETS, BUDGETS.c.rollout == ring.rollout, BUDGETS.c.make != "*")
-                allowed = first["allowed"] if first and first["healthy"] + first["failed"] == 0 else 1
-                self._insert(BUDGETS, rollout=ring.rollout, make=stratum.make, in_flight=0, allowed=allowed)
+                self._insert(BUDGETS, rollout=ring.rollout, make=stratum.make, in_flight=0, allowed=first_batch)
 
     def ring_ready(self, rollout_id: str, ring: str, at: datetime) -> bool:
         mine = [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring, RINGS.c.ready_at.is_(None)]
