@@ -242,7 +242,7 @@ class SourceHooks:
         Arguments: ``ring``; two versions; ``good`` is empty where there is none before: then ``agent_purge``,
         where our agent takes off what is there, or ``none``.
         Returns: a ``RecallPlan``; one for every kind that the plugin publishes.
-        Failure: counts as ``RecallPlan("none", ...)``: by hand.
+        Failure: asked again, four times within a quarter of an hour; then it counts as ``RecallPlan("none", ...)``.
         Example: ``return RecallPlan("agent_purge", ("The agent deletes daily.c?d and runs freshclam.",), True)``
         """
         raise NotImplementedError
@@ -271,7 +271,8 @@ class SourceHooks:
         Arguments: ``report`` as the agent's probe brought it, such as clamd's answer to VERSION, empty where there is
         none. Hostile text.
         Returns: an ``Observed``; None where nothing is said about it.
-        Failure: counts as not known; an event ``observe_failed``; asked again.
+        Failure: counts as not known for this machine; where it fails for every machine that is asked about, an event
+        ``observe_failed``; asked again.
         Example: ``"ClamAV 1.4.6/27800/Mon ..."`` -> ``Observed("27800")``
         """
         raise NotImplementedError

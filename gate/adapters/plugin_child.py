@@ -129,15 +129,33 @@ def _asked(plugin: str, hook: str, arguments: dict[str, Any], io: Mapping[str, A
     if hook in OUTWARD:
         given["io"] = Io(LateHttp(source, io), secrets, lambda: datetime.now(UTC), Path(io["state"]))
     if hook == "gate_observed":
-        told = given.pop("reports")
-        many = [hookspecs.call(hooks, hook, Observed, nothing=True, machine=m, report=r, **given) for m, r in told]
-        return {"answer": [one and dataclasses.asdict(one) for one in many]}
+        return _read(hooks, given)
     found = hookspecs.call(hooks, hook, ANSWERS[hook], nothing=hook in NOTHING, **given)
     if found is None:
         return {"nothing": True}
     if isinstance(found, list):
         return {"answer": [dataclasses.asdict(one) for one in found]}
     return dataclasses.asdict(found)
+
+
+def _read(hooks: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """What each machine runs; a report that cannot be read is that machine's alone, unless it is so with every one."""
+    answers: list[dict[str, Any] | None] = []
+    problems: list[Exception] = []
+    for machine, report in given.pop("reports"):
+        try:
+            found = hookspecs.call(
+                hooks, "gate_observed", Observed, nothing=True, machine=machine, report=report, **given
+            )
+            answers.append(found and dataclasses.asdict(found))
+        except MemoryError:
+            raise
+        except Exception as problem:  # noqa: BLE001  (the plugin's edge: the other machines have their answers)
+            problems.append(problem)
+            answers.append({"version": "", "detail": f"{type(problem).__name__}: {problem}"[:400]})
+    if problems and len(problems) == len(answers):
+        raise problems[0]
+    return {"answer": answers}
 
 
 def _checked(source: Source, info: SourceInfo) -> tuple[Source, dict[str, str]]:

@@ -57,6 +57,7 @@ GERMAN: Mapping[str, str] = {
     "{}: the stored bytes are not what they were": "{}: die gespeicherten Bytes sind nicht mehr, was sie waren",
     "the mirror cannot be written: {}": "der Spiegel kann nicht geschrieben werden: {}",
     "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
+    "cannot be probed: nobody was served what it may have": "nicht zu proben: niemand bekam, was er haben darf",
     "cannot be probed: nothing was withheld at that moment": (
         "nicht zu proben: in dem Augenblick war nichts zurückgehalten"
     ),

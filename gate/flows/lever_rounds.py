@@ -3,6 +3,8 @@
 - Each hold has a thread of its own, which ends with the process: a halt waits for no other call, nor for what another
   plugin says of itself.
 - A plugin runs outside of any transaction; what it answered is kept in one. One that fails is an answer: not done.
+- A plugin that cannot say how a recall would go is asked ``TRIES`` times, after ``AGAIN`` and then less and less often;
+  then it is left to hands.
 - What remembers here only saves work: what is wanted and what is done are in the store.
 """
 
@@ -12,6 +14,7 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from gate.core.errors import GateError, Overtaken, SourceError
@@ -23,6 +26,7 @@ from gate.hookspecs import Announced, Held, Published, RecallPlan, Released
 from gate.ports import Clock, Gate, MoveDue, Sources, Tx
 
 log = logging.getLogger(__name__)
+AGAIN, TRIES = timedelta(minutes=1), 5
 PUBLISH, HOLD = "gate_publish", "gate_hold"
 
 
@@ -126,6 +130,7 @@ class MoveRounds:
         self._hands = hands
         self._admitted: dict[str, int] = {}
         self._planned: set[tuple[str, int]] = set()
+        self._tried: dict[tuple[str, str], tuple[int, datetime]] = {}
 
     def once(self, alone: Callable[[str, str, Callable[[], None]], None]) -> None:
         """A round over every source; ``alone`` keeps one that fails from the others."""
@@ -180,13 +185,25 @@ class MoveRounds:
         return Released(found.hex, found.version, announced, files)
 
     def _plan(self, rule: SourceRule, halted: list[tuple[str, int]]) -> None:
-        hands, source = self._hands, configured(rule, self._hands.options)
+        hands, source, waits = self._hands, configured(rule, self._hands.options), False
         for rollout, ring, bad, good in hands.within.read(lambda tx: list(orders.unplanned(tx, rule.name))):
+            now = hands.clock.now()
+            tries, at = self._tried.get((rollout.id, ring), (0, now))
+            if tries and abs(now - at) < AGAIN * 2 ** (tries - 1):
+                waits = True
+                continue
             try:
                 said = hands.sources.recall_plan(rule.plugin, source, ring, bad.version, good)
             except SourceError as problem:
+                log.warning("source %s ring %s: no recall plan: %s", rule.name, ring, problem.detail)
+                if tries + 1 < TRIES:
+                    self._tried[rollout.id, ring] = tries + 1, now
+                    waits = True
+                    continue
                 said = RecallPlan("none", (f"The plugin could not say how: {problem.detail}",), False)
             hands.within.write(
                 lambda tx, of=rollout, at=ring, how=said: orders.plan(tx, of, at, how, hands.clock.now())  # type: ignore[misc]
             )
-        self._planned.update(halted)
+            self._tried.pop((rollout.id, ring), None)
+        if not waits:
+            self._planned.update(halted)

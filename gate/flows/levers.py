@@ -8,7 +8,8 @@
   released, under the name of a file that is served: the lever is broken.
 - Broken: an event, the source is red, and none of its rings opens until a person has cleared it, which takes a probe
   that held since. What was granted goes on.
-- Nobody answers, nothing is released, or a vendor delivers: not shown, and the reason why. That is no "held".
+- Nobody answers, nothing is released, or a vendor delivers: not shown, and the reason why. That is no "held". Nor is a
+  mirror that gives nobody anything; where none is used, some approval must name what its ring may have.
 - What the policy claims is no more than what the plugin can: the weaker of the two is shown, with its reason.
 """
 
@@ -16,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -36,6 +37,7 @@ PER_RING = 3
 LOOK_BACK = 20
 EVERY, AGAIN = timedelta(days=30), timedelta(days=1)
 PROBED, CAN = "lever:", "lever-can:"
+NOTHING = "cannot be probed: nobody was served what it may have"
 METADATA = "/metadata/{}.json"
 SPARE = 1024**2  # a file that a plugin made may be longer than any artifact
 
@@ -189,25 +191,32 @@ def _probed(within: Within, mirror: Mirror, line: Line, rule: SourceRule) -> Pro
     if not any(one.allowed or one.withheld for one in rings.values()):
         return Probe(Shown.NOT_SHOWN, "cannot be probed yet: no release has bytes here, or the vendor delivers them")
     try:
-        said, found = list[str](), list[Leak]()
-        for ask in (_by_mirror, _by_approvals):
-            sentence, leaks = ask(within, mirror, line, rule, rings)
-            said.append(sentence)
-            found += leaks
+        answers = [ask(within, mirror, line, rule, rings) for ask in (_by_mirror, _by_approvals)]
     except SourceError as problem:
         return Probe(Shown.NOT_SHOWN, f"cannot be probed: {problem.detail}")
-    if found:
+    if found := [leak for one in answers for leak in one.leaks]:
         rings = within.read(lambda tx: _rings(tx, rule.name))  # a ring may have opened meanwhile
         got = [sentence for ring, release, sentence in found if not release or release in rings[ring].withheld]
         if got:
             return Probe(Shown.BROKEN, "; ".join(got[:5]))
     if not any(one.withheld for one in rings.values()):
         return Probe(Shown.NOT_SHOWN, "cannot be probed: nothing was withheld at that moment")
-    return Probe(Shown.HELD, "; ".join(said))
+    if not next((one.good for one in answers if one.good is not None), False):
+        return Probe(Shown.NOT_SHOWN, NOTHING)
+    return Probe(Shown.HELD, "; ".join(one.sentence for one in answers))
 
 
 Leak = tuple[str, str, str]
 """Ring, the withheld release by id (empty: bytes of nobody), a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answers:
+    """What was asked for in one way. ``good``: somebody got what it may have; None: nobody goes by this way."""
+
+    sentence: str
+    good: bool | None
+    leaks: list[Leak]
 
 
 def _rings(tx: Tx, source: str) -> dict[str, _Ring]:
@@ -221,15 +230,15 @@ def _rings(tx: Tx, source: str) -> dict[str, _Ring]:
     return {name: _Ring(withheld.get(name, {}), allowed.get(name, {})) for name in withheld.keys() | allowed.keys()}
 
 
-def _by_mirror(
-    within: Within, mirror: Mirror, line: Line, rule: SourceRule, rings: Mapping[str, _Ring]
-) -> tuple[str, list[Leak]]:
-    asked, leaks = 0, list[Leak]()
+def _by_mirror(within: Within, mirror: Mirror, line: Line, rule: SourceRule, rings: Mapping[str, _Ring]) -> _Answers:
+    goods, leaks = list[bool](), list[Leak]()
     for name, holders in within.read(lambda tx: _holders(tx, rule.name, rings)).items():
         for holder, ring in holders.items():
-            asked += 1
-            leaks += _asked(mirror, line, rule.name, name, ring, holder)
-    return f"the mirror gave {asked} addresses what they may have", leaks
+            good, leaked = _asked(mirror, line, rule.name, name, ring, holder)
+            leaks += leaked
+            if good or f"sha256:{mirror.stands(rule.name, holder)}" in ring.allowed:
+                goods.append(good)
+    return _Answers(f"the mirror gave {sum(goods)} addresses what they may have", any(goods) if goods else None, leaks)
 
 
 def _holders(tx: Tx, source: str, rings: Mapping[str, _Ring]) -> dict[str, dict[str, _Ring]]:
@@ -257,7 +266,9 @@ def _ring_of(machine: Machine | None) -> str:
     return machine.ring if machine is not None and machine.status is MachineStatus.ACTIVE else ""
 
 
-def _asked(mirror: Mirror, line: Line, source: str, name: str, ring: _Ring, holder: str) -> Iterator[Leak]:
+def _asked(mirror: Mirror, line: Line, source: str, name: str, ring: _Ring, holder: str) -> tuple[bool, list[Leak]]:
+    """Whether it got bytes that it may have, and what it got beside them."""
+    good, leaks = False, list[Leak]()
     stands = mirror.stands(source, holder)
     serving = ring.allowed.get(f"sha256:{stands}")
     own = {one.name for one in serving.artifacts} if serving else set()
@@ -278,16 +289,17 @@ def _asked(mirror: Mirror, line: Line, source: str, name: str, ring: _Ring, hold
                 continue
             if sha256 in withheld:
                 got = withheld[sha256]
-                yield name, got.id, f"ring {name} got {path} of {got.version}, which is withheld from it ({holder})"
+                said = f"ring {name} got {path} of {got.version}, which is withheld from it ({holder})"
+                leaks.append((name, got.id, said))
             elif path in own and sha256 not in may:
-                yield name, "", f"ring {name} got bytes of {path} that nobody has released ({holder})"
+                leaks.append((name, "", f"ring {name} got bytes of {path} that nobody has released ({holder})"))
+            good = good or sha256 in may
     finally:
         mirror.shut_out(source, hashlib.sha256(token.encode()).hexdigest())
+    return good, leaks
 
 
-def _by_approvals(
-    within: Within, mirror: Mirror, line: Line, rule: SourceRule, rings: Mapping[str, _Ring]
-) -> tuple[str, list[Leak]]:
+def _by_approvals(within: Within, mirror: Mirror, line: Line, rule: SourceRule, rings: Mapping[str, _Ring]) -> _Answers:
     """What our agents go by: the release that each ring's approval names."""
     snapshot = _versions(line, "timestamp")["snapshot.json"]
     roles = _versions(line, f"{snapshot}.snapshot")
@@ -296,13 +308,13 @@ def _by_approvals(
         version = roles.get(f"ring-{name}.json")
         if version is None:
             continue
-        asked += 1
         said = _signed(line, f"{version}.ring-{name}")["targets"].get(f"rings/{name}/{rule.name}/current", {})
         release = str(said.get("custom", {}).get("release", ""))
+        asked += release in ring.allowed
         if release in ring.withheld:
             sentence = f"ring {name} has an approval of {ring.withheld[release].version}, which is withheld from it"
             leaks.append((name, release, sentence))
-    return f"the approvals of {asked} rings name what they may have", leaks
+    return _Answers(f"the approvals of {asked} rings name what they may have", asked > 0, leaks)
 
 
 def _versions(line: Line, role: str) -> dict[str, int]:

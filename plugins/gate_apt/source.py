@@ -81,12 +81,13 @@ def gate_discover(source: Source, cursor: str, io: Io) -> Discovered:
         cached = known.get("candidate")
         answer = upstream.in_release(_checked(source), io, known.get("etag", "") if cached else "")
         if answer.status == 304 and cached:
+            upstream.still_valid(known.get("until", ""), io)
             return Discovered((_remembered(cached),), cursor)
         read = upstream.repository(source, io, answer.body, known.get("date", ""))
         candidate = _candidate(read, source)
     except Bad as problem:
         return Discovered((), json.dumps({**known, "etag": ""}) if known else "", (str(problem)[:300],))
-    told: dict[str, Any] = {"asked": asked, "date": read.date}
+    told: dict[str, Any] = {"asked": asked, "date": read.date, "until": read.until[:100]}
     plain = {"version": candidate.version, "where": candidate.where}
     plain["artifacts"] = [[one.name, one.length, one.sha256] for one in candidate.artifacts]  # type: ignore[assignment]
     if len(json.dumps(plain)) < KEPT:  # else it is read anew at each look: a cursor is short

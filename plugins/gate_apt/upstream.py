@@ -50,6 +50,8 @@ class Read:
     packages: list[Package]
     signer: str = ""
     date: str = ""
+    until: str = ""
+    """``Valid-Until``; empty where the list does not say."""
 
 
 def names(source: Source) -> list[str]:
@@ -80,8 +82,8 @@ def repository(source: Source, io: Io, raw: bytes, before: str) -> Read:
     if suite not in (said.get("suite"), said.get("codename")):
         raise Bad(f"it is not {suite}")
     date = said.get("date", "")
-    if "valid-until" in said and _moment(said["valid-until"]) < io.now():
-        raise Bad(f"it was valid until {said['valid-until'][:60]}: old, or somebody holds it back")
+    until = said.get("valid-until", "")
+    still_valid(until, io)
     if before and _moment(date) < _moment(before):
         raise Bad(f"its date went back from {before[:60]} to {date[:60]}: a replay")
     found = _listed(source, io, said)
@@ -98,7 +100,7 @@ def repository(source: Source, io: Io, raw: bytes, before: str) -> Read:
                 raise Bad(f"{path[:80]!r} leads out of the repository")
             file, length, sha256 = path.rpartition("/")[2], fields.get("size", ""), fields.get("sha256", "")
             packages.append(package(paragraph, file, length, sha256, f"{base}/{quote(path)}"))
-    return Read(newest(packages, names(source)), signer, date)
+    return Read(newest(packages, names(source)), signer, date, until)
 
 
 def folder(source: Source) -> Read:
@@ -203,6 +205,16 @@ def _unpacked(raw: bytes, ending: str) -> Iterator[bytes]:
                 yield line
     except (lzma.LZMAError, zlib.error, OSError, EOFError) as problem:
         raise Bad("Packages cannot be unpacked") from problem
+
+
+def still_valid(until: str, io: Io) -> None:
+    """Whether the moment has not come.
+
+    Raises:
+        Bad: it is over.
+    """
+    if until and _moment(until) < io.now():
+        raise Bad(f"it was valid until {until[:60]}: old, or somebody holds it back")
 
 
 def _moment(said: str) -> datetime:

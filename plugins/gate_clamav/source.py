@@ -186,6 +186,12 @@ def gate_recall_plan(source: Source, ring: str, bad: str, good: str) -> RecallPl
         return RecallPlan("none", ("There is no release before: remove the databases by hand.",), False)
     if source.options.get("client") == "DatabaseCustomURL":
         return RecallPlan("serve_old", (f"The mirror serves {good}; freshclam takes it at its next check.",), False)
+    if databases(source) != ("daily",):
+        steps = (
+            f"The mirror serves {good}; freshclam keeps {bad}, and our agent sets nothing but daily aside.",
+            "On each machine, by hand: delete the databases of this source and run freshclam.",
+        )
+        return RecallPlan("none", steps, False)
     steps = (
         f"The mirror serves {good}; freshclam says that it is up to date and keeps {bad}.",
         "The agent deletes the databases and runs freshclam.",

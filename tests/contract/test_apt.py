@@ -155,6 +155,16 @@ def test_a_repository_that_goes_back_is_a_replay_and_one_that_is_over_is_held_ba
     assert versions(look(plugins, source, cursor)) == ["2"]
 
 
+def test_a_repository_that_stands_still_until_it_is_over_is_held_back_too(
+    plugins: ChildPlugins, vendor: Vendor, source: Source, tmp_path: Path
+) -> None:
+    vendor.says([deb(tmp_path, "till", "1")], AT, head="Valid-Until: Wed, 04 Mar 2099 09:00:00 UTC\n")
+    cursor = look(plugins, source).cursor
+    assert versions(look(plugins, source, cursor)) == ["1"]
+    over = look(plugins, source, cursor.replace("Mar 2099", "Mar 2026"))
+    assert (over.candidates, "valid until" in over.skipped[0]) == ((), True)
+
+
 def paragraph(**fields: str) -> str:
     given = {"Package": "till", "Version": "1", "Architecture": "all", "Filename": "pool/till_1_all.deb", "Size": "3"}
     given |= {"SHA256": "0" * 64, **fields}

@@ -232,6 +232,14 @@ def test_each_client_has_its_own_way_back() -> None:
     assert source.gate_recall_plan(Source("av", {}), "r0", "1", "").how == "none"
 
 
+@pytest.mark.parametrize("databases", ["main daily", "bytecode", "main"])
+def test_what_our_agent_does_not_set_aside_is_left_to_hands(databases: str) -> None:
+    plan = source.gate_recall_plan(Source("av", {"databases": databases}), "r0", "3", "2")
+    assert (plan.how, plan.needs_agent) == ("none", False)
+    custom = Source("av", {"databases": databases, "client": "DatabaseCustomURL"})
+    assert source.gate_recall_plan(custom, "r0", "3", "2").how == "serve_old"
+
+
 @pytest.mark.parametrize(
     ("report", "version"),
     [

@@ -15,7 +15,7 @@ import pytest
 from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import SourceError
-from gate.hookspecs import Announced, Candidate, Released, Source
+from gate.hookspecs import Announced, Candidate, Receiver, Released, Source
 from gate_directory.__main__ import make
 from tests.real_gate import RealGate
 
@@ -339,6 +339,20 @@ def test_what_clients_would_see_is_laid_out_of_the_release_and_of_made_files_onl
     with pytest.raises(SourceError) as refused:
         plugins.serve("laying", Source("shop", {}), "first", release, moment)
     assert refused.value.kind == "source_lied"
+
+
+def test_a_report_that_cannot_be_read_blinds_no_other_machine(tmp_path: Path) -> None:
+    body = "@hookimpl\ndef gate_observed(source, machine, report):\n    return Observed(str(int(report)))\n"
+    rude(tmp_path / "plugins", "reading", body)
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    asked = [Receiver(name, name, {}) for name in ("a", "b", "c")]
+    found = plugins.observed("reading", Source("shop", {}), list(zip(asked, ("1", "x", "3"), strict=True)))
+    assert found is not None
+    assert [one and one.version for one in found] == ["1", "", "3"]
+    assert found[1] is not None
+    assert "invalid literal" in found[1].detail
+    with pytest.raises(SourceError, match="invalid literal"):
+        plugins.observed("reading", Source("shop", {}), [(one, "x") for one in asked])
 
 
 @pytest.mark.parametrize("name", ["nothing", "../x", "os", "Directory", "directory.agent", ""])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import secrets
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -50,6 +51,14 @@ def release(gate: RealGate, version: str) -> tuple[str, list[Laid]]:
         found = tx.release_by_version(SOURCE, version)
     assert found is not None
     return found.hex, [Laid(one.name, one.sha256) for one in found.artifacts]
+
+
+def begun(gate: RealGate) -> None:
+    """The first ring, of one machine, may have the first release."""
+    machine = PlayedMachine(gate)
+    machine.enrol()
+    gate.accept(machine.machine, "till", "first")
+    gate.bring("1", OLD)
 
 
 def leak(gate: RealGate, client: Client) -> None:
@@ -183,7 +192,7 @@ def test_a_rings_own_address_is_asked_too(held: tuple[RealGate, Client, Client])
     gate, _, _ = held
     admitted(gate, secrets.token_urlsafe(24), ring="rest")
     gate.worker.tick()
-    assert "3 addresses" in probe(gate).detail
+    assert "2 addresses" in probe(gate).detail, "the ring's own has nothing yet"
     gate.opened.mirror.point(SOURCE, mirror.RING + "rest", *release(gate, "2"), gate.clock.now())
     assert probe(gate).shown is Shown.BROKEN
 
@@ -200,8 +209,7 @@ def test_a_machine_that_had_its_claim_in_another_ring_is_no_leak(held: tuple[Rea
 def test_where_nobody_answers_or_nothing_is_released_it_is_not_shown(sqlite_gate: RealGate) -> None:
     gate = sqlite_gate
     assert probe(gate).shown is Shown.NOT_SHOWN
-    PlayedMachine(gate).enrol()
-    gate.bring("1", OLD)
+    begun(gate)
     assert probe(gate).shown is Shown.HELD
     policy = gate.opened.rules.policy()
     assert policy is not None
@@ -230,6 +238,44 @@ def test_an_error_page_is_no_lever_that_holds_and_clears_none(held: tuple[RealGa
     assert "503" in found.detail
 
 
+class Shut(StockLine):
+    """A mirror that has nothing for anybody."""
+
+    def fetch(self, path: str, most: int) -> tuple[int, str]:
+        return 429, "0" * 64
+
+
+def test_a_mirror_that_serves_nobody_anything_shows_nothing(held: tuple[RealGate, Client, Client]) -> None:
+    gate, *_ = held
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    shut, within = Shut(ADDRESS, gate.session()), Transactions(gate.opened.store)
+    found = levers.prove(within, gate.opened.mirror, shut, policy.sources[0], "anna", gate.clock.now())
+    assert (found.shown, found.detail) == (Shown.NOT_SHOWN, levers.NOTHING)
+
+
+class Unsigned(StockLine):
+    """A read plane whose approvals name nothing."""
+
+    def read(self, path: str) -> bytes:
+        said = json.loads(super().read(path))
+        if "targets" in said["signed"]:
+            said["signed"]["targets"] = {}
+        return json.dumps(said).encode()
+
+
+def test_without_a_mirror_an_approval_must_name_what_a_ring_may_have(sqlite_gate: RealGate) -> None:
+    gate = sqlite_gate
+    begun(gate)
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    within = Transactions(gate.opened.store)
+    for line, shown in ((StockLine, Shown.HELD), (Unsigned, Shown.NOT_SHOWN)):
+        asked = line(ADDRESS, gate.session())
+        found = levers.prove(within, gate.opened.mirror, asked, policy.sources[0], "anna", gate.clock.now())
+        assert found.shown is shown, found
+
+
 def test_the_worker_probes_once_a_month_and_again_a_day_later_where_nothing_was_shown(sqlite_gate: RealGate) -> None:
     gate = sqlite_gate
     gate.opened.__dict__["line"] = StockLine(ADDRESS, gate.session())
@@ -241,7 +287,7 @@ def test_the_worker_probes_once_a_month_and_again_a_day_later_where_nothing_was_
             return len(tx.events(subject=f"lever:{SOURCE}"))
 
     assert (probed(), probed()) == (1, 1)
-    gate.bring("1", OLD)
+    begun(gate)
     gate.clock.forward(days=1)
     assert (probed(), probed()) == (2, 2)
     gate.clock.forward(days=29)

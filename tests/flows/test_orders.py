@@ -349,6 +349,33 @@ def test_a_recall_plan_that_could_not_be_kept_is_asked_for_again(
     assert kinds(vendor, f"{found}/recall") == ["recall_planned"]
 
 
+def test_a_recall_plan_that_a_plugin_could_not_say_is_asked_for_some_times(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    found = halted(vendor)
+    vendor.gate.worker.held()
+    vendor.says(planless=True)
+    for _ in range(3):
+        vendor.gate.worker.tell()
+    assert kinds(vendor, f"{found}/recall") == []
+    vendor.says(planless=False)
+    vendor.gate.clock.forward(minutes=2)
+    vendor.gate.worker.tell()
+    with vendor.gate.opened.store.read() as tx:
+        assert [one.how for one in orders.planned(tx, found)] == ["vendor_pin"]
+
+
+def test_a_plugin_that_never_says_how_to_go_back_leaves_it_to_hands(two: tuple[Vendor, Host, Host]) -> None:
+    vendor, *_ = two
+    found = halted(vendor)
+    vendor.gate.worker.held()
+    vendor.says(planless=True)
+    for _ in range(5):
+        vendor.gate.worker.tell()
+        vendor.gate.clock.forward(minutes=20)
+    with vendor.gate.opened.store.read() as tx:
+        assert [one.how for one in orders.planned(tx, found)] == ["none"]
+
+
 def test_what_is_held_twice_is_asked_for_twice(two: tuple[Vendor, Host, Host]) -> None:
     vendor, *_ = two
     store, now = vendor.gate.opened.store, vendor.gate.clock.now()
