@@ -104,6 +104,7 @@ GERMAN: Mapping[str, str] = {
     "what is asked for is too long, or has control characters": "die Suche ist zu lang oder hat Steuerzeichen",
     "act is add, role, disable or link": "die Handlung ist add, role, disable oder link",
     "{} is disabled, or has this role already": "{} ist gesperrt oder hat diese Aufgabe schon",
+    "{} needs {} people, and there are {} who may": "{} braucht {} Personen, und es gibt {}, die es dürfen",
     "{} needs {} people, and {} would be left who may": "{} braucht {} Personen, und es blieben {}, die es dürfen",
     "there is no rollout {}": "es gibt keinen Rollout {}",
     "there is no rollout {} with a ring {}": "es gibt keinen Rollout {} mit einem Ring {}",
