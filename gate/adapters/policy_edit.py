@@ -68,7 +68,7 @@ def without_item(text: str, path: str) -> str:
     expected = said(text)
     listed = find(expected, above)
     if not isinstance(listed, list) or not isinstance(last, int) or last >= len(listed):
-        raise Malformed("bad_field", f"there is no {path}")
+        raise Malformed("bad_field", f"the policy has no place {path}")
     del listed[last]
     return _checked(_cut(text, above, last)[0], expected)
 
@@ -83,7 +83,7 @@ def moved_item(text: str, path: str, to: int) -> str:
     expected = said(text)
     listed = find(expected, above)
     if not isinstance(listed, list) or not isinstance(last, int) or not max(last, to) < len(listed):
-        raise Malformed("bad_field", f"there is no {path}")
+        raise Malformed("bad_field", f"the policy has no place {path}")
     if to == last:
         return text
     listed.insert(to, listed.pop(last))
@@ -189,7 +189,7 @@ def _block_replaced(text: str, place: _Place, value: Value) -> str:
 def _added(text: str, root: YamlNode, steps: Sequence[str | int], value: Value) -> str:
     *above, last = steps
     if isinstance(last, int):
-        raise Malformed("bad_field", f"there is no item {last}")
+        raise Malformed("bad_field", f"the policy has no item {last} here")
     parent = _at(text, root, above)
     empty = parent is not None and isinstance(parent.node, ScalarNode) and parent.node.value == ""
     if parent is None or empty:

@@ -298,20 +298,20 @@ class GitPolicies:
         except TooLarge:
             raise
         except (KeyError, AssertionError, ValueError) as problem:
-            raise OperatorError("policy_repository", f"{commit[:12]} has no {FILE.decode()}") from problem
+            raise OperatorError("policy_repository", f"{commit[:12]} has no policy.yaml") from problem
         if mode not in (0o100644, 0o100755):
-            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not a plain file")
+            raise OperatorError("policy_repository", f"policy.yaml in {commit[:12]} is not a plain file")
         try:
             blob = _sound(repo, sha)
             assert isinstance(blob, Blob)
         except TooLarge as problem:
             raise OperatorError(
-                "policy_repository", f"{FILE.decode()} in {commit[:12]} is larger than a megabyte"
+                "policy_repository", f"policy.yaml in {commit[:12]} is larger than a megabyte"
             ) from problem
         try:
             return str(blob.data.decode("utf-8"))
         except UnicodeDecodeError as problem:
-            raise OperatorError("policy_repository", f"{FILE.decode()} in {commit[:12]} is not UTF-8") from problem
+            raise OperatorError("policy_repository", f"policy.yaml in {commit[:12]} is not UTF-8") from problem
 
     @contextmanager
     def _open(self) -> Iterator[Repo]:

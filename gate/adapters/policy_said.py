@@ -79,7 +79,7 @@ def wanted(before: Said, steps: Sequence[str | int], value: Value | None) -> Sai
     for number, step in enumerate(steps[:-1]):
         if isinstance(step, int):
             if not isinstance(here, list) or step >= len(here):
-                raise Malformed("bad_field", f"there is no {path_of(steps[: number + 1])}")
+                raise Malformed("bad_field", f"the policy has no place {path_of(steps[: number + 1])}")
         elif not isinstance(here, dict):
             raise Malformed("bad_field", f"{path_of(steps[:number])} is not a map")
         elif here.get(step, "") == "":

@@ -13,6 +13,7 @@
 - A process may die between the commit and the row: the worker finishes what is signed and what the head says.
 - A broken head is refused whole: the old policy stays active, and the row says why, for the banner. So is a head that
   does not descend from the active commit: a rewound branch never rules.
+- What would ask for more people than there are is refused before the commit, and before a signature; a head too.
 - What would put all tills of a site into one ring is refused before the commit, and before a signature.
 - Who edits, signs or takes a head up has walked the fleet before, outside the transaction that writes: ``fleet``. The
   machines are placed before a commit is written: where they have moved meanwhile, nothing has happened yet.
@@ -33,6 +34,7 @@ from gate.core.policy_diff import Change, Direction, diff, people_needed
 from gate.flows.agreement import PROPOSAL_FOR, person, reason_given, somebody
 from gate.flows.people import may
 from gate.flows.placing import Walked, place_all, proposed, refuse_one_ring, written
+from gate.flows.user_changes import refuse_too_many
 from gate.ports import ActivePolicy, Gate, Proposal, Signers, Store, Tx
 
 KIND = "policy"
@@ -103,7 +105,8 @@ def save(
 
     Raises:
         Malformed: no reason, or every problem of the text. Conflict: moved (the branch has another head), unchanged,
-            one_ring (all tills of a site would be in one ring). Overtaken: the fleet must be walked again.
+            needs_people (it asks for more than there are), one_ring (all tills of a site would be in one ring).
+        Overtaken: the fleet must be walked again.
     """
     reason_given(because)
     because = " ".join(because.split())  # in one line: below it stand the names of those who signed
@@ -116,6 +119,7 @@ def save(
     assert active is not None
     if text == _said(gate, head) and (active.commit == head or (found.people > 1 and waits(tx, head, now))):
         raise Conflict("unchanged", "this is what the policy says already")
+    refuse_too_many(tx, gate.policy(active.commit), found.policy)
     refuse_one_ring(tx, gate.policy(active.commit), found.policy, fleet)
     if found.people < PEOPLE:
         place_all(tx, found.policy, fleet)
@@ -145,7 +149,7 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime, fleet: Wa
     """One person's word for a proposal; ``finish`` enacts it when there are enough.
 
     Raises:
-        NotFound. Conflict: closed, expired, needs_people (the proposer asks), given, one_ring.
+        NotFound. Conflict: closed, expired, needs_people (the proposer asks, or there are too few), given, one_ring.
         Overtaken: the fleet must be walked again.
     """
     proposal = _open(tx, proposal_id, now)
@@ -156,7 +160,9 @@ def sign(tx: Tx, gate: Gate, proposal_id: str, by: str, now: datetime, fleet: Wa
         raise Conflict("given", f"{who} has signed already")
     active = tx.active_policy()
     assert active is not None
-    refuse_one_ring(tx, gate.policy(active.commit), gate.policy(proposal.subject), fleet)
+    old, new = gate.policy(active.commit), gate.policy(proposal.subject)
+    refuse_too_many(tx, old, new)
+    refuse_one_ring(tx, old, new, fleet)
     if not tx.sign_proposal(proposal.id, by, proposal.sha256, now):
         raise Conflict("closed", "the proposal is not open any more")
     tx.append("policy_signed", by, SUBJECT, now, {"proposal": proposal.id, "commit": proposal.subject})
@@ -302,7 +308,11 @@ def pushed(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: date
     """
     _not_rewound(gate, head, active)
     by, policy = _pushed_by(tx, gate, head, active, now), gate.policy(head)
-    return Pushed(by, diff(gate.policy(active.commit), policy, today(gate, tx, now)) if active else ())
+    if active is None:
+        return Pushed(by, ())
+    old = gate.policy(active.commit)
+    refuse_too_many(tx, old, policy)
+    return Pushed(by, diff(old, policy, today(gate, tx, now)))
 
 
 def _not_rewound(gate: Gate, head: str, active: ActivePolicy | None) -> None:

@@ -2,7 +2,7 @@
 
 - Add, disable, another role, a new link: each is bound to the person as they are now; where they change, it is void.
 - What would leave an act of two people with fewer than two who may do it is refused, and so is what would leave a ring
-  with fewer approvers than the policy asks for.
+  with fewer approvers than the policy asks for; a new policy asks for no more than there are.
 - The one-time link is shown once, to whoever makes it act. At the server's own shell one person is enough (``gate
   user``): somebody must be able to add the second, and to shut out a stolen account at night.
 """
@@ -162,6 +162,19 @@ def _enough(before: Sequence[User], wanted: Change, policy: Policy | None) -> No
         left = len(_holders(after, act))
         if left < least and left < len(_holders(before, act)):
             raise Conflict("needs_people", f"{act} needs {least} people, and {left} would be left who may")
+
+
+def refuse_too_many(tx: Tx, old: Policy, new: Policy) -> None:
+    """No new policy asks for more people than there are; what it asked for before is no reason.
+
+    Raises:
+        Conflict: needs_people.
+    """
+    was = needed(old)
+    for act, least in needed(new).items():
+        there = len(_holders(tx.users(), act)) if least > was[act] else least
+        if there < least:
+            raise Conflict("needs_people", f"{act} needs {least} people, and there are {there} who may")
 
 
 def needed(policy: Policy | None) -> dict[str, int]:

@@ -182,6 +182,8 @@ def create_app(parts: PagesParts) -> Flask:
         g.parts, g.now = parts, parts.clock.now()
         if request.endpoint in ("import_sites", "import_keys"):
             request.max_content_length = lists.MOST_UPLOADED
+        if request.endpoint in ("preview_policy", "save_policy", "policy_problems"):
+            request.max_content_length = request.max_form_memory_size = policy_edit_pages.MOST_SENT
         g.language = _language()
         g.visitor = None
         if request.endpoint == "static":

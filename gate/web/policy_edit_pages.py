@@ -35,7 +35,8 @@ from gate.web.beside import Made
 
 Page = str | Response | tuple[str, int]
 AROUND = 2  # lines shown around a changed one
-LONGEST = 200 * 1024
+LONGEST = 256 * 1024  # as a policy may be
+MOST_SENT = 1024 * 1024  # a browser sends up to three bytes for one
 AT_ONCE = 1000
 
 
@@ -306,10 +307,9 @@ def _edit() -> Edit:
     """What the form sent. A browser sends a text with its own ends of lines; the policy keeps those that it has."""
     base = _named()
     before = _base_text(base, "")
-    text = request.form.get("text", "")
+    text = request.form.get("text", "").replace("\r\n", "\n")
     if not text or len(text) > LONGEST:
         raise Malformed("bad_field", "text is missing, or longer than a policy may be")
-    text = text.replace("\r\n", "\n")
     if "\r\n" in before:
         text = text.replace("\n", "\r\n")
     back = request.form.get("back", "")

@@ -43,10 +43,10 @@ def shop(real_gate: RealGate) -> RealGate:
     text = policies.read(policies.head())
     changed = text.replace("  - name: first\n", "  - name: first\n" + TWO)
     assert changed != text
-    real_gate.policy_says(changed)
     with real_gate.opened.store.write() as tx:
         people.add_user(tx, "berta", "berta", "admin", "berta", "test", real_gate.clock.now())
         tx.add_identity("shell", "anna", "anna", real_gate.clock.now())
+    real_gate.policy_says(changed)
     Host(real_gate, "first", "nord", "first")
     real_gate.bring("1")
     return real_gate

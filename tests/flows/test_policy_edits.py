@@ -120,6 +120,45 @@ def test_what_it_says_already_and_what_does_not_parse_is_refused(real_gate: Real
     assert len(real_gate.opened.policies.history()) == 1
 
 
+MANY = ("gate: {soak: 5s, at_least: 1}", "needs: {people: 3}\n    gate: {soak: 6s, at_least: 1}")
+EXPEDITE = ("first_batch: 3", "expedite: {people: 3}\nfirst_batch: 3")
+
+
+@pytest.mark.parametrize("way", ["saved", "signed", "pushed"])
+def test_no_policy_asks_for_more_people_than_there_are(real_gate: RealGate, way: str) -> None:
+    before = active(real_gate).commit
+    joined(real_gate, "vera", "approver")  # beside anna
+    text = said(real_gate, MANY)
+    if way == "pushed":
+        commit = push(real_gate, MANY)
+        real_gate.worker.tick()
+        assert active(real_gate).commit == before
+        assert "needs 3 people, and there are 2 who may" in active(real_gate).problem
+        joined(real_gate, "lea", "approver")
+        real_gate.worker.tick()
+        assert active(real_gate).commit == commit
+        return
+    if way == "signed":
+        joined(real_gate, "lea", "approver")
+        waits = saved(real_gate, text.replace("soak: 5s", "soak: 4s").replace("soak: 6s", "soak: 4s"))
+        assert isinstance(waits, Proposal)
+        with real_gate.opened.store.write() as tx:
+            people.disable_user(tx, "lea", "test", real_gate.clock.now())
+        with pytest.raises(Conflict, match="needs 3 people, and there are 2 who may"):
+            signed(real_gate, waits, "berta")
+        return
+    for change, act in ((MANY, "approve"), (EXPEDITE, "expedite")):
+        with pytest.raises(Conflict, match=f"{act} needs 3 people, and there are 2 who may"):
+            saved(real_gate, said(real_gate, change))
+    assert active(real_gate).commit == before == real_gate.opened.policies.head()
+    joined(real_gate, "lea", "approver")
+    assert isinstance(saved(real_gate, text), ActivePolicy)
+    with real_gate.opened.store.write() as tx:
+        people.disable_user(tx, "lea", "test", real_gate.clock.now())
+    later = saved(real_gate, said(real_gate, ("timezone: ", "timezone:  ")))
+    assert isinstance(later, ActivePolicy), "what was there before is no reason to refuse another edit"
+
+
 def push(gate: RealGate, change: tuple[str, str]) -> str:
     policies = gate.opened.policies
     return policies.write(said(gate, change), policies.head(), "mallory", "from outside", gate.clock.now())

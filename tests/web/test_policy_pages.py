@@ -13,6 +13,7 @@ import pytest
 from flask import Flask
 from werkzeug.test import TestResponse
 
+from gate.adapters import policy_yaml
 from gate.flows import edits
 from gate.ports import Proposal
 from gate.web import beside, policy_edit_pages
@@ -145,6 +146,22 @@ def test_a_refused_head_is_not_what_the_editor_begins_with(sqlite_gate: RealGate
     later = form(anna.client.get(f"/policy?tab=edit&version={commit}").text, "/policy/preview")
     assert "soak: 4s" in later["text"]
     assert "A proposal waits for another person" in page
+
+
+def test_the_longest_policy_is_edited_on_the_page_like_any_other(sqlite_gate: RealGate, anna: Person) -> None:
+    assert policy_edit_pages.LONGEST == policy_yaml.MAX_BYTES
+    text = said(sqlite_gate, TIGHTER)
+    note = "# " + "ä" * 57 + "\n"
+    text += note * ((policy_yaml.MAX_BYTES - len(text.encode())) // len(note.encode()))
+    text += "#" * (policy_yaml.MAX_BYTES - len(text.encode()))
+    sent = {"base": sqlite_gate.opened.policies.head(), "text": text.replace("\n", "\r\n"), "because": "longer"}
+    assert anna.post("/policy/problems", **sent).get_json() == {"problems": []}
+    assert anna.post("/policy/preview", **sent).status_code == 200
+    longer = anna.post("/policy/preview?lang=en", **sent | {"text": text + "#"})
+    assert (longer.status_code, "a policy has at most 262144 bytes" in longer.text) == (400, True)
+    assert anna.post("/policy/save", **sent).status_code == 303
+    assert sqlite_gate.opened.policies.read(active(sqlite_gate).commit) == text
+    assert anna.post("/sites", id="x", name="y" * 300_000).status_code == 413, "other forms are as short as ever"
 
 
 def test_a_text_is_looked_at_while_it_is_typed_and_nothing_is_stored(sqlite_gate: RealGate, anna: Person) -> None:

@@ -45,6 +45,7 @@ DOORS = (
     "ring_pages.py",
     "roles.py",
     "site_forms.py",
+    "source_pages.py",
     "system.py",
 )
 NOT_SHOWN = {
@@ -52,6 +53,7 @@ NOT_SHOWN = {
     "the last seq was {}",
     "seq steps by more than {} from {}",
     "ring {}",  # an error of ours
+    "{}: {}",  # a host, and what its server says
     "{} has no place on the shelf",
 }
 PROPOSED = {f"{kind}_proposed" for kind in ("resume", "recall", "lift_hold", "waive", "user_change", "change_site")}
@@ -86,7 +88,7 @@ def template(node: ast.AST) -> str | None:
 
 def raised() -> Iterator[tuple[str, str]]:
     """(where, sentence) of each refusal that a page can show."""
-    for path in sources("flows/*.py", "web/*.py", "adapters/mirror_folder.py"):
+    for path in sources("flows/*.py", "web/*.py", "adapters/mirror_folder.py", "adapters/policy_*.py"):
         if path.parent.name == "web" and path.name not in DOORS:
             continue
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
