@@ -102,16 +102,24 @@ def plan(
     at: datetime,
     days: int,
     learned: Mapping[str, OpenDuration] | None = None,
+    share: float | None = None,
 ) -> Plan:
-    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days; ``learned``: deadlines."""
-    return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days), learned or {}).run()
+    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days; ``learned``: deadlines;
+    ``share``: the background, None where no fleet is known that it was measured on."""
+    return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days), learned or {}, share).run()
 
 
 def exposure(
-    gate: Gate, policy: Policy, source: SourceRule, machines: Sequence[Machine], sites: Mapping[str, Site], at: datetime
+    gate: Gate,
+    policy: Policy,
+    source: SourceRule,
+    machines: Sequence[Machine],
+    sites: Mapping[str, Site],
+    at: datetime,
+    share: float | None = None,
 ) -> list[int]:
     """``at_risk`` of each ring, without the course."""
-    course = _Course(gate, policy, source, machines, sites, at, at, {})
+    course = _Course(gate, policy, source, machines, sites, at, at, {}, share)
     return [course.at_risk(index) for index in range(len(policy.rings))]
 
 
@@ -128,10 +136,11 @@ class _Course:
         at: datetime,
         until: datetime,
         learned: Mapping[str, OpenDuration],
+        share: float | None,
     ) -> None:
         self.gate, self.policy, self.source = gate, policy, source
         self.at, self.now, self.until, self.learned = at, at, until, learned
-        self.background = background.of(policy, 0, 0)
+        self.background = background.of(policy, 0, 0) if share is None else share
         self.release = Release("", source.name, "", source.kind, source.boot_critical, 0, (), Trust.VENDOR_SIGNED, at)
         self.per_role = Counter((one.site, one.role) for one in machines)
         working = [one for one in machines if (one.last_seen_at or one.accepted_at or at) >= at - WORKING]

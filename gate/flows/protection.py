@@ -172,5 +172,6 @@ def _reaches(gate: Gate, late: Late, fleet: Fleet) -> bool:
     machines = [one for one in fleet[0] if one.ring in names]
     days = max((late.due_at - late.next_at).days + 1, 1)
     shut = replace(policy, rings=tuple(replace(rule, floor=timedelta()) for rule in left))
-    opened = plan(gate, shut, source, machines, fleet[1], late.next_at, days, fleet[2]).rings[-1].opened_at
+    share = late.rollout.background
+    opened = plan(gate, shut, source, machines, fleet[1], late.next_at, days, fleet[2], share).rings[-1].opened_at
     return opened is not None and opened <= late.due_at
