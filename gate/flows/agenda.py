@@ -162,7 +162,8 @@ def _planned(
     mine = [one for one in machines if one.ring in names]
     at = protection.next_at(tx, policy, rollout, release, now) if rollout and release else now
     share = rollout.background if rollout else background_now(tx, policy)
-    course = plan(gate, replace(policy, rings=left), source, mine, sites, at, days, share=share)
+    shown = protection.begun(tx, gate, rollout, now) if rollout else None
+    course = plan(gate, replace(policy, rings=left), source, mine, sites, at, days, share=share, begun=shown)
     return {one.ring: one.opened_at for one in course.rings if one.opened_at is not None}
 
 
