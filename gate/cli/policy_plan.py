@@ -18,10 +18,11 @@ from gate.core.errors import NotFound
 from gate.core.model import Machine, Site
 from gate.core.policy import Policy
 from gate.core.times import OpenDuration
+from gate.flows.intake import background_now
 from gate.flows.plan import Plan, plan
 from gate.flows.plan_words import lines, slowest
 
-Fleet = tuple[list[Machine], dict[str, Site], dict[str, OpenDuration]]
+Fleet = tuple[list[Machine], dict[str, Site], dict[str, OpenDuration], float | None]
 EXAMPLE = Path("july-19")
 
 
@@ -54,19 +55,19 @@ def plan_policy(
     """
     ruling = read_policy(name, settings)
     at = _moment(start, ruling)
-    machines, sites, learned = _fleet(fleet, settings)
+    machines, sites, learned, share = _fleet(fleet, settings, ruling)
     gate = planning_gate(ruling)
     sources = [source for source in ruling.sources if wanted in (None, source.name)]
     if not sources:
         raise NotFound(f"the policy has no source {wanted}" if wanted else "the policy has no source")
     rows, late = [], False
     for source in sources:
-        found = plan(gate, ruling, source, machines, sites, at, days, learned)
+        found = plan(gate, ruling, source, machines, sites, at, days, learned, share)
         slow = None
         if worst:
             begins = [_same_clock(at, ruling, later) for later in range(1, 7)]
             slow = slowest(
-                [found, *(plan(gate, ruling, source, machines, sites, one, days, learned) for one in begins)]
+                [found, *(plan(gate, ruling, source, machines, sites, one, days, learned, share) for one in begins)]
             )
         late = late or found.rings[-1].opened_at is None
         if output == "table":
@@ -95,18 +96,19 @@ def _same_clock(at: datetime, ruling: Policy, later: int) -> datetime:
     return (at.astimezone(ruling.zone) + timedelta(days=later)).astimezone(UTC)
 
 
-def _fleet(file: Path | None, settings: Path) -> Fleet:
-    """The scenario's machines and sites; else the gate's active ones with the deadlines that their makes have shown;
-    else the example's, and it says so."""
+def _fleet(file: Path | None, settings: Path, ruling: Policy) -> Fleet:
+    """The scenario's machines and sites; else the gate's active ones with the deadlines that their makes have shown,
+    and the background; else the example's, and it says so."""
     if file is None and settings.is_file():
         with gate_of(settings) as opened, opened.store.read() as tx:
             machines, sites = list(_pages(tx.machines, status="active")), {one.id: one for one in _pages(tx.sites)}
+            share = background_now(tx, ruling)
             shown = {make: boot_times.learned(tx.boot_times(make)) for make in {one.make for one in machines}}
         if machines:
-            return machines, sites, {make: limit for make, limit in shown.items() if limit is not None}
+            return machines, sites, {make: limit for make, limit in shown.items() if limit is not None}, share
     if file is None:
         click.echo("no gate with machines here: planned for an example of 40 pharmacies (see --fleet)", err=True)
-    return *example_fleet(file or EXAMPLE), {}
+    return *example_fleet(file or EXAMPLE), {}, None
 
 
 def _pages(read: Any, **only: str) -> Iterator[Any]:

@@ -18,6 +18,7 @@ from gate.core.model import Machine, Release, Rollout, RolloutState, Site, SiteT
 from gate.core.policy import Policy, SourceRule
 from gate.core.times import Freeze
 from gate.flows import protection, when
+from gate.flows.intake import background_now
 from gate.flows.plan import plan
 from gate.ports import Gate, Tx
 
@@ -160,7 +161,9 @@ def _planned(
     sites = tx.sites_of(sorted({one.site for one in machines}))
     mine = [one for one in machines if one.ring in names]
     at = protection.next_at(tx, policy, rollout, release, now) if rollout and release else now
-    course = plan(gate, replace(policy, rings=left), source, mine, sites, at, days)
+    share = rollout.background if rollout else background_now(tx, policy)
+    shown = protection.begun(tx, gate, rollout, now) if rollout else None
+    course = plan(gate, replace(policy, rings=left), source, mine, sites, at, days, share=share, begun=shown)
     return {one.ring: one.opened_at for one in course.rings if one.opened_at is not None}
 
 

@@ -9,6 +9,7 @@ from datetime import datetime
 from gate.core import boot_times, makes
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy
+from gate.flows.intake import background_now
 from gate.flows.plan import Plan, plan
 from gate.ports import Gate, Tx
 
@@ -39,7 +40,9 @@ def fleet_plan(tx: Tx, gate: Gate, policy: Policy, now: datetime) -> FleetPlan:
         sites |= {one.id: one for one in tx.sites_of(names[start : start + PAGE]).values()}
     shown = {make: boot_times.learned(tx.boot_times(make)) for make in sorted(tx.boot_counts())}
     learned = {make: limit for make, limit in shown.items() if limit is not None}
-    found = tuple(plan(gate, policy, one, some, sites, now, DAYS, learned) for one in policy.sources) if some else ()
+    share = background_now(tx, policy)
+    wanted = policy.sources if some else ()
+    found = tuple(plan(gate, policy, one, some, sites, now, DAYS, learned, share) for one in wanted)
     return FleetPlan(now, len(machines), len(some), found)
 
 

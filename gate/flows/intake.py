@@ -213,6 +213,12 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     return rollout
 
 
+def background_now(tx: Tx, policy: Policy) -> float:
+    """The background that a rollout would have that began now."""
+    past = tx.past_trials(LEARNT_FROM)
+    return background.of(policy, past.exposed, past.failed)
+
+
 def _common(tx: Tx, policy: Policy, other: Rollout) -> int:
     """The last ring that ``other`` has opened, as far as both policies have the same rings in the same order."""
     opened = [ring.ring for ring in tx.rings(other.id)[: other.reached + 1]]

@@ -32,6 +32,21 @@ SALT = "plan"
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """What a running rollout has shown, where the plan is of the rings that are left; all by make.
+
+    ``rings``: how many are open before them; ``healthy``: the site of each healthy machine; ``available``, ``sites``:
+    what the open rings have; the fast lane skips ``skips`` until ``skips_until``."""
+
+    rings: int = 0
+    healthy: Mapping[str, Sequence[Site]] = field(default_factory=dict)
+    available: Mapping[str, int] = field(default_factory=dict)
+    sites: Mapping[str, int] = field(default_factory=dict)
+    skips: frozenset[str] = frozenset()
+    skips_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Held:
     """What a ring waited for, under which rule, and until when; ``None``: to the end of the plan."""
 
@@ -102,16 +117,27 @@ def plan(
     at: datetime,
     days: int,
     learned: Mapping[str, OpenDuration] | None = None,
+    share: float | None = None,
+    begun: Begun | None = None,
 ) -> Plan:
-    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days; ``learned``: deadlines."""
-    return _Course(gate, policy, source, machines, sites, at, at + timedelta(days=days), learned or {}).run()
+    """The best course of a release of ``source`` that appears at ``at``, over ``days`` days; ``learned``: deadlines;
+    ``share``: the background, None where no fleet is known that it was measured on; ``begun``: of a rollout that runs,
+    whose first rings are not among those of ``policy``."""
+    until = at + timedelta(days=days)
+    return _Course(gate, policy, source, machines, sites, at, until, learned or {}, share, begun or Begun()).run()
 
 
 def exposure(
-    gate: Gate, policy: Policy, source: SourceRule, machines: Sequence[Machine], sites: Mapping[str, Site], at: datetime
+    gate: Gate,
+    policy: Policy,
+    source: SourceRule,
+    machines: Sequence[Machine],
+    sites: Mapping[str, Site],
+    at: datetime,
+    share: float | None = None,
 ) -> list[int]:
     """``at_risk`` of each ring, without the course."""
-    course = _Course(gate, policy, source, machines, sites, at, at, {})
+    course = _Course(gate, policy, source, machines, sites, at, at, {}, share, Begun())
     return [course.at_risk(index) for index in range(len(policy.rings))]
 
 
@@ -128,10 +154,12 @@ class _Course:
         at: datetime,
         until: datetime,
         learned: Mapping[str, OpenDuration],
+        share: float | None,
+        begun: Begun,
     ) -> None:
-        self.gate, self.policy, self.source = gate, policy, source
+        self.gate, self.policy, self.source, self.begun = gate, policy, source, begun
         self.at, self.now, self.until, self.learned = at, at, until, learned
-        self.background = background.of(policy, 0, 0)
+        self.background = background.of(policy, 0, 0) if share is None else share
         self.release = Release("", source.name, "", source.kind, source.boot_critical, 0, (), Trust.VENDOR_SIGNED, at)
         self.per_role = Counter((one.site, one.role) for one in machines)
         working = [one for one in machines if (one.last_seen_at or one.accepted_at or at) >= at - WORKING]
@@ -142,7 +170,7 @@ class _Course:
         self.landing: list[tuple[datetime, str, _Machine]] = []
         self.aloft: Counter[tuple[str, ...]] = Counter()  # machines in flight by make, site, ring
         self.waits: dict[tuple[object, ...], datetime | None] = {}
-        self.healthy: Counter[str] = Counter()
+        self.healthy: Counter[str] = Counter({make: len(found) for make, found in begun.healthy.items()})
         self.times: list[datetime] = [at]
         self.done_at: datetime | None = None
 
@@ -264,18 +292,21 @@ class _Course:
             return [
                 Shown(make, True, make in ring.open, 0, 0, 0, 0, 0, 0, 0, False, None, False) for make in ring.makes
             ]
-        earlier = self.rings[index - 1 : index] if ring.name == DONE else self.rings[:index]
+        last = ring.name == DONE
+        earlier = self.rings[index - 1 : index] if last else self.rings[:index]
+        begun = Begun() if last else self.begun
         shown = []
-        for make in sorted({*ring.makes, *(make for one in earlier for make in one.makes)}):
+        for make in sorted({*ring.makes, *(make for one in earlier for make in one.makes), *begun.healthy}):
             members = [one for other in earlier for one in other.makes.get(make, ())]
             sites = [one.site for one in members if one.healthy_at is not None and one.healthy_at <= self.now]
+            sites += begun.healthy.get(make, ())
             pending = sum(one.id in self.flying for one in members)
             one = Shown(
                 make=make,
                 wanted=make in ring.makes,
                 opened=make in ring.open,
-                available=len(members),
-                sites=len({member.site.id for member in members}),
+                available=len(members) + begun.available.get(make, 0),
+                sites=len({member.site.id for member in members}) + begun.sites.get(make, 0),
                 healthy=len(sites),
                 healthy_sites=len({site.id for site in sites}),
                 bad=0,
@@ -297,7 +328,11 @@ class _Course:
         if shown.make not in ring.met:
             ends = sorted(when.soak_end(self.gate, site, settings.soak, self.now, self.policy) for site in sites)
             ring.met[shown.make] = ends[needed - 1]
-        return ring.met[shown.make]
+        return min(ring.met[shown.make], self.now) if self._skips("soak") else ring.met[shown.make]
+
+    def _skips(self, what: str) -> bool:
+        until = self.begun.skips_until
+        return until is not None and self.now < until and what in self.begun.skips
 
     def _claim(self) -> None:
         """Every machine that waits asks once; what is in the way says when to ask again."""
@@ -325,7 +360,9 @@ class _Course:
         settings = self.rings[one.ring].settings
         assert settings is not None
         freeze = when.freeze_wait(self.gate, self.policy, one.site, self.now)
-        window = when.window_wait(self.gate, self.policy, settings, self.release, one.site, self.now)
+        window = None
+        if not self._skips("windows"):
+            window = when.window_wait(self.gate, self.policy, settings, self.release, one.site, self.now)
         ends = [wait.until or self.until for wait in (freeze, window) if wait is not None]
         return max(max(ends), self.now + timedelta(minutes=1)) if ends else None
 
@@ -333,7 +370,7 @@ class _Course:
         ring = self.rings[one.ring]
         assert ring.settings is not None
         in_ring, at_site = self.aloft["ring", str(one.ring)], self.aloft["site", one.site.id]
-        alone = not self.healthy[one.make] or one.ring < EARLY_RINGS
+        alone = not self.healthy[one.make] or one.ring + self.begun.rings < EARLY_RINGS
         if alone and self.aloft["both", one.make, one.site.id]:
             return False
         if at_site >= self._per_site(ring.settings, one):

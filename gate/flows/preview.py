@@ -25,6 +25,7 @@ from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.core.verdict import Decision
 from gate.flows import gathering
+from gate.flows.intake import background_now
 from gate.flows.placing import FIRST, TILL, Places, Tills
 from gate.flows.plan import RingPlan, exposure, plan
 from gate.ports import Gate, Tx
@@ -242,19 +243,19 @@ def _planned(walk: _Walk) -> list[Machine]:
 def _courses(tx: Tx, gate: Gate, old: Policy, new: Policy, walk: _Walk, now: datetime) -> Iterator[Course]:
     shown = {make: boot_times.learned(tx.boot_times(make)) for make in sorted(tx.boot_counts())}
     learned = {make: limit for make, limit in shown.items() if limit is not None}
-    plans = [_plans(gate, rules, walk, learned, now) for rules in (old, new)]
+    plans = [_plans(gate, rules, walk, learned, background_now(tx, rules), now) for rules in (old, new)]
     for source, ring in dict.fromkeys([*plans[1], *plans[0]]):
         yield Course(source, ring, plans[0].get((source, ring)), plans[1].get((source, ring)))
 
 
 def _plans(
-    gate: Gate, policy: Policy, walk: _Walk, learned: Mapping[str, OpenDuration], now: datetime
+    gate: Gate, policy: Policy, walk: _Walk, learned: Mapping[str, OpenDuration], share: float, now: datetime
 ) -> dict[tuple[str, str], RingPlan]:
     some, found = _planned(walk), {}
     for source in policy.sources:
-        worst = exposure(gate, policy, source, walk.fleet, walk.sites, now)
+        worst = exposure(gate, policy, source, walk.fleet, walk.sites, now, share)
         for ring, risk in zip(
-            plan(gate, policy, source, some, walk.sites, now, DAYS, learned).rings, worst, strict=True
+            plan(gate, policy, source, some, walk.sites, now, DAYS, learned, share).rings, worst, strict=True
         ):
             found[source.name, ring.ring] = replace(ring, at_risk=risk)
     return found

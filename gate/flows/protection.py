@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -19,7 +20,7 @@ from gate.core.model import Machine, Release, Rollout, RolloutState, Site
 from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.flows.expedite import skips
-from gate.flows.plan import plan
+from gate.flows.plan import Begun, plan
 from gate.ports import Gate, Store, Tx
 
 HAVE = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.DONE, RolloutState.SUPERSEDED)
@@ -127,12 +128,13 @@ def foresee(store: Store, gate: Gate, now: datetime) -> list[str]:
         found = [(late, alarmed(tx, late.rollout)) for late in due(tx, gate, policy, now)] if policy else []
         asked = any(raised != IS_LATE and (now > late.due_at or not raised) for late, raised in found)
         fleet = _fleet(tx) if asked else None
+        shown = {late.rollout.id: begun(tx, gate, late.rollout, now) for late, raised in found if asked and not raised}
     raised = []
     for late, before in found:
         if before == IS_LATE or fleet is None:
             continue
         kind = IS_LATE if now > late.due_at else ""
-        if not kind and not before and not _reaches(gate, late, fleet):
+        if not kind and not before and not _reaches(gate, late, fleet, shown[late.rollout.id]):
             kind = WILL_BE_LATE
         if kind:
             with store.write() as tx:
@@ -159,7 +161,27 @@ def _fleet(tx: Tx) -> Fleet:
     return machines, sites, {make: limit for make, limit in shown.items() if limit is not None}
 
 
-def _reaches(gate: Gate, late: Late, fleet: Fleet) -> bool:
+def begun(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Begun:
+    """What the rings that are open have shown."""
+    policy, position = gate.policy(rollout.policy_version), {one.ring: one.position for one in tx.rings(rollout.id)}
+    opened = sorted(ring for ring, at in position.items() if at <= rollout.reached)
+    strata = [one for one in tx.strata(rollout.id) if one.ring in opened]
+    most = max(sum(one.healthy for one in strata), 1)
+    found = tx.healthy_sites(rollout.id, opened, dict.fromkeys(sorted({one.make for one in strata}), most))
+    sites = tx.sites_of(sorted({site for of_make in found.values() for site in of_make}))
+    healthy = {
+        make: [sites[site] for site, machines in of_make.items() if site in sites for _ in range(machines)]
+        for make, of_make in found.items()
+    }
+    available, at_sites = Counter[str](), Counter[str]()
+    for one in strata:
+        available[one.make] += one.share_members
+        at_sites[one.make] += one.sites
+    lane = skips(policy, rollout, now)
+    return Begun(rollout.reached + 1, healthy, available, at_sites, lane, rollout.expedited_until)
+
+
+def _reaches(gate: Gate, late: Late, fleet: Fleet, shown: Begun) -> bool:
     """Could the last ring still be open in time, from where the rollout is now?"""
     policy = gate.policy(late.rollout.policy_version)
     source, left = policy.source(late.rollout.source), policy.rings[late.rollout.reached + 1 :]
@@ -172,5 +194,7 @@ def _reaches(gate: Gate, late: Late, fleet: Fleet) -> bool:
     machines = [one for one in fleet[0] if one.ring in names]
     days = max((late.due_at - late.next_at).days + 1, 1)
     shut = replace(policy, rings=tuple(replace(rule, floor=timedelta()) for rule in left))
-    opened = plan(gate, shut, source, machines, fleet[1], late.next_at, days, fleet[2]).rings[-1].opened_at
+    share = late.rollout.background
+    course = plan(gate, shut, source, machines, fleet[1], late.next_at, days, fleet[2], share, shown)
+    opened = course.rings[-1].opened_at
     return opened is not None and opened <= late.due_at

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from sqlalchemy import update
 
+from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
-from gate.bootstrap import planning_gate, simulation
-from gate.core.model import Machine, MachineStatus, Site
+from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.adapters.store.tx_rollouts import BUDGETS
+from gate.bootstrap import OneText, planning_gate, simulation
+from gate.core.model import Machine, MachineStatus, RolloutState, Site
+from gate.core.policy import Policy
+from gate.flows.fleet_plan import fleet_plan
 from gate.flows.plan import Plan, plan
+from gate.ports import Gate
 from gate.sim import scenario
+from tests.flows.small_fleet import appears, joins
 
 PILOT = frozenset({"pilot"})
 REBOOT = ", reboot: after install"
@@ -177,3 +186,30 @@ def test_no_ring_of_a_simulated_fleet_opens_before_its_plan(tmp_path: Path) -> N
         assert real["opened_at"], ring
         late = datetime.fromisoformat(real["opened_at"]) - ring.opened_at
         assert 0 <= late.total_seconds() <= 3600, (ring.ring, late)
+
+
+def test_the_plan_of_this_fleet_is_made_with_the_background_that_has_been_measured(store: SqlStore) -> None:
+    """A boot in forty fails anyway: then fewer healthy machines rule out what a ring asks for."""
+    policy = parse_text(policy_text(a="at_most: {per_site: 9}, gate: {at_least: 1, rule_out: {make: 3%}}" + REBOOT))
+    gate, now = planning_gate(policy), FRIDAY.astimezone(UTC)
+    with store.write() as tx:
+        for n in range(40):
+            tx.save_site(Site(f"s{n}", f"s{n}", "NW", "Mo-Fr 08:00-18:00"))
+            for till in range(3):
+                joins(tx, f"s{n}-{till}", f"s{n}", "a" if till else "b", now, labels=PILOT if till else ())
+        early = fleet_plan(tx, gate, policy, now).plans[0].rings[1].opened_at
+        rollout = tx.rollout(intake_of(tx, policy, now))
+        assert rollout is not None
+        assert tx.save_rollout(replace(rollout, state=RolloutState.DONE, done_at=now, version=rollout.version + 1))
+    with store.connection() as connection, connection.begin():
+        connection.execute(update(BUDGETS).values(tried=1000, tried_failed=25))
+    with store.read() as tx:
+        measured = fleet_plan(tx, gate, policy, now).plans[0].rings[1].opened_at
+    assert early is not None
+    assert measured is not None
+    assert measured < early
+
+
+def intake_of(tx: SqlTx, policy: Policy, now: datetime) -> str:
+    gate = Gate(policy=lambda _: policy, texts=OneText(""), hours=OpeningCalendar("Europe/Berlin"))
+    return appears(tx, gate, now)

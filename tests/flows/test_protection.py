@@ -7,12 +7,15 @@ from datetime import datetime, timedelta
 import pytest
 
 from gate.adapters.store.sql import SqlStore
-from gate.core.model import RingState, Rollout
-from gate.flows import people, protection
+from gate.core.model import RingState, Rollout, Site, Step
+from gate.flows import advance, people, protection
 from gate.flows.protection import IS_LATE, WILL_BE_LATE
-from gate.ports import Gate
+from gate.ports import ActivePolicy, Gate
 from gate.sim.run import Simulation
 from tests import long_run
+from tests.flows.small_fleet import appears, joins, says, takes
+from tests.flows.test_site_times import at
+from tests.flows.test_stateful import gate_for
 
 SEEN = long_run.START + timedelta(hours=2)
 RINGS = ["pilot", "all"]
@@ -107,3 +110,42 @@ def test_a_ring_that_nothing_has_reached_has_nothing_yet(store: SqlStore) -> Non
     with store.read() as tx:
         last = protection.ages(tx, "shop", RINGS)[-1]
     assert (last.version, last.behind, last.newest) == ("", 1, "0.0")
+
+
+BEGUN = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources: [{name: one, plugin: directory, must_be_everywhere_by: WITHIN}]
+rings:
+  - {name: first, why: w, pick: {label: first}, gate: {soak: 10m, at_least: 4}}
+  - {name: mid, why: w, pick: {label: mid}, at_most: {per_site: 9}, gate: {soak: 10m, at_least: 4}}
+  - {name: rest, why: w, pick: {role: till}, gate: {soak: 10m, at_least: 1}}
+first_batch: 9
+defaults: {stay_up: 2m, deadline: 2h open, reboot: after install, background: 0.75%}
+"""
+
+
+@pytest.mark.parametrize(("within", "raised"), [("21m", []), ("20m", [WILL_BE_LATE])])
+def test_what_earlier_rings_have_shown_counts_for_those_that_are_left(
+    store: SqlStore, within: str, raised: list[str]
+) -> None:
+    """Four tills at one shop take it one after the other; nobody waits for them, four others are healthy."""
+    nine, minute = at("2026-11-23 09:00"), timedelta(minutes=1)
+    gate = gate_for(BEGUN.replace("WITHIN", within))
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("v", nine, "test"), "")
+        tx.save_site(Site("shop", "", "NW", "Mo-Fr 08:00-18:00"))
+        for number in range(4):
+            tx.save_site(Site(f"s{number}", "", "NW", "Mo-Fr 08:00-18:00"))
+            joins(tx, f"a{number}", f"s{number}", "first", nine, labels={"first"})
+            joins(tx, f"b{number}", "shop", "mid", nine, labels={"mid"})
+            joins(tx, f"c{number}", f"s{number}", "rest", nine)
+        rollout = appears(tx, gate, nine)
+        advance.advance_rollout(tx, gate, rollout, nine)
+        for number in range(4):
+            taken = takes(tx, gate, rollout, f"a{number}", nine)
+            says(tx, gate, taken, Step.HEALTHY, "b1", nine + minute)
+        advance.advance_rollout(tx, gate, rollout, nine + minute)
+    assert protection.foresee(store, gate, nine + minute) == raised
