@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from importlib import resources
 from pathlib import Path
 
@@ -58,7 +58,7 @@ def sources(settings: Path, output: str) -> None:
                 "probe_detail": one.lever.detail,
                 "state": one.state,
                 "looked_at": one.looked_at.strftime("%Y-%m-%d %H:%M") if one.looked_at else "",
-                "next_at": one.next_at.strftime("%Y-%m-%d %H:%M") if one.next_at else "",
+                "next_at": _next(one.next_at, opened.clock.now()),
                 "newest": one.newest.version if one.newest else "",
                 "trust": one.newest.trust.value if one.newest else "",
                 "findings": len(one.findings),
@@ -69,8 +69,14 @@ def sources(settings: Path, output: str) -> None:
             }
             for one in found
         ]
-    columns = ("source", "plugin", "lever", "probe", "probed_at", "state", "looked_at", "newest", "trust", "findings")
-    show(rows, (*columns, "stored", "detail", "troubles", "lever_why"), output)
+    columns = ("source", "plugin", "lever", "probe", "probed_at", "state", "looked_at", "next_at", "newest")
+    show(rows, (*columns, "trust", "findings", "stored", "detail", "troubles", "lever_why"), output)
+
+
+def _next(at: datetime | None, now: datetime) -> str:
+    if at is None:
+        return ""
+    return at.strftime("%Y-%m-%d %H:%M") if at > now else "soon"
 
 
 @click.group("source")

@@ -23,8 +23,9 @@ STATES = {"source_failed": "failed", "mirror_failed": "mirror", "candidate_refus
 class SourceState:
     """``state``, the worst of what stands: broken (its lever), failed, mirror (its links do not follow), refused (its
     newest candidate), new (nobody has looked yet) or ok; ``beside``: other states that stand too, with their sentences.
-    ``looked_at``: the last look that went well, to the minute. ``stored``: bytes of the releases that the catalogue
-    lists, each file once. ``undone``: what its vendor has not done; ``unread``: why nobody can read what its machines
+    ``looked_at``: the last look that went well, to the minute; ``next_at`` is counted from it: past where looks fail.
+    ``stored``: bytes of the releases that the catalogue lists, each file once; older ones lie on the disk too.
+    ``undone``: what its vendor has not done; ``unread``: why nobody can read what its machines
     run, empty: it can be read."""
 
     rule: SourceRule

@@ -84,6 +84,9 @@ GERMAN = {
     "Trust": "Vertrauen",
     "Findings": "Befunde",
     "Stored": "Gespeichert",
+    "Stored counts the newest releases, as many as the policy keeps of a source, each file once; older ones lie on the"
+    " disk too.": "Gespeichert zählt die neuesten Freigaben, so viele die Regeln von einer Quelle behalten, jede Datei"
+    " einmal; auch ältere liegen auf der Platte.",
     "Try": "Probieren",
     "look.failed": "gescheitert:",
     "look.mirror": "der Spiegel konnte nicht folgen:",

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,12 @@ def test_sources_say_their_state_and_what_they_brought(sqlite_gate: RealGate) ->
     sqlite_gate.worker.look()
     (failed,) = rows(run(sqlite_gate, "sources", "-o", "json"))
     assert failed["state"] == "failed"
+    assert failed["next_at"] != "soon"
+    with sqlite_gate.opened.store.write() as tx:
+        tx.set_mark("look:shop-content", sqlite_gate.clock.now() - timedelta(days=1))
+    (failed,) = rows(run(sqlite_gate, "sources", "-o", "json"))
+    assert failed["next_at"] == "soon"
+    assert "soon" in run(sqlite_gate, "sources").output
     assert "it is not there" in str(failed["detail"])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import html
 import re
+import shutil
 
 from flask import Flask
 
@@ -38,6 +39,18 @@ def test_a_source_that_fails_stands_there_with_its_sentence(sqlite_gate: RealGat
     page = anna.client.get("/sources").text
     assert "failed:" in page
     assert 'class="problem"' in page
+
+
+def test_a_source_that_fails_for_long_is_looked_at_soon_and_not_in_the_past(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    sqlite_gate.worker.look()
+    shutil.rmtree(sqlite_gate.drop_folder)
+    sqlite_gate.clock.forward(minutes=5)
+    sqlite_gate.worker.look()
+    page = anna.client.get("/sources").text
+    assert ">soon</td>" in page
+    assert "each file once" in shown(page)
 
 
 def test_every_kind_of_trouble_that_stands_is_on_the_page_and_on_the_overview(
