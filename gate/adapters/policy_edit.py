@@ -165,7 +165,8 @@ def _items_set(text: str, steps: Sequence[str | int], value: Value | None) -> st
     old, new = find(said(text), steps), None if value is None else plain(value)
     if not (isinstance(old, list) and isinstance(new, list) and old and new):
         return ""
-    runs = SequenceMatcher(None, *([json.dumps(one) for one in items] for items in (old, new)), autojunk=False)
+    before, after = ([json.dumps(one) for one in items] for items in (old, new))
+    runs = SequenceMatcher(a=before, b=after, autojunk=False)
     try:
         for kind, first, end, new_first, new_end in reversed(runs.get_opcodes()):
             if kind in ("insert", "replace"):
