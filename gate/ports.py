@@ -948,6 +948,9 @@ class Tx(Protocol):
         passed them: clocks of several gates that differ by seconds may put an entry on the other side."""
 
     def event(self, index: int) -> Event | None: ...
+    def event_after(self, kind: str, index: int) -> Event | None:
+        """The next one of a kind, by an index."""
+
     def first_event_at(self) -> datetime | None:
         """Of the oldest entry that is still here, where older ones have left; None: none has."""
 

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from difflib import SequenceMatcher
 from pathlib import Path
 from typing import TypeVar
 
@@ -123,7 +124,8 @@ class GitPolicies:
         return [(one.author, one.at, one.subject) for one in self.lines(commit)]
 
     def lines(self, commit: str) -> Sequence[Version]:
-        """For each line of the policy in a commit the commit that changed it last; kept, since a commit never changes.
+        """For each line of the policy in a commit the commit that changed it last; kept, since a commit never changes,
+        and carried on from what is kept of those a few below it.
 
         Raises:
             OperatorError: no such commit, or no plain text of at most a megabyte.
@@ -133,10 +135,36 @@ class GitPolicies:
             return kept
         with self._open() as repo:
             self._read(repo, commit)
-            found = [_version(one[0][0]) for one in annotate_lines(repo.object_store, _commit(commit), FILE)]
-        if len(self._lines) >= KEPT:
-            self._lines.clear()
+            found = self._carried(repo, commit)
+            if found is None:
+                found = [_version(one[0][0]) for one in annotate_lines(repo.object_store, _commit(commit), FILE)]
+        for old in [*self._lines][: 1 - KEPT]:
+            self._lines.pop(old, None)
         self._lines[commit] = found
+        return found
+
+    def _carried(self, repo: Repo, commit: str) -> list[Version] | None:
+        """As ``lines``, from those of a commit a few below it that are kept; None where none is, or it was merged."""
+        above, here = list[Commit](), commit
+        while (found := self._lines.get(here)) is None:
+            made = repo[_commit(here)]
+            if not isinstance(made, Commit) or len(made.parents) != 1 or len(above) >= KEPT:
+                return None
+            above.append(made)
+            here = made.parents[0].decode()
+        try:
+            before = self._read(repo, here).encode().splitlines(keepends=True)
+            for made in reversed(above):
+                after = self._read(repo, made.id.decode()).encode().splitlines(keepends=True)
+                runs = SequenceMatcher(a=before, b=after).get_opcodes()  # as dulwich does
+                found = [
+                    one
+                    for kind, old, old_end, new, new_end in runs
+                    for one in (found[old:old_end] if kind == "equal" else [_version(made)] * (new_end - new))
+                ]
+                before = after
+        except OperatorError:
+            return None
         return found
 
     def raw(self, commit: str) -> bytes:

@@ -2,7 +2,7 @@
 
 - Who agreed and when a version ruled comes from events, never from the commit: whoever pushes writes into a commit what
   they like.
-- A version that was never active has no times. One ends where another begins.
+- A version that was never active has no times. One ends where the next begins.
 - With the repository gone the versions that have ruled are still shown: their text is kept, the rest stands in events.
 """
 
@@ -67,8 +67,7 @@ def past(tx: Tx, gate: Gate, limit: int, start: str = "") -> list[Past]:
         except OperatorError:
             ruled = dropwhile(lambda one: start not in ("", one), _ruled(tx))
             versions = [_kept(tx, commit) for commit in islice(ruled, limit)]
-    ended = _ends(tx, versions, gate) if versions else {}
-    return [_past(tx, one, ended) for one in versions]
+    return [_past(tx, one) for one in versions]
 
 
 def one_past(tx: Tx, gate: Gate, commit: str) -> Past:
@@ -83,7 +82,7 @@ def one_past(tx: Tx, gate: Gate, commit: str) -> Past:
         if tx.policy_text(commit) is None:
             raise NotFound(f"there is no policy version {commit[:12]}") from problem
         version = _kept(tx, commit)
-    return _past(tx, version, _ends(tx, [version], gate))
+    return _past(tx, version)
 
 
 def _kept(tx: Tx, commit: str) -> Version:
@@ -95,14 +94,14 @@ def _kept(tx: Tx, commit: str) -> Version:
     return Version(commit, event.actor, event.at, event.because, event.because, (before,) if before else ())
 
 
-def _past(tx: Tx, version: Version, ended: dict[str, datetime]) -> Past:
+def _past(tx: Tx, version: Version) -> Past:
     event = _activation(tx, version.commit)
     if event is None:
         refusals = (one for one in tx.events(subject=version.commit, limit=100) if one.kind == "policy_refused")
         return Past(version, refused=next((str(one.detail.get("problem", "")) for one in refusals), ""))
     people = tuple(str(one) for one in event.detail.get("people", ()))
-    before = str(event.detail.get("before", ""))
-    return Past(version, event.at, ended.get(version.commit), people or (event.actor,), event.because, before)
+    before, after = str(event.detail.get("before", "")), tx.event_after("policy_activated", event.index)
+    return Past(version, event.at, after.at if after else None, people or (event.actor,), event.because, before)
 
 
 def _activation(tx: Tx, commit: str) -> Event | None:
@@ -115,22 +114,6 @@ def ruled_before(tx: Tx, proposal: Proposal) -> str:
     asked = Asked(proposal.proposed_by, "policy_activated", since=proposal.proposed_at)
     found = (one for one in tx.asked_events(asked) if one.detail.get("proposal") == proposal.id)
     return next((str(one.detail["before"]) for one in found), "")
-
-
-def _ends(tx: Tx, versions: Sequence[Version], gate: Gate) -> dict[str, datetime]:
-    """commit -> when another took its place. The chain runs from the active version back, by ``before``."""
-    active = tx.active_policy()
-    wanted, found = {one.commit for one in versions}, dict[str, datetime]()
-    commit = active.commit if active else ""
-    while commit and wanted - found.keys():
-        event = _activation(tx, commit)
-        wanted.discard(commit)
-        if event is None:
-            break
-        commit = str(event.detail.get("before", ""))
-        if commit in wanted:
-            found[commit] = event.at
-    return found
 
 
 def keep_texts(tx: Tx, gate: Gate) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import dulwich.objects
 import dulwich.pack
 import pytest
+from dulwich.repo import Repo
 
 from gate.adapters.policy_git import GitPolicies
 from gate.core.errors import Conflict, OperatorError
@@ -32,6 +36,40 @@ def policies(tmp_path: Path) -> GitPolicies:
     made = GitPolicies.create(tmp_path / "policy.git")
     made.write("a: 1\nb: 2\n", "", "anna", "The first policy", NOW)
     return made
+
+
+class Counting(GitPolicies):
+    """With how many objects were read."""
+
+    objects = 0
+
+    @contextmanager
+    def _open(self) -> Iterator[Repo]:
+        with super()._open() as repo:
+            store, read = repo.object_store, repo.object_store.get_raw
+
+            def counted(name: Any) -> tuple[int, bytes]:
+                self.objects += 1
+                return read(name)
+
+            store.get_raw = counted  # type: ignore[method-assign]
+            yield repo
+
+
+def test_who_changed_each_line_last_is_carried_on_from_the_commit_before(policies: GitPolicies, tmp_path: Path) -> None:
+    read = Counting(tmp_path / "policy.git")
+    lines = ["a: 1", "b: 2", *(f"line{number}: x" for number in range(20))]
+    for number in range(200):
+        lines[number * 7 % 22] = f"key{number}: {number}"
+        if number % 20 == 10:
+            lines.insert(number % 13, f"more{number}: {number}")
+            del lines[number % 17]
+        policies.write("\n".join(lines) + "\n", policies.head(), f"anna{number}", f"Change {number}", NOW)
+        if number >= 150 and number % 3 == 0:
+            read.objects = 0
+            read.lines(policies.head())
+            assert number == 150 or read.objects < 40
+    assert read.lines(policies.head()) == GitPolicies(tmp_path / "policy.git").lines(policies.head())
 
 
 def test_stock_git_reads_what_is_written_and_pushes_what_is_read(policies: GitPolicies, tmp_path: Path) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import subprocess
 from datetime import UTC, datetime
+from typing import Any, cast
 
 import pytest
 
 from gate.bootstrap import policy_reader
 from gate.core.errors import Malformed, OperatorError
 from gate.core.model import RolloutState
-from gate.flows import people
-from gate.ports import ActivePolicy
+from gate.flows import people, policy_versions
+from gate.ports import ActivePolicy, Tx
 from tests.real_gate import PlayedMachine, RealGate
 
 WHEN = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
@@ -127,3 +129,29 @@ def test_a_refused_commit_is_parsed_once_and_what_could_not_be_read_is_read_agai
             policy("gone")
         said.add(refused.value.detail)
     assert (asked, len(said)) == (["gone", "gone"], 1)
+
+
+class Counted:
+    """A transaction, and how often it was asked."""
+
+    def __init__(self, tx: Tx) -> None:
+        self._tx, self.asked = tx, 0
+
+    def __getattr__(self, name: str) -> Any:
+        self.asked += 1
+        return getattr(self._tx, name)
+
+
+def test_a_version_that_never_ruled_costs_no_walk_through_those_that_have(real_gate: RealGate) -> None:
+    first, gate, now = active(real_gate).commit, real_gate.opened.gate, real_gate.clock.now()
+    broken = push(real_gate, "first_batch:", "first_bach:")
+    chain = [first, *(f"{number:040x}" for number in range(1, 200))]
+    with real_gate.opened.store.write() as tx:
+        for before, commit in itertools.pairwise(chain):
+            assert tx.activate_policy(ActivePolicy(commit, now, "anna"), before)
+            tx.append("policy_activated", "anna", commit, now, {"before": before}, "", commit)
+        counted = Counted(tx)
+        [never, ruled] = policy_versions.past(cast(Tx, counted), gate, 2)
+    assert (never.version.commit, never.active_from, never.active_to) == (broken, None, None)
+    assert (ruled.version.commit, ruled.active_to) == (first, now)
+    assert counted.asked < 10

@@ -189,6 +189,11 @@ class FactsTx(MachinesTx):
         row = self._one(EVENTS, EVENTS.c.index == index)
         return to_event(row) if row else None
 
+    def event_after(self, kind: str, index: int) -> Event | None:
+        later = select(EVENTS).where(EVENTS.c.kind == kind, EVENTS.c.index > index)
+        rows = self._all(later.order_by(EVENTS.c.index).limit(1))
+        return to_event(rows[0]) if rows else None
+
     def first_event_at(self) -> datetime | None:
         oldest = self._all(select(EVENTS.c.index, EVENTS.c.at).order_by(EVENTS.c.index).limit(1))
         return oldest[0]["at"] if oldest and oldest[0]["index"] > 0 else None
