@@ -718,8 +718,9 @@ class Tx(Protocol):
         """Newest first; ``opened``: only those that have opened a ring."""
 
     def exposed(self) -> list[tuple[Rollout, datetime | None]]:
-        """What is done or superseded and machines have taken, oldest first, each with when one of them has resolved
-        last; none: machines are in flight."""
+        """What is done and machines have taken, and of what is superseded that under which machines are in flight or
+        have failed: nothing else could halt it. Oldest first, each with when a machine has resolved last; none: some
+        are in flight."""
 
     def save_rollout(self, rollout: Rollout) -> bool:
         """Saved where the stored version is ``rollout.version - 1``."""

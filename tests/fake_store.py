@@ -324,7 +324,9 @@ class FakeTx:
             mine = [claim for claim in self.a.claims.values() if claim.rollout == one.id]
             last = max((claim.resolved_at for claim in mine if claim.resolved_at is not None), default=None)
             flying = any(claim.state in HOLDS_SLOT for claim in mine)
-            if one.state in (RolloutState.DONE, RolloutState.SUPERSEDED) and (flying or last is not None):
+            shown = flying or self.a.budgets[one.id, FLEET].failed > 0
+            judged = one.state is RolloutState.DONE or (one.state is RolloutState.SUPERSEDED and shown)
+            if judged and (flying or last is not None):
                 found.append((one, None if flying else last))
         return found
 

@@ -1,8 +1,8 @@
 """A release is taken back: by two people, by the policy's ``on_halt: recall``, or at its vendor's word.
 
 - Two people recall what is halted. A recall is not undone: the source's next release goes through the rings again.
-- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker. What was done when somebody pulled
-  the brake on everything is not: that says nothing about any one release, and everybody has it.
+- ``on_halt: recall`` was signed with the policy; what halts is recalled by the worker. What was done when somebody
+  pulled the brake on everything is not: that says nothing about any one release, and everybody has it.
 - A vendor that withdraws a release halts its rollout at once; where it was superseded and no machine has it, that is an
   event and no more.
 - Machines that have it and are not heard of are counted, site by site.

@@ -8,7 +8,8 @@
   has relapsed, and no further one for as long as nobody of it is heard. When it is heard again, clocks begin anew.
 - Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day
   every twenty hours; what is looked at in between is no trial of its own.
-- A machine that has installed another release of the source, and has yet to show how it boots, is missing under that one.
+- A machine that has installed another release of the source, and has yet to show how it boots, is missing under that
+  one.
 - The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
 """
 

@@ -22,7 +22,7 @@ from gate.core import makes
 from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, expedite, intake, mornings, rounds, sweep
+from gate.flows import advance, approvals, claims, expedite, intake, mornings, recalls, rounds, sweep
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.idle import CheckIns, OpenTx
@@ -259,10 +259,16 @@ class Simulation:
         if self._heard is not None:
             rounds.morning(within, self._gate, self.now)
             sweep.look_after(tx, self._gate, self.now)
+        recalls.by_policy(tx, self._gate, self.now)
         for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
             if self._heard is not None:
                 self.compare(within, rollout.id)
             advance.advance_rollout(tx, self._gate, rollout.id, self.now)
+        for rollout, last in tx.exposed():
+            if advance.watched(self._gate, rollout, last, self.now):
+                if self._heard is not None:
+                    self.compare(within, rollout.id)
+                advance.watch_rollout(tx, self._gate, rollout.id, self.now)
         sources = sorted({record.release.source for record in self.records})
         offered = {
             (approval.ring, make, approval.source): approval.release

@@ -249,7 +249,7 @@ def test_one_that_a_newer_release_has_superseded_is_halted_by_the_same_brakes(
                 recalled = recalls.recall(tx, old.id, who, "it bricks", OPENING)
             assert isinstance(recalled, Rollout)
             assert recalled.state is RolloutState.RECALLED
-            assert {one.action for one in approvals.wanted(tx, ["shop"])} == {Action.RECALL}, "no ring has the newer one"
+            assert {one.action for one in approvals.wanted(tx, ["shop"])} == {Action.RECALL}, "none has the newer one"
 
 
 def test_one_that_was_superseded_before_its_last_ring_is_watched_as_well(store: SqlStore, done: Gate) -> None:
@@ -353,4 +353,31 @@ def test_a_vendor_that_withdraws_a_superseded_release_halts_it_while_a_machine_h
             assert tx.move(claim, replace(claim, state=ClaimState.SILENT, version=claim.version + 1))
         halted = [one.id for one in recalls.withdrawn(tx, "shop", [release.version], OPENING)]
         assert halted == ([old.id] if held else [])
-        assert [one.kind for one in tx.events(subject=release.id)][0] == "release_withdrawn"
+        assert next(one.kind for one in tx.events(subject=release.id)) == "release_withdrawn"
+
+
+@pytest.mark.parametrize("on_halt", ["stay", "recall"])
+def test_the_simulation_recalls_what_halts_where_the_policy_says_so(store: SqlStore, on_halt: str) -> None:
+    plan = long_run.plan(sites=6, days=1, releases_a_day=1)
+    text = long_run.POLICY.replace("defaults: {", f"defaults: {{on_halt: {on_halt}, ")
+    sim, _ = long_run.simulation(store, plan, text)
+    sim.start()
+    sim.advance_to(plan.start + timedelta(hours=12))
+    with store.write() as tx:
+        people.halt(tx, tx.rollouts()[0].id, "anna", "it bricks", sim.now)
+    sim.advance_to(sim.now + timedelta(minutes=10))
+    with store.read() as tx:
+        assert tx.rollouts()[0].state is (RolloutState.RECALLED if on_halt == "recall" else RolloutState.HALTED)
+
+
+def test_of_what_is_superseded_only_that_is_judged_under_which_machines_are_in_flight_or_have_failed(
+    store: SqlStore, done: Gate
+) -> None:
+    with store.read() as tx:
+        assert [one.state for one, _ in tx.exposed()] == [RolloutState.DONE]
+    old, _ = newer(store, done, OPENING - timedelta(hours=8))
+    with store.read() as tx:
+        assert tx.exposed() == []
+    lost(store, done, old.id, 1)
+    with store.read() as tx:
+        assert [(one.id, one.state) for one, _ in tx.exposed()] == [(old.id, RolloutState.SUPERSEDED)]

@@ -46,7 +46,9 @@ _WORD = tuple(
     .label(name)
     for name, of in (("word_machines", func.count(_PEERS.c.last_seen_at)), ("word_at", _HEARD))
 )
-_FLYING = exists().where(BUDGETS.c.rollout == ROLLOUTS.c.id, BUDGETS.c.make == FLEET, BUDGETS.c.in_flight > 0)
+_OF_FLEET = [BUDGETS.c.rollout == ROLLOUTS.c.id, BUDGETS.c.make == FLEET]
+_FLYING = exists().where(*_OF_FLEET, BUDGETS.c.in_flight > 0)
+_SHOWN = exists().where(*_OF_FLEET, or_(BUDGETS.c.in_flight > 0, BUDGETS.c.failed > 0))
 _LAST: Any = (
     select(CLAIMS.c.resolved_at)
     .where(CLAIMS.c.rollout == ROLLOUTS.c.id, CLAIMS.c.resolved_at.is_not(None))
@@ -54,10 +56,11 @@ _LAST: Any = (
     .limit(1)
     .scalar_subquery()
 )
-_OVER = [RolloutState.DONE.value, RolloutState.SUPERSEDED.value]
+_DONE = ROLLOUTS.c.state == RolloutState.DONE.value
+_SUPERSEDED = ROLLOUTS.c.state == RolloutState.SUPERSEDED.value
 _EXPOSED = (
     select(*ROLLOUTS.columns, _FLYING.label("flying"), _LAST.label("last"))
-    .where(ROLLOUTS.c.state.in_(_OVER))
+    .where(or_(_DONE, and_(_SUPERSEDED, _SHOWN)))
     .order_by(ROLLOUTS.c.number)
 )
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
