@@ -21,7 +21,7 @@ from gate.core.policy import Policy
 from gate.core.verdict import Decision, Verdict
 from gate.flows import facts_json, gathering, unclear
 from gate.flows.claims import renew_all
-from gate.flows.intake import cohort, promote_queued, superseded_again
+from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, Said, StoredDecision, Tx
 
 OVER = (RolloutState.DONE, RolloutState.SUPERSEDED)
@@ -32,7 +32,7 @@ DECIDED_LATE = timedelta(days=7)
 def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[Decision]:
     """Judges every ring of a running rollout that still has makes to open; returns what was decided."""
     rollout = tx.rollout(rollout_id)
-    if rollout is None or rollout.state is not RolloutState.RUNNING or superseded_again(tx, rollout, now):
+    if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
     read = gathering.read_of(tx, gate, rollout, now)
     seen = gathering.seen_of(tx, read, now)

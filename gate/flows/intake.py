@@ -256,13 +256,11 @@ def _step(tx: Tx, rollout: Rollout, state: RolloutState, now: datetime, *, by: s
     return after
 
 
-def superseded_again(tx: Tx, rollout: Rollout, now: datetime) -> bool:
-    """One that was done, was halted and runs again is superseded where a newer one is done meanwhile; was it?"""
-    newest = tx.rollouts(states=(RolloutState.DONE,), source=rollout.source, limit=1) if rollout.done_at else []
-    over = bool(newest) and newest[0].started_at > rollout.started_at
-    if over:
-        _step(tx, rollout, RolloutState.SUPERSEDED, now, by=newest[0].id)
-    return over
+def taken_over(tx: Tx, rollout: Rollout) -> str:
+    """The newer rollout of its source that is done; empty where none is."""
+    newest = tx.rollouts(states=(RolloutState.DONE,), source=rollout.source, limit=1)
+    return newest[0].id if newest and newest[0].started_at > rollout.started_at else ""
+
 
 
 def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now: datetime) -> tuple[int, list[Stratum]]:

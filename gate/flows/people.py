@@ -22,7 +22,7 @@ from gate.core.model import Attribution, Rollout, RolloutState
 from gate.flows import expedite
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
-from gate.flows.intake import promote_queued
+from gate.flows.intake import promote_queued, taken_over
 from gate.flows.roles import NEEDS as NEEDS
 from gate.flows.roles import ROLES as ROLES
 from gate.flows.roles import may as may
@@ -224,8 +224,8 @@ def _halted(rollout: Rollout, by: str, because: str, now: datetime) -> Rollout:
 def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout | Proposal:
     """Lifts a halt: the first person proposes, the same call by another enacts.
 
-    The proposal is bound to this very halt; a new halt voids it. Approvals of rings, waivers and the
-    fast lane must be given anew.
+    The proposal is bound to this very halt; a new halt voids it. Approvals of rings, waivers and the fast lane must be
+    given anew. Where a newer release is done meanwhile it does not run again: it is superseded.
 
     Raises:
         NotFound, Malformed, Conflict: not_halted, needs_people (the proposer asks again), other_running.
@@ -242,9 +242,10 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
     proposal = second(tx, "resume", rollout, because, by, now)
     if proposal is not None:
         return proposal
+    newer = taken_over(tx, rollout)
     after = replace(
         rollout,
-        state=RolloutState.RUNNING,
+        state=RolloutState.SUPERSEDED if newer else RolloutState.RUNNING,
         halted_by="",
         halted_because="",
         halted_at=None,
@@ -255,6 +256,8 @@ def resume(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     waived = tx.void_waivers(rollout.id)  # rows before events: a worker writes in this order too
     tx.append("rollout_resumed", by, rollout.id, now, {"because": because}, because)
+    if newer:
+        tx.append("rollout_superseded", "gate", rollout.id, now, {"by": newer})
     for ring in tx.grounds(rollout.id, now).approved_by:  # they were given before anybody knew why it would halt
         tx.append("approval_void", by, f"{rollout.id}/{ring}", now, {"ring": ring}, because)
     expedite.void(tx, rollout, by, because, now)
