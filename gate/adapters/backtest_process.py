@@ -69,10 +69,12 @@ class BacktestProcess:
                     raise OperatorError("backtest_failed", str(answer["problem"]))
                 share = answer.get("done", share)
                 if time.monotonic() > until:
-                    limit = f"{self._limits.wall_s / 60:g}"
-                    raise OperatorError("backtest_failed", f"the back-test took longer than {limit} minutes")
+                    break
                 if not told(share):
                     return None
+        if time.monotonic() > until:  # or the system has ended it for that
+            limit = f"{self._limits.wall_s / 60:g}"
+            raise OperatorError("backtest_failed", f"the back-test took longer than {limit} minutes")
         raise OperatorError("backtest_failed", DIED)
 
     def _numbers(self) -> dict[str, int]:
