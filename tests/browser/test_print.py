@@ -19,7 +19,7 @@ def streams(pdf: bytes) -> list[bytes]:
     found = []
     for packed in re.findall(rb"stream\r?\n(.*?)\r?\nendstream", pdf, re.DOTALL):
         try:
-            found.append(zlib.decompress(packed))
+            found.append(zlib.decompressobj().decompress(packed))  # its last byte may look like the line's end
         except zlib.error:
             found.append(packed)
     return found
