@@ -83,14 +83,14 @@ def test_a_signed_tightening_pushed_by_ssh_is_judged_at_once_and_rules_one_tick_
 def test_a_running_worker_takes_a_push_up_by_itself(desk: Desk, line: Sshd) -> None:
     commit = desk.commit(TIGHTER, "bob")
     taken = threading.Event()
-    act = desk.gate.worker.tick
+    act = desk.gate.worker.decide
 
-    def tick() -> None:
+    def decide() -> None:
         act()
         if active(desk.gate).commit == commit:
             taken.set()
 
-    desk.gate.worker.tick = tick  # type: ignore[method-assign]
+    desk.gate.worker.decide = decide  # type: ignore[method-assign]
     desk.gate.worker.start()
     try:
         assert push(desk, line).returncode == 0
