@@ -262,7 +262,6 @@ def taken_over(tx: Tx, rollout: Rollout) -> str:
     return newest[0].id if newest and newest[0].started_at > rollout.started_at else ""
 
 
-
 def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now: datetime) -> tuple[int, list[Stratum]]:
     """The members of a ring by make, with the cut of its share: walked once, and again when a membership changed."""
     key = (rollout.id, ring, tx.fleet_version(), now.date())

@@ -19,7 +19,18 @@ from functools import partial
 from typing import Any
 
 from gate.core import makes
-from gate.core.model import Action, Artifact, Claim, ClaimState, Machine, MachineStatus, RolloutState, Step, Trust
+from gate.core.model import (
+    Action,
+    Artifact,
+    Claim,
+    ClaimState,
+    Machine,
+    MachineStatus,
+    Rollout,
+    RolloutState,
+    Step,
+    Trust,
+)
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
 from gate.flows import advance, approvals, claims, expedite, intake, mornings, recalls, rounds, sweep
@@ -31,6 +42,8 @@ from gate.sim.scenario import Fault, Scenario, SimMachine, SimRelease, draw
 
 MINUTE = timedelta(minutes=1)
 CHECKIN = timedelta(minutes=5)
+WATCH_EVERY = timedelta(minutes=10)
+"""Of what is over; the worker judges it at each tick."""
 GIVE_UP = frozenset({"already_installed", "superseded", "unknown_release", "no_approval"})
 
 
@@ -84,6 +97,7 @@ class Simulation:
         for body in self._bodies.values():
             self._by_place[body.ring, body.make].append(body)
             self._by_site[body.machine.site.id].append(body)
+        self._watch_at = self.now
         self._offered: dict[tuple[str, str, str], str] = {}
         self._at_site: Counter[str] = Counter()
         self._tills: Counter[str] = Counter(m.site.id for m in scenario.machines if m.role == "till")
@@ -264,7 +278,7 @@ class Simulation:
             if self._heard is not None:
                 self.compare(within, rollout.id)
             advance.advance_rollout(tx, self._gate, rollout.id, self.now)
-        for rollout, last in tx.exposed():
+        for rollout, last in self._over(tx):
             if advance.watched(self._gate, rollout, last, self.now):
                 if self._heard is not None:
                     self.compare(within, rollout.id)
@@ -280,6 +294,13 @@ class Simulation:
             if self._offered.get(place) != release:
                 self._wake(place, release)
         self._offered = offered
+
+    def _over(self, tx: Tx) -> list[tuple[Rollout, datetime | None]]:
+        """What is over and may still be watched, when it is time for that."""
+        if self.now < self._watch_at:
+            return []
+        self._watch_at = self.now + WATCH_EVERY
+        return tx.exposed()
 
     def compare(self, within: OpenTx, rollout: str) -> None:
         """Looks at the machines that were not updated."""

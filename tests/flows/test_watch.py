@@ -258,7 +258,7 @@ def test_one_that_was_superseded_before_its_last_ring_is_watched_as_well(store: 
         halfway = replace(rollout, state=RolloutState.SUPERSEDED, reached=0, done_at=None, version=rollout.version + 1)
         assert tx.save_rollout(halfway)
         last = tx.rings(rollout.id)[-1]
-        tx.open_ring(replace(last, opened_at=None), [])
+        tx.open_ring(replace(last, opened_at=None), [], first_batch=3)
     assert lost(store, done, rollout.id, 2) is not None
 
 
