@@ -11,6 +11,8 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 from tests.load import await_answer, free_port
 
+LOGGED = "access_log /var/log/nginx/gate-mirror.log gate_mirror buffer=64k flush=5s;"
+
 
 def nginx() -> str | None:
     """Where it is."""
@@ -21,8 +23,8 @@ def nginx() -> str | None:
 def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None = None) -> Iterator[int]:
     """nginx in front of web processes on these ports, with what ``data`` holds for it; gives its own port.
 
-    Only names, paths and addresses of the shipped file are changed, and TLS is left out. ``plain``: a folder whose
-    ``small`` and ``large`` are served as they are, to compare with."""
+    Only names, paths and addresses of the shipped file are changed, and TLS is left out. ``plain``: a folder that is
+    served as it is below ``/plain/``, and below ``/logged/`` with the mirror's log, to compare with."""
     program = nginx()
     assert program is not None
     port = free_port()
@@ -38,13 +40,14 @@ def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None 
         "/var/log/nginx/gate-mirror-error.log": str(folder / "gate-mirror-error.log"),
         "limit_conn gate_lines 100;": "limit_conn gate_lines 20000;",
     }
+    if plain is not None:
+        place = "    location ^~ /mirror/ {"
+        assert place in text
+        beside = f"location ^~ /plain/ {{ alias {plain}/; }}\n    location ^~ /logged/ {{ alias {plain}/; {LOGGED} }}"
+        text = text.replace(place, f"    {beside}\n{place}")
     for before, after in changes.items():
         assert before in text, f"deploy/nginx.conf has no {before!r}"
         text = text.replace(before, after)
-    if plain is not None:
-        place = "    location /mirror/ {"
-        assert place in text
-        text = text.replace(place, f"    location ~ ^/(small|large)$ {{ root {plain}; }}\n{place}")
     config = folder / "nginx.conf"
     config.write_text(
         f"user root; worker_processes 1; worker_rlimit_nofile 65536; pid {folder}/nginx.pid; daemon off;\n"

@@ -7,6 +7,7 @@
   freshclam refuse this mirror for a day, also after the token is well again.
 - A name that the release does not have is 404: stock clients ask for several and expect it.
 - Small files are kept in memory by what they are on disk (device, inode, times, size): many tokens lead to one file.
+  Of a large one only what an answer says of it is: *not modified* needs no look at the disk.
 - Where a path leads is remembered for half a minute, but only until a pointer moves or a token comes or goes: that is
   counted in the folder, and the count is looked at each 50 ms. A look at the disk at each request would give up the
   interpreter's lock each time, which costs more than the rest. What is changed behind the gate's back takes that half
@@ -80,7 +81,9 @@ class MirrorPlane:
         known = self._known
         found = known.get(path)
         if found is not None and now < found[0]:
-            return answer_kept(found[1], environ, start_response)
+            answered = answer_kept(found[1], environ, start_response)
+            if answered is not None:
+                return answered
         return self._looked_up(path, known, now, environ, start_response)
 
     def _look_again(self, now: float) -> None:
@@ -104,35 +107,38 @@ class MirrorPlane:
         place = os.fsencode(pointer) + b"/" + match[3].encode("latin-1", "replace")  # WSGI's way to hand over bytes
         try:
             found = os.stat(place, follow_symlinks=False)
-            whole = self._files.get(_key(found))
+            said = self._files.get(_key(found))
             file: BinaryIO | None = None
-            if whole is None:
+            if said is None:
                 file = open(place, "rb", opener=no_link)  # noqa: SIM115  (closed by who reads)
-                whole = self._keep(file, found.st_size)
+                said = self._keep(file, found.st_size)
         except OSError:
             if os.path.isdir(pointer):
                 self._note(pointer)
                 return missing(start_response)
             return _later(start_response)
         self._note(pointer)
-        if whole is not None:
-            if len(known) >= PATHS:
-                known.clear()
-            known[path] = now + KNOWN_S, whole
-            return answer_kept(whole, environ, start_response)
+        if len(known) >= PATHS:
+            known.clear()
+        known[path] = now + KNOWN_S, said
+        answered = answer_kept(said, environ, start_response)
+        if answered is not None:
+            if file is not None:
+                file.close()
+            return answered
         assert file is not None
         return answer(file, KIND, NEW, environ, start_response)
 
-    def _keep(self, file: BinaryIO, size: int) -> Kept | None:
-        """A small file as it is now, read once; None: it is large, and goes on to be read."""
+    def _keep(self, file: BinaryIO, size: int) -> Kept:
+        """A file as it is now; a small one is read once."""
         found = os.fstat(file.fileno())
         if max(size, found.st_size) > PART:  # the pointer may have moved since ``size`` was seen
-            return None
+            return kept(found, None, KIND, NEW)
         with file:
             whole = kept(found, file.read(PART + 1), KIND, NEW)
         if len(self._files) >= FILES:
             self._files.clear()
-        if len(whole.body) == found.st_size:
+        if whole.body is not None and len(whole.body) == found.st_size:
             self._files[_key(found)] = whole
         return whole
 

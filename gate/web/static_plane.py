@@ -93,9 +93,10 @@ def _headers(found: os.stat_result, caching: str) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A small file as it was read, with what an answer says of it."""
+    """What an answer says of a file, with its bytes where it is small."""
 
-    body: bytes
+    body: bytes | None
+    """None: it is large, and read for each answer that carries any of it."""
     tag: str
     modified: int
     headers: list[tuple[str, str]]
@@ -103,18 +104,21 @@ class Kept:
     kind: str
 
 
-def kept(found: os.stat_result, body: bytes, kind: str, caching: str) -> Kept:
-    """A file of these bytes."""
+def kept(found: os.stat_result, body: bytes | None, kind: str, caching: str) -> Kept:
+    """A file of these bytes; None: of more than are kept."""
     headers = _headers(found, caching)
-    whole = [*headers, ("Content-Type", kind), ("Content-Length", str(len(body)))]
+    whole = [*headers, ("Content-Type", kind), ("Content-Length", str(found.st_size if body is None else len(body)))]
     return Kept(body, _tag(found), int(found.st_mtime), headers, whole, kind)
 
 
-def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
-    """As ``answer`` does, without a look at the disk."""
+def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> Iterable[bytes] | None:
+    """As ``answer`` does, without a look at the disk; None: nothing is said yet, for bytes are wanted that are not
+    kept."""
     if _unchanged(environ, file.tag, file.modified):
         start_response("304 Not Modified", file.headers)
         return []
+    if file.body is None:
+        return None
     if "HTTP_RANGE" in environ or environ.get("REQUEST_METHOD") == "HEAD":
         return _answer(io.BytesIO(file.body), file, len(file.body), environ, start_response)
     start_response("200 OK", file.whole)
@@ -124,7 +128,7 @@ def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> I
 def answer(file: BinaryIO, kind: str, caching: str, environ: dict[str, Any], start_response: Start) -> Iterable[bytes]:
     """A file as GET or HEAD is answered: conditions first, then a single range. Closes it."""
     found = os.fstat(file.fileno())
-    said = kept(found, b"", kind, caching)
+    said = kept(found, None, kind, caching)
     if _unchanged(environ, said.tag, said.modified):
         file.close()
         start_response("304 Not Modified", said.headers)

@@ -11,7 +11,6 @@ import json
 import os
 import platform
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -51,6 +50,7 @@ from tests.bench.agent import agent
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
 from tests.bench.mirror import idling, mirror
 from tests.load import free_port
+from tests.nginx import in_front, nginx
 
 HERE = Path(__file__).parent
 IN_FLIGHT = 64
@@ -171,32 +171,25 @@ def poll(folder: Path, port: int, pid: int, count: int) -> None:
         ratio >= 0.8)  # fmt: skip
 
 
-def poll_nginx(folder: Path, public: Path, count: int) -> None:
-    """nginx on the published directory beside nginx on any file of that size."""
-    program = shutil.which("nginx") or ("/usr/sbin/nginx" if Path("/usr/sbin/nginx").exists() else "")
-    if not program:
+def poll_nginx(folder: Path, data: Path, port: int, count: int) -> None:
+    """nginx with the shipped configuration on the published directory, and on any file of that size."""
+    if nginx() is None:
         say("steady poll, nginx on our directory", "not measured: nginx is not installed", goal=">= 0.95 x")
         return
-    port = free_port()
-    plain = folder / "plain"
+    plain, home = folder / "poll-plain", folder / "poll-nginx"
     plain.mkdir()
-    (plain / "any.json").write_bytes((public / "metadata/timestamp.json").read_bytes())
-    config = folder / "nginx.conf"
-    config.write_text(f"""user root; worker_processes 1; pid {folder}/nginx.pid; error_log stderr error; daemon off;
-events {{ worker_connections 512; }}
-http {{ access_log off; keepalive_requests 1000000; open_file_cache max=1000; types {{ application/json json; }}
-  server {{ listen 127.0.0.1:{port};
-    location /metadata/ {{ root {public}; add_header Cache-Control no-cache; }}
-    location /any.json {{ root {plain}; }} }} }}
-""")
-    with process([program, "-c", str(config)], port) as pid:
-        rates = []
-        for path in ("/metadata/timestamp.json", "/any.json") * 3:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}") as answer:
+    home.mkdir()
+    (plain / "any.json").write_bytes((data / "public/metadata/timestamp.json").read_bytes())
+    for path in (data, *folder.parents, folder, data.parent):
+        path.chmod(path.stat().st_mode | 0o055)
+    with in_front(home, data, [port], plain=plain) as front:
+        its, rates = int((home / "nginx.pid").read_text()), []
+        for path in ("/metadata/timestamp.json", "/plain/any.json") * 3:
+            with urllib.request.urlopen(f"http://127.0.0.1:{front}{path}") as answer:
                 tag = answer.headers["ETag"]
-            load, cpu = loaded(port, pid, [get(path, If_None_Match=tag)] * count)
+            load, cpu = loaded(front, its, [get(path, If_None_Match=tag)] * count)
             rates.append((path, load.rate, figures(load, cpu)))
-    ours, any_file = (sorted(rate for path, rate, _ in rates if path.startswith(one))[1] for one in ("/meta", "/any"))
+    ours, any_file = (sorted(rate for path, rate, _ in rates if path.startswith(one))[1] for one in ("/meta", "/plain"))
     shown = next(text for path, rate, text in rates if rate == ours)
     say("steady poll, nginx on our directory", shown, f"{any_file:,.0f}/s any file; ratio {ours / any_file:.2f}",
         ">= 0.95 x", ours / any_file >= 0.95)  # fmt: skip
@@ -513,7 +506,7 @@ def main() -> None:
             with gate(folder, database, middle, speaking) as opened, serving(folder, middle) as (port, pid):
                 if name == "SQLite":
                     poll(folder, port, pid, count)
-                    poll_nginx(folder, opened.settings.public, count)
+                    poll_nginx(folder, opened.settings.data, port, count)
                     mirror(folder, opened, port, pid, count, say, process, loaded, figures)
                     agent(folder / "agent", opened, port, 500 if chosen.quick else 10_000, say)
                 writing(name, folder, shown, opened, port, pid, speaking)
