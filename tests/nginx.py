@@ -43,7 +43,8 @@ def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None 
     if plain is not None:
         place = "    location ^~ /mirror/ {"
         assert place in text
-        beside = f"location ^~ /plain/ {{ alias {plain}/; }}\n    location ^~ /logged/ {{ alias {plain}/; {LOGGED} }}"
+        same = f"alias {plain}/; if_modified_since before;"
+        beside = f"location ^~ /plain/ {{ {same} }}\n    location ^~ /logged/ {{ {same} {LOGGED} }}"
         text = text.replace(place, f"    {beside}\n{place}")
     for before, after in changes.items():
         assert before in text, f"deploy/nginx.conf has no {before!r}"

@@ -318,7 +318,8 @@ def ticking(name: str, opened: Opened, count: int) -> None:
         f"{sum(looks):.1f} s in {len(looks)} ticks, the longest {max(looks):.1f} s",
     )
     took = _ticked(worker)
-    running = len(worker._running())
+    with opened.store.read() as tx:
+        running = len(tx.rollouts(states=(RolloutState.RUNNING,)))
     say(f"full tick, {running} rollouts, {name}", f"{took:.2f} s", "", "< 2 s", took < 2)
 
 
