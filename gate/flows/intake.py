@@ -200,7 +200,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         RingState(rollout.id, ring.name, position, None, 0, chosen.cap or 0, 0)
         for position, (ring, chosen) in enumerate(zip(policy.rings, settings, strict=True))
     ]
-    found = sorted({make for _, _, make, _, _ in tx.members(now)})
+    found = sorted({make for ring in policy.rings for make in tx.ring_makes(ring.name)})
     fleet = max(policy.at_risk.fleet, policy.first_batch)
     budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
     tx.add_rollout(rollout, rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)])

@@ -309,13 +309,13 @@ class Clocked:
         self.now = 0.0
         self.plane = MirrorPlane(mirror.data / "mirror", nobody, lambda: self.now)
 
-    def asked(self, name: str = "daily.cvd", method: str = "GET") -> bytes:
+    def asked(self, name: str = "daily.cvd", method: str = "GET", **headers: str) -> bytes:
         path = f"/mirror/av/{TOKEN}/{name}"
         self.status = ""
-        return b"".join(self.plane({"REQUEST_METHOD": method, "PATH_INFO": path}, self._said))
+        return b"".join(self.plane({"REQUEST_METHOD": method, "PATH_INFO": path, **headers}, self._said))
 
-    def _said(self, status: str, *_: Any) -> None:
-        self.status = status
+    def _said(self, status: str, headers: list[tuple[str, str]], *_: Any) -> None:
+        self.status, self.headers = status, headers
 
 
 def test_a_small_file_is_kept_and_what_has_changed_behind_the_gates_back_is_read_anew(mirror: Mirror) -> None:
@@ -417,6 +417,26 @@ def test_a_path_that_is_known_costs_no_look_at_the_disk(mirror: Mirror, monkeypa
     assert clocked.asked(method="HEAD") == b""
     clocked.asked(method="POST")
     assert clocked.status.startswith("405")
+
+
+def test_whether_a_large_file_is_still_what_a_client_has_costs_no_look_at_the_disk(
+    mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mirror.folder.point("av", "m1", NEW, [mirror.blob("daily.cvd", b"x" * 3 * PART)], NOW)
+    clocked = Clocked(mirror)
+    assert len(clocked.asked()) == 3 * PART
+    modified = dict(clocked.headers)["Last-Modified"]
+    monkeypatch.setattr(os, "stat", forbidden)
+    monkeypatch.setattr("builtins.open", forbidden)
+    assert clocked.asked(HTTP_IF_MODIFIED_SINCE=modified) == b""
+    assert clocked.status.startswith("304")
+    monkeypatch.undo()
+    assert len(clocked.asked()) == 3 * PART, "its bytes are read for each answer that carries them"
+    assert clocked.asked(HTTP_RANGE="bytes=0-9") == b"x" * 10
+
+
+def forbidden(place: Any, *words: Any, **options: Any) -> Any:
+    raise AssertionError(f"the disk is asked for {place}")
 
 
 def test_where_nothing_is_counted_nothing_is_remembered_for_longer(mirror: Mirror) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
-from sqlalchemy import and_, case, exists, func, select
+from sqlalchemy import exists, func, select
 
 from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
@@ -299,16 +299,14 @@ class MachinesTx(Rows):
         active = MACHINES.c.status == MachineStatus.ACTIVE.value
         heard = heard_at(MACHINES) >= heard_since
         place = MACHINES.c.site, MACHINES.c.role
-        working = select(*place, func.count().label("machines")).where(active, heard).group_by(*place).subquery()
-        joined = MACHINES.outerjoin(working, and_(*(working.c[of.name] == of for of in place)))
-        others = func.coalesce(working.c.machines, 0) - case((heard, 1), else_=0)
-        found = (
-            select(MACHINES.c.id, MACHINES.c.ring, MACHINES.c.make, MACHINES.c.site, others > 0)
-            .select_from(joined)
-            .where(active, MACHINES.c.ring != "")
+        # two plain readings: PostgreSQL, which plans once for every moment, would join them by walking one for each row
+        counted = select(*place, func.count()).where(active, heard).group_by(*place)
+        working = {(site, role): count for site, role, count in self._connection.execute(counted)}
+        found = select(MACHINES.c.id, MACHINES.c.ring, MACHINES.c.make, *place, heard).where(
+            active, MACHINES.c.ring != ""
         )
-        for machine, ring, make, site, plural in self._connection.execute(found):
-            yield machine, ring, make, site, bool(plural)
+        for machine, ring, make, site, role, is_heard in self._connection.execute(found):
+            yield machine, ring, make, site, working.get((site, role), 0) > (1 if is_heard else 0)
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         active = [MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring == ring]
