@@ -1,21 +1,40 @@
-"""``gate audit``: the log verified from its first leaf on, and the proof of one entry."""
+"""``gate audit``: what was done, the log verified from its first leaf on, and the proof of one entry."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from datetime import datetime
 from pathlib import Path
 
 import click
 
-from gate.cli.common import emit, gate_of, output_option, settings_option
+from gate.cli.common import at_option, emit, gate_of, output_option, settings_option, show
 from gate.core import merkle
 from gate.flows import audit as log
+from gate.ports import Asked
 
 
 @click.group()
 def audit() -> None:
-    """The audit log: verify, prove."""
+    """The audit log: list, verify, prove."""
+
+
+@audit.command("list")
+@click.option("--actor", default="", help="Only of this person, or of the gate itself.")
+@click.option("--kind", default="", help="Only of this kind, such as rollout_halted.")
+@click.option("--subject", default="", help="Only about this: a rollout, a machine, a login ...")
+@click.option("--limit", default=50, show_default=True, type=click.IntRange(1, 10_000), help="At most so many.")
+@at_option
+@settings_option
+@output_option
+def audit_list(
+    actor: str, kind: str, subject: str, limit: int, at: datetime | None, settings: Path, output: str
+) -> None:
+    """Everything that was done, newest first; with --at as the log stood then."""
+    with gate_of(settings) as opened, opened.store.read() as tx:
+        found = tx.asked_events(Asked(actor, kind, subject, until=at), None, limit)
+    show([log.plain(one) for one in found], ("index", "at", "kind", "actor", "subject", "because"), output)
 
 
 @audit.command("verify")

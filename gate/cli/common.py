@@ -18,7 +18,7 @@ from rich.table import Table
 from ruamel.yaml import YAML
 
 from gate.bootstrap import Opened, open_gate
-from gate.core.errors import Conflict, Malformed, NotFound
+from gate.core.errors import Malformed, NotFound
 from gate.core.model import Machine, MachineStatus, Rollout
 from gate.flows.audit import moment
 from gate.ports import Proposal, Tx
@@ -115,7 +115,7 @@ def rollout_named(tx: Tx, wanted: str, version: str = "") -> Rollout:
     """A rollout by its id, by the version of its release, or by its source and that; of several the newest.
 
     Raises:
-        NotFound: none. Conflict: several sources have this version.
+        NotFound: none. Malformed: several sources have this version.
     """
     found = tx.rollout(wanted)
     if found is not None and not version:
@@ -127,7 +127,7 @@ def rollout_named(tx: Tx, wanted: str, version: str = "") -> Rollout:
         raise NotFound(f"there is no rollout {wanted} {version}".rstrip())
     sources = sorted({one.source for one in named})
     if len(sources) > 1:
-        raise Conflict("ambiguous", f"several sources have {wanted}: {', '.join(sources)}; say SOURCE VERSION")
+        raise Malformed("ambiguous", f"several sources have {wanted}: {', '.join(sources)}; say SOURCE VERSION")
     return named[0]
 
 
@@ -135,7 +135,7 @@ def machine_named(tx: Tx, wanted: str) -> Machine:
     """A machine by its id or its name.
 
     Raises:
-        NotFound: none. Conflict: several have this name.
+        NotFound: none. Malformed: several have this name.
     """
     found = tx.machine(wanted)
     if found is not None:
@@ -147,5 +147,5 @@ def machine_named(tx: Tx, wanted: str) -> Machine:
     if not named:
         raise NotFound(f"there is no machine {wanted}")
     if len(named) > 1:
-        raise Conflict("ambiguous", f"several machines are called {wanted}: {', '.join(one.id for one in named)}")
+        raise Malformed("ambiguous", f"several machines are called {wanted}: {', '.join(one.id for one in named)}")
     return named[0]

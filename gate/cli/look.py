@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from gate.cli.common import emit, gate_of, machine_named, output_option, settings_option, show
+from gate.cli.common import at_option, emit, gate_of, machine_named, output_option, settings_option, show
 from gate.core.errors import NotFound
 from gate.core.model import Machine
+from gate.ports import Asked, Tx
+
+NOT_STORED = "Cannot be known: which machines were in each ring then; that is not stored."
 
 
 @click.command()
+@at_option
 @settings_option
 @output_option
-def rings(settings: Path, output: str) -> None:
-    """The rings of the active policy in their order, with who is in them now and why each is there."""
+def rings(at: datetime | None, settings: Path, output: str) -> None:
+    """The rings of the active policy in their order, with who is in them now and why each is there; or those of the
+    policy that ruled at a time."""
     with gate_of(settings) as opened, opened.store.read() as tx:
-        active = tx.active_policy()
-        if active is None:
-            raise NotFound("no policy is active")
-        policy = opened.gate.policy(active.commit)
+        commit = _ruling(tx, at)
+        if not commit:
+            raise NotFound("no policy is active" if at is None else "no policy was active then, as far as the log goes")
+        policy = opened.gate.policy(commit)
         rows = []
         for position, ring in enumerate(policy.rings):
-            makes = tx.ring_makes(ring.name)
+            makes = tx.ring_makes(ring.name) if at is None else None
             rows.append(
                 {
                     "ring": ring.name,
                     "order": position,
-                    "machines": sum(makes.values()),
-                    "makes": len(makes),
+                    "machines": None if makes is None else sum(makes.values()),
+                    "makes": None if makes is None else len(makes),
                     "why": ring.why,
                     "line": policy.line_of(f"rings[{position}]"),
                 }
             )
-    show(rows, ("order", "ring", "machines", "makes", "why", "line"), output)
+    counted = ("machines", "makes") if at is None else ()
+    show(rows, ("order", "ring", *counted, "why", "line"), output)
+    if at is not None and output == "table":
+        click.echo(f"policy {commit[:12]}\n{NOT_STORED}")
+
+
+def _ruling(tx: Tx, at: datetime | None) -> str:
+    """The commit that rules now, or ruled then; empty where none did, or its entry has left the log."""
+    if at is None:
+        active = tx.active_policy()
+        return active.commit if active else ""
+    found = tx.asked_events(Asked(kind="policy_activated", until=at), None, 1)
+    return found[0].subject if found else ""
 
 
 @click.group("site")

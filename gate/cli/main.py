@@ -1,6 +1,7 @@
 """The command line: parse, call one flow, render.
 
-- Exit codes: 0 ok, 1 finding, 2 usage, 3 unreachable, 4 refused by policy.
+- Exit codes: 0 ok, 1 finding, 2 usage (what was asked cannot be read, or does not exist), 3 unreachable, 4 refused.
+  Where a rule of the policy refuses, the rule and its line are printed too.
 - Read commands take ``-o table|json|yaml``, some ``--at TIME``; long work shows its progress on the terminal.
 """
 
@@ -25,7 +26,16 @@ from gate.cli.simulate import simulate
 from gate.cli.sources import lever_group, plugins, source_group, sources
 from gate.cli.token import token
 from gate.cli.user import user
-from gate.core.errors import CallerError, GateError, Unavailable
+from gate.core.errors import CallerError, GateError, Malformed, NotFound, Unavailable
+
+EXITS: tuple[tuple[type[GateError], int], ...] = (
+    (Malformed, 2),
+    (NotFound, 2),
+    (CallerError, 4),
+    (Unavailable, 3),
+    (GateError, 1),
+)
+"""An error's exit code: that of the first kind that it is."""
 
 
 class Commands(click.Group):
@@ -37,8 +47,9 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except GateError as problem:
             click.echo(f"{problem.kind}: {problem.detail}", err=True)
-            code = 3 if isinstance(problem, Unavailable) else 4 if isinstance(problem, CallerError) else 1
-            sys.exit(code)
+            if problem.more.get("line"):
+                click.echo(f"  policy.yaml:{problem.more['line']}: {problem.more['rule']}", err=True)
+            sys.exit(next(code for kind, code in EXITS if isinstance(problem, kind)))
 
 
 @click.group(cls=Commands)
@@ -52,6 +63,7 @@ for command in (
     start.init,
     start.serve,
     start.doctor,
+    start.version,
     start.config,
     act.status,
     act.watch,

@@ -23,7 +23,7 @@ file_argument = click.argument("file", type=click.Path(exists=True, dir_okay=Fal
 
 @click.group()
 def policy() -> None:
-    """Policies: lint, fmt, explain, diff, plan, backtest, schema; history, blame, propose, proposals, sign."""
+    """Policy: lint, fmt, explain, diff, plan, backtest, schema; history, blame, propose, proposals, sign, withdraw."""
 
 
 def read_policy(name: str, settings: Path) -> Policy:

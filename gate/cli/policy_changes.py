@@ -127,6 +127,17 @@ def sign(proposal_id: str, settings: Path) -> None:
 
 
 @policy.command()
+@click.argument("proposal_id", metavar="ID")
+@because_option
+@settings_option
+def withdraw(proposal_id: str, because: str, settings: Path) -> None:
+    """Take proposal ID back, or refuse it."""
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        edits.withdraw(tx, proposal_id, me(), because, opened.clock.now())
+    click.echo("withdrawn")
+
+
+@policy.command()
 @settings_option
 @output_option
 def proposals(settings: Path, output: str) -> None:

@@ -6,6 +6,7 @@ import ctypes
 import gc
 import logging
 import os
+import platform
 import resource
 import signal
 import socket
@@ -13,6 +14,7 @@ import sys
 import tempfile
 from dataclasses import fields, replace
 from functools import partial
+from importlib import metadata
 from multiprocessing.util import Finalize
 from pathlib import Path
 
@@ -25,6 +27,7 @@ from granian.server import Server
 from gate import bootstrap
 from gate.adapters import logs, metrics
 from gate.adapters.policy_hook import write_hook
+from gate.adapters.store.backup import newest
 from gate.bootstrap import Opened, Wishes, open_gate
 from gate.cli.common import emit, gate_of, output_option, settings_option
 from gate.config import SECRETS, Settings, load, unreachable
@@ -42,6 +45,18 @@ HEADERS = HTTP1Settings(header_read_timeout=10_000, max_buffer_size=32 * 1024)
 
 def _asked(text: str, default: str) -> str:
     return str(click.prompt(text, default=default)) if sys.stdin.isatty() else default
+
+
+@click.command()
+@output_option
+def version(output: str) -> None:
+    """The version of this program, of the schema that it wants, and of the Python that runs it."""
+    found = {"gate": metadata.version("gate"), "schema": newest(), "python": platform.python_version()}
+    if output != "table":
+        emit(found, output)
+        return
+    for name, said in found.items():
+        click.echo(f"{name} {said}")
 
 
 @click.command()

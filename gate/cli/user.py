@@ -7,13 +7,14 @@ from pathlib import Path
 
 import click
 
-from gate.cli.common import gate_of, me, output_option, settings_option, show
-from gate.flows import identities, people
+from gate.cli.common import because_option, gate_of, me, output_option, settings_option, show
+from gate.flows import identities, people, user_changes
+from gate.flows.agreement import reason_given
 
 
 @click.group()
 def user() -> None:
-    """People: add, link, identity, disable, list."""
+    """People: add, link, role, identity, disable, list."""
 
 
 @user.command("add")
@@ -50,6 +51,19 @@ def user_disable(login: str, settings: Path) -> None:
     with gate_of(settings) as opened, opened.store.write() as tx:
         people.disable_user(tx, login, me(), opened.clock.now())
     click.echo("disabled")
+
+
+@user.command("role")
+@click.argument("login")
+@click.argument("role", type=click.Choice(people.ROLES))
+@because_option
+@settings_option
+def user_role(login: str, role: str, because: str, settings: Path) -> None:
+    """LOGIN has ROLE from now on; open sessions end."""
+    reason_given(because)
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        user_changes.change_role(tx, login, role, me(), because, opened.clock.now())
+    click.echo(f"{login} is {role}")
 
 
 @user.command("identity")

@@ -18,7 +18,8 @@ from __future__ import annotations
 
 
 class GateError(Exception):
-    """kind: a stable word (metric label); detail: one sentence for a person."""
+    """kind: a stable word (metric label); detail: one sentence for a person; more: such as the ``rule`` of the policy
+    that refuses and the ``line`` where it stands."""
 
     status = 500
 

@@ -191,6 +191,10 @@ class Policy:
             path = path[: max(path.rfind("."), 0)]
         return 0
 
+    def ruled(self, rule: str) -> dict[str, Any]:
+        """What a refusal by this rule carries of it: its path, and the line where it stands."""
+        return {"rule": rule, "line": self.line_of(rule)}
+
     def stated_at(self, key: str, ring: str, source: str) -> str:
         """The path of the word that rules in this ring for this source; empty where the policy does not say it."""
         places = [f"rings[{self.index(ring)}]", "defaults"]

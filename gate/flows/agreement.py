@@ -58,15 +58,17 @@ def person(tx: Tx, by: str) -> str:
     return login if user is not None and not user.disabled else ""
 
 
-def somebody(tx: Tx, by: str) -> str:
-    """The person whose word this is.
+def somebody(tx: Tx, by: str, **ruled: object) -> str:
+    """The person whose word this is; ``ruled``: the rule that asks for people, which the refusal carries.
 
     Raises:
         Conflict: needs_people, where it is nobody's.
     """
     found = person(tx, by)
     if not found:
-        raise Conflict("needs_people", f"{by} counts as no person until it is linked with one: gate user identity")
+        raise Conflict(
+            "needs_people", f"{by} counts as no person until it is linked with one: gate user identity", **ruled
+        )
     return found
 
 

@@ -67,12 +67,13 @@ def expedite(tx: Tx, gate: Gate, rollout_id: str, by: str, because: str, now: da
     """
     reason_given(because)
     rollout = _alone(tx, rollout_id)
-    rule = gate.policy(rollout.policy_version).expedite
+    policy = gate.policy(rollout.policy_version)
+    rule, asks = policy.expedite, policy.ruled("expedite.people")
     if not rule:
         raise Conflict("no_lane", "the policy has no fast lane (expedite)")
-    given, who = _given(tx, rollout, now), somebody(tx, by)
+    given, who = _given(tx, rollout, now), somebody(tx, by, **asks)
     if who in given:
-        raise Conflict("given", f"{who} has agreed already; another person must")
+        raise Conflict("given", f"{who} has agreed already; another person must", **asks)
     needed = int(rule.get("people", LANE["people"])) - len(given) - 1
     tx.append("expedite_agreed", by, f"{rollout.id}/expedite", now, {}, because, rollout.policy_version)
     if needed > 0:

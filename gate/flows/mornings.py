@@ -44,12 +44,13 @@ def plan(tx: Tx, gate: Gate, now: datetime) -> int:
     if active is None:
         return 0
     zone = gate.policy(active.commit).zone
-    days = [_day(gate, zone, site, now) for site in tx.sites_to_plan(now, PAGE)]
+    days = [day_of(gate, zone, site, now) for site in tx.sites_to_plan(now, PAGE)]
     tx.save_days(days)
     return len(days)
 
 
-def _day(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> SiteDay:
+def day_of(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> SiteDay:
+    """A site's morning of today, or its next one."""
     today = now.astimezone(zone).date()
     if not site.always_on:
         for opens_at in _openings(gate, zone, site, now):

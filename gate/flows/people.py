@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from gate.core.claims import ROLLOUT_STEPS
 from gate.core.errors import Conflict, Forbidden, Malformed, NotFound, Unauthenticated
 from gate.core.model import Attribution, Rollout, RolloutState
+from gate.core.policy import Policy
 from gate.flows import expedite
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
@@ -280,13 +281,21 @@ def approve_ring(tx: Tx, gate: Gate, rollout_id: str, ring: str, by: str, becaus
         raise Conflict("not_running", f"the rollout is {rollout.state.value}")
     policy = gate.policy(rollout.policy_version)
     rule = policy.settings_for(ring, rollout.source)
+    asks = policy.ruled(asking(policy, ring, rollout.source))
     if not rule.wants_people:
-        raise Conflict("not_needed", f"ring {ring} needs nobody's approval")
+        raise Conflict("not_needed", f"ring {ring} needs nobody's approval", **asks)
     subject = f"{rollout.id}/{ring}"
-    who = somebody(tx, by) if rule.needs_people > 1 else person(tx, by) or by
+    who = somebody(tx, by, **asks) if rule.needs_people > 1 else person(tx, by) or by
     if who in {person(tx, one) or one for one in tx.grounds(rollout.id, now).approved_by.get(ring, ())}:
-        raise Conflict("given", f"{who} has approved ring {ring} already")
+        raise Conflict("given", f"{who} has approved ring {ring} already", **asks)
     tx.append("ring_approved", by, subject, now, {"ring": ring}, because, rollout.policy_version)
+
+
+def asking(policy: Policy, ring: str, source: str) -> str:
+    """The rule that asks people to open a ring, or says that nobody is asked; the ring where neither is said."""
+    place = f"rings[{policy.index(ring)}]"
+    needs = f"{place}.needs" if policy.settings_for(ring, source).needs_people else ""
+    return needs or policy.stated_at("decides", ring, source) or place
 
 
 def explain_failure(tx: Tx, gate: Gate, claim_id: str, by: str, because: str, now: datetime) -> None:

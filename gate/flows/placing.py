@@ -161,7 +161,11 @@ def refuse_one_ring(tx: Tx, old: Policy, new: Policy, walked: Walked | None = No
     found = walked or walk(tx, new)
     if found.one_ring:
         named = ", ".join(found.one_ring[:FIRST]) + (" ..." if len(found.one_ring) > FIRST else "")
-        raise Conflict("one_ring", f"all tills of a site would be in one ring; {len(found.one_ring)} affected: {named}")
+        raise Conflict(
+            "one_ring",
+            f"all tills of a site would be in one ring; {len(found.one_ring)} affected: {named}",
+            **new.ruled("rings"),
+        )
 
 
 def place_all(tx: Tx, policy: Policy, walked: Walked | None = None) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import Any, assert_never
 
 from gate.core.errors import Conflict, Malformed, NotFound
 from gate.core.policy import LANE, Policy
@@ -161,7 +161,9 @@ def _enough(before: Sequence[User], wanted: Change, policy: Policy | None) -> No
     for act, least in needed(policy).items():
         left = len(_holders(after, act))
         if left < least and left < len(_holders(before, act)):
-            raise Conflict("needs_people", f"{act} needs {least} people, and {left} would be left who may")
+            raise Conflict(
+                "needs_people", f"{act} needs {least} people, and {left} would be left who may", **_ruled(policy, act)
+            )
 
 
 def refuse_too_many(tx: Tx, old: Policy, new: Policy) -> None:
@@ -174,7 +176,9 @@ def refuse_too_many(tx: Tx, old: Policy, new: Policy) -> None:
     for act, least in needed(new).items():
         there = len(_holders(tx.users(), act)) if least > was[act] else least
         if there < least:
-            raise Conflict("needs_people", f"{act} needs {least} people, and there are {there} who may")
+            raise Conflict(
+                "needs_people", f"{act} needs {least} people, and there are {there} who may", **_ruled(new, act)
+            )
 
 
 def needed(policy: Policy | None) -> dict[str, int]:
@@ -185,6 +189,17 @@ def needed(policy: Policy | None) -> dict[str, int]:
         pairs = [(ring.name, source.name) for ring in policy.rings for source in policy.sources]
         asked += [policy.settings_for(*pair).needs_people for pair in pairs]
     return {**{act: 2 for act in TWO_PEOPLE if act in people.NEEDS}, "approve": max(asked), "expedite": lane}
+
+
+def _ruled(policy: Policy | None, act: str) -> dict[str, Any]:
+    """The rule that asks for so many: the fast lane's, or that of the ring that asks for most; none for what the code
+    asks for."""
+    if policy is None or act not in ("approve", "expedite"):
+        return {}
+    if act == "expedite":
+        return policy.ruled("expedite.people")
+    most = max(range(len(policy.rings)), key=lambda at: policy.rings[at].people)
+    return policy.ruled(f"rings[{most}].needs")
 
 
 def _holders(users: Sequence[User], act: str) -> list[User]:

@@ -1,7 +1,8 @@
 """People: who may log in, who may do what and with whom, and changes of both by two people.
 
-``/people/roles`` is made from the code: the routes and what each needs (``url_map``), ``people.NEEDS``, the acts that
-take two people, and the routes that ask for a fresh confirmation. ``docs/people.md`` is the same table.
+``/people/roles`` is made from the code: the routes and what each needs (``url_map``, and those of the API),
+``people.NEEDS``, the acts that take two people, and the routes that ask for a fresh confirmation. What nobody logs in
+for stands first. ``docs/people.md`` is the same table.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from gate.core.errors import Malformed
 from gate.flows import people, user_changes
 from gate.flows.agreement import TWO_PEOPLE
 from gate.flows.user_changes import Act, Change
-from gate.web import step_up
+from gate.web import people_api, step_up
 from gate.web.forms import me
 from gate.web.forms import text as text_of
 
+PUBLIC, EVERYBODY = "public", "everybody"
 MEANINGS: Mapping[str, str] = {
+    PUBLIC: "without a login: logging in, a one-time link, how this server is, styles and scripts",
     "view": "look at everything",
     "halt": "pull the brake: everything that moves, or one rollout",
     "approve": "give a ring the word that it needs; end the alarm of a silent morning",
@@ -67,27 +70,31 @@ class Row:
 
 
 def rows(app: Flask) -> list[Row]:
-    """Every act that people may do on pages, by role."""
-    needs: dict[str, str] = app.extensions["gate.needs"]
-    found: dict[str, list[tuple[str, str, str]]] = {act: [] for act in people.NEEDS}
+    """Every act, by role, with its pages and forms, and then its routes of the API."""
+    needs: dict[str, str] = app.extensions["gate.needs"] | {"static": PUBLIC}
+    found: dict[str, list[tuple[str, str, str]]] = {act: [] for act in (PUBLIC, *people.NEEDS)}
     for rule in app.url_map.iter_rules():
         need = needs.get(rule.endpoint, "")
         for method in sorted((rule.methods or set()) & {"GET", "POST"}):
             if need in found:
                 found[need].append((rule.endpoint, method, str(rule)))
+    by_api: dict[str, list[str]] = {act: [] for act in found}
+    by_api[PUBLIC].append(f"GET {people_api.ROOT}/openapi.json")
+    for route in people_api.ROUTES:
+        by_api[route.act].append(f"{route.method} {people_api.ROOT}{route.path}")
     made = [
         Row(
             act=act,
             meaning=MEANINGS.get(act, act),
-            role=people.NEEDS[act],
+            role=people.NEEDS.get(act, EVERYBODY),
             people=2 if act in TWO_PEOPLE else 1,
             when=FOLLOWS.get(act, ""),
             asks=any(step_up.asks(view, act, method) for view, method, _ in routes),
-            routes=sorted(f"{method} {rule}" for _, method, rule in routes),
+            routes=[*sorted(f"{method} {rule}" for _, method, rule in routes), *sorted(by_api[act])],
         )
         for act, routes in found.items()
     ]
-    return sorted(made, key=lambda one: people.ROLES.index(one.role))
+    return sorted(made, key=lambda one: (EVERYBODY, *people.ROLES).index(one.role))
 
 
 def document(app: Flask) -> str:
@@ -96,7 +103,10 @@ def document(app: Flask) -> str:
         "# Who may do what, and with whom",
         "",
         "Made from the code (`python -m tests.docs.people`) and held to it by a test; `/people/roles` shows the",
-        "same. A role may do all that the roles before it may: reader, technician, approver, admin. *Two people*:",
+        "same. A role may do all that the roles before it may: reader, technician, approver, admin. *Everybody* does",
+        "not even log in. What stands under `/api/v1` takes a token of a person (`gate token create`) instead of a",
+        "login, and is not confirmed. Machines have no role: they ask under `/v1`, signed, and read `/metadata` and",
+        "`/content`, which are signed; a mirror has an address of its own for each machine or ring. *Two people*:",
         "one proposes, another does the same within 24 hours; who proposed does not count as the second.",
         "*Confirmed*: the person has logged in, or has confirmed that it is them, in the last ten minutes. At the",
         "server's own shell one person is enough to change people and to accept machines.",

@@ -29,6 +29,17 @@ GERMAN = {
     "two people": "zwei Personen",
     "one person": "eine Person",
     "into the first rings": "in die ersten Ringe",
+    "or more, as the policy says": "oder mehr, wie die Richtlinie es sagt",
+    "open the fast lane, which skips soak and windows for a time": (
+        "die Überholspur öffnen, die eine Zeit lang Bewährungszeit und Fenster überspringt"
+    ),
+    "say where recovery keys are kept, never the keys": (
+        "sagen, wo Wiederherstellungsschlüssel liegen, nie die Schlüssel selbst"
+    ),
+    "everybody": "alle",
+    "without a login: logging in, a one-time link, how this server is, styles and scripts": (
+        "ohne Anmeldung: sich anmelden, ein Einmal-Link, wie es diesem Server geht, Gestaltung und Skripte"
+    ),
     "reader": "Lesen",
     "technician": "Technik",
     "approver": "Freigabe",

@@ -1,4 +1,8 @@
-"""Every screen as a picture, made anew: into ``build/screens``, or for the documents with ``make screens``."""
+# ruff: noqa: F401, F811  (fixtures of another file)
+"""Every screen as a picture, made anew: into ``build/screens``, or for the documents with ``make screens``.
+
+The documents have what the README shows for a desk and a phone, in light and dark, and all else as on a desk by day.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,14 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
+from tests.browser.test_walk_rings import Place, because, form, looked, person, place
 from tests.web.busy import Busy
 
 FOLDER = Path(os.environ.get("GATE_SCREENS", "build/screens"))
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
+FOR_DOCUMENTS = "GATE_SCREENS" in os.environ
 SHOWN = ("overview", "rollout", "why", "rings")
 """What the README shows."""
 
@@ -34,6 +40,15 @@ def screens(pages: Busy) -> dict[str, str]:
         "audit": "/audit",
         "system": "/system",
         "people": "/people",
+        "roles": "/people/roles",
+        "rollouts": "/rollouts",
+        "holds": "/holds",
+        "sources": "/sources",
+        "ring-form": "/rings/edit?item=rings[1]",
+        "import": "/sites/import",
+        **{f"policy-{tab}": f"/policy?tab={tab}" for tab in ("edit", "words", "plan", "backtest", "history")},
+        "version": f"/policy/versions/{pages.policy}",
+        "backtest": f"/policy/backtests/{pages.backtest}",
         "brake": "/brake",
         **({"recovery": pages.sheets[0]} if pages.sheets else {}),
     }
@@ -50,10 +65,38 @@ def test_every_screen_is_drawn(browser: Browser, stateful: tuple[str, Busy], siz
         answer = page.goto(f"{address}{path}")
         assert answer is not None
         assert answer.status == 200, path
-        picture = FOLDER / f"{name}-{size}-{scheme}.png"
-        page.screenshot(path=picture)
-        assert picture.stat().st_size > 5_000, name
+        drawn(page, name, size, scheme)
     context.close()
+
+
+def drawn(page: Page, name: str, size: str = "desk", scheme: str = "light") -> None:
+    """The page as it stands there."""
+    if FOR_DOCUMENTS and name not in SHOWN and (size, scheme) != ("desk", "light"):
+        return
+    picture = FOLDER / f"{name}-{size}-{scheme}.png"
+    page.screenshot(path=picture)
+    assert picture.stat().st_size > 5_000, name
+
+
+def test_an_edit_is_drawn_from_its_preview_to_its_proposal_and_its_conflict(browser: Browser, place: Place) -> None:
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    place.machines()
+    anna, berta = person(browser, place, "anna"), person(browser, place, "berta")
+    form(anna, "pilots")
+    anna.get_by_label("most claims in flight in the ring").fill("80")
+    looked(anna)
+    drawn(anna, "preview")
+    because(anna, "we have more pilots now", "Propose")
+    drawn(anna, "proposal")
+    form(anna, "pilots")
+    anna.get_by_label("soak", exact=True).fill("8h open")
+    looked(anna)
+    form(berta, "pilots")
+    berta.get_by_label("soak", exact=True).fill("9h open")
+    looked(berta)
+    because(berta, "longer after the trial", "Save")
+    because(anna, "one hour more", "Save")
+    drawn(anna, "conflict")
 
 
 def test_the_readme_shows_what_is_drawn() -> None:

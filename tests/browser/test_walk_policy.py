@@ -16,6 +16,7 @@ from werkzeug.serving import make_server
 
 from gate.bootstrap import pages
 from gate.flows import people
+from tests.browser.pictures import kept
 from tests.browser.test_browser import DESK, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_pages import HASH, PASSWORD
@@ -28,7 +29,9 @@ CHRISTMAS = "freeze:\n  - {name: christmas, from: 2030-12-23, to: 2030-12-27, wh
 def served(sqlite_gate: RealGate) -> Iterator[str]:
     with sqlite_gate.opened.store.write() as tx:
         people.new_link(tx, "anna", "link", "test", sqlite_gate.clock.now())
-        people.choose_password(tx, "link", PASSWORD, lambda _: HASH, sqlite_gate.clock.now())
+        people.add_user(tx, "berta", "Berta", "admin", "link-berta", "test", sqlite_gate.clock.now())
+        for link in ("link", "link-berta"):
+            people.choose_password(tx, link, PASSWORD, lambda _: HASH, sqlite_gate.clock.now())
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = pages(sqlite_gate.opened)
     assert isinstance(app, Flask)
@@ -41,9 +44,9 @@ def served(sqlite_gate: RealGate) -> Iterator[str]:
     server.server_close()
 
 
-def log_in(page: Page, address: str) -> None:
+def log_in(page: Page, address: str, login: str = "anna") -> None:
     page.goto(f"{address}/login")
-    page.get_by_label("Login").fill("anna")
+    page.get_by_label("Login").fill(login)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Log in").click()
 
@@ -88,13 +91,54 @@ def test_a_mistake_is_shown_at_its_line_and_a_freeze_over_christmas_is_written_b
     page.get_by_role("button", name="Save").click()
     page.goto(f"{served}/policy?tab=history")
     expect(page.get_by_role("row").nth(1)).to_contain_text("nobody is there over Christmas")
-    page.get_by_role("row").nth(2).get_by_role("link").first.click()
-    page.get_by_role("button", name="Preview going back").click()
-    page.get_by_label("Reason").fill("it was better")
-    page.get_by_role("button", name="Propose").click()
-    assert "/policy/proposals/" in page.url
     assert errors == []
     context.close()
+
+
+@pytest.mark.parametrize("script", [True, False], ids=["script", "no-script"])
+def test_going_back_is_a_proposal_that_another_person_signs_and_the_text_is_as_it_was(
+    browser: Browser, served: str, sqlite_gate: RealGate, script: bool
+) -> None:
+    policies = sqlite_gate.opened.policies
+    before = policies.read(policies.head())
+    how = "script" if script else "no-script"
+    anna = opened(browser, viewport=DESK, java_script_enabled=script).new_page()
+    log_in(anna, served)
+    anna.goto(f"{served}/policy?tab=edit")
+    anna.get_by_label("The whole text").fill(before + CHRISTMAS)
+    anna.get_by_role("button", name="Preview").click()
+    anna.get_by_label("Reason").fill("nobody is there over Christmas")
+    anna.get_by_role("button", name="Save").click()
+    expect(anna.get_by_role("heading", level=1)).not_to_have_text("Look before it is saved")
+    assert policies.read(policies.head()) == before + CHRISTMAS
+    anna.goto(f"{served}/policy?tab=history")
+    kept(anna, "revert", f"history-{how}")
+    anna.get_by_role("row").nth(2).get_by_role("link").first.click()
+    anna.get_by_role("button", name="Preview going back").click()
+    expect(anna.locator(".diff .removed")).to_have_count(2)
+    anna.get_by_label("Reason").fill("it was better")
+    anna.get_by_role("button", name="Propose").click()
+    expect(anna.get_by_role("heading", level=1)).to_contain_text("waits for another person")
+    expect(anna.get_by_role("button", name="Sign")).to_have_count(0)
+    kept(anna, "revert", f"proposed-{how}")
+    assert policies.read(policies.head()) == before + CHRISTMAS, "one person alone does not loosen"
+
+    berta = opened(browser, viewport=PHONE, java_script_enabled=script).new_page()
+    log_in(berta, served, "berta")
+    berta.get_by_role("link", name="look and sign").click()
+    well_made(berta)
+    berta.get_by_role("button", name="Sign").click()
+    expect(berta.get_by_text("enacted")).to_be_visible()
+    kept(berta, "revert", f"signed-{how}")
+    assert policies.read(policies.head()) == before
+    berta.goto(f"{served}/policy?tab=history")
+    newest = berta.get_by_role("row").nth(1)
+    for said in ("it was better", "anna", "berta"):
+        expect(newest).to_contain_text(said)
+    with sqlite_gate.opened.store.read() as tx:
+        active = tx.active_policy()
+    assert active is not None
+    assert active.commit == policies.head()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
 from werkzeug.serving import make_server
 
 from gate.adapters import policy_edit
+from gate.cli.main import main
 from gate.core.model import Machine, MachineStatus, Site
 from gate.flows.placing import place_all
 from tests.browser.pictures import kept
@@ -142,6 +144,28 @@ def test_the_first_rings_are_defined_from_an_empty_installation(browser: Browser
     because(page, "servers earlier", "Propose")
     signed(berta, place)
     assert names(place)[-2:] == ["servers", "rest"]
+    read_and_verified(berta, place)
+
+
+def read_and_verified(page: Page, place: Place) -> None:
+    """The audit of all that, by whoever did it; and the tree, computed anew, has the root that the page shows."""
+    page.get_by_role("link", name="Audit").click()
+    for login, kind, count in (("anna", "policy_proposed", 2), ("berta", "policy_signed", 2)):
+        page.get_by_label("Who").fill(login)
+        page.get_by_label("What").select_option(kind)
+        page.get_by_role("button", name="Show").click()
+        rows = page.locator("tbody tr")
+        expect(rows).to_have_count(count)
+        for number in range(count):
+            expect(rows.nth(number)).to_contain_text(login)
+    kept(page, "first-rings", "audit")
+    page.goto(f"{place.address}/audit?actor=anna")
+    for said in ("our own pharmacy first", "servers earlier"):
+        expect(page.locator("tbody")).to_contain_text(said)
+    root = page.locator("code.long").inner_text()
+    verified = CliRunner().invoke(main, ["audit", "verify", "--settings", str(place.gate.made.settings)])
+    assert verified.exit_code == 0, verified.output
+    assert verified.output.endswith(f"root {root}\n")
 
 
 def test_a_soak_is_lengthened_by_one_line_and_acts_at_once(browser: Browser, place: Place, script: bool) -> None:

@@ -99,7 +99,7 @@ def test_recorded_days_are_replayed_under_both_policies_beside_what_happened(liv
 
 def test_days_on_which_nothing_began_and_dates_without_recorded_are_refused(lived: Path) -> None:
     nothing = gate("policy", "backtest", "active", "--recorded", "--until", "2026-02-02", settings=lived)
-    assert nothing.exit_code == 4
+    assert nothing.exit_code == 2
     assert "no release began from 2026-01-19 to 2026-02-02" in nothing.output
     assert gate("policy", "backtest", "active", "--since", "2026-03-02", settings=lived).exit_code == 2
 
@@ -111,4 +111,4 @@ def test_a_policy_with_a_mistake_or_an_unknown_scenario_is_said(tmp_path: Path) 
     assert said.exit_code == 1
     assert "did you mean 'at_least'?" in said.output
     unknown = gate("policy", "backtest", str(OLD), "--scenario", "no-such-day", settings=tmp_path / "none.toml")
-    assert unknown.exit_code == 4
+    assert unknown.exit_code == 2

@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 
 import click
 import pytest
@@ -25,8 +26,16 @@ ACTS = {
     *("approve", "db backup", "db restore", "db upgrade", "demo", "duty import", "enrol-code", "expedite", "explain"),
     *("halt", "hold", "hold lift", "init", "machines accept", "machines decommission", "machines revoke"),
     *("morning end", "policy fmt", "recall", "resume", "serve", "sites import", "token create", "token revoke"),
-    *("user add", "user disable", "user identity", "user link", "waive", "brake on", "brake off"),
-    *("policy propose", "policy sign", "plugins new", "mirror token", "mirror revoke", "lever clear"),
+    *("user add", "user disable", "user identity", "user link", "user role", "waive", "brake on", "brake off"),
+    *(
+        "policy propose",
+        "policy sign",
+        "policy withdraw",
+        "plugins new",
+        "mirror token",
+        "mirror revoke",
+        "lever clear",
+    ),
     *("site key keep", "site key drop", "site key import"),
 }
 """What changes something, or runs; all else reads."""
@@ -118,8 +127,68 @@ def test_the_same_is_said_in_three_forms(shop: RealGate) -> None:
     assert isinstance(shown, dict)
     assert (shown["ring"], shown["role"]) == ("first", "till")
     assert "machine_accepted" in [one["what"] for one in shown["events"]]
-    assert gate(shop, "site", "show", "none").exit_code == 4
-    assert gate(shop, "machine", "show", "none").exit_code == 4
+    assert gate(shop, "site", "show", "none").exit_code == 2
+    assert gate(shop, "machine", "show", "none").exit_code == 2
+
+
+def test_a_refusal_by_a_rule_of_the_policy_says_the_rule_and_its_line(shop: RealGate) -> None:
+    for person in ("bea", "carl"):
+        assert gate(shop, "user", "add", person, "--role", "admin").exit_code == 0
+    text = shop.opened.policies.read(shop.opened.policies.head())
+    shop.policy_says(
+        text.replace("    pick: {role", "    needs: {people: 2}\n    pick: {role") + "expedite: {people: 2}\n"
+    )
+    shop.bring("1")
+    with shop.opened.store.read() as tx:
+        [rollout] = tx.rollouts()
+    lines = shop.opened.gate.texts.read(rollout.policy_version).splitlines()
+    asked = lines.index("    needs: {people: 2}") + 1, lines.index("expedite: {people: 2}") + 1
+    nobody = gate(shop, "approve", rollout.id, "rest", "--because", "well")
+    assert nobody.exit_code == 4
+    assert nobody.output.splitlines()[1:] == [f"  policy.yaml:{asked[0]}: rings[1].needs"]
+    lane = gate(shop, "expedite", rollout.id, "--because", "hurry")
+    assert (lane.exit_code, lane.output.splitlines()[1:]) == (4, [f"  policy.yaml:{asked[1]}: expedite.people"])
+    needless = gate(shop, "approve", rollout.id, "first", "--because", "well")
+    ring = lines.index("  - name: first") + 1
+    assert (needless.exit_code, needless.output.splitlines()[1:]) == (4, [f"  policy.yaml:{ring}: rings[0]"])
+    assert gate(shop, "user", "identity", "bea", "shell", me().removeprefix("shell:")).exit_code == 0
+    assert gate(shop, "approve", rollout.id, "rest", "--because", "well").exit_code == 0
+    again = gate(shop, "approve", rollout.id, "rest", "--because", "well")
+    assert again.output.splitlines() == [
+        "given: bea has approved ring rest already",
+        f"  policy.yaml:{asked[0]}: rings[1].needs",
+    ]
+
+
+def test_what_a_rule_does_not_refuse_names_none_and_what_is_not_there_is_a_usage_error(shop: RealGate) -> None:
+    shop.bring("1")
+    with shop.opened.store.read() as tx:
+        [rollout] = tx.rollouts()
+    running = gate(shop, "recall", rollout.id, "--because", "it is bad")
+    assert (running.exit_code, len(running.output.splitlines())) == (4, 1)
+    assert gate(shop, "halt", "r-none", "--because", "it is bad").exit_code == 2
+    assert gate(shop, "halt", rollout.id, "--because", " ").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("people: 1", "people: 9", "rings[1].needs"),
+        ("expedite: {people: 2}", "expedite: {people: 9}", "expedite.people"),
+    ],
+)
+def test_a_policy_that_asks_for_more_people_than_there_are_is_refused_by_its_own_line(
+    shop: RealGate, tmp_path: Path, old: str, new: str, rule: str
+) -> None:
+    text = shop.opened.policies.read(shop.opened.policies.head())
+    text = text.replace("    pick: {role", "    needs: {people: 1}\n    pick: {role") + "expedite: {people: 2}\n"
+    shop.policy_says(text)
+    file = tmp_path / "new.yaml"
+    file.write_text(text.replace(old, new))
+    line = file.read_text().splitlines().index(new if new.startswith("expedite") else "    needs: {people: 9}") + 1
+    refused = gate(shop, "policy", "propose", str(file), "--because", "more eyes")
+    assert refused.exit_code == 4, refused.output
+    assert refused.output.splitlines()[-1] == f"  policy.yaml:{line}: {rule}"
 
 
 def test_the_brake_works_with_the_database_alone_and_off_lifts_nothing(shop: RealGate) -> None:
@@ -213,7 +282,7 @@ def test_a_rollout_is_named_by_its_version_and_says_what_has_superseded_it(shop:
     assert german.startswith("shop-content 1: erledigt, abgelöst durch 2\n")
     assert gate(shop, "rollout", "show", "2").output.startswith("shop-content 2 is running\n")
     for words in (("3",), ("another", "1"), (first.id, "1")):
-        assert gate(shop, "rollout", "show", *words).exit_code == 4, words
+        assert gate(shop, "rollout", "show", *words).exit_code == 2, words
 
 
 def test_a_machine_that_had_a_claim_then_is_shown_with_what_was_known_of_it(shop: RealGate) -> None:
@@ -232,6 +301,37 @@ def test_a_machine_that_had_a_claim_then_is_shown_with_what_was_known_of_it(shop
         text = gate(shop, "why", machine.machine, "--at", stamp(at + timedelta(seconds=1))).output
         assert "had been granted it" in text
         assert known in text
+
+
+def test_the_rings_and_the_log_of_a_time_are_those_of_that_time_and_no_machine_is_named(shop: RealGate) -> None:
+    clock = shop.clock
+    clock.forward(minutes=5)
+    before = clock.now()
+    clock.forward(minutes=5)
+    text = shop.opened.policies.read(shop.opened.policies.head())
+    shop.policy_says(text.replace("name: rest", "name: all-others"))
+
+    def names(*words: str) -> list[str]:
+        found = gate(shop, "rings", *words, "-o", "json")
+        assert found.exit_code == 0, found.output
+        return [one["ring"] for one in json.loads(found.output)]
+
+    clock.forward(minutes=5)
+    assert names() == names("--at", stamp(clock.now())) == ["first", "all-others"]
+    assert names("--at", stamp(before)) == ["first", "rest"]
+    [first, _] = json.loads(gate(shop, "rings", "--at", stamp(before), "-o", "json").output)
+    assert (first["machines"], first["makes"]) == (None, None)
+    assert "Cannot be known: which machines" in gate(shop, "rings", "--at", stamp(before)).output
+    none = gate(shop, "rings", "--at", stamp(before - timedelta(days=300)))
+    assert (none.exit_code, "no policy was active then" in none.output) == (2, True)
+
+    def activated(*words: str) -> int:
+        found = gate(shop, "audit", "list", "--kind", "policy_activated", *words, "-o", "json")
+        assert found.exit_code == 0, found.output
+        return len(json.loads(found.output))
+
+    assert (activated(), activated("--at", stamp(before)), activated("--limit", "1")) == (2, 1, 1)
+    assert "policy_activated" in gate(shop, "audit", "list").output
 
 
 def test_a_time_that_is_none_is_a_usage_error(shop: RealGate) -> None:

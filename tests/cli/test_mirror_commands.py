@@ -42,7 +42,7 @@ def test_an_address_is_made_listed_and_revoked(real_gate: RealGate) -> None:
     assert rows["ring-first"]["lever"] == "advised"
     assert gate(real_gate, "revoke", mine["token"]).output == "revoked\n"
     assert any(fetched(real_gate, address)[0] == 429 for _ in range(1000)), "the plane looks each 50 ms"
-    assert gate(real_gate, "revoke", mine["token"]).exit_code == 4
+    assert gate(real_gate, "revoke", mine["token"]).exit_code == 2
     rows = {one["for"]: one for one in json.loads(gate(real_gate, "list", "-o", "json").output)}
     assert (rows[machine.machine]["state"], rows[machine.machine]["serves"]) == ("revoked", "nothing")
 
@@ -50,4 +50,4 @@ def test_an_address_is_made_listed_and_revoked(real_gate: RealGate) -> None:
 def test_an_address_is_for_what_is_there(real_gate: RealGate) -> None:
     for words in (("none", "--ring", "first"), ("shop-content", "--ring", "none"), ("shop-content", "nobody"),
                   ("shop-content",)):  # fmt: skip
-        assert gate(real_gate, "token", *words).exit_code == 4, words
+        assert gate(real_gate, "token", *words).exit_code == 2, words

@@ -85,6 +85,20 @@ def test_what_loosens_is_signed_by_another_person(made: Path, monkeypatch: pytes
     assert asked(made, "history")[0]["agreed"] == "kim, lea"
 
 
+def test_a_proposal_is_withdrawn_with_a_reason_and_nobody_signs_it_any_more(made: Path) -> None:
+    file = written(made, "first_batch: 3", "first_batch: 4")
+    assert gate("policy", "propose", str(file), "--because", "faster", "--settings", str(made)).exit_code == 0
+    [proposal] = asked(made, "proposals")
+    words = ("policy", "withdraw", proposal["id"], "--settings", str(made))
+    assert gate(*words).exit_code == 2, "a reason is needed"
+    done = gate(*words, "--because", "not now")
+    assert (done.exit_code, done.output) == (0, "withdrawn\n")
+    assert asked(made, "proposals") == []
+    assert gate(*words, "--because", "again").exit_code == 4
+    assert gate("policy", "withdraw", "p-none", "--because", "x", "--settings", str(made)).exit_code == 2
+    assert gate("policy", "sign", proposal["id"], "--settings", str(made)).exit_code == 4
+
+
 def test_a_file_that_was_made_on_another_head_is_refused(made: Path) -> None:
     base = policies(made).head()
     file = written(made, "first_batch: 3", "first_batch: 2")

@@ -62,9 +62,9 @@ def test_diff_knows_the_commits_of_the_gates_own_repository(made: Path, tmp_path
     assert gate("policy", "diff", first, second, settings=made).exit_code == 0
     back = gate("policy", "diff", "head", first[:10], settings=made)
     assert (back.exit_code, "soak: 5 seconds instead of 9 seconds (loosens)" in back.output) == (1, True)
-    assert gate("policy", "diff", "active", "abcdef0123", settings=made).exit_code == 4
+    assert gate("policy", "diff", "active", "abcdef0123", settings=made).exit_code == 2
     assert gate("policy", "diff", "active", "--upload-pack=x", settings=made).exit_code == 2
-    assert gate("policy", "diff", "active", "../x", settings=made).exit_code == 4
+    assert gate("policy", "diff", "active", "../x", settings=made).exit_code == 2
     assert gate("policy", "diff", "only-one", settings=made).exit_code == 2
 
 
@@ -80,7 +80,7 @@ def test_explain_says_a_policy_in_both_languages_and_the_active_one_by_itself(ma
     assert "Ring 1 von 5, lab." in gate("policy", "explain", str(seed), "--language", "de").output
     rows = json.loads(gate("policy", "explain", str(seed), "-o", "json").output)
     assert {"path", "line", "ring", "text"} == set(rows[0])
-    assert gate("policy", "explain", settings=made.parent / "none.toml").exit_code == 4
+    assert gate("policy", "explain", settings=made.parent / "none.toml").exit_code == 2
 
 
 def test_fmt_lays_out_in_place_and_check_only_looks(seed: Path) -> None:
@@ -108,7 +108,7 @@ def test_plan_says_when_each_ring_could_open_and_what_could_be_lost(seed: Path) 
     assert row["rings"][1]["opens_at"] == "2026-07-20T11:15:00+02:00"
     short = gate(*words, "--days", "2")
     assert (short.exit_code, "Ring servers does not open within 2 days." in short.output) == (1, True)
-    assert gate(*words[:3], "--source", "nobody").exit_code == 4
+    assert gate(*words[:3], "--source", "nobody").exit_code == 2
     assert gate(*words[:3], "--from", "monday").exit_code == 2
     assert gate(*words[:3], "--days", "0").exit_code == 2
 

@@ -128,7 +128,7 @@ def test_a_decision_whose_rollout_is_gone_is_not_called_the_same(mine: Path) -> 
 
 
 def test_what_is_not_there_and_what_is_asked_wrongly_is_said(lived: Path) -> None:
-    assert gate("replay", "999999", settings=lived).exit_code == 4
-    assert gate("replay", "--rollout", "nothing", settings=lived).exit_code == 4
+    assert gate("replay", "999999", settings=lived).exit_code == 2
+    assert gate("replay", "--rollout", "nothing", settings=lived).exit_code == 2
     for words in ((), ("1", "--all"), ("--all", "--rollout", "x")):
         assert gate("replay", *words, settings=lived).exit_code == 2

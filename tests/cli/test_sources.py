@@ -63,7 +63,7 @@ def test_a_source_that_is_tried_brings_nothing_yet(sqlite_gate: RealGate) -> Non
     assert found == {"version": "1", "files": 1, "bytes": 16, "known": False}
     with sqlite_gate.opened.store.read() as tx:
         assert tx.releases("shop-content", 1) == []
-    assert run(sqlite_gate, "source", "try", "nothing").exit_code == 4
+    assert run(sqlite_gate, "source", "try", "nothing").exit_code == 2
 
 
 def test_plugins_are_listed_with_their_lever_and_checked(sqlite_gate: RealGate) -> None:
@@ -82,7 +82,7 @@ def test_a_new_plugin_works_with_its_tests_and_keeps_the_contract(tmp_path: Path
     made = CliRunner().invoke(main, ["plugins", "new", "acme-rules", "--folder", str(tmp_path)])
     assert made.exit_code == 0, made.output
     again = CliRunner().invoke(main, ["plugins", "new", "acme-rules", "--folder", str(tmp_path)])
-    assert again.exit_code == 4
+    assert again.exit_code == 2
     words = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "gate_acme_rules"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
@@ -101,7 +101,7 @@ def test_a_new_plugin_works_with_its_tests_and_keeps_the_contract(tmp_path: Path
 @pytest.mark.parametrize("name", ["", "Acme", "acme_rules", "../x", "1acme", "acme-", "a" * 42])
 def test_a_name_that_no_policy_could_say_is_refused(tmp_path: Path, name: str) -> None:
     made = CliRunner().invoke(main, ["plugins", "new", name, "--folder", str(tmp_path)])
-    assert made.exit_code == 4
+    assert made.exit_code == 2
     assert list(tmp_path.iterdir()) == []
 
 

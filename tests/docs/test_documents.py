@@ -109,6 +109,34 @@ def test_every_command_that_the_documents_name_exists() -> None:
         assert helped.help, name
 
 
+PROMISED = {
+    "start": "demo, init, serve, doctor, version",
+    "see": "status, rollouts, rollout show, rings, sites list, site show, machine show, why, morning, watch, "
+    "morning site",
+    "act": "halt, resume, hold, approve, expedite, recall, brake on, brake off",
+    "policy": "policy lint, policy fmt, policy plan, policy explain, policy diff, policy backtest, policy schema",
+    "fleet": "enrol-code, machines list, machines accept, sites import, duty import",
+    "prove": "simulate, audit list, audit verify, audit prove",
+    "run": "db upgrade, db check, db backup, db restore, user add, user disable, token create, token revoke, "
+    "config show, plugins list",
+    "what a page can do": "user role, user link, policy propose, policy sign, policy withdraw, machines revoke, "
+    "machines decommission, waive, explain, hold lift, morning end, lever clear, source try, site key keep",
+}
+"""The table of commands that people are promised, by group. Of what was drafted once these are not there: ``machines
+import`` (a machine enrols itself), ``hours check`` (``sites import`` checks), ``drill``, ``report``, ``keys``."""
+
+
+@pytest.mark.parametrize("group", PROMISED)
+def test_every_command_that_people_are_promised_exists(group: str) -> None:
+    asked = set(PROMISED[group].split(", "))
+    assert asked - commands(main) - {name for name, one in main.commands.items() if _runs(one)} == set()
+
+
+def _runs(command: click.Command) -> bool:
+    """Does a group do something of its own?"""
+    return isinstance(command, click.Group) and command.invoke_without_command
+
+
 @pytest.mark.parametrize(
     ("content", "word"),
     [

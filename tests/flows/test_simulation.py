@@ -78,7 +78,7 @@ def test_simulate_and_lint_speak_and_exit_as_they_should(tmp_path: Path) -> None
     done = runner.invoke(main, ["simulate", "july-19", "--without-gate", "-o", "json"])
     assert done.exit_code == 0
     assert '"bricked"' in done.output
-    assert runner.invoke(main, ["simulate", "nothing-like-this"]).exit_code == 4
+    assert runner.invoke(main, ["simulate", "nothing-like-this"]).exit_code == 2
     broken = tmp_path / "policy.yaml"
     broken.write_text(seed_policy().replace("at_least: 3", "at_last: 3").replace("timezone:", "timezon:"))
     refused = runner.invoke(main, ["policy", "lint", str(broken)])

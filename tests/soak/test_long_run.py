@@ -28,14 +28,15 @@ from gate.adapters.shelf import FileShelf
 from gate.adapters.store.sql import SqlStore
 from gate.core import opening
 from gate.core.model import ClaimState
+from gate.core.recovery import key_of
 from gate.flows import facts_json, people
 from gate.ports import Gate, User
 from gate.sim.run import Simulation
 from gate.sim.scenario import Scenario
-from gate.web import overview, pages
 from gate.web.app import PagesParts, create_app
 from gate.worker import Worker, WorkerParts
 from tests import long_run
+from tests.web.every_page import every
 
 pytestmark = pytest.mark.soak
 
@@ -53,6 +54,8 @@ SHOWS = {"all": "pilot", "done": "all"}
 """The ring whose claims a decision about this one counts."""
 OBJECTS = 3000
 MEMORY_MB = 12
+NOT_IN_A_MONTH = {"policy_proposal": "nobody proposes anything", "backtest": "nobody begins one"}
+"""Pages of what this month has none of."""
 STATEMENTS, STEPS_K, PAGE_BYTES = 60, 30, 150_000
 
 
@@ -176,7 +179,7 @@ class Counted:
     """The pages, for an admin, over a store that counts what SQLite does for them."""
 
     def __init__(self, store: SqlStore, gate: Gate, clock: Clock) -> None:
-        self._store, self._clock = store, clock
+        self._store, self._clock, self._head = store, clock, gate.texts.head()
         self.statements = self.steps_k = 0
         with store.connection() as connection:
             engine = connection.engine
@@ -212,25 +215,25 @@ class Counted:
     def look(self) -> dict[str, Page]:
         """Each page once."""
         with self._store.read() as tx:
+            machine = tx.machines(limit=1)[0]
             known = {
                 "rollout_id": tx.rollouts(limit=1)[0].id,
-                "machine_id": (machine := tx.machines(limit=1)[0]).id,
+                "machine_id": machine.id,
                 "site_id": machine.site,
+                "source": "shop",
+                "key": key_of(machine.make),
+                "commit": self._head,
             }
         found = {}
         client = self.app.test_client()
-        for rule, _, needed, methods in (*overview.VIEWS, *pages.VIEWS):
-            if needed == "public" or "GET" not in methods:
-                continue
-            path = rule
-            for name, value in known.items():
-                path = path.replace(f"<{name}>", value)
-            if rule == "/why":
-                path += f"?machine={known['machine_id']}&source=shop"
+        for path in every(self.app, known, NOT_IN_A_MONTH):
             self.statements = self.steps_k = 0
             began = time.perf_counter()
             answer = client.get(path)
             seconds = time.perf_counter() - began
+            rule = path
+            for name, value in known.items():
+                rule = rule.replace(value, f"<{name}>") if name != "source" else rule
             found[rule] = Page(answer.status_code, self.statements, self.steps_k, len(answer.data), seconds)
         return found
 

@@ -18,12 +18,17 @@ from gate.core.model import Machine, MachineStatus, RolloutState, SiteTime, Time
 from gate.core.mornings import Alarm, Morning, Party, Point
 from gate.core.policy import not_enforced
 from gate.core.recovery import key_of
-from gate.flows import decommission, holds, key_places, mornings, people, recalls, recovery
+from gate.flows import backtests, decommission, holds, intake, key_places, mornings, people, recalls, recovery
 from gate.ports import Gate, Tx, User
 from gate.web.app import PagesParts, create_app
 
 MINUTE, HOUR = timedelta(minutes=1), timedelta(hours=1)
 KEY = "ab" * 32
+TROUBLES = (
+    ("candidate_refused", "292: the signature does not fit"),
+    ("mirror_failed", "no room in mirror: 12 MiB"),
+    ("source_failed", "falcon.example: 503"),
+)
 FORMS = ("rings[1]", "rings[new]", "freeze[3]", "brakes[0]", "windows.new", "sources[0]", "defaults", "limits")
 
 
@@ -36,11 +41,13 @@ class Busy:
     machines: tuple[str, ...]
     sites: tuple[str, ...]
     policy: str
+    backtest: str
     sheets: tuple[str, ...] = ()
 
     def places(self) -> list[str]:
         """Every page, those of single things too."""
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
+        found += ["/sources", "/shadow", f"/policy/backtests/{self.backtest}"]
         found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
         found.append("/people/roles")
         found += [f"/rollouts/{self.rollout}/recovery", *self.sheets, "/sites/import-keys"]
@@ -89,9 +96,20 @@ def busy(folder: Path, scenario: str, until: timedelta) -> Busy:
         assert found is not None
         makes = list(recovery.makes_of(tx, gate, found, now))[:2]
     sheets = tuple(f"/rollouts/{rollout.id}/recovery/{key_of(make)}" for make in makes)
+    with store.write() as tx:
+        test, _ = backtests.begin(tx, gate.texts.head(), "scenarios", "anna", now)
+        backtests.stop(tx, test.id, "anna", now)
+        for kind, detail in TROUBLES:
+            intake.failed(tx, policy.sources[0].name, kind, detail, now)
     machines = ("lab-001", "pending", "s00001-till-1", *failed[:1])
     return Busy(
-        create_app(parts), rollout.id, tuple(dict.fromkeys(machines)), ("lab", site.id), gate.texts.head(), sheets
+        create_app(parts),
+        rollout.id,
+        tuple(dict.fromkeys(machines)),
+        ("lab", site.id),
+        gate.texts.head(),
+        test.id,
+        sheets,
     )
 
 

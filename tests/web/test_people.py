@@ -16,7 +16,7 @@ from werkzeug.test import TestResponse
 from gate.core.model import RolloutState
 from gate.flows import people
 from gate.flows.agreement import TWO_PEOPLE
-from gate.web import roles, step_up
+from gate.web import people_api, roles, step_up
 from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
 from tests.web.test_pages import HASH, OURS, PASSWORD, Person, address, filled, person
@@ -68,11 +68,12 @@ def test_every_kind_of_proposal_in_the_flows_belongs_to_an_act_that_takes_two_pe
 
 def test_the_page_shows_every_act_and_every_route(app: Flask, anna: Person) -> None:
     page = html.unescape(anna.client.get("/people/roles").text)
-    rules = {
-        str(rule) for rule in app.url_map.iter_rules() if app.extensions["gate.needs"].get(rule.endpoint) != "public"
-    }
-    for rule in rules - {"/static/<path:filename>"}:
-        assert f"{rule}</code>" in page, rule
+    rules = {f"{method} {rule}" for rule in app.url_map.iter_rules() for method in (rule.methods or set())}
+    rules |= {f"{route.method} /api/v1{route.path}" for route in people_api.ROUTES} | {"GET /api/v1/openapi.json"}
+    shown = re.findall("<code>((?:GET|POST) [^ ]+)</code>", page)
+    assert set(shown) == {one for one in rules if one.startswith(("GET", "POST"))}
+    assert len(shown) == len(set(shown))
+    assert "GET /healthz" in shown
     for one in roles.rows(app):
         assert one.meaning in page
         assert (one.people == 2) == (one.act in TWO_PEOPLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import html
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +21,7 @@ from gate.core.model import ClaimState, MachineStatus, RolloutState
 from gate.core.policy import not_enforced
 from gate.flows import claims, going_back, intake, levers, policy_remote, protection, unclear
 from gate.hookvalues import WEIGHTS
-from gate.web import event_texts
+from gate.web import event_texts, texts
 from gate.web.texts import GERMAN, translate
 from tests.conftest import REPOSITORY
 from tests.web.busy import Busy, busy
@@ -297,6 +297,33 @@ def test_no_german_page_says_an_english_sentence(day: Day) -> None:
         own = {"Windows"} if "/recovery" in place else set()  # there it is the system's name
         bad += [(place, one) for one in words if re.search(rf"(?<!\w){re.escape(one)}(?!\w)", page) and one not in own]
     assert bad == []
+
+
+class Asked(dict[str, str]):
+    """A catalogue that remembers what it was asked for and does not have."""
+
+    def __init__(self, known: Mapping[str, str]) -> None:
+        super().__init__(known)
+        self.missing: set[str] = set()
+
+    def get(self, key: str, default: str = "") -> str:  # type: ignore[override]
+        if key not in self:
+            self.missing.add(key)
+        return super().get(key, default)
+
+
+ELSEWHERE = {"there is no rollout none"}
+"""What is asked for and stands in another catalogue: refusals, which ``said_texts`` says."""
+
+
+def test_no_page_asks_for_a_word_that_no_catalogue_has(day: Day, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = Asked(GERMAN)
+    monkeypatch.setattr(texts, "GERMAN", asked)
+    for place in day.busy.places():
+        day.text(place)
+    assert asked.missing - ELSEWHERE == set()
+    assert texts.translate("a word that nobody has", "de") == "a word that nobody has"
+    assert "a word that nobody has" in asked.missing
 
 
 WRITTEN = re.compile(r"\b\d{4}-\d\d-\d\d\b(?!T\d\d:\d\d\b)|\{['\"]|\bNone\b|\bdatetime\(")
