@@ -74,7 +74,7 @@ class Source:
 class Announced:
     """One file that a candidate says it has; ``length`` in bytes, ``sha256`` 64 hex digits.
 
-    A vendor that tells no digest before the download: ``sha256`` is empty, and ``length`` 0."""
+    A vendor that tells no digest before the download, or no exact length: ``sha256`` is empty, and ``length`` 0."""
 
     name: str
     length: int

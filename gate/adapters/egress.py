@@ -2,7 +2,9 @@
 
 - Each address that a name resolves to is checked by ``addresses``; one that is refused refuses them all. The
   connection goes to a checked address itself: nobody resolves a second time. TLS is held to the name.
-- Redirects are followed hop by hop, each as a new address; credentials stay with the host that they were for.
+- Redirects are followed hop by hop, each as a new address; another host is told no header but those of ``TOLD``.
+- Where one of several addresses fails, the next is asked; what is no mere question (``send``) only where nothing of it
+  can have gone out.
 - Proxies, cookies and netrc of the environment do not exist here. Encoded bodies are refused: what is counted is
   what is written.
 - Caps: bytes and time of one call, bytes a second, requests, hops, tries. A server that drips is cut by the time.
@@ -30,7 +32,7 @@ from urllib.parse import SplitResult, urljoin, urlsplit
 
 import certifi
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 
 from gate.adapters.addresses import is_loopback, refused
@@ -40,9 +42,11 @@ from gate.hookspecs import Answer, Fetched, Status
 T = TypeVar("T")
 PART = 1 << 16
 WAIT_S = 30.0  # for the next bytes, or as Retry-After says
+QUESTIONS = ("GET", "HEAD")
 REDIRECTS = (301, 302, 303, 307, 308)
 LATER = (429, 502, 503, 504)
-PRIVATE = ("authorization", "cookie", "x-api-key")
+TOLD = ("accept", "accept-language", "range", "if-range", "if-match", "if-none-match", "if-modified-since")
+"""Headers that any host may hear: the vendor's keys have many names."""
 
 
 class Refused(OSError):
@@ -232,7 +236,7 @@ class Egress:
                     return
             before, url = url, urljoin(url, target)
             if urlsplit(before).netloc != urlsplit(url).netloc:
-                headers = {name: value for name, value in headers.items() if name.lower() not in PRIVATE}
+                headers = {name: value for name, value in headers.items() if name.lower() in TOLD}
         raise Refused(f"{_place(url)}: more than {self._caps.hops} redirects")
 
     @contextlib.contextmanager
@@ -256,7 +260,9 @@ class Egress:
             except (HTTPError, OSError, ValueError) as found:
                 pool.close()
                 problem = found
-                continue
+                if method in QUESTIONS or isinstance(found, ConnectTimeoutError | NewConnectionError):
+                    continue
+                break
             try:
                 if response.headers.get("Content-Encoding", "identity") != "identity":
                     raise Refused(f"{host} answered an encoded body")

@@ -1,6 +1,7 @@
 """What every plugin keeps, tried on one: ``gate plugins check`` and the contract tests ask the same.
 
-- Without a source: what it says of itself. With one: a whole look, twice, and a byte that is flipped.
+- Without a source: what it says of itself, and which kinds of versions its order can read. With one: a whole look,
+  twice, and a byte that is flipped.
 - Each check stands alone: what raises is a check that failed, with its sentence.
 """
 
@@ -13,10 +14,12 @@ from pathlib import Path
 
 from gate.adapters.plugin_answers import measure
 from gate.adapters.plugins import ChildPlugins
-from gate.core.errors import GateError
+from gate.core.errors import GateError, SourceError
 from gate.hookspecs import OPTIONAL, Candidate, Discovered, Fetched, Source
 
 NEEDED = ("gate_describe", "gate_discover")
+VERSIONS = ("12", "1.2", "v1.2-rc1", "2026-03-01", "https://vendor.example/?p=12")
+"""A version of each kind that vendors have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,9 @@ def check(plugins: ChildPlugins, plugin: str, source: Source | None = None) -> l
         ("says honestly what it is", lambda: _honest(plugins, plugin)),
     ]
     found = [_tried(name, act) for name, act in checks]
-    if source is not None and all(one.ok for one in found):
+    if source is None and all(one.ok for one in found):
+        found.append(_tried("says which versions it can compare", lambda: _compared(plugins, plugin)))
+    elif source is not None and all(one.ok for one in found):
         found += _with_source(plugins, plugin, source)
         plugins.clean(source.name)
     return found
@@ -94,6 +99,19 @@ def _honest(plugins: ChildPlugins, plugin: str) -> str:
     if not all(option.sentence for option in info.options.values()):
         raise GateError("check", "an option has no sentence")
     return f"lever {info.lever}: {info.why}"
+
+
+def _compared(plugins: ChildPlugins, plugin: str) -> str:
+    options = plugins.describe(plugin).options
+    needed = {name: next(iter(one.choices), "x") for name, one in options.items() if one.required}
+    unread = []
+    for version in VERSIONS:
+        try:
+            if plugins.order(plugin, Source("describe", needed), [(version, version)]) is None:
+                return "it knows no order: that of discovery holds"
+        except SourceError:
+            unread.append(version)
+    return f"gate_order fails at {', '.join(unread)}" if unread else "of every kind"
 
 
 def _order(plugins: ChildPlugins, plugin: str, source: Source, candidates: Sequence[Candidate]) -> str:

@@ -37,6 +37,8 @@ STARTING_S = 60.0
 """Until its first answer: on a busy host loading alone takes longer than any answer of one that stands."""
 PATIENCE_S = 10.0
 LONGEST = 1 << 16
+TOOLS = os.pathsep.join(["/usr/bin", "/bin", "/usr/local/bin", str(Path(sys.executable).parent)])
+"""Where calls find programs, such as Sigma's, which pip puts beside the interpreter."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
@@ -91,7 +93,7 @@ class Nursery:
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            env={"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            env={"PATH": TOOLS, "LC_ALL": "C.UTF-8"},
             pass_fds=[theirs.fileno()],
             start_new_session=True,
         )
@@ -175,7 +177,7 @@ def _call(line: socket.socket, files: list[int], said: Mapping[str, Any], child:
         os.chdir(said["folder"])
         folder = said["folder"]
         os.environ.clear()
-        os.environ.update({"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": folder, "TMPDIR": folder})
+        os.environ.update({"PATH": TOOLS, "LC_ALL": "C.UTF-8", "HOME": folder, "TMPDIR": folder})
         for file, place in zip(files, (0, 1), strict=True):
             os.dup2(file, place)
             os.close(file)

@@ -52,7 +52,7 @@ def sources(settings: Path, output: str) -> None:
                 "source": one.rule.name,
                 "plugin": one.rule.plugin,
                 "lever": one.lever.lever,
-                "lever_why": one.lever.why,
+                "lever_why": "; ".join(said for said in (one.lever.why, one.lever.own) if said),
                 "probed_at": one.lever.probed_at.strftime("%Y-%m-%d %H:%M") if one.lever.probed_at else "",
                 "probe": one.lever.shown.name.lower().replace("_", " ") if one.lever.shown else "",
                 "probe_detail": one.lever.detail,

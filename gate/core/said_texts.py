@@ -74,6 +74,47 @@ GERMAN: Mapping[str, str] = {
     "the policy says {}, and plugin {} can no more than {}": (
         "die Richtlinie sagt {}, und Plugin {} kann nicht mehr als {}"
     ),
+    "addresses of the mirror that move a whole ring at once, without claims: {}": (
+        "Adressen des Spiegels, die einen ganzen Ring auf einmal bewegen, ohne Zusagen: {}"
+    ),
+    # what the plugins say why their lever is what it is
+    "an agent of ours installs": "ein Agent von uns installiert",
+    "clients take it from the gate's mirror": "Clients holen es vom Spiegel dieses gate",
+    "clients take it from the gate's mirror or our agent": (
+        "Clients holen es vom Spiegel dieses gate oder unserem Agenten"
+    ),
+    "{} takes what its own address on the mirror serves": (
+        "{} nimmt, was seine eigene Adresse auf dem Spiegel ausliefert"
+    ),
+    "it runs inside the engine: a source of its own": "es läuft in der Engine: eine Quelle für sich",
+    "clients take it from their own address; where they may fall back to Microsoft it is no more than advised": (
+        "Clients holen es von ihrer eigenen Adresse; wo sie auf Microsoft ausweichen dürfen, ist es nur empfohlen"
+    ),
+    "hosts take what the policy of their group is pinned to": (
+        "Rechner nehmen, worauf die Richtlinie ihrer Gruppe festgelegt ist"
+    ),
+    "the vendor delivers system_critical content at once: nobody can pause or pin it": (
+        "der Hersteller liefert system_critical sofort: niemand kann es anhalten oder festlegen"
+    ),
+    "its vendor updates it past the gate: nothing is held, boot-health is watched, and that is all": (
+        "sein Hersteller aktualisiert es am gate vorbei: nichts wird gehalten, Starts werden beobachtet, mehr nicht"
+    ),
+    # what was found in content
+    "{} is not installed here: nobody has tried {} files": (
+        "{} ist hier nicht installiert: niemand hat {} Dateien geprüft"
+    ),
+    "clamscan is not installed here: nobody looked": "clamscan ist hier nicht installiert: niemand hat nachgesehen",
+    "dpkg-deb is not installed here: nobody opened the packages": (
+        "dpkg-deb ist hier nicht installiert: niemand hat die Pakete geöffnet"
+    ),
+    "suricata is not installed here: no engine has tried the rules": (
+        "suricata ist hier nicht installiert: keine Engine hat die Regeln geprüft"
+    ),
+    "{} cannot be read to compare with": "{} ist nicht zu lesen, um damit zu vergleichen",
+    "{} sids of {} are gone or off: {}": "{} sids von {} sind weg oder aus: {}",
+    "{} rules are on, {} has {}": "{} Regeln sind an, {} hat {}",
+    "{} goes back from {} to {}": "{} geht von {} auf {} zurück",
+    "{}: engine {} becomes {}": "{}: Engine {} wird {}",
     "machine {} is decommissioned already": "Rechner {} ist schon ausgemustert",
     "machine {} is revoked already": "Rechner {} ist schon gesperrt",
     "machine {} has been decided a moment ago": "über Rechner {} ist eben entschieden worden",

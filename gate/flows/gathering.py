@@ -16,7 +16,7 @@ from typing import Any
 from gate.core import background, evalues, evidence, spans, stats
 from gate.core.claims import CRASHED
 from gate.core.facts import BrakeCount, Facts, GateRule, Shown
-from gate.core.model import DONE, FLEET, Budget, ClaimState, RingState, Rollout, Stratum, Trust
+from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
 from gate.core.policy import Brake, Policy
 from gate.flows import mornings, silence, when
@@ -92,7 +92,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         position=position,
         members=members,
         halted=False,
-        verified=read.grounds.release.trust is not Trust.UNVERIFIED,
+        verified=_vouched_for(policy, read.grounds.release),
         first_seen_at=read.grounds.release.first_seen_at,
         floor=settings.floor if settings else now - now,
         freeze=freeze.name if freeze and not last else "",
@@ -114,6 +114,12 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         people_decide=people_decide,
         waived=not last and rings[position].waived_at is not None,
     )
+
+
+def _vouched_for(policy: Policy, release: Release) -> bool:
+    """By its digest or its vendor; or two people have signed that the source brings bytes for which nobody does."""
+    rule = policy.source(release.source)
+    return release.trust is not Trust.UNVERIFIED or (rule is not None and rule.trust == Trust.UNVERIFIED.value)
 
 
 def _persons(tx: Tx, approved_by: Iterable[str]) -> tuple[str, ...]:

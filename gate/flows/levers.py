@@ -10,7 +10,8 @@
   that held since. What was granted goes on.
 - Nobody answers, nothing is released, or a vendor delivers: not shown, and the reason why. That is no "held". Nor is a
   mirror that gives nobody anything; where none is used, some approval must name what its ring may have.
-- What the policy claims is no more than what the plugin can: the weaker of the two is shown, with its reason.
+- What the policy claims is no more than what the plugin can: the weaker of the two is shown, with its reason. Nor is it
+  more than *advised* while an address of the mirror is for a whole ring.
 """
 
 from __future__ import annotations
@@ -28,16 +29,19 @@ from gate.core.errors import Conflict, NotFound, SourceError
 from gate.core.model import Machine, MachineStatus, Release
 from gate.core.policy import SourceRule
 from gate.flows.agreement import reason_given
-from gate.flows.mirror import RING
+from gate.flows.mirror import RING, RINGS
 from gate.hookspecs import LEVERS, SourceInfo
 from gate.ports import BRAKED, Line, Mark, Mirror, Tx
 
 T = TypeVar("T")
 PER_RING = 3
 LOOK_BACK = 20
+LONGEST = 400  # of what a plugin says why
 EVERY, AGAIN = timedelta(days=30), timedelta(days=1)
 PROBED, CAN = "lever:", "lever-can:"
+"""Marks; what a plugin says why stands under the name of ``CAN`` among the sources' cursors."""
 NOTHING = "cannot be probed: nobody was served what it may have"
+BY_RING = "addresses of the mirror that move a whole ring at once, without claims: "
 METADATA = "/metadata/{}.json"
 SPARE = 1024**2  # a file that a plugin made may be longer than any artifact
 
@@ -79,6 +83,8 @@ class Lever:
     detail: str
     broken_at: datetime | None
     """Found broken then; no ring opens until a person has cleared it."""
+    own: str = ""
+    """What the plugin says why it is this lever; empty: it says another one, or was not asked yet."""
 
     @property
     def broken(self) -> bool:
@@ -147,6 +153,8 @@ def of_streams(found: SourceInfo, options: Mapping[str, str]) -> SourceInfo:
 def note_claim(tx: Tx, rule: SourceRule, found: SourceInfo, now: datetime) -> None:
     """Keeps what the plugin says that it can, where that is new; a policy that claims more is an event."""
     number = LEVERS.index(found.lever) + 1
+    if tx.cursor(CAN + rule.name) != found.why[:LONGEST]:
+        tx.save_cursor(CAN + rule.name, found.why[:LONGEST])
     if tx.mark(CAN + rule.name).number == number:
         return
     tx.set_mark(CAN + rule.name, now, number)
@@ -157,24 +165,27 @@ def note_claim(tx: Tx, rule: SourceRule, found: SourceInfo, now: datetime) -> No
 
 def levers(tx: Tx, rules: tuple[SourceRule, ...]) -> dict[str, Lever]:
     """How each source is held."""
-    names = [prefix + rule.name for rule in rules for prefix in (PROBED, CAN, BRAKED)]
+    names = [prefix + rule.name for rule in rules for prefix in (PROBED, CAN, BRAKED, RINGS)]
     marks = tx.marks(names)
     return {rule.name: _lever(tx, rule, marks) for rule in rules}
 
 
 def _lever(tx: Tx, rule: SourceRule, marks: Mapping[str, Mark]) -> Lever:
     none = Mark(None, 0)
-    probed, can, braked = (marks.get(prefix + rule.name, none) for prefix in (PROBED, CAN, BRAKED))
+    probed, can, braked, rings = (marks.get(prefix + rule.name, none) for prefix in (PROBED, CAN, BRAKED, RINGS))
     lever, why = rule.lever, ""
     if can.number - 1 > LEVERS.index(rule.lever):
         lever = LEVERS[can.number - 1]
         why = f"the policy says {rule.lever}, and plugin {rule.plugin} can no more than {lever}"
+    if lever == "held" and rings.number:
+        lever, why = "advised", f"{BY_RING}{rings.number}"
+    own = tx.cursor(CAN + rule.name) if can.number and LEVERS[can.number - 1] == lever else ""
     shown = Shown(probed.number) if probed.number else None
     detail = ""
     if shown is not None:
         events = tx.events(subject=f"lever:{rule.name}", limit=10)
         detail = next((str(one.detail.get("detail", "")) for one in events if one.kind == KINDS[shown]), "")
-    return Lever(lever, why, probed.at, shown, detail, braked.at if braked.number else None)
+    return Lever(lever, why, probed.at, shown, detail, braked.at if braked.number else None, own)
 
 
 def _keep(tx: Tx, source: str, probe: Probe, by: str, now: datetime) -> None:

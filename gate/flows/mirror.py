@@ -19,7 +19,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -33,6 +34,8 @@ from gate.flows.people import digest
 from gate.ports import Gate, MirrorToken, Pointer, Tx
 
 RING = "ring-"
+RINGS = "mirror-rings:"
+"""The mark of a source with the number of its addresses that are for a whole ring: pages read it, and count nothing."""
 PROBE = "probe."
 GOOD = "good"
 LOOK_AGAIN = timedelta(minutes=10)
@@ -66,6 +69,8 @@ def admit(
     tx.add_mirror_token(made, Pointer(source, made.holder, machine, ring, "", "", now, now))
     detail = {"token": made.id, "source": source, "lever": "held" if machine else "advised"}
     tx.append("mirror_token_created", by, made.holder, now, detail)
+    if ring:
+        count_rings(tx, [source], now)
     return made
 
 
@@ -97,7 +102,24 @@ def _revoked(tx: Tx, token: MirrorToken, by: str, now: datetime) -> bool:
     if not tx.revoke_mirror_token(token.id, now):
         return False
     tx.append("mirror_token_revoked", by, token.holder, now, {"token": token.id, "source": token.source})
+    if token.holder.startswith(RING):
+        count_rings(tx, [token.source], now)
     return True
+
+
+def miscounted(tx: Tx, tokens: Collection[MirrorToken]) -> list[str]:
+    """The sources whose mark says another number than there are addresses for a whole ring."""
+    there = Counter(one.source for one in tokens if one.revoked_at is None and one.holder.startswith(RING))
+    sources = {one.source for one in tokens}
+    marks = tx.marks([RINGS + source for source in sources])
+    return sorted(one for one in sources if there[one] != (marks[RINGS + one].number if RINGS + one in marks else 0))
+
+
+def count_rings(tx: Tx, sources: Iterable[str], now: datetime) -> None:
+    """Keeps how many addresses of these sources are for a whole ring."""
+    for source in sources:
+        live = [one for one in tx.mirror_tokens(source) if one.revoked_at is None and one.holder.startswith(RING)]
+        tx.set_mark(RINGS + source, now, len(live))
 
 
 def used(tx: Tx, token: MirrorToken, at: datetime, now: datetime) -> None:

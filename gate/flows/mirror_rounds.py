@@ -77,6 +77,8 @@ class MirrorRounds:
         """The folder is looked at first: what is let in or pointed to later was committed before, and is not in it."""
         admitted, holders = self._folder.admitted(), self._folder.holders()
         tokens, pointers = self._within.read(lambda tx: (tx.mirror_tokens(), tx.pointers()))
+        if wrong := self._within.read(lambda tx: mirror.miscounted(tx, tokens)):
+            self._within.write(lambda tx: mirror.count_rings(tx, wrong, now))
         for source, sha256 in set(admitted) - {(one.source, one.sha256) for one in tokens if one.revoked_at is None}:
             if self._folder.shut_out(source, sha256):
                 log.warning("mirror %s: a token was let in that is revoked or not known", source)

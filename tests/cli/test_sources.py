@@ -19,10 +19,12 @@ from gate.adapters.plugins import ChildPlugins, Network
 from gate.cli.main import main
 from gate.cli.sources import written
 from gate.core import said_texts
-from gate.hookspecs import Source
+from gate.hookspecs import Announced, Candidate, Source
 from tests.conftest import REPOSITORY
 from tests.real_gate import RealGate
 from tests.upstream import upstream
+
+MANUAL = REPOSITORY / "plugins" / "README.md"
 
 
 def run(gate: RealGate, *words: str) -> Result:
@@ -83,10 +85,12 @@ def test_a_new_plugin_works_with_its_tests_and_keeps_the_contract(tmp_path: Path
     assert made.exit_code == 0, made.output
     again = CliRunner().invoke(main, ["plugins", "new", "acme-rules", "--folder", str(tmp_path)])
     assert again.exit_code == 2
-    words = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "gate_acme_rules"]
+    said = re.findall(r"cd /srv/plugins && /opt/gate/bin/python (-m .+)", MANUAL.read_text(encoding="utf-8"))
+    words = [sys.executable, "-W", "error", *said[0].split()]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     ran = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False, env=environment)
     assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "Ran 3 tests" in ran.stderr
     with upstream() as vendor:
         raw = b"rules 12"
         digest = hashlib.sha256(raw).hexdigest()
@@ -98,6 +102,33 @@ def test_a_new_plugin_works_with_its_tests_and_keeps_the_contract(tmp_path: Path
         assert [one for one in check(plugins, "acme-rules", source) if not one.ok] == []
 
 
+def test_a_new_plugin_brings_a_file_whose_length_is_not_told(tmp_path: Path) -> None:
+    CliRunner().invoke(main, ["plugins", "new", "acme-rules", "--folder", str(tmp_path)])
+    with upstream() as vendor:
+        vendor.file("/rules.tgz", b"rules 12")
+        source = Source("acme", {"address": vendor.url("/latest.json")}, 1_000_000, (vendor.host,))
+        plugins = ChildPlugins(tmp_path / "spool" / "here-1", folders=[tmp_path], network=Network(loopback=True))
+        candidate = Candidate("12", (Announced("rules.tgz", 0, ""),), vendor.url("/rules.tgz"))
+        _, (fetched,) = plugins.fetch("acme-rules", source, candidate)
+        assert fetched.length == len(b"rules 12")
+
+
+def test_a_plugin_is_told_without_any_source_which_versions_it_cannot_compare(tmp_path: Path) -> None:
+    CliRunner().invoke(main, ["plugins", "new", "acme-rules", "--folder", str(tmp_path)])
+    plugins = ChildPlugins(tmp_path / "spool" / "here-1", folders=[tmp_path])
+    found = {one.name: one for one in check(plugins, "acme-rules")}["says which versions it can compare"]
+    assert found.ok
+    assert "2026-03-01" in found.detail
+    assert "1.2" in found.detail
+    assert "12," not in found.detail
+    module = tmp_path / "gate_acme_rules" / "source.py"
+    before, _, rest = module.read_text(encoding="utf-8").partition("@hookimpl\ndef gate_order")
+    module.write_text(before + "@hookimpl" + rest.partition("@hookimpl")[2], encoding="utf-8")
+    plugins = ChildPlugins(tmp_path / "spool" / "here-2", folders=[tmp_path])
+    found = {one.name: one for one in check(plugins, "acme-rules")}["says which versions it can compare"]
+    assert found.detail == "it knows no order: that of discovery holds"
+
+
 @pytest.mark.parametrize("name", ["", "Acme", "acme_rules", "../x", "1acme", "acme-", "a" * 42])
 def test_a_name_that_no_policy_could_say_is_refused(tmp_path: Path, name: str) -> None:
     made = CliRunner().invoke(main, ["plugins", "new", name, "--folder", str(tmp_path)])
@@ -106,7 +137,7 @@ def test_a_name_that_no_policy_could_say_is_refused(tmp_path: Path, name: str) -
 
 
 def test_the_manual_shows_the_template(tmp_path: Path) -> None:
-    manual = (REPOSITORY / "plugins" / "README.md").read_text(encoding="utf-8")
+    manual = MANUAL.read_text(encoding="utf-8")
     [shown] = re.findall(r"<!-- gate/seed/plugin_source.txt -->\n```python\n(.*?)```\n", manual, re.DOTALL)
     assert shown == written("plugin_source.txt", "acme-rules")
 

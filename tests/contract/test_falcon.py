@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -90,38 +91,49 @@ def requests(vendor: Falcon, since: int) -> list[tuple[Any, ...]]:
     return found
 
 
+def falconpys(vendor: Falcon) -> dict[str, Callable[..., dict[str, Any]]]:
+    """Path -> the call of the vendor's own client that asks there."""
+    access = {"client_id": NAME, "client_secret": SECRET, "base_url": vendor.server.url("")}
+    policies, groups = falconpy.ContentUpdatePolicies(**access), falconpy.HostGroup(**access)
+    return {
+        console.VERSIONS: policies.query_pinnable_content_versions,
+        console.POLICIES: policies.get_policies,
+        plugin.GOVERNED: policies.query_policy_members,
+        console.ACTIONS: policies.perform_action,
+        console.GROUP: groups.query_group_members,
+        console.MOVE: groups.perform_group_action,
+        plugin.HOSTS: falconpy.DeviceContent(**access).get_states,
+    }
+
+
 def test_each_request_is_the_one_that_the_vendors_own_client_makes(
     vendor: Falcon, plugins: ChildPlugins, source: Source
 ) -> None:
     vendor.groups[group(4)] = [host(1)]
+    other = vendor.policies[f"{3:032x}"]
+    other.groups, other.enabled, other.override = [], False, "pause"
     assert plugins.discover("falcon", source, "").candidates
     assert publish(plugins, source, V2, 1).machines == ("m1",)
     assert plugins.hold("falcon", source, "first", "why").ok
     assert plugins.observed("falcon", source, [(receiver(1), "")])
-    ours = {json.dumps(one, sort_keys=True) for one in requests(vendor, 0)}
+    assert plugins.publish("falcon", source, "rest", None, [receiver(1), receiver(2)]).machines
+    ours = {json.dumps(one): one for one in requests(vendor, 0)}.values()
+    asked_for = {dict(query).get("action_name") for _, _, query, _, _ in ours} - {None}
+    told = "".join(Path(str(one.__file__)).read_text(encoding="utf-8") for one in (console, plugin))
+    assert asked_for == set(re.findall(r'(?:ACTIONS|\(api), "([a-z-]+)"', told))
+    assert len(asked_for) == 7
 
-    access = {"client_id": NAME, "client_secret": SECRET, "base_url": vendor.server.url("")}
-    policies, groups = falconpy.ContentUpdatePolicies(**access), falconpy.HostGroup(**access)
-    since = len(vendor.server.asked)
-    answers = [
-        policies.query_pinnable_content_versions(category=CATEGORY, sort="deployed_timestamp.desc"),
-        policies.get_policies(ids=[f"{n:032x}" for n in (3, 4, 5)]),
-        policies.query_policy_members(id=f"{3:032x}", limit=5000, offset=0),
-        policies.perform_action(
-            action_name="set-pinned-content-version",
-            action_parameters=[{"name": CATEGORY, "value": V2}],
-            ids=[f"{3:032x}"],
-        ),
-        policies.perform_action(action_name="override-pause", ids=[f"{1:032x}", f"{2:032x}"]),
-        groups.query_group_members(id=group(3), limit=5000, offset=0),
-        groups.perform_group_action(action_name="add-hosts", ids=[group(3)], filter=f"(device_id:['{host(1)}'])"),
-        groups.perform_group_action(action_name="remove-hosts", ids=[group(4)], filter=f"(device_id:['{host(1)}'])"),
-        falconpy.DeviceContent(**access).get_states(ids=[host(1)]),
-    ]
-    assert [one["status_code"] for one in answers] == [200] * len(answers)
-    theirs = [json.dumps(one, sort_keys=True) for one in requests(vendor, since)]
-    assert len(theirs) == len(answers)
-    assert [one for one in theirs if one not in ours] == []
+    ways = falconpys(vendor)
+    for one in ours:
+        _, path, query, body, _ = one
+        given = {name: value for name, value in query if name != "ids"} | (body or {})
+        if not body and (ids := [value for name, value in query if name == "ids"]):
+            given["ids"] = ids
+        if path == console.MOVE:
+            given["filter"] = given.pop("action_parameters")[0]["value"]
+        since = len(vendor.server.asked)
+        assert ways[path](**given)["status_code"] == 200
+        assert requests(vendor, since) == [one]
 
 
 def test_the_vendors_client_reads_what_the_mock_answers(vendor: Falcon, plugins: ChildPlugins, source: Source) -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -278,6 +279,13 @@ def test_a_plugin_gets_no_secret_by_its_environment_and_sits_in_its_spool(
     assert where == str(tmp_path / "spool" / "shop")
     assert "hush" not in str(environment)
     assert set(environment) <= {"PATH", "LC_ALL", "HOME", "TMPDIR", "LC_CTYPE"}
+
+
+def test_a_plugin_finds_the_programs_of_the_system_and_those_that_are_installed_beside_gate(tmp_path: Path) -> None:
+    rude(tmp_path / "plugins", "curious", DISCOVER + "return Discovered((), os.environ['PATH'])")
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    places = plugins.discover("curious", Source("shop", {}), "").cursor.split(":")
+    assert places == ["/usr/bin", "/bin", "/usr/local/bin", str(Path(sys.executable).parent)]
 
 
 A = hashlib.sha256(b"a").hexdigest()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -312,6 +313,46 @@ def test_a_policy_claims_no_more_than_the_plugin_can(sqlite_gate: RealGate) -> N
     with gate.opened.store.read() as tx:
         kinds = [one.kind for one in tx.events(subject=f"lever:{SOURCE}")]
     assert kinds == ["lever_overclaimed"]
+
+
+def test_a_source_with_addresses_for_whole_rings_is_no_more_than_advised(real_gate: RealGate) -> None:
+    gate = real_gate
+    client = Client(gate, "first", "nord", "first")
+    gate.worker.look()
+    assert (state(gate).lever.lever, client.token.holder) == ("held", client.machine)
+    made = [admitted(gate, letter * 32, ring="rest") for letter in "rs"]
+    assert state(gate).lever.lever == "advised"
+    assert state(gate).lever.why == "addresses of the mirror that move a whole ring at once, without claims: 2"
+    for token in made:
+        with gate.opened.store.write() as tx:
+            mirror.revoke(tx, token.id, "anna", gate.clock.now())
+    assert state(gate).lever.lever == "held"
+
+
+def test_addresses_for_whole_rings_that_nobody_has_counted_are_counted_by_the_worker(real_gate: RealGate) -> None:
+    gate = real_gate
+    admitted(gate, "r" * 32, ring="rest")
+    with gate.opened.store.write() as tx:
+        tx.set_mark(mirror.RINGS + SOURCE, gate.clock.now(), 0)
+    assert state(gate).lever.lever == "held"
+    gate.worker.mirror()
+    assert state(gate).lever.lever == "advised"
+
+
+def test_what_a_plugin_says_of_its_lever_is_kept_while_it_is_the_lever_that_is_shown(real_gate: RealGate) -> None:
+    gate = real_gate
+    gate.worker.look()
+    assert state(gate).lever.own == "an agent of ours installs"
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    for lever, why, own in (("held", "by mirror", "by mirror"), ("advised", "it may", "it may"), ("held", "y", "y")):
+        found = SourceInfo("directory", lever, ("content",), why=why)
+        with gate.opened.store.write() as tx:
+            levers.note_claim(tx, policy.sources[0], found, gate.clock.now())
+        assert (state(gate).lever.lever, state(gate).lever.own) == (lever, own)
+    with gate.opened.store.read() as tx:
+        weaker = levers.levers(tx, (replace(policy.sources[0], lever="advised"),))[SOURCE]
+    assert (weaker.lever, weaker.own) == ("advised", "")
 
 
 STREAMS = (

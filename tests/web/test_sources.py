@@ -9,7 +9,10 @@ import shutil
 
 from flask import Flask
 
+from gate.core import said_texts
 from gate.flows import intake, levers
+from gate.hookspecs import SourceInfo
+from tests.flows.test_mirror import admitted
 from tests.real_gate import RealGate
 from tests.web.test_pages import OURS, PASSWORD, Person, anna, app, person
 
@@ -89,6 +92,38 @@ def probed(gate: RealGate, shown: levers.Shown) -> None:
     gate.clock.forward(seconds=1)
     with gate.opened.store.write() as tx:
         levers._keep(tx, "shop-content", levers.Probe(shown, "a test"), "worker", gate.clock.now())
+
+
+def test_a_source_says_why_in_its_plugins_words_and_what_was_found_in_its_content(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    gate = sqlite_gate
+    gate.bring("1")
+    policy = gate.opened.rules.policy()
+    assert policy is not None
+    why = "the vendor delivers system_critical content at once: nobody can pause or pin it"
+    note = "yarac is not installed here: nobody has tried 3 files"
+    with gate.opened.store.write() as tx:
+        found = SourceInfo("directory", "held", ("content",), why=why)
+        levers.note_claim(tx, policy.sources[0], found, gate.clock.now())
+        (release,) = tx.releases("shop-content", 1)
+        detail = {"findings": [{"weight": "note", "code": "yara_not_checked", "detail": note}]}
+        tx.append("content_findings", "source:shop-content", release.id, gate.clock.now(), detail)
+    english, german = (shown(anna.client.get(f"/sources?lang={language}").text) for language in ("en", "de"))
+    for said in (why, note):
+        assert said in english
+        assert said_texts.said(said, "de") in german
+        assert said not in german
+
+
+def test_a_lever_is_advised_on_each_page_while_an_address_moves_a_whole_ring(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    pages = ("/", "/sources", "/system")
+    assert all("advised" not in shown(anna.client.get(path).text) for path in pages)
+    admitted(sqlite_gate, "r" * 32, ring="rest")
+    assert all("advised" in shown(anna.client.get(path).text) for path in pages)
+    assert "einen ganzen Ring auf einmal bewegen, ohne Zusagen: 1" in shown(anna.client.get("/sources?lang=de").text)
 
 
 def test_the_overview_calls_a_broken_lever_broken(sqlite_gate: RealGate, anna: Person) -> None:

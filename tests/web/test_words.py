@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import ast
 import html
+import importlib
 import re
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -127,6 +129,35 @@ def test_everything_that_can_be_wrong_with_a_policy_has_its_german() -> None:
         "Commit 0a wird abgelehnt: policy.yaml:2:1: unbekannter Schlüssel 'x' (meinten Sie 'y'?); "
         "policy.yaml:3:1: rings[0].floor: 'x' ist kein Tag"
     )
+
+
+def found_in_content() -> Iterator[tuple[str, str]]:
+    """(where, sentence) of what a shipped plugin notes or warns of."""
+    for path in sorted(REPOSITORY.glob("plugins/gate_*/*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named: dict[str, list[ast.expr]] = defaultdict(list)
+        for one in ast.walk(tree):
+            if isinstance(one, ast.Assign) and isinstance(one.targets[0], ast.Name):
+                named[one.targets[0].id].append(one.value)
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "Finding" and len(node.args) == 3:
+                weight, _, detail = node.args
+                details = named[detail.id] if isinstance(detail, ast.Name) else [detail]
+                if ast.unparse(weight) != "'refuse'":
+                    yield from ((f"{path.name}:{node.lineno}", said) for one in details if (said := template(one)))
+
+
+def test_what_shipped_plugins_say_of_their_lever_and_note_of_content_has_its_german() -> None:
+    notes = list(found_in_content())
+    assert len(notes) > 6
+    assert [one for one in notes if not in_german(one[1])] == []
+    described = [
+        importlib.import_module(f"{path.parent.name}.source").gate_describe()
+        for path in sorted(REPOSITORY.glob("plugins/gate_*/source.py"))
+    ]
+    whys = {why for one in described for why in (one.why, *(stream.why for stream in one.streams)) if why}
+    assert len(whys) > 6
+    assert [why for why in sorted(whys) if not in_german(why)] == []
 
 
 def test_every_refusal_of_a_form_has_its_german() -> None:

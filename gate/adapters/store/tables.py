@@ -165,7 +165,7 @@ class ReleaseRow(SQLModel, table=True):
 
 
 class CursorRow(SQLModel, table=True):
-    """Where a source's discovery goes on."""
+    """Where a source's discovery goes on; under ``lever-can:`` and its name, why its lever is no more."""
 
     __tablename__ = "source_cursors"
     source: str = Field(primary_key=True)
