@@ -66,8 +66,11 @@ def _openings(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> list[dat
     by_hours = replace(site, times=tuple(one for one in site.times if one.kind is not TimeKind.DUTY))
     found: dict[date, datetime] = {}
     for one in (by_hours, site):
-        for day in calendar.opening_days(when.opened(gate, one, start, end)):
-            found.setdefault(day.start_at.astimezone(zone).date(), day.start_at)
+        hours = when.opened(gate, one, start, end)
+        opens = {part.start_at for part in hours}  # a day of what never closes has no opening, and no morning
+        for day in calendar.opening_days(hours):
+            if day.start_at in opens:
+                found.setdefault(day.start_at.astimezone(zone).date(), day.start_at)
     return sorted(found.values())
 
 
