@@ -349,7 +349,13 @@ def test_the_brake_says_what_it_counted_and_is_replayed(braked: Shop) -> None:
     with braked.store.read() as tx:
         found = tx.rollout(rollout)
         assert (found.halted_by, found.halted_because) == ("brakes[0]", "missing >= 20%: 16 counted. early")
-        assert replay.replay(braked.gate, tx.last_decision(rollout, "all"), "one").differences == ()
+        stored = tx.last_decision(rollout, "all")
+    assert replay.replay(braked.gate, stored, "one").differences == ()
+    [brake] = stored.facts["brakes"]
+    for limit, of, wanted in ((9, 30, 6), (6, 40, 8), (2, 0, 3)):
+        changed = {**stored.facts, "brakes": [{**brake, "limit": limit, "of": of}]}
+        said = replay.replay(braked.gate, replace(stored, facts=changed), "one").differences
+        assert f"brakes[0] was {limit} in its facts, and is {wanted} in policy {stored.policy_version[:12]}" in said
 
 
 def test_the_brake_does_not_act_when_nobody_at_all_is_heard(braked: Shop) -> None:
