@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import holidays
 from opening_hours import OpeningHours, ParserError, State  # type: ignore[attr-defined]  # its stub omits the error
 
-from gate.core.calendar import Interval
+from gate.core.calendar import NEVER_CLOSED, Interval
 from gate.core.errors import OperatorError
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -31,7 +31,6 @@ HOLIDAY_RULE = re.compile(
 )
 RULE_END = re.compile(r';(?=(?:[^"]*"[^"]*")*[^"]*\Z)')  # not inside a comment
 COMMENT = re.compile(r'"[^"]*"')
-ALWAYS = "24/7"
 MARGIN = timedelta(days=2)
 LONGEST = 1000
 
@@ -117,7 +116,7 @@ def with_holidays(hours: str, dates: Iterable[date]) -> str:
         if others:
             kept.append(f"{others} {match['rest']}")
         special.append(f"{written} {match['rest']}")
-    if not written or hours.strip() == ALWAYS:
+    if not written or hours.strip() == NEVER_CLOSED:
         return "; ".join(kept) or "off"
     return "; ".join([*kept, *(special or [f"{written} off"])])
 

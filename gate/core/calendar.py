@@ -4,6 +4,8 @@
 - Durations of open time are real elapsed time inside intervals, so both nights of the clock change count right.
 - An opening day runs from its first opening to its last closing: a break of up to four hours at noon is not a closing,
   so nothing that waits for "after closing" starts while people are at lunch.
+- What never closes, or only for such breaks (more than three days without a longer pause), has an opening day every 24
+  hours, counted from its first opening; a break about that time is its closing.
 - ``1d open`` is the same clock time on the next opening day, and a site that never closes has one every day.
 - ``None`` means "not within the intervals that were handed in", never "now".
 """
@@ -14,12 +16,15 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
 from zoneinfo import ZoneInfo
 
 from gate.core.times import Anchor, Edge, Freeze, OpenDuration, Window
 
 DAY = timedelta(days=1)
 BREAK = timedelta(hours=4)  # the longest pause within one opening day
+LONGEST_DAY = timedelta(days=3)  # a weekend's duty between two working days is one
+NEVER_CLOSED = "24/7"  # hours that know no holiday either
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -123,13 +128,25 @@ def opening_before(intervals: Intervals, now: datetime) -> datetime | None:
 
 def opening_days(intervals: Intervals) -> list[Interval]:
     """First opening to last closing of each opening day; pauses of up to ``BREAK`` are inside."""
-    days: list[Interval] = []
+    days: list[list[Interval]] = []
     for one in intervals:
-        if days and one.start_at - days[-1].end_at <= BREAK:
-            days[-1] = Interval(days[-1].start_at, max(days[-1].end_at, one.end_at))
+        if days and one.start_at - days[-1][-1].end_at <= BREAK:
+            days[-1].append(one)
         else:
-            days.append(one)
-    return days
+            days.append([one])
+    return [day for parts in days for day in _cut(parts)]
+
+
+def _cut(parts: Intervals) -> Iterator[Interval]:
+    begin, end = parts[0].start_at, parts[-1].end_at
+    if end - begin > LONGEST_DAY:
+        pauses = [Interval(one.end_at, after.start_at) for one, after in pairwise(parts)]
+        at = begin + DAY
+        while at + BREAK <= end:
+            pause = next((one for one in pauses if one.start_at - BREAK < at <= one.end_at), Interval(at, at))
+            yield Interval(begin, pause.start_at)
+            begin, at = pause.end_at, at + DAY
+    yield Interval(begin, end)
 
 
 def opening_day(intervals: Intervals, now: datetime) -> Interval | None:

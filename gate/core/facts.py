@@ -44,13 +44,15 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class BrakeCount:
-    """One brake of the policy and what it counts now."""
+    """One brake of the policy and what it counts now; ``of``: the machines that a share is of; None: no share,
+    or stored before it was kept."""
 
     path: str
     text: str
     why: str
     limit: int
     count: int
+    of: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@
 - Two days in ten may be odd at either end: usually on from the third latest first word to the third earliest last one.
 - Kept as a short text in steps of ten minutes (local clock), at most about 140 characters a machine.
 - Where a habit does not fit the hours of a day (it would begin more than four hours before opening, or not meet the
-  day at all) the hours rule on that day.
+  day at all), and where a day goes on after midnight (night duty), the hours rule on that day.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def own_day(habit: Habit, day: Interval, zone: ZoneInfo) -> Interval | None:
     """When the machine is usually on around this opening day; None where its hours rule."""
     local = day.start_at.astimezone(zone).date()
     found = usual(habit, group_of(local))
-    if found is None:
+    if found is None or day.end_at > _clock(local, MIDNIGHT * STEP, zone):
         return None
     begin, end = (_clock(local, minutes, zone) for minutes in found)
     fits = day.start_at - BREAK <= begin < day.end_at and day.start_at < end

@@ -169,6 +169,11 @@ class Policy:
         assert isinstance(found, timedelta)
         return found
 
+    @property
+    def max_lead(self) -> int:
+        """By how many rings others may be ahead of a make with unexplained failures."""
+        return int(self.defaults.later.get("max_lead_rings", 1))
+
     def index(self, ring: str) -> int:
         """The place of a ring in rollout order."""
         return next(i for i, rule in enumerate(self.rings) if rule.name == ring)

@@ -110,7 +110,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         makes=tuple(makes),
         whole=last,
         false_halt=policy.defaults.false_halt,
-        max_lead=int(policy.defaults.later.get("max_lead_rings", 1)),
+        max_lead=policy.max_lead,
         people_decide=people_decide,
         waived=not last and rings[position].waived_at is not None,
     )

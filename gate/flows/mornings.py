@@ -67,8 +67,11 @@ def _openings(gate: Gate, zone: ZoneInfo, site: Site, now: datetime) -> list[dat
     by_hours = replace(site, times=tuple(one for one in site.times if one.kind is not TimeKind.DUTY))
     found: dict[date, datetime] = {}
     for one in (by_hours, site):
-        for day in calendar.opening_days(when.opened(gate, one, start, end)):
-            found.setdefault(day.start_at.astimezone(zone).date(), day.start_at)
+        hours = when.opened(gate, one, start, end)
+        opens = {part.start_at for part in hours}  # a day of what never closes has no opening, and no morning
+        for day in calendar.opening_days(hours):
+            if day.start_at in opens:
+                found.setdefault(day.start_at.astimezone(zone).date(), day.start_at)
     return sorted(found.values())
 
 
@@ -188,11 +191,12 @@ def brake_count(policy: Policy, path: str, brake: Brake, morning: Morning | None
     edge = brake.at if brake.at is not None and brake.at.anchor is not Anchor.CLOSING else mornings.DUE
     if morning is None or morning.day != today(policy, now) or not _tells(policy, morning):
         limit = mornings.brake_limit(brake.number, 0, share=brake.share)
-        return BrakeCount(path, brake.text, brake.why, limit, 0)
+        return BrakeCount(path, brake.text, brake.why, limit, 0, 0 if brake.share else None)
     parties = [one for one in morning.of_rings if one.rings == brake.rings] if brake.rings else morning.parties
     found = mornings.measured(parties, edge, now)
     limit = mornings.brake_limit(brake.number, found.machines, share=brake.share)
-    return BrakeCount(path, brake.text, brake.why, limit, found.missing if mornings.spread(found) else 0)
+    count = found.missing if mornings.spread(found) else 0
+    return BrakeCount(path, brake.text, brake.why, limit, count, found.machines if brake.share else None)
 
 
 def _tells(policy: Policy, morning: Morning) -> bool:

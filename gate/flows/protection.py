@@ -1,9 +1,9 @@
 """How old the protection of each ring is, beside the risk that a ring takes; and the alarm when a release is late.
 
-- A ring has the newest release that has opened it and was not halted or recalled. It is behind since the gate has first
-  seen a newer one.
+- A ring has the newest release that has opened it for all of its makes and was not halted or recalled. It is behind
+  since the gate has first seen a newer one.
 - ``must_be_everywhere_by`` alarms twice a release, and opens nothing: once when even the best course does not reach the
-  last ring in time, once when the time has passed and the last ring is not open.
+  last ring in time, once when the time has passed and the last ring is not open for all of its makes.
 - The best course: the soak that runs (or the shortest that could), then the plan of the rings that are still shut,
   without their floors, and the last ring's floor. So it never says *too late* where it is not.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from gate.core import boot_times
-from gate.core.model import Machine, Release, Rollout, RolloutState, Site
+from gate.core.model import Machine, Release, RingState, Rollout, RolloutState, Site
 from gate.core.policy import Policy
 from gate.core.times import OpenDuration
 from gate.flows.expedite import skips
@@ -62,12 +62,21 @@ def ages(tx: Tx, source: str, rings: Sequence[str]) -> list[Protection]:
         return []
     has: dict[str, str] = {}
     for rollout in tx.rollouts(states=HAVE, source=source, limit=LOOK_BACK, opened=True):
-        for ring in tx.rings(rollout.id):
-            if ring.opened_at is not None:
-                has.setdefault(ring.ring, rollout.release)
+        for ring in _whole(tx, rollout):
+            has.setdefault(ring, rollout.release)
         if all(ring in has for ring in rings):
             break
     return [_age(source, ring, has.get(ring), releases) for ring in rings]
+
+
+def _whole(tx: Tx, rollout: Rollout) -> list[str]:
+    """The rings that are open for all of their makes, in order."""
+    shut = {one.ring for one in tx.strata(rollout.id) if not one.open}
+    return [one.ring for one in tx.rings(rollout.id) if one.opened_at is not None and one.ring not in shut]
+
+
+def _everywhere(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> bool:
+    return rings[-1].opened_at is not None and rings[-1].ring in _whole(tx, rollout)
 
 
 def _age(source: str, ring: str, has: str | None, releases: Sequence[Release]) -> Protection:
@@ -88,13 +97,16 @@ def due(tx: Tx, gate: Gate, policy: Policy, now: datetime) -> Iterator[Late]:
             continue
         for rollout in tx.rollouts(states=ON_THE_WAY, source=rule.name):
             release, rings = tx.release(rollout.release), tx.rings(rollout.id)
-            if release is not None and rings and rings[-1].opened_at is None:
+            if release is not None and rings and not _everywhere(tx, rollout, rings):
                 due_at, own = release.first_seen_at + rule.must_be_everywhere_by, gate.policy(rollout.policy_version)
                 yield Late(rollout, release, due_at, next_at(tx, own, rollout, release, now))
 
 
 def next_at(tx: Tx, policy: Policy, rollout: Rollout, release: Release, now: datetime) -> datetime:
-    """When the next ring can open at the earliest: its floor, and the first soak of a make that is over by then."""
+    """When the next ring can open at the earliest: its floor, and the first soak of a make that is over by then. Where
+    the last one is open for some makes: the others may follow at once."""
+    if rollout.reached + 1 >= len(policy.rings):
+        return now
     following = policy.settings_for(policy.rings[rollout.reached + 1].name, rollout.source)
     at = max(now, release.first_seen_at + following.floor)
     if rollout.reached < 0 or "soak" in skips(policy, rollout, now):
@@ -107,9 +119,9 @@ def next_at(tx: Tx, policy: Policy, rollout: Rollout, release: Release, now: dat
 
 
 def alarmed(tx: Tx, rollout: Rollout) -> str:
-    """The gravest alarm that was raised about this rollout; empty: none, or its last ring has opened since."""
+    """The gravest alarm that was raised about this rollout; empty: none, or it is everywhere since."""
     rings = tx.rings(rollout.id)
-    if rings and rings[-1].opened_at is not None:
+    if rings and _everywhere(tx, rollout, rings):
         return ""
     kinds = {event.kind for event in tx.events(subject=late_subject(rollout), limit=10)}
     return IS_LATE if IS_LATE in kinds else WILL_BE_LATE if WILL_BE_LATE in kinds else ""

@@ -1,7 +1,8 @@
 """A stored decision is judged again: same facts, same policy version, same verdict, years later.
 
 - The facts are those that were stored with it; nothing is read from the counters of today.
-- What the facts say of the policy (numbers, soak, floor, people, brakes) must be what its stored version says.
+- What the facts say of the policy (numbers, soak, floor, people, brakes) must be what its stored version says; a
+  brake's share is held against the machines that its limit was made of.
 - A decision whose facts, policy or rollout cannot be read is not the same: the answer says what is missing.
 - It proves that the verdict follows from the facts. That the facts were true stands in the claims and in the audit log.
 """
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from gate.core import background, opening
+from gate.core import background, mornings, opening
 from gate.core.errors import GateError
 from gate.core.facts import Facts
 from gate.core.model import DONE
@@ -102,12 +103,18 @@ def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, obje
     if facts.background_cap is not None:
         yield "defaults.background_cap", facts.background_cap, background.cap(policy)
     yield "defaults.confidence", facts.confidence, policy.defaults.confidence
+    yield "defaults.false_halt", facts.false_halt, policy.defaults.false_halt
+    yield "defaults.max_lead_rings", facts.max_lead, policy.max_lead
+    if isinstance(policy.defaults.background, float):
+        yield "defaults.background", facts.background, policy.defaults.background
     if facts.ring not in {DONE, *(ring.name for ring in policy.rings)}:
         raise LookupError(f"ring {facts.ring}")
     if facts.ring != DONE:
         own = policy.settings_for(facts.ring, source)
         yield f"{facts.path}.floor", facts.floor, own.floor
         yield f"{facts.path}.needs.people", facts.people_needed, own.needs_people
+        people = policy.stated_at("decides", facts.ring, source) if own.decides == "people" else ""
+        yield f"{facts.path}.decides", facts.people_decide or "gate", people or "gate"
     inherits = facts.gate is None and policy.defaults.supersede == "inherit"  # it took over what had opened before
     if (facts.gate is None) != (facts.position == 0) and not inherits:
         yield "rings", "without a ring before" if facts.gate is None else "with a ring before", "the other way round"
@@ -123,8 +130,8 @@ def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, obje
         index = int(count.path.removeprefix("brakes[").removesuffix("]"))
         brake = policy.brakes[index]
         yield count.path, count.text, brake.text
-        if not brake.share:
-            yield count.path, count.limit, int(brake.number)
+        if not brake.share or count.of is not None:
+            yield count.path, count.limit, mornings.brake_limit(brake.number, count.of or 0, share=brake.share)
 
 
 class Sources:

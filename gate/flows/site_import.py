@@ -2,6 +2,7 @@
 
 - Columns: id, name, land, hours, always_on, labels; the first line names them, and ``id`` must be there.
 - A row says a whole site: what it leaves out is empty, but for the Land, which is then the installation's own.
+- A site whose hours are ``24/7`` is always on, whatever the row says of that.
 - Rows are counted as an editor does: the first line is 1, a row is told by the line on which it ends.
 - Duty and closing days of a known site stay.
 """
@@ -14,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from gate.core import calendar
 from gate.core.model import SLUG, Site
 from gate.core.policy import Policy
 from gate.flows import site_changes
@@ -136,6 +138,6 @@ def _site(columns: Sequence[str], row: Sequence[str], checks: Checks) -> Site:
         name=text["name"] or text["id"],
         land=chosen,
         hours=text["hours"],
-        always_on=text["always_on"].lower() in YES,
+        always_on=text["always_on"].lower() in YES or text["hours"] == calendar.NEVER_CLOSED,
         labels=frozenset(text["labels"].split()),
     )

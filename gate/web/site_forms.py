@@ -2,6 +2,7 @@
 
 - On the page of all sites a new one is added; where its id is known already, nothing is changed.
 - On a site's own page the form has its values, so what is empty in it is meant.
+- A site whose hours are ``24/7`` is always on, whether that is ticked or not.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from flask import g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from gate.core import calendar
 from gate.core.errors import Conflict, Malformed
 from gate.core.model import SLUG, Site
 from gate.flows import site_changes
@@ -47,7 +49,7 @@ def _said() -> Site:
         name=text_of("name", 200, needed=False) or site_id,
         land=land,
         hours=hours,
-        always_on="always_on" in request.form,
+        always_on="always_on" in request.form or hours == calendar.NEVER_CLOSED,
         labels=frozenset(text_of("labels", 500, needed=False).split()),
     )
 

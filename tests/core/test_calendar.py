@@ -190,6 +190,43 @@ def test_a_break_at_noon_does_not_end_the_opening_day() -> None:
     assert len(calendar.opening_days(opened("2026-11-23 08:00/12:00", "2026-11-23 16:00/18:00"))) == 1
 
 
+@pytest.mark.parametrize(
+    ("hours", "days"),
+    [
+        (["2026-11-21 08:30/2026-11-24 08:30"], ["2026-11-21 08:30/2026-11-24 08:30"]),  # three days
+        (
+            ["2026-11-21 08:30/2026-11-24 08:31"],
+            [
+                "2026-11-21 08:30/2026-11-22 08:30",
+                "2026-11-22 08:30/2026-11-23 08:30",
+                "2026-11-23 08:30/2026-11-24 08:31",
+            ],
+        ),
+        (
+            [f"2026-11-2{day} 06:00/2026-11-2{day + 1} 02:00" for day in range(1, 5)],  # it closes for four hours
+            [f"2026-11-2{day} 06:00/2026-11-2{day + 1} 02:00" for day in range(1, 5)],
+        ),
+        (
+            ["2026-11-21 00:00/02:00", *(f"2026-11-2{day} 06:00/2026-11-2{day + 1} 02:00" for day in range(1, 5))],
+            [
+                "2026-11-21 00:00/2026-11-22 02:00",  # the end of the day before is no day of its own
+                *(f"2026-11-2{day} 06:00/2026-11-2{day + 1} 02:00" for day in range(2, 5)),
+            ],
+        ),
+        (
+            [
+                f"2026-11-2{day} {part}"
+                for day in range(1, 5)
+                for part in ("00:00/13:00", f"14:00/2026-11-2{day + 1} 00:00")
+            ],
+            [f"2026-11-2{day} 00:00/2026-11-2{day + 1} 00:00" for day in range(1, 5)],
+        ),
+    ],
+)
+def test_what_never_closes_for_long_has_an_opening_day_every_day(hours: list[str], days: list[str]) -> None:
+    assert calendar.opening_days(opened(*hours)) == list(opened(*days))
+
+
 def edge(minutes: int, anchor: Anchor) -> Edge:
     return Edge(minutes * MINUTE, anchor)
 

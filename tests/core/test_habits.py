@@ -137,6 +137,23 @@ def test_a_machine_is_expected_on_in_its_sites_hours_as_it_keeps_them(habit: Hab
     assert list(habits.expected_on(hours, habit, BERLIN)) == list(opened(*want))
 
 
+@pytest.mark.parametrize(
+    ("hours", "want"),
+    [
+        (["2026-11-23 08:00/2026-11-24 18:30"], ["2026-11-23 08:00/2026-11-24 18:30"]),  # duty from Monday to Tuesday
+        (["2026-11-23 08:00/2026-11-24 00:10"], ["2026-11-23 08:00/2026-11-24 00:10"]),
+        (["2026-11-23 08:00/2026-11-24 00:00"], ["2026-11-23 08:00/18:40"]),
+        (
+            ["2026-11-23 00:00/2026-11-27 00:00"],  # never closes
+            [f"2026-11-{day} 08:00/18:40" for day in (23, 24, 25, 26)],
+        ),
+    ],
+)
+def test_where_a_day_goes_on_after_midnight_the_hours_rule(hours: list[str], want: list[str]) -> None:
+    found = habits.expected_on(opened(*hours), kept(*[("07:50", "18:40")] * 10), BERLIN)
+    assert list(found) == list(opened(*want))
+
+
 DAYS = st.lists(st.tuples(st.integers(0, 143), st.integers(0, 144)), max_size=10).map(tuple)
 
 

@@ -123,15 +123,22 @@ BESIDE = {
         share=FOURTH_SHARE,
     ),
 }
+RANDOM, ONE_MAKE, NEAR = 66, 196, 0.15  # bricked, as measured; figures of other rules may move by so much
+
+
+def _near(bricked: float) -> dict[str, dict[str, float]]:
+    return {"least": {"bricked": bricked * (1 - NEAR)}, "most": {"bricked": bricked * (1 + NEAR)}}
+
+
 HEADLINES = {
     "silence": Cell("silence ignored: a timer", partial(others.timer, every_make(1.0)), least={"exposed": 111_110}),
-    "random": Cell("random canaries", partial(others.random_canaries, ONE_FIVE), least={"bricked": 30}),
+    "random": Cell("random canaries", partial(others.random_canaries, ONE_FIVE), **_near(RANDOM)),
     "one-make": Cell(
         "canaries of one make",
         partial(others.random_canaries, ONE_FIVE, one_make=True),
-        least={"bricked": 90},
+        **_near(ONE_MAKE),
     ),
-    "outage": Cell("an outage, against controls", ours(OUTAGE), {"halted": 0.0025}),
+    "outage": Cell("an outage, against controls", ours(OUTAGE), {"halted": 0.0012}),
     "outage-fixed": Cell(
         "an outage, against a fixed background", ours(OUTAGE, Ladder(controls=False)), least={"halted": 0.999}
     ),

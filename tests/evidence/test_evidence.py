@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -119,6 +120,18 @@ def test_the_page_has_its_tables_its_command_and_charts_that_are_well_formed(tmp
     assert len(charts) == 3
     for chart in charts:
         ElementTree.fromstring(chart.read_text(encoding="utf-8"))
+
+
+def test_the_headlines_of_the_page_in_the_documents_are_close_to_their_ranges() -> None:
+    text = (REPOSITORY / "docs/evidence.md").read_text(encoding="utf-8")
+    found = re.search(r"(\d+) with random canaries and a 5 % threshold, (\d+) with canaries of one make", text)
+    outage = re.search(r"\| ([\d.]+)% falsely halted \|", text)
+    assert found
+    assert outage
+    for name, figure in (("random", float(found[1])), ("one-make", float(found[2]))):
+        cell = HEADLINES[name]
+        assert 0.8 * figure < cell.least["bricked"] < figure < cell.most["bricked"] < 1.2 * figure, name
+    assert float(outage[1]) / 100 <= HEADLINES["outage"].most["halted"] <= 0.0012
 
 
 def test_the_page_in_the_documents_is_of_twenty_thousand_releases() -> None:

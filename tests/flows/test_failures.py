@@ -264,3 +264,21 @@ def test_a_bound_that_was_computed_in_another_way_is_the_same_to_twelve_digits(p
     stored = StoredDecision(1, "r", facts.ring, facts.now, "HOLD", (), reasons, facts_json.dump(facts), "v")
     found = replay.replay(gate_for(POLICY), stored, None).differences
     assert ("the reasons differ" not in found) is same
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("background", 0.0075, ""),
+        ("background", 0.2, "defaults.background was 0.2 in its facts, and is 0.0075"),
+        ("people_decide", "", "rings[1].decides was gate in its facts, and is rings[1].decides"),
+    ],
+)
+def test_facts_that_say_otherwise_than_the_policy_are_found(name: str, value: object, said: str) -> None:
+    decided = POLICY.replace("label: first}, gate", "label: first}, decides: gate, gate")
+    decided = decided.replace("[till, server]}, gate", "[till, server]}, decides: people, gate")
+    facts = replace(GOOD, brakes=(), people_decide="rings[1].decides", background=0.0075)
+    stored = StoredDecision(1, "r", "rest", NOW, "HOLD", (), (), facts_json.dump(replace(facts, **{name: value})), "v")
+    found = replay.replay(gate_for(decided), stored, "one").differences
+    rules = ("defaults.background", "rings[1].decides")
+    assert [one for one in found if one.startswith(rules)] == ([f"{said} in policy v"] if said else [])

@@ -11,7 +11,7 @@ import pytest
 from gate.adapters.store.sql import SqlStore
 from gate.core import habits
 from gate.core.habits import Habit
-from gate.core.model import Step
+from gate.core.model import Site, SiteTime, Step, TimeKind
 from gate.core.mornings import SiteDay
 from gate.flows import machines, silence
 from tests.core.test_habits import kept
@@ -135,6 +135,49 @@ def test_a_deadline_passes_while_the_machine_itself_is_usually_on(store: SqlStor
     assert claim.deadline_at == at(deadline)
     assert shop.sweep((at(deadline) - MINUTE).astimezone(BERLIN).strftime("%Y-%m-%d %H:%M")) == 0
     assert shop.sweep(at(deadline).astimezone(BERLIN).strftime("%Y-%m-%d %H:%M")) == 1
+
+
+def test_night_duty_stops_no_clock_of_a_machine_whose_habit_is_known(store: SqlStore) -> None:
+    shop = Silence(store)
+    with shop.write() as tx:
+        assert tx.save_times("c", [SiteTime(at("2026-11-23 09:00"), at("2026-11-24 09:00"), TimeKind.DUTY)], [])
+        tx.learn("c0", kept(*[("07:50", "18:40")] * 10))
+    shop.at("2026-11-23 17:30")
+    [claim] = shop.installed("c0")
+    assert claim.deadline_at == at("2026-11-23 19:31")
+    assert [shop.sweep(now) for now in ("2026-11-23 19:30", "2026-11-23 19:31")] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("hours", "habit", "deadline"),
+    [
+        ("24/7", Habit(), "2026-11-24 02:01"),
+        ("24/7", kept(*[("07:50", "18:40")] * 10), "2026-11-24 10:01"),
+        ("PH,Mo-Su 06:00-02:00", Habit(), "2026-11-24 08:01"),
+    ],
+)
+def test_hours_that_never_close_for_long_leave_no_claim_pending(
+    store: SqlStore, hours: str, habit: Habit, deadline: str
+) -> None:
+    shop = Silence(store, NATURAL)
+    with shop.write() as tx:
+        tx.save_site(Site("c", "c", "NW", hours))
+        tx.learn("c0", habit)
+    [claim] = shop.installed("c0")
+    assert claim.deadline_at == at(deadline)
+    assert shop.sweep(at(deadline).astimezone(BERLIN).strftime("%Y-%m-%d %H:%M")) == 1
+
+
+def test_a_machine_of_a_site_that_never_closes_is_watched_every_day(store: SqlStore) -> None:
+    shop = Silence(store)
+    with shop.write() as tx:
+        tx.save_site(Site("c", "c", "NW", "24/7"))
+    [claim] = shop.installed("c0")
+    shop.at("2026-11-23 09:10")
+    with shop.write() as tx:
+        shop.report(tx, claim, Step.BOOTED, "boot-1")
+        shop.report(tx, claim, Step.HEALTHY, "boot-1")
+    assert shop.claim("c0").watch_at == at("2026-11-24 02:01")
 
 
 def test_what_is_learned_after_the_grant_moves_a_deadline_later(store: SqlStore) -> None:

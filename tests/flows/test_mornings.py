@@ -308,6 +308,15 @@ def test_curves_are_kept_for_a_month_and_mornings_for_a_quarter(store: SqlStore)
     assert [left(days) for days in (30, 31, 91, 92)] == [(1, True), (0, True), (0, True), (0, False)]
 
 
+@pytest.mark.parametrize(
+    ("hours", "opens"),
+    [("24/7", None), ("Mo-Su,PH 00:00-24:00", None), ("Mo-Su,PH 06:00-03:00", "06:00"), ("Mo-Sa 08:00-18:00", "08:00")],
+)
+def test_a_site_that_never_closes_has_no_morning(hours: str, opens: str | None) -> None:
+    found = mornings._day(gate_for(POLICY), BERLIN, Site("s", "s", "NW", hours), at(f"{MONDAY} 05:00"))
+    assert found.opens_at == (at(f"{MONDAY} {opens}") if opens else None)
+
+
 @pytest.fixture
 def braked(any_store: Any) -> Shop:
     return Shop(any_store, BRAKE)
@@ -340,7 +349,13 @@ def test_the_brake_says_what_it_counted_and_is_replayed(braked: Shop) -> None:
     with braked.store.read() as tx:
         found = tx.rollout(rollout)
         assert (found.halted_by, found.halted_because) == ("brakes[0]", "missing >= 20%: 16 counted. early")
-        assert replay.replay(braked.gate, tx.last_decision(rollout, "all"), "one").differences == ()
+        stored = tx.last_decision(rollout, "all")
+    assert replay.replay(braked.gate, stored, "one").differences == ()
+    [brake] = stored.facts["brakes"]
+    for limit, of, wanted in ((9, 30, 6), (6, 40, 8), (2, 0, 3)):
+        changed = {**stored.facts, "brakes": [{**brake, "limit": limit, "of": of}]}
+        said = replay.replay(braked.gate, replace(stored, facts=changed), "one").differences
+        assert f"brakes[0] was {limit} in its facts, and is {wanted} in policy {stored.policy_version[:12]}" in said
 
 
 def test_the_brake_does_not_act_when_nobody_at_all_is_heard(braked: Shop) -> None:

@@ -149,3 +149,59 @@ def test_what_earlier_rings_have_shown_counts_for_those_that_are_left(
             says(tx, gate, taken, Step.HEALTHY, "b1", nine + minute)
         advance.advance_rollout(tx, gate, rollout, nine + minute)
     assert protection.foresee(store, gate, nine + minute) == raised
+
+
+TWO_MAKES = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources: [{name: one, plugin: directory, must_be_everywhere_by: 1h}]
+rings:
+  - {name: first, why: w, pick: {label: first}, gate: {at_least: 3}}
+  - {name: rest, why: w, pick: {role: [till, server]}, gate: {at_least: 3}}
+first_batch: 9
+defaults: {stay_up: 2m, deadline: 9h open, reboot: after install, background: 0.75%}
+"""
+
+
+def test_a_release_that_the_last_ring_has_for_one_make_only_is_not_everywhere(store: SqlStore) -> None:
+    nine, minute = at("2026-11-23 09:00"), timedelta(minutes=1)
+    gate = gate_for(TWO_MAKES)
+
+    def healthy(role: str, after: int) -> None:
+        with store.write() as tx:
+            for number in range(3):
+                taken = takes(tx, gate, rollout, f"{role}{number}", nine + (after - 3) * minute)
+                says(tx, gate, taken, Step.HEALTHY, "b1", nine + after * minute)
+            advance.advance_rollout(tx, gate, rollout, nine + after * minute)
+
+    def told() -> tuple[str, str]:
+        with store.read() as tx:
+            found = tx.rollout(rollout)
+            assert found is not None
+            return protection.alarmed(tx, found), protection.ages(tx, "one", ["first", "rest"])[-1].version
+
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("v", nine, "test"), "")
+        for number in range(3):
+            tx.save_site(Site(f"s{number}", "", "NW", "Mo-Fr 08:00-18:00"))
+            tx.save_site(Site(f"r{number}", "", "NW", "Mo-Fr 08:00-18:00"))
+            for role in ("till", "server"):
+                joins(tx, f"{role}{number}", f"s{number}", "first", nine, role=role, labels={"first"})
+                joins(tx, f"{role}-r{number}", f"r{number}", "rest", nine, role=role)
+        rollout = appears(tx, gate, nine)
+        advance.advance_rollout(tx, gate, rollout, nine)
+    healthy("till", 4)
+    with store.read() as tx:
+        assert {one.make: one.open for one in tx.strata(rollout) if one.ring == "rest"} == {
+            "role=till": True,
+            "role=server": False,
+        }
+    assert protection.foresee(store, gate, nine + 60 * minute) == []
+    assert protection.foresee(store, gate, nine + 61 * minute) == [IS_LATE]
+    assert protection.foresee(store, gate, nine + 62 * minute) == []
+    assert told() == (IS_LATE, "")
+    healthy("server", 70)
+    assert protection.foresee(store, gate, nine + 71 * minute) == []
+    assert told() == ("", "1")

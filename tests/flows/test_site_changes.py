@@ -94,6 +94,12 @@ def test_an_import_does_not_do_it_either(real_gate: RealGate, machine: str) -> N
     assert "site nord" in trouble.said
 
 
+def test_an_imported_site_whose_hours_never_close_is_always_on() -> None:
+    checks = site_import.Checks(lambda _: None, lambda _: None)
+    found, _ = site_import.read(b"id,hours,always_on\na, 24/7 ,no\nb,Mo-Su 00:00-24:00,no\n", checks)
+    assert [one.always_on for one in found] == [True, False]
+
+
 def test_an_import_names_the_sites_that_are_new_or_other_than_before_and_not_all_of_many(store: SqlStore) -> None:
     night = SiteTime(NOW, NOW + timedelta(hours=8), TimeKind.DUTY)
     same, other = Site("same", "Same", "NW"), Site("other", "Other", "NW")

@@ -86,6 +86,18 @@ def test_the_form_on_a_sites_page_has_its_values_and_what_is_emptied_is_meant(
     assert "Change this site" not in person(app, "rita").client.get("/sites/west?lang=en").text
 
 
+def test_a_site_whose_hours_never_close_is_always_on(sqlite_gate: RealGate, anna: Person) -> None:
+    for hours, always_on in (("24/7", True), ("Mo-Fr 00:00-24:00", False)):
+        assert anna.post("/sites", id="neu", hours=hours, **stands(anna, "neu")).status_code == 303
+        assert known(sqlite_gate, "neu").always_on is always_on
+
+
+def stands(who: Person, site: str) -> dict[str, str]:
+    """On which site a form stands, once there is one."""
+    page = who.client.get(f"/sites/{site}?lang=en")
+    return {"stands_on": filled_in(page.text)["stands_on"]} if page.status_code == 200 else {}
+
+
 def test_a_form_that_was_shown_before_somebody_elses_change_undoes_nothing(
     sqlite_gate: RealGate, app: Flask, anna: Person
 ) -> None:
