@@ -852,6 +852,9 @@ class Tx(Protocol):
     def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
         """With ``watch_at`` <= now, oldest first."""
 
+    def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        """Claims of a machine that are healthy and watched at ``now``, by their ids; answered from an index."""
+
     def count_watched(self, rollout_id: str) -> int:
         """Machines that were healthy and are still looked at."""
 

@@ -48,6 +48,7 @@ from gate.ports import (
     Grounds,
     MirrorToken,
     Pointer,
+    Proposal,
     Quiet,
     Said,
     Session,
@@ -96,6 +97,7 @@ class Everything:
     points: dict[tuple[str, datetime], Point] = field(default_factory=dict)
     tokens: dict[str, MirrorToken] = field(default_factory=dict)
     pointers: dict[tuple[str, str], Pointer] = field(default_factory=dict)
+    proposals: dict[str, Proposal] = field(default_factory=dict)
 
 
 class FakeTx:
@@ -654,6 +656,11 @@ class FakeTx:
         found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
         return sorted(found, key=lambda claim: claim.granted_at, reverse=True)
 
+    def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        mine = [c for c in self.a.claims.values() if (c.machine, c.state) == (machine_id, ClaimState.HEALTHY)]
+        watched = [c for c in mine if c.watch_until is not None and c.watch_until > now]
+        return sorted(watched, key=lambda claim: claim.id)
+
     def revoke_machine(self, machine_id: str, at: datetime) -> bool:
         machine = self.a.machines[machine_id]
         if machine.status is MachineStatus.REVOKED:
@@ -715,6 +722,31 @@ class FakeTx:
         )
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
+        return True
+
+    def user(self, user_id: str) -> None:
+        """Nobody here has an account: a word is whose name it carries."""
+
+    def proposals(self, state: str = "open", subject: str = "", now: datetime | None = None) -> list[Proposal]:
+        found = [one for one in self.a.proposals.values() if one.state == state and subject in ("", one.subject)]
+        found = [one for one in found if now is None or one.expires_at > now]
+        return sorted(found, key=lambda one: one.proposed_at, reverse=True)
+
+    def add_proposal(self, proposal: Proposal) -> None:
+        self.a.proposals[proposal.id] = proposal
+
+    def sign_proposal(self, proposal_id: str, user: str, sha256: str, now: datetime) -> bool:
+        one = self.a.proposals[proposal_id]
+        if (one.state, one.sha256) != ("open", sha256) or one.expires_at <= now or user in one.signatures:
+            return False
+        self.a.proposals[proposal_id] = replace(one, signatures=(*one.signatures, user))
+        return True
+
+    def enact_proposal(self, proposal_id: str, now: datetime) -> bool:
+        one = self.a.proposals[proposal_id]
+        if one.state != "open" or one.expires_at <= now:
+            return False
+        self.a.proposals[proposal_id] = replace(one, state="enacted")
         return True
 
     def void_waivers(self, rollout_id: str) -> list[str]:

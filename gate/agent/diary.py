@@ -93,6 +93,15 @@ class Diary:
             return
         self.state.settled_boot = this.boot_id
         self._remember(boots.merged(self.boots(), self.system.ended(self.boots())))
+        before = self.boots()[-2:-1]
+        if before and before[0].ended == "clean" and before[0].boot_id != self.state.said_down:
+            self._event("ended_clean", clean(before[0].boot_id))
+            self.save()
+
+    def said_down(self, this: Boot) -> None:
+        """The gate has heard that this boot ends as planned: that need not be said again in the next."""
+        self.state.said_down = this.boot_id
+        self.save()
 
     def _mark(self) -> str:
         """The mark of a planned stop as this process found it: one that is written while it runs is for the next."""
@@ -162,10 +171,13 @@ class Diary:
 
     def happened(self, kind: str, detail: str) -> None:
         """An event for the next check-in."""
-        events, detail = self.state.events, clean(detail)
+        self._event(kind, clean(detail))
+        self.say(detail)
+
+    def _event(self, kind: str, detail: str) -> None:
+        events = self.state.events
         if not events or (events[-1]["kind"], events[-1]["detail"]) != (kind, detail):
             events.append({"kind": kind, "at": wire(self.clock()), "detail": detail})
-        self.say(detail)
 
     def not_used(self, claim: ClaimInHand, because: str) -> None:
         """A claim that was not begun is let go; its slot is free once the gate has heard this."""

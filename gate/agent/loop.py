@@ -123,7 +123,9 @@ class Agent:
             return
         try:
             last = {"kind": "going_down", "at": wire(self._diary.clock()), "detail": ""}
-            self._talk.check_in(self._diary.boot(), None, last)
+            this = self._diary.boot()
+            self._talk.check_in(this, None, last)
+            self._diary.said_down(this)
         except (AgentError, OSError) as problem:
             log.info("nobody heard that this machine goes down: %s", problem)
 

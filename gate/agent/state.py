@@ -111,6 +111,7 @@ class State:
     at_boot: dict[str, str] = field(default_factory=dict)  # source -> what was in place as this boot began
     panics: list[str] = field(default_factory=list)  # keys of the crashes' texts that were seen already
     settled_boot: str = ""  # the boot in which the log was asked how those before it ended
+    said_down: str = ""  # the boot of which the gate has heard that it goes down as planned
 
 
 class StateFolder:

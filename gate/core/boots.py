@@ -6,6 +6,7 @@
   or ``unhealthy`` and is not the boot of the installation. Boots between that and the installation tried the claim's
   release. What was said first of a boot and a source stays: to go back does not change what it began with.
 - Of the boot in which a release was put in place it is not known what it began with, and that is kept too.
+- A boot that nobody asked for is noted with the claims that it speaks against (``flows.restarts``), and ends nothing.
 - Times are the machine's own and decide nothing; the order is that of its reports.
 """
 
@@ -25,12 +26,13 @@ BEGUN = (Step.BOOTED, Step.HEALTHY, Step.UNHEALTHY)
 @dataclass(frozen=True, slots=True)
 class Boot:
     """One boot. ``ended``: clean, unclean, unknown; ``releases``: source -> the release's id (``-``: none, empty: not
-    known)."""
+    known); ``against``: the watched claims that it speaks against, since nobody asked for it."""
 
     boot_id: str
     started_at: str
     ended: str = UNKNOWN
     releases: Mapping[str, str] = field(default_factory=dict)
+    against: tuple[str, ...] = ()
 
 
 def told(
@@ -51,6 +53,17 @@ def told(
         if name in found and claim.source not in found[name].releases:
             found[name] = replace(found[name], releases={**found[name].releases, claim.source: id_})
     return [found[name] for name in order][-KEPT:]
+
+
+def unasked(known: Sequence[Boot], boot: Boot, claims: Sequence[str]) -> list[Boot]:
+    """The boots with one that nobody asked for, which speaks against these claims; at most ``KEPT``."""
+    if all(one.boot_id != boot.boot_id for one in known):
+        known = [*known, boot]
+    marked = [
+        replace(one, against=tuple(dict.fromkeys((*one.against, *claims)))) if one.boot_id == boot.boot_id else one
+        for one in known
+    ]
+    return marked[-KEPT:]
 
 
 def _begun(claim: Claim, step: Step, boot_id: str, release: str, said: Sequence[str]) -> dict[str, str]:

@@ -140,7 +140,7 @@ def sentence(reason: Reason, language: str, zone: ZoneInfo) -> str:
 
 NAMED = re.compile(r"\{(\w+)\}")
 WITHOUT_NUMBERS = (
-    *("halted", "not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),
+    *("not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),
     opening.APPROVAL,
 )
 

@@ -64,7 +64,6 @@ class Facts:
     path: str
     position: int
     members: int
-    halted: bool
     verified: bool
     first_seen_at: datetime
     floor: timedelta

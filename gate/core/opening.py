@@ -58,12 +58,6 @@ def ready(decision: Decision) -> tuple[str, ...]:
     return tuple(reason.make for reason in decision.reasons if reason.code == APPROVAL)
 
 
-def _halted(facts: Facts) -> list[Reason]:
-    if not facts.halted:
-        return []
-    return [Reason(Verdict.HALT, "halted", "the rollout is halted; two people can resume it")]
-
-
 def _chance(facts: Facts) -> list[Reason]:
     machines, sites = facts.failed_machines, facts.failed_sites
     if not evalues.halts(facts.log_e, facts.false_halt, machines, sites, facts.exposed_sites):
@@ -189,7 +183,6 @@ def _people(facts: Facts) -> list[Reason]:
 
 
 CHECKS: tuple[Callable[[Facts], list[Reason]], ...] = (
-    _halted,
     _chance,
     _brakes,
     _unclear,

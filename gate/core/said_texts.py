@@ -388,6 +388,8 @@ GERMAN: Mapping[str, str] = {
     # why a machine may not have it
     "no rollout of this release is running": "kein Rollout dieser Freigabe läuft",
     "halted a moment ago": "eben angehalten",
+    "it crashed": "er ist abgestürzt",
+    "it has booted twice without anybody having asked for it": "er ist zweimal ungefragt neu gestartet",
     "the ring has not opened": "der Ring ist noch nicht offen",
     "the rollout waits": "der Rollout wartet",
     "a newer release has taken over": "eine neuere Freigabe hat übernommen",

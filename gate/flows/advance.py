@@ -57,7 +57,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
                 break
         elif position > rollout.reached:
             break
-    unclear.note(tx, read.policy, rollout, read.grounds.sight, decisions, now)
+    unclear.note(tx, gate, read.policy, rollout, read.grounds.sight, decisions, now)
     return decisions
 
 

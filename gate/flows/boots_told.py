@@ -1,7 +1,7 @@
 """What a report tells of a machine's boots is kept, in the transaction of the report; the last few of each machine.
 
 - A report that tells boots costs one statement more, and one that tells something new of them costs two.
-- They are for people: no decision reads them.
+- They are for people: no decision reads how they ended. What is noted against a claim is of ``restarts``.
 """
 
 from __future__ import annotations

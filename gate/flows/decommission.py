@@ -48,7 +48,8 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
         if claims or member:
             said = _said(rollout, machine, claims, by, because, now)
             tx.attribute(said)
-            detail = {"machine": machine.id, "name": machine.name, "claim": said.claim, "was": said.was}
+            left = [one.id for one in claims]
+            detail = {"machine": machine.id, "name": machine.name, "claim": said.claim, "was": said.was, "claims": left}
             tx.append("machine_left", by, rollout.id, now, detail, because)
             found.append(said)
     tx.append("machine_decommissioned", by, machine.id, now, {"rollouts": [one.rollout for one in found]}, because)

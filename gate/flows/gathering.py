@@ -19,7 +19,7 @@ from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
 from gate.core.policy import Brake, Policy
-from gate.flows import mornings, silence, when
+from gate.flows import mornings, silence, soaks, when
 from gate.flows.agreement import person
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, counted
@@ -91,7 +91,6 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         path=f"rings[{min(position, len(rings) - 1)}]",
         position=position,
         members=members,
-        halted=False,
         verified=_vouched_for(policy, read.grounds.release),
         first_seen_at=read.grounds.release.first_seen_at,
         floor=settings.floor if settings else now - now,
@@ -196,6 +195,11 @@ def _shown(
         shown.append(_counted(read, make, rows, opened.get(make), has, reached.get(make)))
         if rows:
             markers[make] = last or rows[-1]
+    unclear_since = read.grounds.sight.unclear_since
+    if unclear_since is not None:  # the clocks stand; that is stored once something can be concluded again
+        place, known = {ring.ring: ring.position for ring in rings}, markers.values()
+        for one in soaks.stood(tx, gate, read.policy, read.rollout.source, known, stored, place, unclear_since, now):
+            markers[one.make] = one
     shown, changed = _met(tx, gate, read, shown, rule, markers, sorted(earlier), now)
     if not looks:
         tx.save_strata_times(changed)

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 
 from gate.core.model import RolloutState, Stratum
 from gate.core.policy import Policy
-from gate.flows import when
+from gate.flows import soaks, when
 from gate.ports import Gate, Tx
 
 MARK = "worker"
@@ -25,17 +25,23 @@ def note_gap(tx: Tx, gate: Gate, now: datetime) -> bool:
     last = tx.mark(MARK).at
     if last is None or now - last <= GAP or not tx.move_mark(MARK, last, now):
         return False
+    known = {one.id: one for one in tx.rollouts(states=(RolloutState.RUNNING,))}
+    before = {name: when.gaps(tx, gate.policy(one.policy_version), last) for name, one in known.items()}
     tx.add_gap(last, now)
     tx.append("nobody_listened", "gate", "gate", now, {"from": last.isoformat(), "to": now.isoformat()})
-    for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
+    for rollout in known.values():
         policy = gate.policy(rollout.policy_version)
         strata = tx.strata(rollout.id)
         place = {ring.ring: ring.position for ring in tx.rings(rollout.id)}
+        opened = [one for one in strata if policy.settings_for(one.ring, rollout.source).soak.open]
+        pushed = soaks.stood(tx, gate, policy, rollout.source, opened, strata, place, last, now, before[rollout.id])
+        ends = {(one.ring, one.make): one.soak_until for one in pushed}
         again = []
         for marker in strata:
             if marker.met_at is not None and marker.soak_until is not None and marker.soak_until > last:
                 until = _soak_again(tx, gate, policy, rollout.source, marker, strata, place)
-                again.append(replace(marker, soak_until=max(until, marker.soak_until)))
+                latest = ends.get((marker.ring, marker.make)) or until
+                again.append(replace(marker, soak_until=max(until, latest, marker.soak_until)))
         tx.save_strata_times(again)
     return True
 
@@ -47,7 +53,7 @@ def _soak_again(
     assert marker.met_at is not None
     settings = policy.settings_for(marker.ring, source)
     rows = [one for one in strata if one.make == marker.make and place[one.ring] <= place[marker.ring]]
-    needed = min(settings.at_least, sum(one.share_members for one in rows))
+    needed = soaks.needed(policy, source, marker, rows)
     gone = when.gaps(tx, policy, marker.met_at)
     most = max(needed, settings.sites or 1)
     sites = tx.healthy_sites(marker.rollout, sorted(one.ring for one in rows), {marker.make: most})[marker.make]

@@ -7,6 +7,7 @@
   stored answer. Refusals with 409 are stored and consume the ``seq``, all but ``stale_seq``.
 - Role and labels are fixed at acceptance; a check-in that says another role is an event. Other facts change the make.
   A ring never follows from what a machine says about itself: it changes with the policy only.
+- A check-in that tells of a crash, or of a boot that nobody asked for, speaks against what is watched (``restarts``).
 - The first check-in after a night teaches when the machine is usually on; no other check-in writes more for it.
 - A machine enters ring 0 or 1 by two people's word, bound to the exact site, role and labels.
 """
@@ -23,7 +24,7 @@ from gate.core import habits
 from gate.core.errors import CallerError, Conflict, Malformed, NotFound, Overtaken, Unauthenticated
 from gate.core.model import ABSENT, Machine, MachineStatus
 from gate.core.policy import Policy
-from gate.flows import mirror, remade
+from gate.flows import mirror, remade, restarts
 from gate.flows.agreement import person, shut_out, somebody
 from gate.flows.claims import lapse
 from gate.flows.placing import place
@@ -347,6 +348,9 @@ def checkin(tx: Tx, gate: Gate, machine: Machine, said: CheckIn, place: Place, n
     if live is not None and not by_mirror and said.installed.get(live.source, ABSENT) != live.release:
         given_up = [event.detail.partition(" ")[0] for event in said.events if event.kind == NOT_USED]
         lapse(tx, gate, live, now, given_up=live.id in given_up)
+    session = tx.session(machine.id)
+    if session is not None:
+        restarts.heard(tx, gate, machine, session.boot_id, said, now)
     return _take_facts(tx, gate, machine, said.facts, place, now) if said.facts else machine
 
 

@@ -259,7 +259,6 @@ class _Course:
             path=f"rings[{min(index, len(self.policy.rings) - 1)}]",
             position=index,
             members=sum(map(len, self.rings[index - last].makes.values())),
-            halted=False,
             verified=True,
             first_seen_at=self.at,
             floor=settings.floor if settings else timedelta(),

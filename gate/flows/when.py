@@ -260,6 +260,31 @@ def soak_over(
     return ends[min(need, len(ends)) - 1] if ends else start
 
 
+def soak_resumed(
+    gate: Gate,
+    sites: Mapping[str, int],
+    known: Mapping[str, Site],
+    need: int,
+    soak: OpenDuration,
+    stood: tuple[datetime, datetime, datetime],
+    gone: tuple[Sequence[Interval], Sequence[Interval]],
+) -> datetime:
+    """When a soak is over for ``need`` machines whose clock stood. ``stood``: since when, when it would have been over,
+    and until when. ``gone``: what else did not count until then, and what does not from now on."""
+    start, until, now = stood
+    if not soak.open:
+        return now + (until - start)
+    ends = []
+    for site, machines in sites.items():
+        hours = opened(gate, known.get(site), start, max(now, until) + HORIZON)
+        left = calendar.open_time(site_time.without(hours, gone[0]), start, until)
+        if left:
+            end = calendar.add_open_time(site_time.without(hours, gone[1]), now, left) or now + HORIZON
+            ends += [end] * machines
+    ends.sort()
+    return ends[min(need, len(ends)) - 1] if ends else now + (until - start)
+
+
 def window_wait(
     gate: Gate, policy: Policy, settings: RingSettings, release: Release | None, site: Site | None, now: datetime
 ) -> Wait | None:

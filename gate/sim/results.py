@@ -92,7 +92,7 @@ def without_gate(scenario: Scenario, world: World) -> dict[str, Any]:
                 continue
             exposed.add(machine.id)
             fault = release.fault
-            if fault is None or fault.effect not in ("brick", "crash_loop"):
+            if fault is None or fault.effect != "brick":
                 continue
             meets = all(machine.facts.get(name, "-") in values for name, values in fault.where.items())
             if meets and draw(scenario.seed, "fault", release.version, machine.id) < fault.rate:

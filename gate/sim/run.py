@@ -33,7 +33,8 @@ from gate.core.model import (
 )
 from gate.core.policy import Policy
 from gate.core.verdict import Refusal
-from gate.flows import advance, approvals, claims, expedite, intake, mornings, recalls, rounds, sweep
+from gate.flows import advance, approvals, claims, expedite, intake, mornings, recalls, restarts, rounds, sweep
+from gate.flows.machines import CheckIn
 from gate.ports import ActivePolicy, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.idle import CheckIns, OpenTx
@@ -42,6 +43,8 @@ from gate.sim.scenario import Fault, Scenario, SimMachine, SimRelease, draw
 
 MINUTE = timedelta(minutes=1)
 CHECKIN = timedelta(minutes=5)
+BACK = timedelta(minutes=3)
+"""A crash takes so long."""
 WATCH_EVERY = timedelta(minutes=10)
 """Of what is over; the worker judges it at each tick."""
 GIVE_UP = frozenset({"already_installed", "superseded", "unknown_release", "no_approval"})
@@ -430,11 +433,37 @@ class Simulation:
         self._say(body, step, self.now + late)
         if fault is not None and fault.effect == "relapse":
             self._say(body, Step.UNHEALTHY, self.now + late + fault.after)
+        if fault is not None and fault.effect == "crash_loop":
+            self._at(self.now + late + fault.after, lambda tx: self._crash(tx, body, claim, fault))
         if step is Step.HEALTHY and claim.evidence == "boot":
             if body.boots_under < claim.boots:
                 self._plan_boot(body, claim)
             else:
                 self._at_next_boot(body, lambda tx: self._boot_unasked(body, claim, body.boots_under + 1))
+
+    def _crash(self, tx: Tx, body: Body, claim: Claim, fault: Fault) -> None:
+        """It stops without a word, comes back by itself, and cannot tell why."""
+        if body.dead or body.claim is None or body.claim.id != claim.id:
+            return
+        start = self.world.next_on(body.machine, self.now)
+        if start is not None and start > self.now:
+            self._at(start + fault.after, lambda tx: self._crash(tx, body, claim, fault))
+        elif start is not None:
+            if self.world.reaches_gate(body.machine, self.now):
+                tx.seen(body.machine.id, self.now)  # a moment before
+            self._at(self.now + BACK, lambda tx: self._come_back(tx, body, claim, fault))
+
+    def _come_back(self, tx: Tx, body: Body, claim: Claim, fault: Fault) -> None:
+        body.boots += 1
+        if self.world.reaches_gate(body.machine, self.now):
+            name = body.machine.id
+            machine = tx.machine(name)
+            assert machine is not None
+            said = CheckIn(f"{name}-{body.boots}", MINUTE, {claim.source: claim.release})
+            restarts.heard(tx, self._gate, machine, f"{name}-{body.boots - 1}", said, self.now)
+            tx.seen(name, self.now)
+            body.seen_at = self.now
+        self._at(self.now + fault.after, lambda tx: self._crash(tx, body, claim, fault))
 
     def _say(self, body: Body, step: Step, when: datetime) -> None:
         claim = body.claim
@@ -486,7 +515,7 @@ class Simulation:
 
     def _strikes(self, record: Record, body: Body, moment: str) -> bool:
         fault = self._fault(record, body)
-        if fault is None or fault.effect not in ("brick", "crash_loop"):
+        if fault is None or fault.effect != "brick":
             return False
         return moment == ("boot:1" if fault.on == "boot" else fault.on)
 

@@ -54,7 +54,7 @@ class Fault:
     rate: float
     effect: str
     delay: timedelta
-    after: timedelta = timedelta(hours=1)  # a relapse: so long after it was healthy
+    after: timedelta = timedelta(hours=1)  # a relapse, or each crash of a loop: so long after it was healthy, or up
 
 
 @dataclass(frozen=True, slots=True)
@@ -242,7 +242,7 @@ def _release(entry: Any, index: int) -> SimRelease:
     found = keys(entry, where, "at source version", "boot_critical fault")
     fault = None
     if found.get("fault"):
-        raw = keys(found["fault"], f"{where}.fault", "on effect", "where rate delay")
+        raw = keys(found["fault"], f"{where}.fault", "on effect", "where rate delay after")
         if raw["effect"] not in EFFECTS:
             raise Malformed("bad_field", f"{where}.fault.effect must be one of {', '.join(EFFECTS)}")
         if not re.fullmatch(r"apply|boot(:\d+)?", str(raw["on"])):
@@ -253,6 +253,7 @@ def _release(entry: Any, index: int) -> SimRelease:
             rate=share(raw.get("rate", "100%")),
             effect=str(raw["effect"]),
             delay=duration(raw.get("delay", "10m")),
+            after=duration(raw.get("after", "1h")),
         )
     critical = bool(found.get("boot_critical", False))
     return SimRelease(moment(found["at"]), str(found["source"]), str(found["version"]), critical, fault)

@@ -169,6 +169,7 @@ CARRIED: Mapping[str, tuple[str, str]] = {
     "by": ("by", "durch"),
     "changes": ("changes", "Änderungen"),
     "claim": ("claim", "Zusage"),
+    "claims": ("claims", "Zusagen"),
     "code_by": ("code by", "Code von"),
     "commit": ("commit", "Commit"),
     "count": ("how many", "wie viele"),

@@ -86,6 +86,22 @@ def test_one_crash_is_bad_even_where_the_machine_comes_up_again(sqlite_gate: Rea
     assert states(sqlite_gate)[0] is ClaimState.ROLLED_BACK
 
 
+def test_a_crash_long_after_it_was_healthy_is_a_failure_of_the_release(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = on_trial(sqlite_gate, tmp_path)
+    agent.boot(2, uptime=3)
+    agent.early()
+    agent.once()
+    agent.boot(2, uptime=900)
+    agent.once()
+    assert states(sqlite_gate)[0] is ClaimState.HEALTHY
+    panic(agent, 2)
+    agent.boot(3, uptime=5)
+    agent.early()
+    agent.once()
+    assert agent.content() == NEW, "it runs"
+    assert states(sqlite_gate)[0] is ClaimState.RELAPSED
+
+
 def test_a_machine_that_boots_twice_at_opening_has_failed_nothing(sqlite_gate: RealGate, tmp_path: Path) -> None:
     agent = on_trial(sqlite_gate, tmp_path)
     for number in range(2, 6):

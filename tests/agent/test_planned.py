@@ -134,6 +134,28 @@ def test_nothing_new_is_begun_once_the_agent_is_to_stop(sqlite_gate: RealGate, t
     assert "/v1/claims" not in [path for _, path in sqlite_gate.line.asked]
 
 
+@pytest.mark.parametrize(
+    ("system", "line", "told"),
+    [("stopping", False, ["ended_clean"]), ("stopping", True, ["going_down"]), ("running", True, [])],
+    ids=["nobody heard it", "heard", "not planned"],
+)
+def test_a_boot_that_ended_as_planned_is_told_once_however_little_was_heard_of_that(
+    sqlite_gate: RealGate, tmp_path: Path, system: str, line: bool, told: list[str]
+) -> None:
+    one = joined(sqlite_gate, tmp_path)
+    agent = one.once()
+    if not line:
+        cut_line(sqlite_gate)
+    one.system.now = Running(system)
+    agent.leave()
+    whole_line(sqlite_gate)
+    one.system.now = Running("running")
+    one.boot(2)
+    one.once()
+    one.once()
+    assert [kind for kind in said_kinds(sqlite_gate, one) if kind in ("going_down", "ended_clean")] == told
+
+
 def test_a_planned_stop_is_written_down_where_nobody_hears_it(sqlite_gate: RealGate, tmp_path: Path) -> None:
     one = joined(sqlite_gate, tmp_path)
     agent = one.once()

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gate.core.boots import KEPT, Boot, told
+from gate.core.boots import KEPT, Boot, told, unasked
 from gate.core.model import Action, Claim, ClaimState, Step
 
 NOW = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
@@ -91,3 +91,14 @@ def test_only_the_last_are_kept() -> None:
     many = [Boot(f"b{number}", AT) for number in range(KEPT + 3)]
     found = told(many[:KEPT], claim(), Step.HEALTHY, f"b{KEPT + 2}", NEW, many[KEPT:])
     assert [one.boot_id for one in found] == [f"b{number}" for number in range(3, KEPT + 3)]
+
+
+def test_a_boot_that_nobody_asked_for_is_noted_once_and_keeps_what_was_told_of_it() -> None:
+    known = boots(b1="clean", b2="unknown")
+    found = unasked(unasked(known, Boot("b2", ""), ["one"]), Boot("b2", ""), ["one", "two"])
+    assert [(one.boot_id, one.started_at, one.against) for one in found] == [("b1", AT, ()), ("b2", AT, ("one", "two"))]
+    after = told(found, claim(), Step.HEALTHY, "b2", NEW, boots(b2="unclean"))
+    assert (after[-1].ended, after[-1].against) == ("unclean", ("one", "two"))
+    many = [Boot(f"b{number}", AT) for number in range(KEPT)]
+    kept = [one.boot_id for one in unasked(many, Boot("new", AT), ["one"])]
+    assert kept == [*(one.boot_id for one in many[1:]), "new"]

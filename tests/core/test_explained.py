@@ -51,7 +51,6 @@ def test_a_make_is_named_in_words(make: str, number: int, english: str, german: 
 
 
 REASONS = [
-    ({"halted": True}, "halted", "the rollout is halted; two people can resume it"),
     ({"brakes": (BrakeCount("b", "silent >= 3", "dead", 3, 3),)}, "brake", "the brake 'silent >= 3' counts 3: dead"),
     ({"log_e": math.log(5000), **TWO_SITES}, "not_chance", "2 machines at 2 sites have failed: 5,000 to 1"),
     ({"verified": False}, "not_verified", "the release's origin could not be verified"),
@@ -248,5 +247,5 @@ def test_a_duration_keeps_its_unit() -> None:
 
 
 def test_a_halt_comes_before_what_merely_waits() -> None:
-    facts = replace(GOOD, people=(), halted=True)
+    facts = replace(GOOD, people=(), brakes=(BrakeCount("b", "silent >= 3", "dead", 3, 3),))
     assert explained.explained(facts).reasons()[0].verdict is Verdict.HALT

@@ -29,7 +29,6 @@ GOOD = Facts(
     path="rings[1]",
     position=1,
     members=100,
-    halted=False,
     verified=True,
     first_seen_at=NOW - 6 * HOUR,
     floor=6 * HOUR,
@@ -61,7 +60,6 @@ def test_a_ring_opens_when_everything_is_just_met() -> None:
 @pytest.mark.parametrize(
     ("change", "verdict", "code"),
     [
-        ({"halted": True}, Verdict.HALT, "halted"),
         ({"brakes": (BrakeCount("brakes[0]", "silent >= 3", "", 3, 3),)}, Verdict.HALT, "brake"),
         ({"log_e": -math.log(0.01), **TWO_SITES}, Verdict.HALT, "not_chance"),
         ({"log_e": 1e6, **TWO_SITES}, Verdict.HALT, "not_chance"),
@@ -211,11 +209,11 @@ shown = st.builds(
 
 @given(st.lists(shown, max_size=4), st.booleans(), st.integers(0, 4), st.sampled_from([None, 0.3, 0.9]))
 def test_a_decision_is_replayed_from_its_stored_facts(
-    makes: list[Shown], halted: bool, count: int, rule_out: float | None
+    makes: list[Shown], verified: bool, count: int, rule_out: float | None
 ) -> None:
     brakes = (BrakeCount("brakes[0]", "silent >= 3", "why", 3, count),)
     rule = replace(RULE, rule_out_make=rule_out)
-    facts = replace(GOOD, makes=tuple(makes), halted=halted, brakes=brakes, gate=rule)
+    facts = replace(GOOD, makes=tuple(makes), verified=verified, brakes=brakes, gate=rule)
     assert judge(facts_json.load(facts_json.dump(facts))) == judge(facts)
 
 
@@ -238,7 +236,6 @@ PEOPLE = {"people_decide": "defaults.decides", "people_needed": 0, "people": ()}
         (_till(healthy=2), Verdict.HOLD, (), ()),  # the gate would not open it
         ({**_till(healthy=2), "people": ("a",)}, Verdict.HOLD, (), ()),
         ({"floor": 7 * HOUR}, Verdict.HOLD, (), ()),
-        ({"halted": True}, Verdict.HALT, (), ()),
         ({"log_e": 1e6, **TWO_SITES}, Verdict.HALT, (), ()),  # it halts all the same
     ],
 )
@@ -275,7 +272,6 @@ def test_the_end_of_a_rollout_waits_for_nobody() -> None:
         (_till(bad=1, reached=-1), False),
         ({"brakes": (BrakeCount("brakes[0]", "silent >= 3", "", 3, 3),)}, False),
         ({"log_e": 1e6, **TWO_SITES}, False),
-        ({"halted": True}, False),
     ],
 )
 def test_two_people_set_aside_what_is_still_to_be_shown_and_nothing_else(

@@ -78,7 +78,6 @@ def some_facts(draw: st.DrawFn) -> Facts:
         GOOD,
         position=draw(st.sampled_from([1, 1, 2, 3])),
         members=draw(st.sampled_from([100, 100, 100, 0])),
-        halted=draw(rarely),
         verified=not draw(rarely),
         floor=draw(st.sampled_from([timedelta(), 6 * HOUR, 6 * HOUR, 7 * HOUR])),
         freeze="new-year" if draw(rarely) else "",
@@ -266,7 +265,7 @@ def test_time_alone_never_opens_without_evidence(facts: Facts, passed: timedelta
         ({"makes": (replace(TILL, healthy=2),)}, timedelta(days=4000), Verdict.HOLD),
         ({"makes": (replace(TILL, healthy=0, pending=10),)}, timedelta(days=4000), Verdict.HOLD),
         ({"people": ()}, timedelta(days=4000), Verdict.HOLD),
-        ({"halted": True}, timedelta(days=4000), Verdict.HALT),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 3),)}, timedelta(days=4000), Verdict.HALT),
     ],
 )
 def test_limits_of_time(change: dict[str, Any], passed: timedelta, verdict: Verdict) -> None:
@@ -279,21 +278,26 @@ def test_limits_of_time(change: dict[str, Any], passed: timedelta, verdict: Verd
 
 @settings(max_examples=50, deadline=None)
 @given(some_facts())
-def test_a_halted_rollout_is_halted_whatever_else_is_true(facts: Facts) -> None:
-    decision = judge(replace(facts, halted=True))
+def test_a_brake_that_counts_enough_halts_whatever_else_is_true(facts: Facts) -> None:
+    decision = judge(replace(facts, brakes=(*facts.brakes, BrakeCount("b", "failed >= 3", "", 3, 3))))
     assert (decision.verdict, decision.makes) == (Verdict.HALT, ())
 
 
 @pytest.mark.parametrize(
     ("change", "verdict"),
     [
-        ({"halted": True, "makes": ()}, Verdict.HALT),
-        ({"halted": True, "verified": False, "members": 0}, Verdict.HALT),
-        ({"halted": False, "brakes": ()}, Verdict.OPEN),
+        ({"brakes": ()}, Verdict.OPEN),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 2),)}, Verdict.OPEN),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 3),)}, Verdict.HALT),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 4),)}, Verdict.HALT),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 3),), "makes": ()}, Verdict.HALT),
+        ({"brakes": (BrakeCount("b", "failed >= 3", "", 3, 3),), "verified": False, "members": 0}, Verdict.HALT),
     ],
 )
 def test_limits_of_a_halt(change: dict[str, Any], verdict: Verdict) -> None:
-    assert judge(replace(GOOD, **change)).verdict is verdict
+    decision = judge(replace(GOOD, **change))
+    assert decision.verdict is verdict
+    assert ("brake" in {reason.code for reason in decision.reasons}) is (verdict is Verdict.HALT)
 
 
 # order

@@ -168,7 +168,6 @@ class Release:
                 path=f"rings[{position}]",
                 position=position,
                 members=sum(self.quotas[position]),
-                halted=False,
                 verified=True,
                 first_seen_at=NOW,
                 floor=timedelta(0),

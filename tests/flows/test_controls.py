@@ -29,7 +29,20 @@ from gate.core.model import (
 )
 from gate.core.opening import judge
 from gate.core.spans import EVERY_BOOT, Sum
-from gate.flows import advance, claims, controls, facts_json, intake, people, replay, site_times, sweep, unclear, watch
+from gate.flows import (
+    advance,
+    claims,
+    controls,
+    facts_json,
+    intake,
+    listening,
+    people,
+    replay,
+    site_times,
+    sweep,
+    unclear,
+    watch,
+)
 from gate.ports import ActivePolicy, Gate, Sight
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
@@ -605,7 +618,7 @@ def test_nothing_opens_while_controls_are_silent_and_a_person_is_asked_once(stor
     saw(country, Sight(NINE, 300, 90))
     country.until(at("2026-11-23 12:00"))
     assert country.state.reached == 0
-    assert country.codes() == {"controls_silent"}
+    assert country.codes() == {"controls_silent", "soak"}
     with store.read() as tx:
         assert tx.sight(country.rollout).unclear_since == at("2026-11-23 09:10")
         assert [e.kind for e in tx.events(subject=country.rollout)].count(unclear.ASKED) == 0
@@ -617,9 +630,71 @@ def test_nothing_opens_while_controls_are_silent_and_a_person_is_asked_once(stor
     with store.write() as tx:
         tx.save_sight(country.rollout, replace(tx.sight(country.rollout), silent=9))
     country.tick(country.now + MINUTE)
-    assert country.state.reached == 1, "3 % of 300 are silent: not more than the cap"
+    assert (country.state.reached, "soak" in country.codes()) == (0, True), "3 % of 300 are silent: below the cap"
     with store.read() as tx:
         assert tx.sight(country.rollout).unclear_since is None
+        [soak] = [one.soak_until for one in tx.strata(country.rollout) if one.soak_until is not None]
+        assert soak == at("2026-11-23 15:01"), "it had an hour left when nothing could be concluded any more"
+
+
+@pytest.mark.parametrize(
+    ("unclear_from", "unclear_to", "over"),
+    [
+        ("09:10", "09:10", "10:10"),
+        ("09:40", "09:50", "10:20"),
+        ("09:20", "13:20", "14:10"),
+        ("10:10", "13:10", "13:10"),  # it was over before
+    ],
+    ids=["never", "for ten minutes", "for four hours", "after it"],
+)
+def test_a_soak_stands_while_nothing_can_be_concluded(
+    store: SqlStore, unclear_from: str, unclear_to: str, over: str
+) -> None:
+    """The first look after nine o'clock, at ten past, finds enough healthy machines: an hour from there."""
+    country = Country(store)
+    country.compares = False
+    for claim in country.takes("e000-a", "e001-a", "e002-a"):
+        country.ends(claim, Step.HEALTHY)
+    opened, clear = None, Sight(NINE, 300, 9)
+    while opened is None and country.now < at("2026-11-23 16:00"):
+        country.now += 10 * MINUTE
+        with store.write() as tx:
+            before = tx.sight(country.rollout)
+            silent = at(f"2026-11-23 {unclear_from}") <= country.now < at(f"2026-11-23 {unclear_to}")
+            tx.save_sight(
+                country.rollout, replace(clear, silent=90 if silent else 9, unclear_since=before.unclear_since)
+            )
+        country.heard()
+        country.tick(country.now)
+        opened = country.now if country.state.reached else None
+    assert opened == at(f"2026-11-23 {over}")
+
+
+def test_a_gap_of_our_own_and_a_time_of_which_nothing_is_known_each_make_a_soak_stand_once(store: SqlStore) -> None:
+    country = Country(store)
+    country.compares = False
+    for claim in country.takes("e000-a", "e001-a", "e002-a"):
+        country.ends(claim, Step.HEALTHY)
+    country.until(at("2026-11-23 09:20"))  # fifty minutes are left
+    saw(country, Sight(NINE, 300, 90))
+    country.until(at("2026-11-23 10:20"))  # since half past nine nothing is concluded: forty minutes are left
+    with store.write() as tx:
+        tx.set_mark(listening.MARK, country.now)
+    country.now = at("2026-11-23 11:20")
+    with store.write() as tx:
+        assert listening.note_gap(tx, country.gate, country.now)
+    country.until(at("2026-11-23 11:40"))
+    with store.write() as tx:
+        tx.save_sight(country.rollout, replace(tx.sight(country.rollout), silent=9))
+    country.tick(at("2026-11-23 12:00"))
+    with store.read() as tx:
+        [soak] = [one.soak_until for one in tx.strata(country.rollout) if one.soak_until is not None]
+    assert soak == at("2026-11-23 12:40")
+    with store.write() as tx:
+        tx.set_mark(listening.MARK, country.now)
+        assert listening.note_gap(tx, country.gate, country.now + HOUR)
+        [soak] = [one.soak_until for one in tx.strata(country.rollout) if one.soak_until is not None]
+    assert soak == at("2026-11-23 13:45"), "an hour and a check-in more; what stood before is not forgotten"
 
 
 def test_nothing_opens_until_a_gap_of_our_own_is_caught_up(store: SqlStore) -> None:

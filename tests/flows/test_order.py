@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -12,12 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.adapters.store.sql import SqlStore
-from gate.core.claims import next_state
 from gate.core.counters import counts
-from gate.core.model import FLEET, Claim, ClaimState, Site, Step
+from gate.core.model import FLEET, Claim, ClaimState, RolloutState, Site, Step
 from gate.flows import advance
 from gate.ports import ActivePolicy
 from tests.fake_store import FakeStore
+from tests.flows import replayed
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import at
 from tests.flows.test_stateful import gate_for
@@ -77,9 +78,10 @@ def _found(tx: Any, rollout_id: str) -> dict[str, Any]:
     rollout = tx.rollout(rollout_id)
     assert rollout is not None
     claims = tx.claims(rollout_id)
-    replayed(tx, rollout_id, claims)
+    recounted(tx, rollout_id, claims)
     return {
         "verdict": rollout.state,
+        "reason": rollout.halted_by,
         "claims": sorted((one.machine, one.state, one.recovered) for one in claims),
         "makes": [[getattr(one, name) for name in COUNTED] for one in tx.strata(rollout_id)],
         "budgets": [
@@ -89,14 +91,10 @@ def _found(tx: Any, rollout_id: str) -> dict[str, Any]:
     }
 
 
-def replayed(tx: Any, rollout_id: str, claims: Sequence[Claim]) -> None:
+def recounted(tx: Any, rollout_id: str, claims: Sequence[Claim]) -> None:
     """The events, told again from the beginning, come to the states of the claims; those come to every counter."""
-    states = {one.id: ClaimState.GRANTED for one in claims}
-    for event in reversed(tx.events(subject=rollout_id, limit=10_000)):
-        if event.kind.startswith("report_"):
-            claim = event.detail["claim"]
-            states[claim] = next_state(states[claim], Step(event.detail["step"]))[0]
-    assert states == {one.id: one.state for one in claims}
+    events = tx.events(subject=rollout_id, limit=10_000)[::-1]
+    assert replayed.of(events, [one.id for one in claims]).claims == {one.id: one.state for one in claims}
     sums = Counter({name: sum(getattr(counts(one), name) for one in claims) for name in (*COUNTED, "bad", "tried")})
     [make] = tx.strata(rollout_id)
     assert {name: getattr(make, name) for name in COUNTED} == {name: sums[name] for name in COUNTED}
@@ -143,6 +141,64 @@ def test_going_back_takes_no_failure_out_of_a_brakes_count(
 ) -> None:
     found = told(store, [late, late], order)
     assert (found["verdict"] == "halted") is halted
+
+
+@pytest.mark.parametrize(
+    ("crashes", "verdict", "reason"),
+    [(1, RolloutState.RUNNING, ""), (2, RolloutState.HALTED, "brakes[0]"), (3, RolloutState.HALTED, "brakes[0]")],
+    ids=["inside", "at", "outside"],
+)
+def test_limits_of_a_brake_in_every_order(crashes: int, verdict: RolloutState, reason: str) -> None:
+    names = [f"m{number}" for number in range(crashes)]
+    reports = [(name, step) for name in names for step in (CRASH, BACK)]
+    orders = list(permutations(reports)) if crashes < 3 else [reports, reports[::-1], reports[::2] + reports[1::2]]
+    found = [told(FakeStore(), [False] * crashes, order) for order in orders]
+    assert all(one == found[0] for one in found)
+    assert (found[0]["verdict"], found[0]["reason"]) == (verdict, reason)
+
+
+@pytest.mark.parametrize(
+    ("late", "order", "budget", "make"),
+    [
+        ([], [], (0, 30, 0, 30, 0), (30, 30, 0, 0, 0, 0, 0)),
+        ([True], [(A, BAD_PROBE)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 0, 0)),
+        ([True], [(A, BAD_PROBE), (A, BACK)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 1, 0, 0)),
+        ([False], [(A, CRASH)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 1, 0)),
+        ([False], [(A, CRASH), (A, CRASH), (A, BAD_PROBE)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 1, 0)),
+        ([False, False], [], (2, 30, 0, 30, 0), (32, 30, 0, 0, 0, 0, 0)),
+    ],
+    ids=["none", "a relapse", "it went back", "a crash", "said three times", "two that say nothing"],
+)
+def test_limits_of_a_recount(
+    store: SqlStore, late: list[bool], order: list[Said], budget: tuple[int, ...], make: tuple[int, ...]
+) -> None:
+    found = told(store, late, order)  # which recounts
+    assert {tuple(one[1:]) for one in found["budgets"]} == {budget}
+    assert found["makes"] == [list(make)]
+
+
+@pytest.mark.parametrize(
+    ("said", "state", "kind"),
+    [
+        ([], ClaimState.BOOTED, "report_step"),
+        ([CRASH], ClaimState.FAILED, "report_step"),
+        ([CRASH, BACK], ClaimState.ROLLED_BACK, "report_step"),
+        ([CRASH, BACK, BACK], ClaimState.ROLLED_BACK, "report_kept"),
+        ([BACK, CRASH], ClaimState.ROLLED_BACK, "report_kept"),
+        ([CRASH, Step.HEALTHY], ClaimState.FAILED, "report_kept"),
+    ],
+    ids=["at the beginning", "inside", "at the end", "twice", "too late", "taken back"],
+)
+def test_limits_of_the_log_told_again(store: SqlStore, said: list[Step], state: ClaimState, kind: str) -> None:
+    told(store, [False], [(A, step) for step in said])
+    with store.read() as tx:
+        [rollout] = tx.rollouts()
+        claim, events = tx.claim_of(A, rollout.id), tx.events(subject=rollout.id, limit=1000)
+        assert claim is not None
+        mine = [one for one in events if one.detail.get("claim") == claim.id]
+        again = replayed.of(events[::-1], [one.id for one in tx.claims(rollout.id)])
+    assert (claim.state, mine[0].kind) == (state, kind)
+    assert (again.claims[claim.id], again.rollout) == (state, rollout.state)
 
 
 def test_a_machine_that_went_back_after_it_had_relapsed_gives_its_slot_back_once(store: SqlStore) -> None:

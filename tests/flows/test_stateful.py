@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import shutil
 import uuid
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -33,14 +33,27 @@ from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT, WORKING
 from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
-from gate.core.model import Artifact, Claim, ClaimState, Machine, MachineStatus, Rollout, Site, Step, Trust
+from gate.core.model import (
+    FLEET,
+    Artifact,
+    Claim,
+    ClaimState,
+    Machine,
+    MachineStatus,
+    Rollout,
+    RolloutState,
+    Site,
+    Step,
+    Trust,
+)
 from gate.core.spans import by_hour, unfolded
 from gate.core.verdict import Refusal
-from gate.flows import advance, claims, controls, intake, mirror, people, sweep
+from gate.flows import advance, claims, controls, intake, machines, mirror, people, restarts, sweep
 from gate.flows.decommission import decommission
 from gate.ports import ActivePolicy, Bad, Gate, GrantLimits
 from tests.conftest import named
 from tests.fake_store import FakeStore
+from tests.flows import replayed
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 POLICY = """\
@@ -60,8 +73,9 @@ defaults: {stay_up: 1m, lease: 5m, deadline: 20m}
 brakes:
   - {if: failed >= 3, within: 30m, then: halt, why: enough}
 """
+FIRST_BATCH = 2
 MACHINES = [
-    (f"{site}-{role}{number}", site, role, "vm" if number % 2 else "metal", site in ("a", "b"))
+    (f"{site}-{role}{number}", site, role, "vm" if number % 2 else "metal", site in "abc")
     for site in "abcde"
     for role, count in (("till", 3), ("server", 1))
     for number in range(count)
@@ -86,6 +100,8 @@ class Stores(RuleBasedStateMachine):
         self.version = OneText(POLICY).commit
         self.now = START
         self.halted_at: dict[str, datetime] = {}
+        self.stood: dict[str, RolloutState] = {}
+        self.resumed_by: defaultdict[str, set[str]] = defaultdict(set)
         self.straight = 0
         self.secrets = 0
         self.gone: Counter[tuple[str, str]] = Counter()
@@ -168,13 +184,29 @@ class Stores(RuleBasedStateMachine):
         if not isinstance(answer, Refusal):
             granted, new = answer
             assert not (new and self.halted_at.get(granted.rollout)), "nothing is granted after a halt"
+            if new:
+                self.keeps_p10(granted)
+
+    def keeps_p10(self, granted: Claim) -> None:
+        """After each grant: no more in flight than the budgets allow; of a make that nobody has survived, the first
+        batch, at different sites."""
+        a = self.fake.everything
+        budgets = [a.budgets[granted.rollout, make] for make in (granted.make, FLEET)]
+        for budget in budgets:
+            assert budget.in_flight <= budget.limit, "P10: never more than the exposure budget allows"
+        mine = [c for c in a.claims.values() if (c.rollout, c.make) == (granted.rollout, granted.make)]
+        flying = [claim for claim in mine if claim.state in HOLDS_SLOT]
+        if not budgets[0].healthy:
+            assert len(flying) <= FIRST_BATCH, "P10: nobody has survived it: the first batch"
+        if not any(c.state in (ClaimState.HEALTHY, *FAILURE) or c.id.startswith("straight") for c in mine):
+            assert len({claim.site for claim in flying}) == len(flying), "P10: at different sites"
 
     @precondition(lambda self: self.moving())
     @rule(pick=st.integers(0, 10), make=st.sampled_from(["role=till|platform=vm", "new"]), opened=st.booleans())
     def a_ring_meets_a_make(self, pick: int, make: str, opened: bool) -> None:
         rollouts = self.moving()
         rollout = rollouts[pick % len(rollouts)]
-        self.both(lambda tx, _: tx.add_make(rollout.id, "first", make, first_batch=3, opened=opened))
+        self.both(lambda tx, _: tx.add_make(rollout.id, "first", make, first_batch=FIRST_BATCH, opened=opened))
 
     @precondition(lambda self: self.moving())
     @rule(order=st.permutations(range(len(MACHINES))), pick=st.integers(0, 10))
@@ -222,7 +254,8 @@ class Stores(RuleBasedStateMachine):
                 tries=2,
                 cohort=True,
             )
-            self.both(lambda tx, _, claim=claim: tx.grant(claim, limits))  # type: ignore[misc]
+            if self.both(lambda tx, _, claim=claim: tx.grant(claim, limits)) is None:  # type: ignore[misc]
+                self.keeps_p10(claim)
 
     @precondition(lambda self: self.fake.everything.in_hand)
     @rule(good=st.integers(0, 9), most=st.integers(1, 10))
@@ -363,6 +396,38 @@ class Stores(RuleBasedStateMachine):
         if isinstance(answer, Rollout):
             self.halted_at.setdefault(wanted, self.now)
 
+    @precondition(lambda self: self.halted_at)
+    @rule(pick=st.integers(0, 10), who=st.sampled_from(["anna", "bert"]))
+    def a_person_resumes(self, pick: int, who: str) -> None:
+        wanted = sorted(self.halted_at)[pick % len(self.halted_at)]
+        answer = self.both(lambda tx, _: people.resume(tx, wanted, who, "a cable", self.now))
+        if not isinstance(answer, tuple):
+            self.resumed_by[wanted].add(who)
+        if isinstance(answer, Rollout):
+            del self.halted_at[wanted]
+
+    @precondition(lambda self: ClaimState.HEALTHY in {one.state for one in self.fake.everything.claims.values()})
+    @rule(pick=st.integers(0, 100), crashed=st.booleans())
+    def a_watched_machine_comes_back(self, pick: int, crashed: bool) -> None:
+        """From a crash, or from a boot that nobody asked for."""
+        known = [one for one in self.fake.everything.claims.values() if one.state is ClaimState.HEALTHY]
+        claim = known[pick % len(known)]
+        self.straight += 1
+        events = (machines.Said("crashed", "", ""),) if crashed else ()
+        said = machines.CheckIn(
+            f"boot-{self.straight}", timedelta(minutes=1), {claim.source: claim.release}, events=events
+        )
+        self.now += timedelta(seconds=1)
+
+        def back(tx: Any, gate: Gate) -> Any:
+            found = tx.machine(claim.machine)
+            watched = tx.watched_of(found.id, self.now)
+            relapsed = restarts.heard(tx, gate, found, "before", said, self.now)
+            tx.seen(found.id, self.now)
+            return watched, relapsed
+
+        self.both(back)
+
     @precondition(lambda self: self.fake.everything.claims)
     @rule(pick=st.integers(0, 100))
     def a_person_explains(self, pick: int) -> None:
@@ -439,6 +504,27 @@ class Stores(RuleBasedStateMachine):
 
         with self.fake.read() as fake, self.real.read() as real:
             assert facts(fake) == facts(real)
+
+    @invariant()
+    def a_halt_is_lifted_by_two_people_only(self) -> None:
+        for one in self.moving():
+            before, self.stood[one.id] = self.stood.get(one.id), one.state
+            if before is RolloutState.HALTED and one.state is not RolloutState.HALTED:
+                if one.state is not RolloutState.SUPERSEDED:
+                    assert self.resumed_by[one.id] == {"anna", "bert"}, "P5: only two people resume"
+                del self.resumed_by[one.id]
+
+    @invariant()
+    def the_log_told_again_from_the_beginning_comes_to_the_same_states(self) -> None:
+        with self.real.read() as tx:
+            for rollout in tx.rollouts():
+                found = {claim.id: claim.state for claim in tx.claims(rollout.id, limit=10_000)}
+                events = tx.events(subject=rollout.id, limit=10_000)[::-1]
+                told = replayed.of(events, found)
+                opened = {ring.ring: ring.opened_at for ring in tx.rings(rollout.id) if ring.opened_at is not None}
+                assert (told.rollout, told.opened, told.claims) == (rollout.state, opened, found)
+                mine = {one.claim for one in tx.attributions(rollout.id) if one.kind == "explained"}
+                assert told.explained == mine
 
     @invariant()
     def the_promises_hold(self) -> None:

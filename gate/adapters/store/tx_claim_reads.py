@@ -70,6 +70,15 @@ CLAIM_OF = Prepared(
     select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
 )
 CLAIMS_OF = Prepared(select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()))
+WATCHED_OF = Prepared(
+    select(CLAIMS)
+    .where(
+        *equal(CLAIMS, "machine"),
+        CLAIMS.c.state == ClaimState.HEALTHY.value,
+        CLAIMS.c.watch_until > given(CLAIMS.c.watch_until, "now"),
+    )
+    .order_by(CLAIMS.c.id)
+)
 IN_HAND = Prepared(
     select(CLAIMS).join(MACHINES, MACHINES.c.claim == CLAIMS.c.id).where(MACHINES.c.id == given(MACHINES.c.id))
 )
@@ -116,6 +125,9 @@ class ClaimReadsTx(Rows):
     def watched(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.watch_at <= now).order_by(CLAIMS.c.watch_at).limit(limit)
         return [to_claim(row) for row in self._all(due)]
+
+    def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        return [to_claim(row) for row in self._rows(WATCHED_OF, machine=machine_id, now=now)]
 
     def exposed(self) -> list[tuple[Rollout, datetime | None]]:
         rows = [row for row in self._all(_EXPOSED) if row["flying"] or row["last"] is not None]

@@ -69,7 +69,7 @@ class RecoveryTx(Rows):
 
     def boots_of(self, machine_id: str) -> list[Boot]:
         row = self._first(BOOTS_OF, machine=machine_id)
-        return [Boot(**one) for one in json.loads(row["boots"])] if row else []
+        return [_boot(one) for one in json.loads(row["boots"])] if row else []
 
     def save_boots(self, machine_id: str, after: Sequence[Boot], before: Sequence[Boot]) -> bool:
         text = _packed(after)
@@ -103,8 +103,13 @@ def _unheard(seen_before: datetime) -> list[ColumnElement[bool]]:
     ]
 
 
+def _boot(told: dict[str, Any]) -> Boot:
+    return Boot(**{**told, "against": tuple(told.get("against", ()))})
+
+
 def _packed(boots: Sequence[Boot]) -> str:
-    return pack([asdict(one) for one in boots])
+    """As it was always written where nothing speaks against a claim: what is stored is compared as a text."""
+    return pack([{name: of for name, of in asdict(one).items() if name != "against" or of} for one in boots])
 
 
 def _lost(row: Any) -> OutOfReach:
