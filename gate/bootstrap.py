@@ -483,7 +483,6 @@ class Opened:
 
     def worker(self) -> Worker:
         """A worker on this gate."""
-        self.plugins.tidy()
         return Worker(
             WorkerParts(
                 store=self.store,
@@ -679,6 +678,7 @@ def pages(opened: Opened) -> Wsgi:
             try_source=opened.try_source,
             backtester=opened.backtester,
             look_every=timedelta(seconds=opened.settings.source_s),
+            loading=opened.plugins.loading,
             recovery=opened.settings.recovery,
             ready=lambda: ready(opened),
             roles=lambda: standing.roles(opened.settings.public),

@@ -102,7 +102,7 @@ OPTIONAL: Mapping[str, str] = {
     "gate_fetch": "only candidates without artifacts can be taken: the vendor delivers",
     "gate_verify": "the bytes count as digest_pinned where every digest was announced and is met, else as unverified",
     "gate_lint": "the content is not looked into",
-    "gate_order": "the order is that of discovery; a version that is known is never taken twice",
+    "gate_order": "the order is that of discovery: what is listed before what is here is older",
     "gate_publish": "machines get a release by our agent, or by what `gate_serve` lays out",
     "gate_hold": "a hold is that nobody is offered more: the last released version goes on being served",
     "gate_recall_plan": "none: the steps are for hands",
@@ -197,7 +197,8 @@ class SourceHooks:
         When: for every candidate that is new to the gate, against the newest release that it has, and among themselves.
         Arguments: two versions as ``Candidate.version`` says them.
         Returns: -1 where ``a`` is older than ``b``, 1 where it is newer, 0 where they are the same; None where this
-        source has no order but that of discovery. What is not newer than the gate's newest is never taken, and alarmed
+        source has no order but that of discovery: what is listed before a version that the gate has is older then. Of a
+        new source only the newest is taken. What is not newer than the gate's newest is never taken, and alarmed
         where it stands in its place: a replay or a downgrade.
         Failure: an event ``source_failed``; this look takes nothing; asked again at the next one.
         Example: ``return (int(a) > int(b)) - (int(a) < int(b))``

@@ -498,6 +498,10 @@ class Shelf(Protocol):
         """Adds lines, durably; a line may be there twice after a crash."""
 
 
+SPARE = 256 * 1024**2
+"""Bytes that no source's content takes of the disks that it comes to."""
+
+
 class Publisher(Protocol):
     """The read plane."""
 
@@ -512,6 +516,10 @@ class Publisher(Protocol):
 
     def room(self) -> int:
         """Bytes that are free where artifacts are stored."""
+
+    def taken(self, source: str, unpublished: Mapping[str, int]) -> int:
+        """Bytes of what lies there of a source's releases, each file once; ``unpublished``: digest -> length of files
+        that may not have been published yet. A walk."""
 
     def tidy(self, now: datetime) -> int:
         """Removes manifests and artifacts that nothing published names and that are a day old; returns how many."""
@@ -551,6 +559,9 @@ class Mirror(Protocol):
 
     def paths(self, source: str, release: str) -> tuple[str, ...]:
         """What a client of a release (hex) may ask for, as it is laid out now; none: it is not."""
+
+    def taken(self, source: str) -> int:
+        """Bytes of what is laid out of a source, each view for itself; a walk."""
 
     def tidy(self) -> int:
         """Removes what nobody is served any more; returns how many releases' views."""
@@ -593,6 +604,12 @@ class Sources(Protocol):
         """-1, 0 or 1 for each pair of versions; None: the plugin knows no order."""
 
     def clean(self, source: str) -> None: ...
+    def taken(self, source: str) -> int:
+        """Bytes of what a source keeps between calls, downloads on their way among it; a walk."""
+
+    def tidy(self) -> None:
+        """Removes what processes that have ended left behind, and downloads that nobody goes on with."""
+
     def hooks(self, plugin: str) -> tuple[str, ...]:
         """Those of the gate's side that a plugin has."""
 

@@ -7,7 +7,7 @@ sources, tell their vendors what is wanted, and look at what machines really run
 - A tick shares one second between the looks at controls and what is over and still watched; who had to wait is first in
   the next one. What runs is decided on in each tick.
 - Each tick leaves a mark, so that others see that somebody works. What is over for long is shelved, by one worker.
-- A plugin that hangs holds up other sources for its time limit at most, and never a decision, a publication or a hold.
+- A plugin that hangs holds up no look at another source, no decision, no publication and no hold.
 """
 
 from __future__ import annotations
@@ -43,6 +43,7 @@ from gate.flows import (
     sweep,
 )
 from gate.flows.lever_rounds import Hands, HoldRounds, MoveRounds
+from gate.flows.look_rounds import LookRounds
 from gate.flows.mirror_rounds import MirrorRounds
 from gate.flows.observe_rounds import ObserveRounds
 from gate.flows.placing import Walked
@@ -126,7 +127,8 @@ class Worker:
         self._looking = look.Looking(
             parts.store, self._within, parts.gate, parts.clock, parts.sources, parts.publisher, parts.options
         )
-        self._claims = dict[str, SourceRule]()
+        self._looks = LookRounds(self._looking, parts.mirror, self._alone, lambda: self._stop.is_set())
+        self._tidied: datetime | None = None
         self._kept: tuple[datetime, publication.Kept] | None = None
         self._waits = list[str]()
         self._stop = threading.Event()
@@ -140,7 +142,7 @@ class Worker:
             ("worker-holds", self.hold, self._parts.tick_s),
             ("worker-vendors", self.tell, self._parts.tick_s),
             ("worker-observed", self.observe, self._parts.source_s),
-            ("worker-sources", self.look, self._parts.source_s),
+            ("worker-sources", self.look_out, self._parts.source_s),
             ("worker-policy", self.fetch, self._parts.source_s),
             ("worker-retention", self.retain, LOOK_EVERY_S),
             ("worker-plans", self.foresee, LOOK_EVERY_S),
@@ -151,12 +153,15 @@ class Worker:
             self._threads.append(thread)
 
     def stop(self, seconds: float = 90.0) -> None:
-        """Ends every loop after what it is at; waits for them no longer than that."""
+        """Ends every loop and every look after what it is at; waits for them no longer than that."""
         self._stop.set()
         until = time.monotonic() + seconds
         for thread in self._threads:
             thread.join(timeout=max(0.0, until - time.monotonic()))
-        late = [thread.name for thread in self._threads if thread.is_alive()]
+        looks = self._looks.at_work()  # none begins once the loops have ended
+        for thread in looks:
+            thread.join(timeout=max(0.0, until - time.monotonic()))
+        late = [thread.name for thread in (*self._threads, *looks) if thread.is_alive()]
         log.log(logging.WARNING if late else logging.INFO, "the worker has ended%s", f" without {late}" if late else "")
 
     def tick(self) -> None:
@@ -193,8 +198,11 @@ class Worker:
 
     def retain(self) -> None:
         """Retires what nobody has any more, compares the machines of each site, shelves what has been over for long;
-        one worker, once an hour."""
+        one worker, once an hour. Each tidies the spools of its own host."""
         parts, now = self._parts, self._parts.clock.now()
+        if self._tidied is None or abs(now - self._tidied) >= SHELVE_EVERY:
+            self._tidied = now
+            parts.sources.tidy()
         with parts.store.read() as tx:
             last = tx.mark(SHELVE).at
         if last is not None and abs(now - last) < SHELVE_EVERY:
@@ -224,18 +232,14 @@ class Worker:
         if mine:
             protection.foresee(parts.store, parts.gate, now)
 
+    def look_out(self) -> None:
+        """Begins a look at every source of the active policy; waits for none of them."""
+        self._looks.once()
+
     def look(self) -> None:
-        """Every source of the active policy, one after another."""
-        with self._parts.store.read() as tx:
-            active = tx.active_policy()
-        if active is None:
-            return
-        for rule in self._parts.gate.policy(active.commit).sources:
-            if self._stop.is_set():
-                return
-            if self._claims.get(rule.name) != rule:
-                self._alone("claim", rule.name, lambda one=rule: self._claim(one))  # type: ignore[misc]
-            self._alone("source", rule.name, lambda one=rule: look.look_at(self._looking, one, active.commit))  # type: ignore[misc]
+        """As ``look_out``, and waits for all of them."""
+        for one in self._looks.once():
+            one.join()
 
     def hold(self) -> None:
         """Begins to hold at their vendors what has halted; waits for none of them."""
@@ -256,13 +260,6 @@ class Worker:
             active = tx.active_policy()
         if active is not None:
             self._observe.once(self._parts.gate.policy(active.commit).sources, self._alone)
-
-    def _claim(self, rule: SourceRule) -> None:
-        """What its plugin says that the lever is, once for each source and its rule."""
-        now, found = self._parts.clock.now(), self._parts.sources.describe(rule.plugin)
-        found = levers.of_streams(found, look.configured(rule, self._looking.options).options)
-        self._within.write(lambda tx: levers.note_claim(tx, rule, found, now))
-        self._claims[rule.name] = rule
 
     def prove(self) -> None:
         """Each source's lever, once a month, as a stock client would try it."""

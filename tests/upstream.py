@@ -13,13 +13,15 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 @dataclass
 class Reply:
-    """``cut``: so many bytes of the body, then the line breaks. ``length``: said instead of the body's own."""
+    """``cut``: so many bytes of the body, then the line breaks. ``length``: said instead of the body's own. ``ends``:
+    no length is said, the body ends with the line."""
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     cut: int | None = None
     length: int | None = None
+    ends: bool = False
 
 
 @dataclass
@@ -92,7 +94,7 @@ def upstream(context: ssl.SSLContext | None = None) -> Iterator[Upstream]:
             for name, value in reply.headers.items():
                 self.send_header(name, value)
             length = len(reply.body) if reply.length is None else reply.length
-            self.send_header("Content-Length", str(length))
+            self.send_header(*(("Connection", "close") if reply.ends else ("Content-Length", str(length))))
             self.end_headers()
             self.wfile.write(reply.body if reply.cut is None else reply.body[: reply.cut])
             if reply.cut is not None:

@@ -10,6 +10,7 @@
 - Caps: bytes and time of one call, bytes a second, requests, hops, tries. A server that drips is cut by the time.
 - A download that is cut off goes on with ``Range`` and ``If-Range``; where the call's time is over it is *unfinished*
   and goes on with the next call, if the server gave it an ETag or a date.
+- A download leaves ``spare`` bytes of its disk free, however long it is said to be, and gives up what it has for that.
 - Plain http, and addresses of this machine, only where the setting ``loopback_sources`` lets them, for tests.
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import os
 import random
 import socket
 import ssl
@@ -57,6 +59,10 @@ class Unfinished(OSError):
     """The time is up; the download goes on with the next call."""
 
 
+class NoRoom(OSError):
+    """The disk is too full for the rest of a download."""
+
+
 class Late(OSError):
     """The call's time is over."""
 
@@ -71,7 +77,7 @@ class Cut(OSError):
 
 @dataclass(frozen=True, slots=True)
 class Caps:
-    """Of one call. ``per_second``: bytes; 0: as fast as it goes."""
+    """Of one call. ``per_second``: bytes; 0: as fast as it goes. ``spare``: bytes of the disk that stay free."""
 
     bytes: int
     seconds: float
@@ -79,6 +85,7 @@ class Caps:
     requests: int = 1000
     hops: int = 5
     tries: int = 4
+    spare: int = 0
 
 
 def resolved(host: str, port: int) -> list[str]:
@@ -88,6 +95,12 @@ def resolved(host: str, port: int) -> list[str]:
     except (OSError, UnicodeError) as problem:
         raise Cut(f"{host} does not resolve") from problem
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
+
+
+def free(file: int) -> int:
+    """Bytes that are free on an open file's disk."""
+    found = os.fstatvfs(file)
+    return found.f_bavail * found.f_frsize
 
 
 @lru_cache(maxsize=1)
@@ -105,6 +118,7 @@ class World:
     sleep: Callable[[float], None] = time.sleep
     jitter: Callable[[], float] = random.random
     context: ssl.SSLContext | None = None
+    free: Callable[[int], int] = free
 
 
 class Egress:
@@ -166,7 +180,7 @@ class Egress:
             try:
                 self._tried(lambda: self._more(part, most, headers or {}), part)
             except OSError as problem:
-                if problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                if isinstance(problem, NoRoom) or problem.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                     part.drop()
                 raise
             part.forget()
@@ -196,10 +210,18 @@ class Egress:
                 have = 0
             if max(part.length, have) > most:
                 raise Refused(f"{_place(part.url)}: larger than {most} bytes")
+            self._fits(part, part.length - have)
             for block in self._read(response, most - have):
+                self._fits(part, len(block))
                 part.add(block)
             if part.length and part.have() != part.length:
                 raise Cut(f"{_place(part.url)} ended after {part.have()} of {part.length} bytes")
+
+    def _fits(self, part: Part, more: int) -> None:
+        left = self._world.free(part.file.fileno())
+        if left < max(more, 0) + self._caps.spare:
+            said = f"no room: {left >> 20} MiB are free, and {self._caps.spare >> 20} MiB stay so"
+            raise NoRoom(f"{_place(part.url)}: {said}")
 
     def _tried(self, act: Callable[[], T], part: Part | None = None) -> T:
         """Again after a cut line, later each time, while there is time."""

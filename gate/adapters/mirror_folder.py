@@ -128,6 +128,14 @@ class MirrorFolder:
             return tuple(sorted(str(path.relative_to(view)) for path in view.rglob("*") if path.is_file()))
         return ()
 
+    def taken(self, source: str) -> int:
+        """Bytes of the views of a source."""
+        size = 0
+        for path in (self._folder / "views" / source).rglob("*"):
+            with contextlib.suppress(FileNotFoundError):  # tidied away meanwhile
+                size += path.stat().st_size if path.is_file() else 0
+        return size
+
     def tidy(self) -> int:
         """Removes views that no pointer leads to; returns how many."""
         with self._locked():

@@ -47,7 +47,7 @@ def object_of(raw: bytes, what: str) -> dict[str, Any]:
 
     Raises:
         SourceError: ``source_failed``: no JSON object, or the plugin says that it failed. ``source_unfinished``: a
-        download goes on with the next look.
+        download goes on with the next look. ``no_room``: the disk is too full for one.
     """
     try:
         found = json.loads(raw)
@@ -57,6 +57,8 @@ def object_of(raw: bytes, what: str) -> dict[str, Any]:
         raise SourceError("source_failed", f"{what} answered no object")
     if "unfinished" in found:
         raise SourceError("source_unfinished", f"{what}: {str(found['unfinished'])[:400]}")
+    if "no_room" in found:
+        raise SourceError("no_room", f"{what}: {str(found['no_room'])[:400]}")
     if "problem" in found:
         raise SourceError("source_failed", f"{what}: {str(found['problem'])[:400]}")
     return found

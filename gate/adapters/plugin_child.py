@@ -74,7 +74,8 @@ class LateHttp:
         from gate.adapters.egress import Caps, Egress
 
         given = self._given
-        caps = Caps(bytes=self._source.max_bytes, seconds=given["seconds"], per_second=given["per_second"])
+        numbers = {name: given[name] for name in ("seconds", "per_second", "spare")}
+        caps = Caps(bytes=self._source.max_bytes, **numbers)
         return Egress(self._source.hosts, caps, parts=Path(given["parts"]), loopback=given["loopback"])
 
     def get(self, url: str, *, most: int = 4 * 1024**2, headers: Mapping[str, str] | None = None) -> Answer:
@@ -103,14 +104,14 @@ def main(numbers: Mapping[str, int]) -> None:
     except MemoryError:
         found = {"problem": "out of memory"}
     except Exception as problem:  # noqa: BLE001  (the plugin's edge: whatever it raises is its answer)
-        kind = "unfinished" if _unfinished(problem) else "problem"
-        found = {kind: f"{type(problem).__name__}: {problem}"[:1000]}
+        found = {_kind(problem): f"{type(problem).__name__}: {problem}"[:1000]}
     answer.write(json.dumps(found, default=str).encode())
     answer.flush()
 
 
-def _unfinished(problem: BaseException) -> bool:
-    return type(problem).__name__ == "Unfinished" and type(problem).__module__ == "gate.adapters.egress"
+def _kind(problem: BaseException) -> str:
+    ours = type(problem).__module__ == "gate.adapters.egress"
+    return {"Unfinished": "unfinished", "NoRoom": "no_room"}.get(type(problem).__name__ if ours else "", "problem")
 
 
 def _asked(plugin: str, hook: str, arguments: dict[str, Any], io: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,8 @@
 - Limits: wall time, CPU time, memory, file size, open files, answer size. Whatever dies, hangs, prints too much or
   answers something else is a ``SourceError``; the whole process group is ended.
 - What a source keeps between calls (its own state, and downloads that go on later) lies in ``kept/<source>`` beside
-  the spools; what is larger than ``STATE`` there is thrown away.
+  the spools; state that is larger than ``STATE`` is thrown away, and of downloads the oldest, until they are no more
+  than the largest release of the source may be.
 - The child runs as this process's user: it is contained against faults, not against that user's rights.
 """
 
@@ -15,6 +16,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
+import stat
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +46,7 @@ from gate.hookspecs import (
     SourceInfo,
     Verification,
 )
+from gate.ports import SPARE
 
 STATE = 64 * 1024 * 1024
 STATE_FILE = 8 * 1024 * 1024
@@ -253,13 +256,18 @@ class ChildPlugins:
         """Removes what processes of this host that have ended left in their spools, and downloads that nobody goes on
         with."""
         for part in self._spool.parent.glob("kept/*/parts/*"):
-            if time.time() - part.stat().st_mtime > LEFT_S:
-                part.unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # a look goes on beside this
+                if time.time() - part.stat().st_mtime > LEFT_S:
+                    part.unlink()
         host, _, _ = self._spool.name.rpartition("-")
         for folder in self._spool.parent.glob(f"{host}-*"):
             pid = folder.name.rpartition("-")[2]
             if pid.isdigit() and not Path(f"/proc/{pid}").exists():
                 shutil.rmtree(folder, ignore_errors=True)
+
+    def taken(self, source: str) -> int:
+        """Bytes of what a source keeps between calls, downloads on their way among it."""
+        return _size(self._spool.parent / "kept" / source)
 
     def clean(self, source: str) -> None:
         """Empties a source's spool."""
@@ -290,10 +298,11 @@ class ChildPlugins:
     ) -> dict[str, Any]:
         limits = self._limits
         name = arguments["source"]["name"] if "source" in arguments else "describe"
-        state = self._kept(name, "state")
+        state, parts = self._kept(name, "state"), self._kept(name, "parts")
         io = {
             "state": str(state),
-            "parts": str(self._kept(name, "parts")),
+            "parts": str(parts),
+            "spare": SPARE,
             "seconds": max(limits.wall_s - SPARE_S, limits.wall_s / 2),
             "loopback": self._network.loopback,
             "per_second": self._network.per_second,
@@ -303,6 +312,8 @@ class ChildPlugins:
             return read.object_of(run(self._nursery, call, folder, limits, most_written), f"{plugin}.{hook}")
         finally:
             _bounded(state)
+            if "source" in arguments:
+                _oldest_out(parts, arguments["source"]["max_bytes"])
 
 
 def _made_folder(folder: Path) -> Path:
@@ -314,12 +325,31 @@ def _made_folder(folder: Path) -> Path:
 
 
 def _bounded(state: Path) -> None:
-    size = 0
-    for file in state.rglob("*"):
-        with contextlib.suppress(FileNotFoundError):  # another call's, renamed or gone meanwhile
-            size += file.lstat().st_size
-    if size > STATE:
+    if _size(state) > STATE:
         shutil.rmtree(state, ignore_errors=True)
+
+
+def _size(folder: Path) -> int:
+    size = 0
+    for file in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # another call's, renamed or gone meanwhile
+            found = file.lstat()
+            size += 0 if stat.S_ISDIR(found.st_mode) else found.st_size
+    return size
+
+
+def _oldest_out(parts: Path, most: int) -> None:
+    """The one that a call goes on with was written last."""
+    found = []
+    for part in parts.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            if not part.suffix:
+                found.append((part.stat().st_mtime, part.stat().st_size, part))
+    for _, size, part in sorted(found, reverse=True):
+        most -= size
+        if most < 0:
+            part.unlink(missing_ok=True)
+            part.with_suffix(".json").unlink(missing_ok=True)
 
 
 def _of(source: Source, candidate: Candidate, fetched: Sequence[Fetched] | None = None) -> dict[str, Any]:

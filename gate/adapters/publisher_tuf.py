@@ -163,6 +163,15 @@ class TufPublisher:
         found = os.statvfs(self._content if self._content.exists() else self._content.parent)
         return found.f_bavail * found.f_frsize
 
+    def taken(self, source: str, unpublished: Mapping[str, int]) -> int:
+        """Bytes of what lies here of a source's releases, each file once; ``unpublished``: digest -> length of files
+        that no manifest here may name yet."""
+        lengths = dict(unpublished)
+        for path in (self._content / source).glob("*.json"):
+            with contextlib.suppress(FileNotFoundError):  # tidied away meanwhile
+                lengths |= {one["sha256"]: one["length"] for one in json.loads(path.read_bytes())["artifacts"]}
+        return sum(length for digest, length in lengths.items() if self.blob(digest).exists())
+
     # what should stand
 
     def _reconcile(self, wanted: Wanted, now: datetime) -> int:

@@ -70,7 +70,7 @@ def sources(settings: Path, output: str) -> None:
             for one in found
         ]
     columns = ("source", "plugin", "lever", "probe", "probed_at", "state", "looked_at", "next_at", "newest")
-    show(rows, (*columns, "trust", "findings", "stored", "detail", "troubles", "lever_why"), output)
+    show(rows, (*columns, "trust", "findings", "stored", "loading", "detail", "troubles", "lever_why"), output)
 
 
 def _next(at: datetime | None, now: datetime) -> str:

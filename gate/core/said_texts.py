@@ -55,6 +55,14 @@ GERMAN: Mapping[str, str] = {
         "der Spiegel gab {} Adressen, was sie haben dürfen; die Zusagen von {} Ringen nennen, was sie haben dürfen"
     ),
     "{}: the stored bytes are not what they were": "{}: die gespeicherten Bytes sind nicht mehr, was sie waren",
+    "{} needs {} MiB and there are {} MiB: nothing of it is stored": (
+        "{} braucht {} MiB, und es gibt {} MiB: nichts davon wird gespeichert"
+    ),
+    "{}: no room: {} MiB are free, and {} MiB stay so": "{}: kein Platz: {} MiB sind frei, und {} MiB bleiben es",
+    "{} is listed before what is here, so it is older: it is left alone": (
+        "{} steht vor dem, was schon da ist, ist also älter: es bleibt liegen"
+    ),
+    "{} of {} bytes of {}": "{} von {} Bytes von {}",
     "the mirror cannot be written: {}": "der Spiegel kann nicht geschrieben werden: {}",
     "cannot be probed: there is no lever": "nicht zu proben: es gibt keinen Hebel",
     "cannot be probed: nobody was served what it may have": "nicht zu proben: niemand bekam, was er haben darf",

@@ -2,7 +2,9 @@
 
 - What the plugin's order calls older than the newest release is history, and left alone; where nothing that is offered
   is as new as what the gate has, somebody replays or downgrades, and that is alarmed.
-- A source that is new, with an order: only its newest candidate is taken, what lies before it is history too.
+- Where the plugin knows no order, that of discovery is the order: what is listed before a release that the gate has is
+  older. What comes there later, beside what was listed when this process looked first, is alarmed and left alone.
+- Of a source that is new only the newest candidate is taken, what lies before it is history too.
 - Refused bytes are not fetched again while source, policy and announcement are the same; a candidate that announces no
   digest is tried again after ``AGAIN``.
 - A cursor is kept once nothing that was found waits: neither what is too much for one look, nor what the policy trusts
@@ -10,7 +12,8 @@
 - A candidate that cannot be brought, verified or looked into is trouble and put off: tried again at the next look,
   then less and less often, after ``AGAIN`` at the longest. It holds up no newer one, and is passed over for good once a
   newer one is taken. After ``TROUBLES`` of them in one look the rest waits for the next.
-- Nothing is fetched without room for it and for ``SPARE``; what stops half-way leaves no bytes behind.
+- Nothing is fetched without room for it, for what other looks are fetching, and for ``SPARE``; nor is it stored
+  without. What stops half-way leaves no bytes behind.
 - What was refused is trouble until a look finds nothing wrong with anything that is offered.
 - What a source does harms no other one: whatever goes wrong is an event about it.
 """
@@ -18,7 +21,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cmp_to_key
@@ -30,11 +35,10 @@ from gate.core.model import Artifact, Release, Trust
 from gate.core.policy import TRUSTS, SourceRule
 from gate.flows import intake, recalls
 from gate.hookspecs import Baseline, Candidate, Discovered, Fetched, Finding, Source, Verification
-from gate.ports import Clock, Gate, Publisher, Sources, Store, Tx
+from gate.ports import SPARE, Clock, Gate, Publisher, Sources, Store, Tx
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-SPARE = 256 * 1024**2
 AGAIN = timedelta(hours=1)
 AT_ONCE = 50  # new candidates of one look; the rest comes with the next
 SORTED = 200  # each is compared with each
@@ -50,7 +54,8 @@ class Within(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Looking:
-    """What a look needs, and what this process remembers of earlier ones."""
+    """What a look needs, and what this process remembers of earlier ones: of each source its own, since looks at
+    several go on at once."""
 
     store: Store
     within: Within
@@ -66,6 +71,12 @@ class Looking:
     another policy would take it."""
     failing: dict[tuple[object, ...], tuple[int, datetime]] = field(default_factory=dict)
     """The same -> how often it has failed, and until when it is put off."""
+    listed: dict[str, Mapping[str, bool]] = field(default_factory=dict)
+    """source -> versions that it has listed, each with whether it is older by its place; not those that came late."""
+    taking: dict[str, int] = field(default_factory=dict)
+    """source -> bytes that what it is fetching may still take up."""
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    """Held over ``taking``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,19 +142,20 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
 
 def in_order(
     sources: Sources, plugin: str, source: Source, candidates: Sequence[Candidate], newest: str
-) -> list[Candidate]:
-    """Those that are newer than ``newest``, oldest first; without an order of the plugin's own, all as they come."""
+) -> list[Candidate] | None:
+    """Those that are newer than ``newest``, oldest first; the newest alone where there is none yet. None: the plugin
+    has no order of its own."""
     if newest:
         said = sources.order(plugin, source, [(one.version, newest) for one in candidates])
         if said is None:
-            return list(candidates)
+            return None
         candidates = [one for one, way in zip(candidates, said, strict=True) if way == 1][:SORTED]
     else:
         candidates = candidates[-SORTED:]
     pairs = list(combinations([one.version for one in candidates], 2))
     said = sources.order(plugin, source, pairs)
     if said is None:
-        return list(candidates)
+        return None
     order = dict(zip(pairs, said, strict=True))
 
     def compared(a: Candidate, b: Candidate) -> int:
@@ -165,6 +177,15 @@ def _new(
             return [], list(parts.history[rule.name][1]), False
         new, alarms = intake.unknown(tx, rule.name, found.candidates)
     newer = in_order(parts.sources, rule.plugin, source, new, newest)
+    before, older = parts.listed.get(rule.name), set[str]()
+    if newer is None:
+        newer = _as_listed(found, new, newest, before)
+        older = {one.version for one in new} - {one.version for one in newer}
+    late = [] if before is None else sorted(older - before.keys())
+    alarms += [f"{one} is listed before what is here, so it is older: it is left alone" for one in late]
+    if not found.unchanged:
+        said = {one.version: one.version in older for one in found.candidates if one.version not in late}
+        parts.listed[rule.name] = {**(before or {}), **said}
     taken = newer[:AT_ONCE]
     replays: tuple[str, ...] = ()
     if new and newest and not taken and newest not in {one.version for one in found.candidates}:
@@ -173,6 +194,20 @@ def _new(
     if not taken:
         parts.history[rule.name] = key, (*alarms, *replays)
     return taken, [*alarms, *replays], len(newer) > len(taken)
+
+
+def _as_listed(
+    found: Discovered, new: Sequence[Candidate], newest: str, before: Mapping[str, bool] | None
+) -> list[Candidate]:
+    """What is listed after all that the gate has. Where it lists nothing of that any more, what was not older at an
+    earlier look; without one, and of a new source, the last alone."""
+    unknown = {one.version for one in new}
+    known = [at for at, one in enumerate(found.candidates) if one.version not in unknown]
+    if known and newest:
+        return list(found.candidates[known[-1] + 1 :])
+    if before is None or not newest:
+        return list(new[-1:])
+    return [one for one in new if not before.get(one.version)]
 
 
 def _each(
@@ -216,7 +251,17 @@ def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate
         until, waits = parts.refused[key]
         if until is None or now < until:
             return waits
-    _room(parts, candidate)
+    with _room(parts, rule.name, candidate.version, 2 * sum(one.length for one in candidate.artifacts)):
+        why, waits = _brought(parts, rule, source, candidate, commit)
+    if why:
+        told = bool(candidate.artifacts) and all(one.sha256 for one in candidate.artifacts)
+        parts.refused[key] = None if told else now + AGAIN, waits
+        _failed(parts, rule.name, "candidate_refused", f"{candidate.version}: {why}")
+    return waits
+
+
+def _brought(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate, commit: str) -> tuple[str, bool]:
+    """Why it is not taken (empty: it is), and whether it waits for another policy."""
     into, fetched = parts.sources.fetch(rule.plugin, source, candidate)
     verified = parts.sources.verify(rule.plugin, source, candidate, fetched, into)
     findings: Sequence[Finding] = ()
@@ -226,23 +271,31 @@ def _take(parts: Looking, rule: SourceRule, source: Source, candidate: Candidate
         findings = parts.sources.lint(rule.plugin, source, candidate, fetched, into, _baseline(parts, rule.name))
         why = _harmful(findings)
     if not why:
-        for one in fetched:
-            parts.publisher.put_blob(into / one.name, one.sha256)
+        with _room(parts, rule.name, candidate.version, sum(one.length for one in fetched)):
+            for one in fetched:
+                parts.publisher.put_blob(into / one.name, one.sha256)
         why = _stored(parts, rule, Brought(candidate, fetched, verified, findings), commit)
-    if why:
-        told = bool(candidate.artifacts) and all(one.sha256 for one in candidate.artifacts)
-        parts.refused[key] = None if told else now + AGAIN, waits
-        _failed(parts, rule.name, "candidate_refused", f"{candidate.version}: {why}")
-    return waits
+    return why, waits
 
 
-def _room(parts: Looking, candidate: Candidate) -> None:
-    """Twice: in the spool, and at its digest."""
-    needed = 2 * sum(one.length for one in candidate.artifacts) + SPARE
-    free = parts.publisher.room()
-    if candidate.artifacts and free < needed:
-        said = f"{candidate.version} needs {needed >> 20} MiB and there are {free >> 20} MiB: nothing is fetched"
-        raise SourceError("no_room", said)
+@contextmanager
+def _room(parts: Looking, source: str, version: str, needed: int) -> Iterator[None]:
+    """Keeps so many bytes for a source; what is fetched lies in the spool and at its digest. A candidate without files
+    needs none."""
+    with parts.lock:
+        others = sum(length for name, length in parts.taking.items() if name != source)
+        free = parts.publisher.room() - others
+        if needed and free < needed + SPARE:
+            wanted, there = needed + SPARE >> 20, max(free, 0) >> 20
+            raise SourceError(
+                "no_room", f"{version} needs {wanted} MiB and there are {there} MiB: nothing of it is stored"
+            )
+        before, parts.taking[source] = parts.taking.get(source, 0), needed
+    try:
+        yield
+    finally:
+        with parts.lock:
+            parts.taking[source] = before
 
 
 def _untrusted(rule: SourceRule, candidate: Candidate, verified: Verification) -> str:

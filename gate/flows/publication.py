@@ -1,9 +1,10 @@
 """What the read plane should say, gathered from what has been committed.
 
 - The bundle: floors, the common floor, and the machines that people let in early; they are few, by policy.
-- The catalogue of a source: its newest releases (``keep``), those that an approval names, those that a recall would go
-  back to in any ring, and those that a pointer of the mirror leads to, or led to before: it may go back there.
-  Both are walked every few minutes only (``kept``): what has left the newest was among them for longer than that.
+- The catalogue of a source: its newest releases (``keep``), those that an approval names, those that may still open a
+  ring however many newer ones wait, those that a recall would go back to in any ring, and those that a pointer of the
+  mirror leads to, or led to before: it may go back there. The last two are walked every few minutes only (``kept``):
+  what has left the newest was among them for longer than that.
 - The publisher compares this with what stands; so nothing here remembers what was published.
 """
 
@@ -20,6 +21,8 @@ from gate.ports import Catalogued, Gate, Tx, Wanted
 
 EARLY = 1000
 LOOK_BACK = 8
+MAY_OPEN = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED, RolloutState.HALTED)
+MAY_OPEN_MOST = 50
 STANDS = (
     RolloutState.RUNNING,
     RolloutState.HELD,
@@ -56,8 +59,7 @@ def wanted(tx: Tx, gate: Gate, response_key: str, root_sha256: str, kept: Kept) 
             **recall,
         }
     for source in sources:
-        for rollout in tx.rollouts(states=(RolloutState.RUNNING, RolloutState.HALTED), source=source, limit=1):
-            named[source].update(one.release for one in tx.done_before(rollout.id, 1))
+        named[source].update(_not_over(tx, source))
         named[source].update(kept.get(source, ()))
     catalog = {rule.name: _catalog(tx, rule.name, rule.keep, named[rule.name]) for rule in policy.sources}
     size, root = tx.audit_head()
@@ -80,6 +82,20 @@ def kept(tx: Tx, gate: Gate) -> Kept:
     found = {name: set(releases) for name, releases in tx.pointed().items()}
     for source in gate.policy(active.commit).sources if active is not None else ():
         found.setdefault(source.name, set()).update(_gone_back_to(tx, source.name))
+    return found
+
+
+def _not_over(tx: Tx, source: str) -> set[str]:
+    """What may still open a ring, and what the newest of it would go back to. What is older than a release that is done
+    never runs again, whoever resumes it."""
+    newest = tx.rollouts(states=(*MAY_OPEN, RolloutState.DONE), source=source, limit=MAY_OPEN_MOST)
+    found = set[str]()
+    for rollout in newest:
+        if rollout.state is RolloutState.DONE:
+            break
+        found.add(rollout.release)
+    for rollout in [one for one in newest if one.state in (RolloutState.RUNNING, RolloutState.HALTED)][:1]:
+        found.update(one.release for one in tx.done_before(rollout.id, 1))
     return found
 
 

@@ -14,6 +14,8 @@ from gate.flows.levers import Lever, Shown
 from gate.hookspecs import Discovered
 from gate.ports import LeverTrouble, Mark, Tx
 
+DISK = "disk:"
+"""The mark of what a source takes up: its number is in bytes."""
 CLEAR = "a probe has held since; an admin must clear it, on this page or by gate lever clear"
 STOOD = {"failed": "failed", "mirror": "the mirror could not follow", "refused": "refused"}
 STATES = {"source_failed": "failed", "mirror_failed": "mirror", "candidate_refused": "refused"}
@@ -24,7 +26,8 @@ class SourceState:
     """``state``, the worst of what stands: broken (its lever), failed, mirror (its links do not follow), refused (its
     newest candidate), new (nobody has looked yet) or ok; ``beside``: other states that stand too, with their sentences.
     ``looked_at``: the last look that went well, to the minute; ``next_at`` is counted from it: past where looks fail.
-    ``stored``: bytes of the releases that the catalogue lists, each file once; older ones lie on the disk too.
+    ``stored``: bytes on the disk, as a look has measured them: its releases, each file once, what the mirror lays out
+    of them, and what its plugin keeps, downloads among it.
     ``undone``: what its vendor has not done; ``unread``: why nobody can read what its machines
     run, empty: it can be read."""
 
@@ -76,14 +79,15 @@ def would_bring(tx: Tx, name: str, found: Discovered) -> list[Brings]:
 def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
     """Every source of the policy, in its order; ``every`` is the time between two looks."""
     held, undone = levers.levers(tx, policy.sources), orders.troubles(tx)
-    looked = tx.marks([f"look:{rule.name}" for rule in policy.sources])
+    marks = tx.marks([f"{mark}{rule.name}" for rule in policy.sources for mark in ("look:", DISK)])
     return [
         _state(
             tx,
             rule,
             held[rule.name],
             [one for one in undone if one.source == rule.name],
-            looked.get(f"look:{rule.name}"),
+            marks.get(f"look:{rule.name}"),
+            marks.get(DISK + rule.name),
             every,
         )
         for rule in policy.sources
@@ -91,24 +95,29 @@ def states(tx: Tx, policy: Policy, every: timedelta) -> list[SourceState]:
 
 
 def _state(
-    tx: Tx, rule: SourceRule, lever: Lever, undone: Sequence[LeverTrouble], mark: Mark | None, every: timedelta
+    tx: Tx,
+    rule: SourceRule,
+    lever: Lever,
+    undone: Sequence[LeverTrouble],
+    mark: Mark | None,
+    disk: Mark | None,
+    every: timedelta,
 ) -> SourceState:
     stands = [(STATES[kind], detail) for kind, detail in intake.troubles(tx, rule.name).items()]
     looked = mark.at if mark else None
-    kept = tx.releases(rule.name, rule.keep)
+    newest = next(iter(tx.releases(rule.name, 1)), None)
     if lever.broken:
         stands.insert(0, ("broken", lever.detail if lever.shown is Shown.BROKEN else CLEAR))
     state, detail = stands[0] if stands else ("ok" if looked else "new", "")
-    files = {one.sha256: one.length for release in kept for one in release.artifacts}
     return SourceState(
         rule,
         state,
         detail,
         looked,
         looked + every if looked else None,
-        kept[0] if kept else None,
-        _findings(tx, kept[0]) if kept else (),
-        sum(files.values()),
+        newest,
+        _findings(tx, newest) if newest else (),
+        disk.number if disk else 0,
         lever,
         undone,
         observe_rounds.trouble(tx, rule.name),

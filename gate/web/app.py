@@ -130,6 +130,8 @@ class PagesParts:
     """Runs back-tests; None: the pages begin none."""
     look_every: timedelta = timedelta(seconds=30)
     """Between two looks at the sources."""
+    loading: Callable[[str], Sequence[str]] = lambda _: ()
+    """source -> its downloads on their way, each as a sentence."""
     ready: Callable[[], Sequence[tuple[str, bool, str]]] = lambda: ()
     """What a supervisor asks: (what, is it good, a sentence)."""
     recovery: Mapping[str, Given] = field(default_factory=dict)

@@ -84,6 +84,7 @@ def _page(tried: Tried | None) -> str:
         bypasses=bypasses,
         undone=undone,
         unknown=unknown,
+        loading={one.rule.name: g.parts.loading(one.rule.name) for one in found},
         editable=g.parts.guest is None,
     )
 

@@ -84,9 +84,10 @@ GERMAN = {
     "Trust": "Vertrauen",
     "Findings": "Befunde",
     "Stored": "Gespeichert",
-    "Stored counts the newest releases, as many as the policy keeps of a source, each file once; older ones lie on the"
-    " disk too.": "Gespeichert zählt die neuesten Freigaben, so viele die Regeln von einer Quelle behalten, jede Datei"
-    " einmal; auch ältere liegen auf der Platte.",
+    "Stored is what a source took up on the disk an hour ago at most: its releases, each file once, what the mirror"
+    " lays out of them, and downloads on their way.": "Gespeichert ist, was eine Quelle vor höchstens einer Stunde auf"
+    " der Platte belegte: ihre Freigaben, jede Datei einmal, was der Spiegel aus ihnen auslegt, und laufende"
+    " Downloads.",
     "Try": "Probieren",
     "look.failed": "gescheitert:",
     "look.mirror": "der Spiegel konnte nicht folgen:",

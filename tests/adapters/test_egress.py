@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import ssl
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gate.adapters.addresses import refused
-from gate.adapters.egress import Caps, Cut, Egress, Refused, Unfinished, World
+from gate.adapters.egress import Caps, Cut, Egress, NoRoom, Refused, Unfinished, World
 from tests.certificates import certificate
 from tests.upstream import Asked, Reply, Upstream, upstream
 
@@ -434,6 +435,27 @@ def test_a_disk_that_takes_no_more_gets_its_room_back(way: Way, vendor: Upstream
     assert [file.stat().st_size for file in (tmp_path / "parts").iterdir()] == [0]
     way().download(vendor.url("/x"), tmp_path / "x", most=len(BODY))
     assert (tmp_path / "x").read_bytes() == BODY
+
+
+@pytest.mark.parametrize("said", [True, False])
+@pytest.mark.parametrize(("more", "good"), [(0, True), (-1, False)])
+def test_a_download_leaves_the_spare_room_of_its_disk_and_gives_its_own_back(
+    way: Way, vendor: Upstream, tmp_path: Path, said: bool, more: int, good: bool
+) -> None:
+    spare = 1000
+    caps = Caps(bytes=10_000_000, seconds=60, spare=spare)
+
+    def free(file: int) -> int:
+        return spare + len(BODY) + more - os.fstat(file).st_size
+
+    vendor.answers["/x"] = Reply(200, BODY, {"ETag": '"1"'}, ends=not said)
+    egress = way(caps=caps, free=free)
+    if good:
+        assert egress.download(vendor.url("/x"), tmp_path / "x", most=len(BODY)).length == len(BODY)
+        return
+    with pytest.raises(NoRoom, match="no room: 0 MiB are free, and 0 MiB stay so"):
+        egress.download(vendor.url("/x"), tmp_path / "x", most=len(BODY))
+    assert [file.stat().st_size for file in (tmp_path / "parts").iterdir()] == [0]
 
 
 def test_a_call_of_an_api_is_made_once_and_follows_nothing(way: Way, vendor: Upstream) -> None:

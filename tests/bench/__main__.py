@@ -51,6 +51,7 @@ from tests.bench import fleet
 from tests.bench.agent import agent
 from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
 from tests.bench.mirror import idling, mirror
+from tests.bench.year import RELEASES, year
 from tests.load import free_port
 from tests.nginx import in_front, nginx
 from tests.web.every_page import every
@@ -115,12 +116,12 @@ def postgres(folder: Path) -> Iterator[str]:
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://", 1)
 
 
-def another(address: str) -> str:
+def another(address: str, name: str = "gate_large") -> str:
     """An empty database more on the same server."""
     plain = address.replace("postgresql+psycopg://", "postgresql://", 1)
     with psycopg.connect(plain, autocommit=True) as connection:
-        connection.execute("CREATE DATABASE gate_large")
-    return make_url(address).set(database="gate_large").render_as_string(hide_password=False)
+        connection.execute(f"CREATE DATABASE {name}")
+    return make_url(address).set(database=name).render_as_string(hide_password=False)
 
 
 @contextmanager
@@ -522,6 +523,7 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--write", action="store_true", help="write the table into tests/bench/README.md")
     options.add_argument("--quick", action="store_true", help="small fleets and loads: does every line still run?")
+    options.add_argument("--year", action="store_true", help="the lines about a year of releases alone")
     chosen = options.parse_args()
     WRITES.extend([True] if chosen.write else [])
     small, middle, large = (600, 1200, 2400) if chosen.quick else (1_000, 120_000, 1_000_000)
@@ -529,6 +531,13 @@ def main() -> None:
     with ExitStack() as stack:
         root = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gate-bench-")))
         address = stack.enter_context(postgres(root / "postgres"))
+        for name, database in (("SQLite", ""), ("PostgreSQL", another(address, "gate_year"))):
+            folder = root / f"year-{name}"
+            folder.mkdir()
+            with gate(folder, database, 120, 0) as opened:
+                year(name, opened, say, 300 if chosen.quick else RELEASES)
+        if chosen.year:
+            return
         for name in ("SQLite", "PostgreSQL"):
             folder = root / name
             folder.mkdir()

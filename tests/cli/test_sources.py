@@ -55,7 +55,9 @@ def test_sources_say_their_state_and_what_they_brought(sqlite_gate: RealGate) ->
         tx.set_mark("look:shop-content", sqlite_gate.clock.now() - timedelta(days=1))
     (failed,) = rows(run(sqlite_gate, "sources", "-o", "json"))
     assert failed["next_at"] == "soon"
-    assert "soon" in run(sqlite_gate, "sources").output
+    table = run(sqlite_gate, "sources").output
+    assert "soon" in table
+    assert "loading" in table
     assert "it is not there" in str(failed["detail"])
 
 

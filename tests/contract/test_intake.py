@@ -162,6 +162,68 @@ def test_a_new_release_is_found_behind_a_long_history_and_many_new_ones_come_in_
     assert source.said("candidate_refused") == []
 
 
+def test_of_a_new_source_without_an_order_the_last_that_is_listed_is_the_newest_and_alone_taken(
+    source: Scripted,
+) -> None:
+    source.unordered()
+    history = [f"v{number}" for number in range(40)]
+    for _ in range(2):
+        source.offers(*history)
+        assert source.known() == ["v39"]
+    source.offers(*history, "b", "a")
+    assert source.known() == ["v39", "b", "a"]
+    assert (source.fetched(), source.said("candidate_refused")) == ("v39 b a ", [])
+
+
+def test_without_an_order_history_is_not_taken_either_where_the_newest_is_offered_no_more(source: Scripted) -> None:
+    source.unordered()
+    history = [f"v{number}" for number in range(9)]
+    source.offers(*history, "bad")
+    source.offers(*history)
+    assert source.known() == ["bad"]
+    (alarm,) = source.said("candidate_refused")
+    assert "is not newer than bad, which is offered no more" in alarm["detail"]
+    source.offers(*history, "good")
+    assert source.known() == ["bad", "good"]
+
+
+def test_without_an_order_a_process_that_has_just_begun_takes_history_for_no_news(source: Scripted) -> None:
+    source.unordered()
+    history = [f"v{number}" for number in range(9)]
+    source.offers(*history, etag="a")
+    source.gate.worker = source.gate.opened.worker()
+    source.gate.worker.look()
+    source.offers(*history, "new", etag="b")
+    assert (source.known(), source.said("candidate_refused")) == (["v8", "new"], [])
+
+
+def test_without_an_order_a_feed_that_lists_its_newest_alone_brings_each_of_them(source: Scripted) -> None:
+    source.unordered()
+    source.offers("c")
+    source.offers("b", gone=["b"])
+    source.gate.clock.forward(minutes=61)
+    source.offers("b")
+    source.offers("a")
+    assert source.known() == ["c", "b", "a"]
+
+
+def test_without_an_order_what_comes_before_what_is_here_is_alarmed_and_not_taken(source: Scripted) -> None:
+    source.unordered()
+    source.offers("1")
+    for _ in range(2):
+        source.offers("2", "1")
+    assert source.known() == ["1"]
+    said = "2 is listed before what is here, so it is older: it is left alone"
+    assert source.said("candidate_refused") == [{"detail": said}]
+    source.offers("2", "1", "3")
+    assert source.known() == ["1", "3"]
+    source.offers("2", "3", "4")
+    assert source.known() == ["1", "3", "4"]
+    assert source.said("candidates_good") == []
+    source.offers("3", "4")
+    assert len(source.said("candidates_good")) == 1
+
+
 def test_what_is_too_much_for_one_look_comes_with_the_next_though_the_upstream_has_not_changed(
     source: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -255,7 +317,7 @@ def test_nothing_is_fetched_without_room_for_it(source: Scripted) -> None:
     free = source.gate.opened.publisher.room()
     source.offers("1", length=free)
     assert source.known() == []
-    assert "nothing is fetched" in source.said("source_failed")[0]["detail"]
+    assert "nothing of it is stored" in source.said("source_failed")[0]["detail"]
     assert not source.script.with_suffix(".fetched").exists()
     source.offers("1")
     assert source.known() == ["1"]

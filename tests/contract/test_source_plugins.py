@@ -261,6 +261,17 @@ def test_where_a_candidates_bytes_come_from_may_be_a_thousand_addresses(
         plugins.discover("wide", Source("shop", {}), "")
 
 
+@pytest.mark.parametrize(("raised", "kind"), [("NoRoom", "no_room"), ("Unfinished", "source_unfinished")])
+def test_what_the_way_out_says_of_the_disk_and_of_time_is_a_kind_of_its_own(
+    tmp_path: Path, raised: str, kind: str
+) -> None:
+    body = f"from gate.adapters.egress import {raised}\n    raise {raised}('vendor.example/x: no room')"
+    rude(tmp_path / "plugins", "full", DISCOVER + body)
+    with pytest.raises(SourceError, match="x: no room") as found:
+        ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"]).discover("full", Source("shop", {}), "")
+    assert found.value.kind == kind
+
+
 def test_what_a_plugin_prints_is_not_its_answer(tmp_path: Path) -> None:
     rude(tmp_path / "plugins", "printing", DISCOVER + "print('{}' * 1000000)\n    return Discovered(())\n")
     plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -52,6 +53,41 @@ def test_what_a_recall_would_go_back_to_is_kept(one_kept: RealGate, state: Rollo
     stands(one_kept, state)
     with one_kept.opened.store.read() as tx:
         assert catalogued(one_kept, tx) == {"2", "3"}
+
+
+def dropped(gate: RealGate, version: str) -> None:
+    """A release is taken in, and nothing is decided yet."""
+    gate.drop(version, version)
+    gate.worker.look()
+
+
+@pytest.mark.parametrize(
+    "state", [RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED], ids=lambda state: state.value
+)
+def test_what_has_opened_no_ring_and_still_may_is_kept_however_many_come_after_it(
+    one_kept: RealGate, state: RolloutState
+) -> None:
+    dropped(one_kept, "4")
+    stands(one_kept, state)
+    for version in "5678":
+        dropped(one_kept, version)
+    with one_kept.opened.store.read() as tx:
+        assert {"4", "8"} <= catalogued(one_kept, tx)
+
+
+def test_what_runs_and_has_opened_no_ring_yet_keeps_its_bytes_after_a_day(one_kept: RealGate) -> None:
+    gate, publisher = one_kept, one_kept.opened.publisher
+    for version in "4567":
+        dropped(gate, version)
+    gate.worker.publish(gate.clock.now())
+    for path in (gate.opened.settings.public / "content").glob("*/*"):
+        os.utime(path, (0, 0))
+    publisher.tidy(gate.clock.now())
+    with gate.opened.store.read() as tx:
+        release = tx.release_by_version(SOURCE, "4")
+    assert release is not None
+    (content,) = release.artifacts
+    assert publisher.blob(content.sha256).read_text() == "4"
 
 
 def test_what_a_pointer_of_the_mirror_leads_to_or_led_to_before_is_kept(one_kept: RealGate) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 import shutil
 
@@ -42,6 +43,17 @@ def test_a_source_that_fails_stands_there_with_its_sentence(sqlite_gate: RealGat
     page = anna.client.get("/sources").text
     assert "failed:" in page
     assert 'class="problem"' in page
+
+
+def test_downloads_on_their_way_stand_at_their_source(sqlite_gate: RealGate, anna: Person) -> None:
+    parts = sqlite_gate.opened.settings.spool / "kept" / "shop-content" / "parts"
+    parts.mkdir(parents=True)
+    (parts / "0a").write_bytes(b"x" * 700)
+    (parts / "0a.json").write_text(json.dumps({"url": "https://vendor.example/x?key=secret", "length": 1000}))
+    for language, words in (("en", "700 of 1000 bytes of "), ("de", "700 von 1000 Bytes von ")):
+        page = shown(anna.client.get(f"/sources?lang={language}").text)
+        assert f"{words}https://vendor.example/x " in page
+        assert "secret" not in page
 
 
 def test_a_source_that_fails_for_long_is_looked_at_soon_and_not_in_the_past(
