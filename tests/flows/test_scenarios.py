@@ -1,7 +1,7 @@
 """Each special case of the decision as a scenario that expects something; a wrong gate fails one of them.
 
-The files stand in ``tests/scenarios``; each names the rule whose removal it catches. After each run the counters are
-recounted, and every decision is judged again.
+The files stand in ``tests/scenarios``; each names the rule whose removal it catches, and what was seen without it.
+After each run the counters are recounted, and every decision is judged again.
 """
 
 from __future__ import annotations
@@ -136,9 +136,10 @@ def test_a_gate_that_is_down_is_one_gap_from_its_last_tick_to_its_next(tmp_path:
 def test_each_file_says_what_it_catches() -> None:
     assert len(OWN) >= 12
     for file in OWN:
-        first, second, *_ = file.read_text(encoding="utf-8").splitlines()
+        first, second, third, *_ = file.read_text(encoding="utf-8").splitlines()
         assert first.startswith("# ")
         assert second.startswith("# Catches: "), file.name
+        assert third.startswith("# Seen: "), file.name
         assert file.stem == read_scenario(file).name
 
 
