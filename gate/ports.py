@@ -849,6 +849,12 @@ class Tx(Protocol):
         """The claim that the machine has in hand, of any source."""
 
     def claims(self, rollout_id: str, *, states: Sequence[ClaimState] = (), limit: int = 500) -> list[Claim]: ...
+    def failures(
+        self, rollout_id: str, limit: int, after: tuple[Claim, bool] | None = None
+    ) -> list[tuple[Claim, bool]]:
+        """Failed claims to install, each with whether somebody has explained it: those that nobody has first, then the
+        newest; after one of them."""
+
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
         """The conditional updates, in this order: rollout (running, ring reached), ring (cap), stratum (open), make
         and fleet budget (limit, not stopped), site (per_site), site's role (last working one), machine (no other

@@ -499,6 +499,16 @@ class FakeTx:
         found = [c for c in self.a.claims.values() if c.rollout == rollout_id and (not states or c.state in states)]
         return sorted(found, key=lambda claim: claim.granted_at, reverse=True)[:limit]
 
+    def failures(
+        self, rollout_id: str, limit: int, after: tuple[Claim, bool] | None = None
+    ) -> list[tuple[Claim, bool]]:
+        def key(one: tuple[Claim, bool]) -> tuple[bool, float, str]:
+            return one[1], -one[0].granted_at.timestamp(), one[0].id
+
+        mine = self.claims(rollout_id, states=tuple(FAILURE), limit=10**6)
+        found = [(claim, claim.id in self.a.explained) for claim in mine if claim.action == Action.INSTALL]
+        return sorted((one for one in found if after is None or key(one) > key(after)), key=key)[:limit]
+
     def grant(self, claim: Claim, limits: GrantLimits) -> str | None:
         refused = self.would_refuse(claim, limits)
         if refused is None:

@@ -5,6 +5,10 @@
   of an address and back. What is no such word begins at the first page.
 - With a rollout the state of a claim is that of its claims; without one, of any that is kept, and *healthy* of those
   rollouts only that rule today.
+- ``morning`` asks by this morning's last look, whose day and times the door adds (``look``): *here* are those of the
+  expected that were heard of since their first boot, *missing* the others where it opens within a quarter of an hour or
+  is open, *late* the others elsewhere.
+- ``standing`` asks what machines really run, as it was judged for any source.
 """
 
 from __future__ import annotations
@@ -22,7 +26,18 @@ MACHINE_SORTS = ("name", "-name", "site", *LAST_SEEN)
 SITE_SORTS = ("name", "site", *LAST_SEEN)
 ROLLOUT_SORTS = ("newest", "oldest", "source")
 GROUPS = {"in_flight": HOLDS_SLOT, "failure": FAILURE}
+MORNING = ("expected", "here", "late", "missing")
 After = tuple[str | int, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A look at a morning: its local date, the minute of the local day, and the latest opening that is due."""
+
+    day: str
+    minute: int
+    at: datetime
+    due_by: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +51,13 @@ class MachineList:
     status: str = ""
     claim: str = ""
     rollout: str = ""
+    morning: str = ""
+    standing: str = ""
     text: str = ""
     dark: bool = False
     sort: str = "name"
     after: After | None = None
+    look: Look | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -317,6 +317,9 @@ GERMAN: Mapping[str, str] = {
     "text is missing, or longer than a policy may be": "der Text fehlt oder ist länger, als eine Richtlinie sein darf",
     "there is no such proposal": "es gibt keinen solchen Vorschlag",
     "there is no such place in the policy": "eine solche Stelle hat die Richtlinie nicht",
+    "the branch's newest version of the policy no longer has this item, or has it otherwise": (
+        "der neueste Stand des Zweigs hat diesen Eintrag der Richtlinie nicht mehr oder hat ihn anders"
+    ),
     "an end is a day and a time such as 2026-12-23T18:00": "ein Ende ist Tag und Uhrzeit, etwa 2026-12-23T18:00",
     "there is such a window already": "ein solches Fenster gibt es schon",
     "this change cannot be written here by itself; edit the text": (

@@ -2,7 +2,7 @@
 
 - Everything is read, nothing is stored. A dated freeze holds for an always-on site too; one by duty or edges does not.
 - When something could arrive is the plan's best course (``flows.plan``), and after that the site's next slot: nothing
-  is earlier, a real fleet is later. A fleet beyond ``MOST`` is not planned while somebody waits for a page.
+  is earlier, a real fleet is later. A fleet beyond ``MOST`` is planned beside the page, and not while somebody waits.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from datetime import date, datetime, timedelta
 from gate.core import agenda, site_time
 from gate.core.agenda import Day
 from gate.core.calendar import Interval
-from gate.core.model import Machine, Release, Rollout, RolloutState, Site, SiteTime, TimeKind
+from gate.core.model import Rollout, RolloutState, Site, SiteTime, TimeKind
 from gate.core.policy import Policy, SourceRule
 from gate.core.times import Freeze
-from gate.flows import protection, when
+from gate.flows import fleet_plan, protection, when
 from gate.flows.intake import background_now
 from gate.flows.plan import plan
 from gate.ports import Gate, Tx
@@ -51,7 +51,7 @@ class Row:
 class Reach:
     """When machines of one ring of a site could take something: ``ring_at`` its ring opens, ``slot_at`` a slot begins.
 
-    ``open``: the ring is open already. ``planned``: False where the fleet is too large to be planned here.
+    ``open``: the ring is open already. ``planned``: False where nobody has worked out yet when it opens.
     """
 
     source: str
@@ -120,62 +120,69 @@ def _slots(
     return agenda.slots(granted, holes)
 
 
-def reach(tx: Tx, gate: Gate, policy: Policy, site: Site, source: SourceRule, now: datetime, days: int) -> list[Reach]:
-    """When the newest release that moves, or one that appears now, could reach each ring of a site's machines."""
-    rollout = next(iter(tx.rollouts(states=BUSY, source=source.name, limit=1)), None)
+def moving(tx: Tx, source: SourceRule) -> Rollout | None:
+    """The newest rollout of a source that is on its way."""
+    return next(iter(tx.rollouts(states=BUSY, source=source.name, limit=1)), None)
+
+
+def shut(tx: Tx, site: Site, rollout: Rollout | None) -> bool:
+    """Is a ring of the site's machines not open yet?"""
+    return bool(_rings(tx, site) - _open(tx, rollout))
+
+
+def reach(
+    tx: Tx,
+    gate: Gate,
+    policy: Policy,
+    site: Site,
+    source: SourceRule,
+    now: datetime,
+    days: int,
+    opens: Mapping[str, datetime] | None,
+) -> list[Reach]:
+    """When the newest release that moves, or one that appears now, could reach each ring of a site's machines.
+
+    ``opens``: as ``course`` has it; None: nobody has worked it out yet.
+    """
+    rollout = moving(tx, source)
     release = tx.release(rollout.release) if rollout else None
-    rings = {one.ring for one in tx.machines(site=site.id, limit=200, status="active") if one.ring}
-    open_rings = {one.ring for one in tx.rings(rollout.id) if one.opened_at is not None} if rollout else set()
-    planned = _planned(tx, gate, policy, source, rollout, release, now, days) if rings - open_rings else {}
+    rings, open_rings = _rings(tx, site), _open(tx, rollout)
     found = []
     for rule in policy.rings:
         if rule.name not in rings:
             continue
         is_open = rule.name in open_rings
-        at = now if is_open else planned.get(rule.name) if planned is not None else None
+        at = now if is_open else opens.get(rule.name) if opens is not None else None
         until = now + timedelta(days=days)
         slot = _next_slot(gate, policy, site, source, rule.name, at, until) if at is not None else None
         version = release.version if release else ""
-        found.append(Reach(source.name, version, rule.name, is_open, planned is not None, at, slot))
+        found.append(Reach(source.name, version, rule.name, is_open, opens is not None, at, slot))
     return found
 
 
-def _planned(
-    tx: Tx,
-    gate: Gate,
-    policy: Policy,
-    source: SourceRule,
-    rollout: Rollout | None,
-    release: Release | None,
-    now: datetime,
-    days: int,
-) -> dict[str, datetime] | None:
-    """When each ring that is still shut opens at the earliest; None: the fleet is too large."""
-    machines = _fleet(tx)
-    if machines is None:
-        return None
+def course(tx: Tx, gate: Gate, policy: Policy, source: SourceRule, now: datetime, days: int) -> dict[str, datetime]:
+    """When each ring that is still shut opens at the earliest; of a very large fleet by a part of its sites."""
+    rollout = moving(tx, source)
+    release = tx.release(rollout.release) if rollout else None
     left = policy.rings[rollout.reached + 1 :] if rollout else policy.rings
     if not left:
         return {}
     names = {rule.name for rule in left}
-    sites = tx.sites_of(sorted({one.site for one in machines}))
+    _, machines, sites = fleet_plan.fleet(tx)
     mine = [one for one in machines if one.ring in names]
     at = protection.next_at(tx, policy, rollout, release, now) if rollout and release else now
     share = rollout.background if rollout else background_now(tx, policy)
     shown = protection.begun(tx, gate, rollout, now) if rollout else None
-    course = plan(gate, replace(policy, rings=left), source, mine, sites, at, days, share=share, begun=shown)
-    return {one.ring: one.opened_at for one in course.rings if one.opened_at is not None}
+    planned = plan(gate, replace(policy, rings=left), source, mine, sites, at, days, share=share, begun=shown)
+    return {one.ring: one.opened_at for one in planned.rings if one.opened_at is not None}
 
 
-def _fleet(tx: Tx) -> list[Machine] | None:
-    found: list[Machine] = []
-    after = ""
-    while page := tx.machines(after=after, limit=1000, status="active"):
-        found += page
-        if len(found) > MOST:
-            return None
-        after = page[-1].id
-    return found
+def _rings(tx: Tx, site: Site) -> set[str]:
+    return {one.ring for one in tx.machines(site=site.id, limit=200, status="active") if one.ring}
+
+
+def _open(tx: Tx, rollout: Rollout | None) -> set[str]:
+    return {one.ring for one in tx.rings(rollout.id) if one.opened_at is not None} if rollout else set()
 
 
 def _next_slot(

@@ -29,6 +29,17 @@ class FleetPlan:
 
 def fleet_plan(tx: Tx, gate: Gate, policy: Policy, now: datetime) -> FleetPlan:
     """The best course of a release of each source that appears now."""
+    machines, some, sites = fleet(tx)
+    shown = {make: boot_times.learned(tx.boot_times(make)) for make in sorted(tx.boot_counts())}
+    learned = {make: limit for make, limit in shown.items() if limit is not None}
+    share = background_now(tx, policy)
+    wanted = policy.sources if some else ()
+    found = tuple(plan(gate, policy, one, some, sites, now, DAYS, learned, share) for one in wanted)
+    return FleetPlan(now, machines, len(some), found)
+
+
+def fleet(tx: Tx) -> tuple[int, list[Machine], dict[str, Site]]:
+    """(how many machines are active, those that a plan is made of, their sites)."""
     machines, after = list[Machine](), ""
     while page := tx.machines(after=after, limit=PAGE):
         machines += [one for one in page if one.status is MachineStatus.ACTIVE]
@@ -38,12 +49,7 @@ def fleet_plan(tx: Tx, gate: Gate, policy: Policy, now: datetime) -> FleetPlan:
     sites = dict[str, Site]()
     for start in range(0, len(names), PAGE):
         sites |= {one.id: one for one in tx.sites_of(names[start : start + PAGE]).values()}
-    shown = {make: boot_times.learned(tx.boot_times(make)) for make in sorted(tx.boot_counts())}
-    learned = {make: limit for make, limit in shown.items() if limit is not None}
-    share = background_now(tx, policy)
-    wanted = policy.sources if some else ()
-    found = tuple(plan(gate, policy, one, some, sites, now, DAYS, learned, share) for one in wanted)
-    return FleetPlan(now, len(machines), len(some), found)
+    return len(machines), some, sites
 
 
 def _drawn(machines: list[Machine]) -> list[Machine]:

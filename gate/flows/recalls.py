@@ -25,6 +25,7 @@ from gate.flows.orders import Planned, planned
 from gate.ports import Gate, Holder, Proposal, Tx
 
 UNHEARD_CHECKINS = 4
+EVERY = 100_000
 BY_HAND = "none"  # as a RecallPlan says it
 
 
@@ -92,7 +93,7 @@ def had(tx: Tx, rollout: Rollout, now: datetime) -> bool:
 def holders(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> list[Holder]:
     """Where machines still have a recalled release; not heard of: for several check-ins."""
     policy = gate.policy(rollout.policy_version)
-    return tx.holders(rollout.id, now - UNHEARD_CHECKINS * policy.checkin)
+    return tx.holders(rollout.id, now - UNHEARD_CHECKINS * policy.checkin, EVERY)
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,14 +7,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from gate.core import recovery, recovery_texts, said_texts, words
 from gate.core.claims import BROKEN
 from gate.core.makes import facts_of
-from gate.core.model import Artifact, Release, Rollout, RolloutState
+from gate.core.model import FLEET, Artifact, Release, Rollout, RolloutState
 from gate.core.recovery import Given, KeyPlace, SetUp
 from gate.flows.approvals import former
 from gate.flows.orders import planned
@@ -70,6 +70,18 @@ def makes_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> dict[str, i
     return found
 
 
+def sheets(tx: Tx, gate: Gate, rollout: Rollout, given: Given, now: datetime, after: str = "") -> Iterator[Sheet]:
+    """The sheets of ``makes_of`` by name, one after another, without counting all machines: for who takes some."""
+    strata = tx.strata(rollout.id)
+    bad = {one.make for one in strata if one.bad}
+    left = {one.make for one in strata if one.late_failed or one.explained}
+    flying = {one.make for one in tx.budgets(rollout.id) if one.make != FLEET and (one.in_flight or one.failed)}
+    for make in sorted(one for one in bad | left | flying if one > after):
+        found = sheet(tx, gate, rollout, make, given, now)
+        if found.lost or make in bad:
+            yield found
+
+
 def of_machine(tx: Tx, gate: Gate, machine: str, now: datetime) -> list[tuple[OutOfReach, Rollout]]:
     """The rollouts for which a machine is out of reach. In flight of one that goes on, it may just be switched off."""
     active = tx.active_policy()
@@ -117,8 +129,12 @@ def _unheard(gate: Gate, rollout: Rollout, now: datetime) -> datetime:
 
 def named(tx: Tx, gate: Gate, rollout: Rollout, wanted: str, now: datetime) -> str | None:
     """A make of a rollout by its text or its short name."""
-    known = [*makes_of(tx, gate, rollout, now), *sorted({one.make for one in tx.strata(rollout.id)})]
-    return next((one for one in known if wanted in (one, recovery.key_of(one))), None)
+    strata = sorted({one.make for one in tx.strata(rollout.id)})
+    return _called(strata, wanted) or _called(makes_of(tx, gate, rollout, now), wanted)
+
+
+def _called(makes: Iterable[str], wanted: str) -> str | None:
+    return next((one for one in makes if wanted in (one, recovery.key_of(one))), None)
 
 
 def _setups(make: str, machines: Sequence[OutOfReach]) -> list[SetUp]:

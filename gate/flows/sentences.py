@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from gate.core import said_texts, words
@@ -9,11 +10,19 @@ from gate.core.model import Rollout, RolloutState
 from gate.core.reason_texts import text
 from gate.flows import explain, holds, recalls
 from gate.flows.expedite import skips
-from gate.ports import Asked, Gate, Tx
+from gate.ports import Asked, Gate, Holder, Tx
 
 
 def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
     """Its state first, then all that people should know beside it."""
+    found = standing(tx, gate, rollout, now, language)
+    if rollout.state is RolloutState.RECALLED:
+        found.append(recalled(recalls.holders(tx, gate, rollout, now), language))
+    return found
+
+
+def standing(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str) -> list[str]:
+    """The same without who still has what is recalled, which takes a look at all machines that took it."""
     policy, release = gate.policy(rollout.policy_version), tx.release(rollout.release)
     version = release.version if release else rollout.release
     named = f"{rollout.source} {version}"
@@ -33,8 +42,6 @@ def of_rollout(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: st
             until = words.moment(hold.until, language, policy.zone)
             about = {"pick": holds.words(hold), "owner": hold.owner, "because": hold.because, "id": hold.id}
             found.append(text("rollout.hold", language, until=until, **about))
-    if rollout.state is RolloutState.RECALLED:
-        found.append(_recalled(tx, gate, rollout, now, language))
     return found
 
 
@@ -59,8 +66,8 @@ def of_rings(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str 
     return found
 
 
-def _recalled(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str) -> str:
-    sites = recalls.holders(tx, gate, rollout, now)
+def recalled(sites: Sequence[Holder], language: str) -> str:
+    """Who still has it."""
     machines, unheard = sum(one.machines for one in sites), sum(one.unheard for one in sites)
     if not machines:
         return text("rollout.nobody", language)

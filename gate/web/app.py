@@ -62,6 +62,7 @@ from gate.web import (
 from gate.web.auth import Visitor
 from gate.web.beside import Beside
 from gate.web.limits import Buckets
+from gate.web.stopped import Back
 from gate.web.texts import LANGUAGES, translate
 
 CSP = (
@@ -164,6 +165,16 @@ class PagesParts:
         return Beside(self.store, timedelta(hours=1))
 
     @cached_property
+    def courses(self) -> Beside[Mapping[str, datetime]]:
+        """When the rings of a large fleet that are shut would open at the earliest, made alike."""
+        return Beside(self.store, timedelta(minutes=10))
+
+    @cached_property
+    def back(self) -> Beside[Back]:
+        """How many machines would come back how from a release that many have, made alike."""
+        return Beside(self.store, timedelta(minutes=1))
+
+    @cached_property
     def previews(self) -> Beside[Preview]:
         """What edits of the policy would do to a large fleet, made alike."""
         return Beside(self.store, timedelta(minutes=10))
@@ -242,7 +253,7 @@ def _share_with_pages(app: Flask, parts: PagesParts) -> None:
             "visitor": who,
             "guest": guest,
             "language": g.language,
-            "in_language": _in_language,
+            "elsewhere": _elsewhere,
             "banners": banners,
             "may": _may,
             "oidc": parts.oidc,
@@ -344,11 +355,10 @@ def _language() -> str:
     return request.accept_languages.best_match(LANGUAGES) or "en"
 
 
-def _in_language(code: str) -> str:
-    """This page with all that was asked of it, in another language."""
-    return "?" + urlencode(
-        [*((name, value) for name, value in request.args.items(multi=True) if name != "lang"), ("lang", code)]
-    )
+def _elsewhere(name: str, word: str | None) -> str:
+    """This page with all that was asked of it, and one word of its address another; None: without it."""
+    others = [(one, value) for one, value in request.args.items(multi=True) if one != name]
+    return "?" + urlencode([*others, *([] if word is None else [(name, word)])])
 
 
 def _banners(parts: PagesParts) -> list[tuple[str, str, Sequence[str]]]:

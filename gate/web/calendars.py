@@ -14,10 +14,13 @@ from flask import g, render_template, request
 from gate.core import agenda as days
 from gate.core.agenda import Day
 from gate.core.calendar import Interval
-from gate.core.errors import Malformed, NotFound
-from gate.core.model import SLUG
-from gate.core.policy import Policy
+from gate.core.errors import Busy, Malformed, NotFound
+from gate.core.model import SLUG, Site
+from gate.core.policy import Policy, SourceRule
 from gate.flows import agenda
+from gate.ports import Tx
+from gate.web import policy_edit_pages as edits
+from gate.web.beside import Made
 
 AHEAD = 7
 LANDS = ("BB", "BE", "BW", "BY", "HB", "HE", "HH", "MV", "NI", "NW", "RP", "SH", "SL", "SN", "ST", "TH")
@@ -35,7 +38,12 @@ def calendars() -> str:
     with g.parts.store.read() as tx:
         site = tx.site(asked["site"]) if asked["site"] else None
         rows = agenda.rows(g.parts.gate, policy, site, shown) if site else agenda.dated(policy, shown)
-        reached = agenda.reach(tx, g.parts.gate, policy, site, source, g.now, AHEAD) if site and source else []
+        active = tx.active_policy()
+        commit = active.commit if active else ""
+        made, reached = None, list[agenda.Reach]()
+        if site and source:
+            made = _course(tx, policy, commit, site, source)
+            reached = agenda.reach(tx, g.parts.gate, policy, site, source, g.now, AHEAD, made.found)
     return render_template(
         "calendar.html",
         asked=asked,
@@ -51,12 +59,30 @@ def calendars() -> str:
         freezes=list(enumerate(policy.freezes)),
         sources=[one.name for one in policy.sources],
         source=source,
+        commit=commit,
+        made=made,
         reached=reached,
         clock=lambda span, day: _clock(span, day, policy),
         length=_length,
         editable=g.parts.guest is None,
         now=g.now,
     )
+
+
+def _course(tx: Tx, policy: Policy, commit: str, site: Site, source: SourceRule) -> Made[Mapping[str, datetime]]:
+    """When the rings open that are shut: planned in the request, of a large fleet beside it."""
+    gate, now, rollout = g.parts.gate, g.now, agenda.moving(tx, source)
+    if not agenda.shut(tx, site, rollout):
+        return Made(at=now, found={})
+    if tx.overview()["machines_active"] <= agenda.MOST:
+        return Made(at=now, found=agenda.course(tx, gate, policy, source, now, AHEAD))
+    key = f"{commit}/{source.name}/{rollout.id}/{rollout.version}" if rollout else f"{commit}/{source.name}"
+    try:
+        return g.parts.courses.get(  # type: ignore[no-any-return]
+            key, now, lambda other: agenda.course(other, gate, policy, source, now, AHEAD)
+        )
+    except Busy as problem:  # the days are there all the same
+        return Made(problem=problem.detail)
 
 
 def add_freeze() -> str:
@@ -66,9 +92,8 @@ def add_freeze() -> str:
         raise Malformed("bad_field", "a freeze's name is a-z, 0-9 and -")
     if _day(item["from"]) > _day(item["to"]):
         raise Malformed("bad_field", "a freeze ends after it begins")
-    texts = g.parts.gate.texts
-    base = texts.head()
-    text = g.parts.editor.with_item(texts.read(base), "freeze", item)
+    base = g.parts.gate.texts.head()
+    text = g.parts.editor.with_item(edits.begun_with(edits.text_at(base)), "freeze", item)
     return render_template("freeze.html", item=item, base=base, text=text)
 
 

@@ -18,12 +18,13 @@ from flask import Response, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gate.core import lists
+from gate.core.bypass import Standing
 from gate.core.errors import Conflict, Malformed, NotFound
 from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import ClaimState, Machine, Rollout, RolloutState, Site
 from gate.flows import site_import
 from gate.ports import Tx
-from gate.web import rollout_lines
+from gate.web import morning, rollout_lines
 
 PAGE = 50
 EXPORTED = 1000
@@ -31,6 +32,7 @@ MOST_KEPT = 50
 MOST_UPLOADED = 8 * 1024 * 1024
 MOST_TROUBLES = 200
 LONGEST = 200
+UNSAID = ("after", "look")
 FORMULA = ("=", "+", "-", "@", "\t", "\r")
 CLAIM_WORDS = (*lists.GROUPS, *(state.value for state in ClaimState))
 
@@ -54,6 +56,7 @@ def machines() -> str:
     with g.parts.store.read() as tx:
         found, more = _page(tx, kind, asked)
         choices = {"rings": rollout_lines.ring_names(), "roles": _roles(), "claims": CLAIM_WORDS}
+        choices |= {"mornings": lists.MORNING, "standings": [one.value for one in Standing]}
         return _rendered(tx, "machines", kind, asked, more, machines=found, **choices)
 
 
@@ -162,18 +165,20 @@ def _asked(kind: Kind) -> Any:
     values: dict[str, Any] = {**asked, "sort": sort, "after": after}
     if "dark" in values:
         values["dark"] = True
+    if "morning" in values:
+        values["look"] = morning.look()
     return kind.asked(**values)
 
 
 def _address(asked: type[Any], given: Any) -> dict[str, str]:
     """The words of an address that say something; what is no word of this list is left out."""
-    names = [one.name for one in fields(asked) if one.name != "after"]
+    names = [one.name for one in fields(asked) if one.name not in UNSAID]
     return {name: value for name in names if (value := given.get(name, "").strip()[:LONGEST])}
 
 
 def _said(asked: Any) -> dict[str, str]:
     """The address of what is asked, without the page."""
-    values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name != "after"}
+    values = {one.name: getattr(asked, one.name) for one in fields(asked) if one.name not in UNSAID}
     return {name: "1" if value is True else value for name, value in values.items() if value}
 
 

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 from flask import g, render_template
 from markupsafe import Markup, escape
 
+from gate.core.lists import Look
 from gate.core.mornings import DUE, Morning, Point, measured
 from gate.flows import mornings
 from gate.ports import Tx
@@ -24,13 +25,15 @@ ROWS_EVERY = timedelta(minutes=10)
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A morning as people see it; ``missing`` of ``expected`` at the sites that are due."""
+    """A morning as people see it; ``missing`` of ``due`` at the sites that are due, ``late``: not heard of
+    either, at the others."""
 
     morning: Morning
     expected: int
     seen: int
     due: int
     missing: int
+    late: int
     picture: Markup
     rows: Sequence[Point]
 
@@ -44,7 +47,19 @@ def shown(tx: Tx, t: Callable[[str], str]) -> Shown | None:
     last = points[-1] if points else Point(found.looked_at, 0, 0)
     due = measured(found.parties, DUE, g.now)
     picture = draw(points, policy.zone, t)
-    return Shown(found, last.expected, last.seen, due.expected, due.missing, picture, thinned(points))
+    late = max(last.expected - last.seen - due.missing, 0)
+    return Shown(found, last.expected, last.seen, due.expected, due.missing, late, picture, thinned(points))
+
+
+def look() -> Look | None:
+    """The look that a list by this morning asks by: the one whose numbers are shown."""
+    policy = g.parts.policy()
+    with g.parts.store.read() as tx:
+        found = tx.morning()
+    if found is None or policy is None:
+        return None
+    local = found.looked_at.astimezone(policy.zone)
+    return Look(found.day, local.hour * 60 + local.minute, found.looked_at, g.now - DUE.offset)
 
 
 def morning() -> str:

@@ -21,6 +21,7 @@ from gate.web import policy_edit_pages, proposals, system
 from gate.web.rollout_lines import MOVING, ages, lines_of, open_proposal, sources_of, translated, version_of
 
 PAGE = 50
+HOLDS = 20
 GAPS_FOR = timedelta(days=7)
 
 
@@ -58,7 +59,7 @@ def overview() -> str:
         troubles = _source_troubles(tx)
         shown = mornings.shown(tx, translated)
         aged = ages(tx)
-        holding = tx.holds(g.now)
+        holding = sorted(tx.holds(g.now), key=lambda one: (one.until, one.id))
         gaps = tx.gaps(g.now - GAPS_FOR)
         dark = tx.dark_sites()
         levers = _levers(tx, dict(reversed(troubles)))
@@ -95,7 +96,8 @@ def overview() -> str:
         troubles=troubles,
         shown=shown,
         ages=aged,
-        holding=[(one, holds.words(one)) for one in holding],
+        holding=[(one, holds.words(one)) for one in holding[:HOLDS]],
+        more_holds=len(holding[HOLDS:]),
         gaps=gaps,
         dark=dark,
         levers=levers,

@@ -6,20 +6,23 @@ import hmac
 
 from flask import Response, g, render_template, request
 
-from gate.core import background, policy_explain, said_texts, stats
+from gate.core import background, lists, policy_explain, said_texts, stats
 from gate.core.boot_times import NEEDED
-from gate.core.claims import FAILURE
 from gate.core.errors import NotFound
 from gate.core.lists import MachineList
-from gate.core.model import Action, Machine, Rollout, RolloutState
+from gate.core.model import FLEET, Budget, Claim, Machine, Rollout, RolloutState, Stratum
 from gate.core.policy import Policy
-from gate.flows import expedite, explain, observed, people, recalls, recovery, sentences, shadow, shadow_words
+from gate.flows import expedite, explain, observed, people, sentences, shadow, shadow_words
 from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
+from gate.web import stopped
+from gate.web.cut import cut
 from gate.web.rollout_lines import ages, lines_of, open_proposal, said_of, sources_of, version_of
 
 PAGE = 50
+LONGEST = 200
+MAKES = 30
 
 
 def healthz() -> Response:
@@ -53,9 +56,20 @@ def rollout(rollout_id: str) -> str:
         (line,) = lines_of(tx, [found])
         policy = g.parts.gate.policy(found.policy_version)
         strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
-        evidence = [(one, _bound(one.healthy, one.bad, one.pending, policy)) for one in strata]
-        failures = tx.claims(found.id, states=tuple(FAILURE), limit=PAGE)
-        names = {claim.machine: _name(tx, claim.machine) for claim in failures}
+        if len(strata) > MAKES:
+            strata.sort(key=_worst_first)
+        evidence = [one for one in strata if one.exposed or one.pending]
+        idle = [one for one in strata if not (one.exposed or one.pending)]
+        budgets = [one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed]
+        waiting = explain.waiting(tx, g.parts.gate, found, g.now)
+        left = tx.attributions(found.id)
+        made = stopped.back(tx, found)
+        back = made.found or stopped.NOBODY
+        said = sentences.standing(tx, g.parts.gate, found, g.now, g.language)[1:]
+        if found.state is RolloutState.RECALLED and made.found is not None:
+            said.append(sentences.recalled(back.holders, g.language))
+        failures, more_failures = _failures(tx, found)
+        names = {claim.machine: _name(tx, claim.machine) for claim, _ in failures}
         needing = [
             step for step in line.steps if policy.settings_for(step.ring, found.source).wants_people and not step.open
         ]
@@ -63,18 +77,22 @@ def rollout(rollout_id: str) -> str:
             "rollout.html",
             line=line,
             bypasses=observed.bypasses(tx, source=found.source),
-            ways=recalls.ways_back(tx, g.parts.gate, found, g.now),
-            sheets=recovery.makes_of(tx, g.parts.gate, found, g.now) if found.state in recovery.STOPPED else {},
+            made=made,
+            ways=back.ways,
+            sheets=cut("sheets", list(back.sheets.items()), lambda one: one[0], MAKES),
             rollout=found,
             release=tx.release(found.release),
-            evidence=[one for one in evidence if one[0].exposed or one[0].pending],
-            idle=[one for one in evidence if not (one[0].exposed or one[0].pending)],
-            budgets=[one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed],
-            failures=[(claim, names[claim.machine]) for claim in failures if claim.action == Action.INSTALL],
+            evidence=cut("evidence", evidence, _cell, MAKES),
+            idle=cut("idle", idle, _cell, MAKES),
+            idle_all=len(idle),
+            bound_of=lambda one: _bound(one.healthy, one.bad, one.pending, policy),
+            budgets=cut("budgets", sorted(budgets, key=_stopped_first), lambda one: one.make, MAKES),
+            failures=[(claim, names[claim.machine]) for claim, _ in failures],
+            more_failures=more_failures,
             ages=ages(tx, found.source),
             origin=background.origin(policy, found.background),
             watched=tx.count_watched(found.id),
-            attributions=(left := tx.attributions(found.id)),
+            attributions=cut("attributions", left, lambda one: f"{one.kind}~{one.machine}~{one.claim}", PAGE),
             explained_by={one.claim: one for one in left if one.kind == "explained"},
             decisions=tx.decisions(found.id, 20),
             events=tx.events(subject=found.id, limit=40),
@@ -85,16 +103,30 @@ def rollout(rollout_id: str) -> str:
             needing=needing,
             waivers=_waivers(tx, found),
             ended=sentences.ended(tx, found, g.language),
-            said=sentences.of_rollout(tx, g.parts.gate, found, g.now, g.language)[1:],
-            waiting=explain.waiting(tx, g.parts.gate, found, g.now),
+            said=said,
+            waiting=waiting,
+            needs={one.ring: cut(f"needs-{one.ring}", one.makes, lambda row: row.make, MAKES) for one in waiting},
             zone=policy.zone,
             dark=tx.dark_sites(found.id),
             said_of=said_of,
             line_of=lambda rule, version: g.parts.gate.policy(version).line_of(rule),
-            holders=recalls.holders(tx, g.parts.gate, found, g.now) if found.state is RolloutState.RECALLED else [],
+            holders=cut("holders", back.holders, lambda one: one.site, PAGE),
             halted_because=said_texts.halted(found.halted_because, found.halted_by, g.language),
             halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
         )
+
+
+def _failures(tx: Tx, rollout: Rollout) -> tuple[list[tuple[Claim, bool]], str]:
+    """A page of what has failed, and the word of the address for the next one. What somebody explains in the meantime
+    moves to the end, and takes nothing along."""
+    said, after = lists.after_of(request.args.get("failures", "")[:LONGEST], "") or ("", "")
+    last = tx.claim(after) if after else None
+    begin = (last, said == "1") if last is not None and last.rollout == rollout.id else None
+    found = tx.failures(rollout.id, PAGE + 1, begin)
+    if len(found) <= PAGE:
+        return found, ""
+    claim, explained = found[PAGE - 1]
+    return found[:PAGE], lists.key(int(explained), claim.id)
 
 
 def why() -> str | tuple[str, int]:
@@ -128,6 +160,18 @@ def brake() -> str:
         moving = tx.rollouts(states=people.MOVING, limit=PAGE)
         lines = [(one, version_of(tx, one)) for one in moving]
     return render_template("brake.html", lines=lines, chosen=request.args.get("rollout", ""))
+
+
+def _worst_first(one: Stratum) -> tuple[int, int]:
+    return -one.bad, -one.exposed
+
+
+def _stopped_first(one: Budget) -> tuple[bool, bool, int, int, str]:
+    return one.make != FLEET, not one.stopped, -one.failed, -one.in_flight, one.make
+
+
+def _cell(one: Stratum) -> str:
+    return f"{one.ring}~{one.make}"
 
 
 def _waivers(tx: Tx, rollout: Rollout) -> dict[str, Proposal | None]:

@@ -1,7 +1,7 @@
 """One site, one machine: what stands there, what it has, why it does not have what it does not have, what happened.
 
 - The strip chart shows what the store keeps: steps of claims, the newest word, opening hours; the same marks stand
-  below as a table. A machine's page has its last boots besides, those that its reports told.
+  below as a table. On a machine's own page it shows its last boots too, those that its reports told.
 """
 
 from __future__ import annotations
@@ -118,7 +118,8 @@ def machine(machine_id: str) -> str:
             ]
         where = tx.site(found.site)
         openness = openness_of(where)
-        marks = marks_of(tx, [found])
+        boots = _boots(tx, found)
+        marks = sorted([*marks_of(tx, [found]), *_boot_marks(found, boots)], key=lambda one: one.at, reverse=True)
         return render_template(
             "machine.html",
             machine=found,
@@ -137,7 +138,7 @@ def machine(machine_id: str) -> str:
             proposals=tx.proposals("open", machine_id, g.now),
             decommissioned=is_gone(tx, machine_id),
             out_of_reach=_out_of_reach(tx, found),
-            boots=_boots(tx, found),
+            boots=boots,
         )
 
 
@@ -154,6 +155,16 @@ def _boots(tx: Tx, found: Machine) -> list[tuple[Boot, datetime | None, Mapping[
             session is not None and boot.boot_id == session.boot_id,
         )
         for boot in told
+    ]
+
+
+def _boot_marks(found: Machine, boots: Sequence[tuple[Boot, datetime | None, Mapping[str, str], bool]]) -> list[Mark]:
+    """A mark for each boot of the chart's days, at the time of the machine's own clock."""
+    kinds = {"unclean": "crash"}
+    return [
+        Mark(at, found.id, found.name, kinds.get(boot.ended, "boot"), f"mark.{boot.ended}")
+        for boot, at, _, _ in boots
+        if at is not None and at.tzinfo is not None and g.now - SPAN <= at <= g.now
     ]
 
 
@@ -251,13 +262,17 @@ def draw(machines: Sequence[Machine], marks: Sequence[Mark], hours: Sequence[Int
 
 
 def _drawn(mark: Mark, x: float, y: float) -> str:
-    """Shape and colour both say what it is: a bar for good, a cross for bad, a ring for a step, a dot for a word."""
+    """Shape and colour both say what it is: a bar for good, a cross for bad, a ring for a step, a dot for a word,
+    a triangle for a boot, which points up, or down where it did not end as planned."""
     if mark.kind == GOOD:
         return f'<rect class="good" x="{x - 3:.1f}" y="{y - 7:.1f}" width="6" height="14"/>'
     if mark.kind == "bad":
         left, right, top, low = x - 5, x + 5, y - 5, y + 5
         cross = f"M{left:.1f} {top:.1f}L{right:.1f} {low:.1f}M{right:.1f} {top:.1f}L{left:.1f} {low:.1f}"
         return f'<path class="bad" d="{cross}"/>'
+    if mark.kind in ("boot", "crash"):
+        tip = y - 9 if mark.kind == "boot" else y + 9
+        return f'<path class="{mark.kind}" d="M{x - 5:.1f} {y:.1f}L{x + 5:.1f} {y:.1f}L{x:.1f} {tip:.1f}Z"/>'
     return f'<circle class="{mark.kind}" cx="{x:.1f}" cy="{y:.1f}" r="{4 if mark.kind == "step" else 3}"/>'
 
 

@@ -22,13 +22,23 @@ from gate.web import lists
 from gate.web.forms import POST, me
 from gate.web.forms import text as text_of
 
+SHEETS = 40
+"""Sheets of one page of a bundle at most; its machines are at most those of one sheet."""
+
 
 def recovery_sheets(rollout_id: str) -> str:
-    """Every sheet of a rollout, one make after another."""
+    """Every sheet of a rollout, one make after another; a page of them at a time."""
+    after = request.args.get("sheets", "")
     with g.parts.store.read() as tx:
         rollout = _rollout(tx, rollout_id)
-        makes = recovery.makes_of(tx, g.parts.gate, rollout, g.now)
-        return _rendered(rollout, [_sheet(tx, rollout, make) for make in makes], bundle=True)
+        given = g.parts.recovery.get(rollout.source, NOTHING)
+        found, following = list[Sheet](), ""
+        for one in recovery.sheets(tx, g.parts.gate, rollout, given, g.now, after):
+            if found and (len(found) == SHEETS or sum(len(each.lost) for each in (*found, one)) > recovery.MOST):
+                following = found[-1].make
+                break
+            found.append(one)
+        return _rendered(rollout, found, bundle=True, following=following)
 
 
 def recovery_sheet(rollout_id: str, key: str) -> str:
@@ -97,7 +107,7 @@ def _sheet(tx: Tx, rollout: Any, make: str) -> Sheet:
     return recovery.sheet(tx, g.parts.gate, rollout, make, given, g.now)
 
 
-def _rendered(rollout: Any, sheets: Sequence[Sheet], *, bundle: bool) -> str:
+def _rendered(rollout: Any, sheets: Sequence[Sheet], *, bundle: bool, following: str = "") -> str:
     local = current_app.jinja_env.filters["local"]
 
     def say(name: str, **given: object) -> str:
@@ -108,6 +118,7 @@ def _rendered(rollout: Any, sheets: Sequence[Sheet], *, bundle: bool) -> str:
         rollout=rollout,
         sheets=sheets,
         bundle=bundle,
+        following=following,
         say=say,
         title=lambda path: recovery_texts.title(path, g.language),
         happened=lambda found: recovery.happened(found, g.language, lambda at: local(at, "%d.%m.%Y %H:%M")),

@@ -2,6 +2,7 @@
 
 - Form -> surgical edit of the text -> every problem at its field, or the preview. The commit comes after that.
 - A form edits the text of the commit that it showed; ``policy_edit_pages`` sees whether somebody was faster.
+- A link says of which version its place is: the form opens what stood there, wherever it stands now.
 - A ring that gets another name gets it in the brakes that name it, too.
 """
 
@@ -19,10 +20,11 @@ from gate.core.policy_values import Problem
 from gate.core.policy_words import label
 from gate.web import policy_edit_pages as edits
 from gate.web import ring_fields as fields
-from gate.web.forms import POST, branch_head
+from gate.web.forms import POST, branch_head, known_commit
 from gate.web.ring_fields import NEW, SECTIONS, TOP, Field, one_line
 from gate.web.texts import translate
 
+LISTED = ("rings", "sources", "freeze", "brakes")
 LONGEST = 50_000  # a pick may name every site of a fleet
 
 
@@ -58,8 +60,9 @@ class Shown:
 
 def edit_form() -> str:
     """What stands there, to be changed."""
-    at, base = _place(request.args.get("item", "rings[0]")), branch_head()
+    base = branch_head()
     said = g.parts.editor.said(edits.begun_with(edits.text_at(base)))
+    at = _found_in(said, _place(request.args.get("item", "rings[0]")), request.args.get("of", ""))
     item = _item(said, at)
     values = {one.name: fields.shown(one, item) for one in fields.fields_of(at.section)}
     if at.key == NEW and at.section == "brakes":
@@ -94,6 +97,24 @@ def _place(text: str) -> At:
         raise NotFound("there is no such place in the policy")
     list_section, index, map_section, name, single = found.groups()
     return At(list_section or map_section or single, index or name or "")
+
+
+def _found_in(said: Any, at: At, version: str) -> At:
+    """Where that stands now which a version has at a place: by its name, else as a whole."""
+    if not version or at.key == NEW or at.section not in LISTED:
+        return at
+    text = edits.text_at(known_commit(version))
+    meant = _item(g.parts.editor.said(text) if text else {}, at)
+    places = [number for number, one in enumerate(said.get(at.section) or ()) if _same(one, meant)]
+    if not places:
+        raise NotFound("the branch's newest version of the policy no longer has this item, or has it otherwise")
+    return at if at.index in places else At(at.section, str(places[0]))
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, dict) and isinstance(other, dict) and other.get("name"):
+        return bool(one.get("name") == other["name"])
+    return bool(one == other)
 
 
 def _item(said: Any, at: At) -> Any:
@@ -238,7 +259,7 @@ def _page(
         new_name=_sent("new_name"),
         place=request.form.get("place", ""),
         heading=values.get("name") or values.get("if") or (at.key if at.section == "windows" else ""),
-        listed=at.section in ("rings", "sources", "freeze", "brakes"),
+        listed=at.section in LISTED,
         last=len(names) - 1,
     )
 

@@ -19,8 +19,10 @@ from gate.core.policy_words import label, said
 from gate.flows import holds as held
 from gate.ports import Ladder, Tx
 from gate.web import forms, ring_forms
+from gate.web.cut import cut
 from gate.web.forms import POST
 
+PAGE = 50
 LOOKED_AT = 30  # newest rollouts in which a proof is looked for
 
 
@@ -158,14 +160,16 @@ def _passed(rollout: Rollout, ladder: Ladder) -> list[tuple[str, datetime]]:
 def holds() -> str:
     """Who is kept out, by whom, until when; and a form for one more."""
     with g.parts.store.read() as tx:
-        found = tx.holds(g.now)
+        found = sorted(tx.holds(g.now), key=lambda one: (one.until, one.id))
         waiting = [one for one in tx.proposals("open", now=g.now) if one.kind == "lift_hold"]
     proposed = {one.subject: one for one in waiting}
+    page, following = cut("held", found, lambda one: one.id, PAGE)
     policy = g.parts.policy()
     sources = [one.name for one in policy.sources] if policy else []
     return render_template(
         "holds.html",
-        holding=[(one, held.words(one), proposed.get(one.id)) for one in found],
+        holding=[(one, held.words(one), proposed.get(one.id)) for one in page],
+        following=following,
         sources=sources,
         chosen=request.args.get("source", ""),
     )

@@ -19,9 +19,11 @@ from gate.flows import people, user_changes
 from gate.flows.agreement import TWO_PEOPLE
 from gate.flows.user_changes import Act, Change
 from gate.web import people_api, step_up
+from gate.web.cut import cut
 from gate.web.forms import me
 from gate.web.forms import text as text_of
 
+PAGE = 50
 PUBLIC, EVERYBODY = "public", "everybody"
 MEANINGS: Mapping[str, str] = {
     PUBLIC: "without a login: logging in, a one-time link, how this server is, styles and scripts",
@@ -138,12 +140,15 @@ def users() -> str:
 def _users(link: str) -> str:
     with g.parts.store.read() as tx:
         found = tx.users()
+        page, following = cut("people", found, lambda one: one.id, PAGE)
         waiting = user_changes.waiting(tx, g.now)
-        named = {one.id: tx.identities(one.id) for one in found}
+        named = {one.id: tx.identities(one.id) for one in page}
     admins = sum(people.may(one, "people") for one in found)
     return render_template(
         "people.html",
-        users=found,
+        users=page,
+        following=following,
+        logins=[one.id for one in found if not one.disabled],
         roles=people.ROLES,
         acts=ACTS,
         waiting=waiting,

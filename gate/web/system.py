@@ -19,6 +19,7 @@ from gate.web import forms
 SOON = timedelta(days=14)
 LATE = 0.25  # of its life: what is written anew by itself is late when less is left
 DUE = 500
+BYPASSED = "/machines?status=active&standing=bypassed"
 MARKS = (
     ("a worker was at work", listening.MARK),
     ("this morning was looked at", mornings.MARK),
@@ -111,9 +112,9 @@ def _queues(tx: Tx) -> Sequence[tuple[str, str, str]]:
 
     return (
         ("claims in flight", str(figures["claims_in_flight"]), "/machines?claim=in_flight"),
-        ("claims whose deadline has come", most(due), ""),
-        ("sites whose next morning is not planned", most(plans), ""),
-        ("machines run what was never granted to them", str(figures["machines_bypassed"]), "/sources"),
+        ("claims whose deadline has come", most(due), "/machines?claim=in_flight&sort=last_seen"),
+        ("sites whose next morning is not planned", most(plans), "/sites"),
+        ("machines run what was never granted to them", str(figures["machines_bypassed"]), BYPASSED),
         ("machines wait to be accepted", str(figures["machines_pending"]), "/machines?status=pending"),
         ("proposals wait for another person", str(len(tx.proposals("open", now=g.now))), "/#waiting"),
     )

@@ -34,6 +34,17 @@ GERMAN = {
         "Alles wird übernommen oder nichts; ein bekannter Ort wird ersetzt."
     ),
     "Done": "Erledigt",
+    "This is a part of the sheets: print each of its pages.": "Das ist ein Teil der Blätter: bitte jede Seite drucken.",
+    "Who is out of reach and who still has it is being counted, beside this page; load it again in a moment.": (
+        "Wer nicht zu erreichen ist und wer sie noch hat, wird gerade neben dieser Seite gezählt; bitte gleich noch "
+        "einmal laden."
+    ),
+    "Who is out of reach and who still has it could not be counted:": (
+        "Wer nicht zu erreichen ist und wer sie noch hat, war nicht zu zählen:"
+    ),
+    "reasons more, of one make each: they are in the table.": (
+        "weitere Gründe, je von einer Bauart: sie stehen in der Tabelle."
+    ),
     "Its last boots": "Seine letzten Starts",
     "Boot id": "Kennung des Starts",
     "Began (its own clock)": "Begann (nach seiner Uhr)",

@@ -166,8 +166,8 @@ GERMAN = {
     "its ring is open": "ihr Ring ist offen",
     "its ring opens at the earliest": "ihr Ring öffnet frühestens",
     "its ring does not open within seven days": "ihr Ring öffnet nicht binnen sieben Tagen",
-    "the fleet is too large to be planned while you wait: gate policy plan": (
-        "die Flotte ist zu groß, um sie nebenbei zu planen: gate policy plan"
+    "its ring is shut, and when it opens is not worked out yet": (
+        "ihr Ring ist zu, und wann er öffnet, ist noch nicht berechnet"
     ),
     "the next slot begins": "die nächste Gelegenheit beginnt",
     "no slot follows within seven days": "binnen sieben Tagen folgt keine Gelegenheit",
@@ -223,10 +223,38 @@ GERMAN = {
     "Release": "Freigabe",
     "last word": "letztes Wort",
     "went down as planned": "planmäßig aus",
+    "are late where it opens later": "sind verspätet, wo erst später geöffnet wird",
+    "morning.expected": "erwartet",
+    "morning.here": "da",
+    "morning.late": "verspätet",
+    "morning.missing": "fehlt",
+    "All of them": "Alle davon",
+    "Triangle: a boot, by its own clock; it points down where it did not end as planned.": (
+        "Dreieck: ein Start, nach seiner Uhr; es zeigt nach unten, wo er nicht wie vorgesehen endete."
+    ),
+    "mark.clean": "ein Start; er endete wie vorgesehen",
+    "mark.unclean": "ein Start; er endete nicht wie vorgesehen",
+    "mark.unknown": "ein Start; wie er endete, ist nicht bekannt",
+    "verdict.OPEN": "öffnet",
+    "verdict.EXTEND": "eine Gruppe mehr",
+    "verdict.HOLD": "wartet",
+    "verdict.HALT": "hält an",
+    "More holds": "Weitere Zurückhaltungen",
     "The newest decisions": "Die neuesten Entscheidungen",
     "Contacts of a site are not kept here.": "Ansprechpartner einer Apotheke stehen hier nicht.",
 }
 ENGLISH = {
+    "mark.clean": "a boot; it ended as planned",
+    "mark.unclean": "a boot; it did not end as planned",
+    "mark.unknown": "a boot; how it ended is not known",
+    "verdict.OPEN": "opens",
+    "verdict.EXTEND": "one batch more",
+    "verdict.HOLD": "waits",
+    "verdict.HALT": "halts",
+    "morning.expected": "expected",
+    "morning.here": "here",
+    "morning.late": "late",
+    "morning.missing": "missing",
     "sort.name": "name",
     "lever.held": "held",
     "lever.advised": "advised",

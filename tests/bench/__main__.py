@@ -382,7 +382,8 @@ LISTS = (
     *(f"/sites?sort={one}" for one in lists.SITE_SORTS),
     "/machines?text=pc-119", "/machines?text=nobody",
     "/machines?role=server&sort=-last_seen", "/machines?claim=healthy",
-    "/machines?claim=in_flight", "/machines?dark=1", "/machines?status=active&sort=site", "/machines?after=pc-5~m",
+    "/machines?claim=in_flight", "/machines?dark=1", "/machines?morning=missing",
+    "/machines?standing=bypassed", "/machines?status=active&sort=site", "/machines?after=pc-5~m",
     "/sites?text=apotheke%2019", "/sites?text=nobody", "/sites?role=server", "/sites?ring=none", "/sites?dark=1",
 )  # fmt: skip
 """Lists by every order, and filters that find much, little and nothing."""
@@ -395,27 +396,24 @@ def paging(name: str, opened: Opened, port: int) -> None:
     now = datetime.now(UTC)
     with opened.store.write() as tx:
         tx.add_web_session(WebSession(hashlib.sha256(token.encode()).hexdigest(), "anna", now, now))
-    worst = (0.0, "")
-    largest = (0, "")
     app = pages(opened)
     assert isinstance(app, Flask)
-    paths = (*every(app, known), *LISTS, "/machines?rollout={rollout_id}&claim=failure".format(**known))
-    for path in paths:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"{cookie_name('')}={token}"}
-        )
-        times = []
-        for _ in range(5):
-            began = time.perf_counter()
-            with urllib.request.urlopen(request) as answer:
-                assert "/login" not in answer.url, path
-                body = answer.read()
-            times.append(1000 * (time.perf_counter() - began))
-        took = sorted(times)[2]
-        if took >= PAGE_MS or len(body) >= PAGE_BYTES:
-            print(f"       {path}: {took:.0f} ms, {len(body) / 1000:.0f} kB", flush=True)
-        worst = max(worst, (took, path))
-        largest = max(largest, (len(body), path))
+    mine = known["rollout_id"]
+    paths = (*every(app, known), *LISTS, f"/machines?rollout={mine}&claim=failure")
+    seen = [(*looked(port, token, path), path) for path in paths]
+    for state in (RolloutState.HALTED, RolloutState.RECALLED):
+        with opened.store.write() as tx:
+            stands = tx.rollout(mine)
+            assert stands is not None
+            halted = replace(stands, state=state, halted_at=now, halted_because="bench", halted_by="anna")
+            assert tx.save_rollout(replace(halted, version=stands.version + 1))
+        own = (f"/rollouts/{mine}", f"/rollouts/{mine}/recovery")
+        seen += [(*looked(port, token, path), f"{path} {state.value}") for path in own]
+    for ms, size, path in seen:
+        if ms >= PAGE_MS or size >= PAGE_BYTES:
+            print(f"       {path}: {ms:.0f} ms, {size / 1000:.0f} kB", flush=True)
+    worst = max((ms, path) for ms, _, path in seen)
+    largest = max((size, path) for _, size, path in seen)
     measured = f"slowest {worst[0]:.0f} ms ({worst[1]}), largest {largest[0] / 1000:.0f} kB ({largest[1]})"
     say(f"admin pages, {name}", measured,
         "", "< 200 ms, < 150 kB", worst[0] < PAGE_MS and largest[0] < PAGE_BYTES)  # fmt: skip
@@ -443,6 +441,19 @@ def pages_for(opened: Opened) -> dict[str, str]:
         "proposal_id": proposal.id,
         "test_id": test.id,
     }
+
+
+def looked(port: int, token: str, path: str) -> tuple[float, int]:
+    """(milliseconds, bytes) of one page: the middle of five looks."""
+    request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"Cookie": f"{cookie_name('')}={token}"})
+    times, body = [], b""
+    for _ in range(5):
+        began = time.perf_counter()
+        with urllib.request.urlopen(request) as answer:
+            assert "/login" not in answer.url, path
+            body = answer.read()
+        times.append(1000 * (time.perf_counter() - began))
+    return sorted(times)[2], len(body)
 
 
 def standing(name: str, opened: Opened) -> None:

@@ -21,6 +21,7 @@ from gate.flows import advance, intake
 from tests.real_gate import agreed
 
 SITE_SIZE = 6
+SYSTEMS = 14  # with the roles: some forty makes
 CHALLENGE = "c" * 32
 WAVE = 20_000
 ROLES_OF_A_SITE = ("till", "till", "till", "workstation", "workstation", "server")
@@ -100,9 +101,9 @@ def _machines(size: int, speaking: int, now: datetime) -> Iterator[dict[str, Any
             "status": "active",
             "name": f"pc-{number}",
             "role": role,
-            "facts": json.dumps({"hostname": f"pc-{number}", "role": role, "os": f"w1{site % 2}"}),
+            "facts": json.dumps({"hostname": f"pc-{number}", "role": role, "os": f"w{site % SYSTEMS}"}),
             "labels": "[]",
-            "make": f"role={role} os=w1{site % 2}",
+            "make": f"role={role} os=w{site % SYSTEMS}",
             "ring": "all",
             "accepted_at": now,
             "last_seen_at": now,

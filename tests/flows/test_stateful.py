@@ -496,6 +496,9 @@ class Stores(RuleBasedStateMachine):
                     tx.count_bad(one.id, bad),
                     [tx.healthy_sites(one.id, ["first"], dict.fromkeys(makes, most)) for most in (1, 500)],
                     tx.opened_before(one.source),
+                    failed := tx.failures(one.id, 500),
+                    tx.failures(one.id, 2, failed[0]) if failed else [],
+                    tx.failures(one.id, 2, failed[-1]) if failed else [],
                     quiet := tx.quiet_since(one.id, ["first", "rest"], since, 500),
                     tx.quiet_since(one.id, ["first", "rest"], since, 2, quiet[0]) if quiet else [],
                 )

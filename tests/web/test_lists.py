@@ -8,6 +8,7 @@ import html
 import io
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -17,6 +18,8 @@ from gate.adapters.store.sql import SqlStore
 from gate.core import lists
 from gate.core.lists import MachineList, SiteList
 from gate.core.model import ClaimState, Machine, MachineStatus, Site
+from gate.core.mornings import SiteDay
+from gate.ports import Observation
 from tests.adapters.test_store import LIMITS, claim_for, fleet, to
 from tests.real_gate import RealGate
 from tests.web.test_pages import HOSTILE, Person, app, person
@@ -47,8 +50,6 @@ def filled(store: SqlStore) -> SqlStore:
 
 def pages(store: SqlStore, asked: MachineList, size: int) -> Iterator[list[str]]:
     """Page after page, as a person goes on."""
-    from dataclasses import replace
-
     while True:
         with store.read() as tx:
             found = tx.list_machines(asked, size)
@@ -107,8 +108,6 @@ def test_machines_are_found_by_the_state_of_their_claim_and_sites_by_darkness(st
                 assert tx.move(claim, to(claim, state))
         dark = tx.claim("c0")
         assert dark is not None
-        from dataclasses import replace
-
         assert tx.move(dark, replace(dark, dark_at=NOW, version=dark.version + 1))
     for claim, machine in (("in_flight", 0), ("granted", 0), ("healthy", 1), ("failure", 2), ("failed", 2)):
         for of in ("", rollout.id):
@@ -119,6 +118,57 @@ def test_machines_are_found_by_the_state_of_their_claim_and_sites_by_darkness(st
         assert [one.id for one in tx.list_machines(MachineList(rollout=rollout.id), 9)] == ["s0-0", "s1-0", "s2-0"]
         assert {one.site for one in tx.list_machines(MachineList(dark=True), 100)} == {"s0"}
         assert [one.id for one in tx.list_sites(SiteList(dark=True), 100)] == ["s0"]
+
+
+def test_machines_are_found_by_this_morning_as_it_is_counted_and_by_what_they_run(store: SqlStore) -> None:
+    at = NOW - timedelta(minutes=90)
+    day, minute = "2026-03-02", 8 * 60 + 30
+    early, long_ago = at - timedelta(hours=8), at - timedelta(days=20)
+    comes = (
+        ("here", "ost", "till", at - timedelta(minutes=9)),
+        ("missing", "ost", "server", early),
+        ("late", "west", "till", early),
+        ("no-role", "ost", "workstation", early),
+        ("not-yet", "sued", "till", early),
+        ("gone", "ost", "till", long_ago),
+        ("never", "ost", "till", None),
+    )
+    with store.write() as tx:
+        for site, boots, opens in (("ost", -30, 15), ("west", -30, 16), ("sued", 1, 90)):
+            tx.save_site(Site(site, site, "NW"))
+            begins = at + timedelta(minutes=boots)
+            tx.save_days([SiteDay(site, day, begins, at + timedelta(minutes=opens), at + timedelta(days=1))])
+        for name, site, role, seen in comes:
+            one = Machine(name, site, MachineStatus.PENDING, name, {"role": role}, public_key=name)
+            tx.add_machine(one, name)
+            assert tx.accept_machine(replace(one, status=MachineStatus.ACTIVE), at)
+            if seen is not None:
+                tx.seen(name, seen)
+        for name, standing in (("here", "bypassed"), ("late", "granted")):
+            assert tx.save_observation(Observation("src", name, "", "1", standing, at, ""), None)
+    look = lists.Look(day, minute, at, at + timedelta(minutes=15))
+
+    def named(asked: MachineList) -> list[str]:
+        with store.read() as tx:
+            return [one.id for one in tx.list_machines(asked, 100)]
+
+    for word, found in (
+        ("expected", ["here", "late", "missing"]),
+        ("here", ["here"]),
+        ("late", ["late"]),
+        ("missing", ["missing"]),
+    ):
+        assert named(MachineList(morning=word, look=look)) == found
+        assert named(MachineList(morning=word, look=look, sort="-last_seen")) == sorted(
+            found, key=lambda one: (one == "here", one), reverse=True
+        )
+        assert named(MachineList(morning=word)) == [], "nobody has looked yet"
+    assert len(named(MachineList(morning="sideways", look=look))) == len(comes)
+    with store.read() as tx:
+        parties = tx.parties(day, minute, at)
+    assert (sum(one.expected for one in parties), sum(one.seen for one in parties)) == (3, 1), "as it is counted"
+    assert named(MachineList(standing="bypassed")) == ["here"]
+    assert named(MachineList(standing="granted", morning="late", look=look)) == ["late"]
 
 
 def test_sites_are_found_by_land_beginning_and_their_machines(filled: SqlStore) -> None:

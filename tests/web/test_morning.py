@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from gate.core.mornings import Alarm, Morning, Party, Point
+from gate.core.model import Machine, MachineStatus, Site
+from gate.core.mornings import Alarm, Morning, Party, Point, SiteDay
 from gate.web.morning import draw, thinned
 from tests.flows.test_site_times import BERLIN
 from tests.real_gate import RealGate
@@ -51,7 +53,7 @@ def test_a_good_morning_is_shown_and_nothing_waits(sqlite_gate: RealGate, anna: 
     assert "This morning" not in anna.client.get("/?lang=en").text
     a_morning(sqlite_gate, missing=0)
     page = anna.client.get("/").text
-    assert "40 of 40 machines that should be up have been heard of" in page
+    assert "40 of 40 machines that should be up have been heard of" in re.sub("<[^>]+>", "", page)
     assert '<svg class="curve"' in page
     assert "no ring opens" not in page
     assert "End this alarm" not in anna.client.get("/morning").text
@@ -77,3 +79,43 @@ def test_a_silent_morning_waits_for_a_person_who_ends_it_with_a_reason(
     with sqlite_gate.opened.store.read() as tx:
         event = tx.events(subject="fleet")[0]
     assert (event.kind, event.actor, event.because) == ("silent_morning_over", "anna", "their line is down")
+
+
+def test_the_mornings_numbers_lead_to_their_machines_and_who_is_late_stands_apart(
+    sqlite_gate: RealGate,
+    anna: Person,  # noqa: F811
+) -> None:
+    now = sqlite_gate.clock.now()
+    day = now.astimezone(BERLIN).date().isoformat()
+    with sqlite_gate.opened.store.write() as tx:
+        for site, opens, boots, heard in (("due", 10, 80, 5), ("due", 10, 80, 95), ("later", 60, 30, 95)):
+            if tx.site(site) is None:
+                tx.save_site(Site(site, site, "NW"))
+            name = f"{site}-{heard}"
+            one = Machine(name, site, MachineStatus.PENDING, name, {"role": "till"}, public_key=f"{name:>064}")
+            tx.add_machine(one, name)
+            assert tx.accept_machine(replace(one, status=MachineStatus.ACTIVE), now)
+            tx.seen(name, now - heard * MINUTE)
+            at = now - boots * MINUTE
+            tx.save_days([SiteDay(site, day, at, now + opens * MINUTE, now + 999 * MINUTE)])
+        local = now.astimezone(BERLIN)
+        parties = tuple(tx.parties(day, local.hour * 60 + local.minute, now))
+        tx.save_morning(Morning(day, now, now, 0.01, 2, 1, parties))
+        for number in range(2):
+            tx.add_point(day, Point(now - (1 - number) * MINUTE, 3, 1))
+    for path in ("/", "/morning"):
+        page = anna.client.get(f"{path}?lang=en").text
+        said = re.sub("<[^>]+>", "", page)
+        assert (
+            "1 of 3 machines that should be up have been heard of; 1 are late where it opens later; 1 of 2 are" in said
+        )
+    found = {}
+    for word in ("expected", "here", "late", "missing"):
+        assert f'href="/machines?morning={word}"' in page
+        listed = anna.client.get(f"/machines?morning={word}&lang=en").text
+        found[word] = sorted(set(re.findall(r'href="/machines/([^"]+)"', listed)))
+        assert f'<option value="{word}" selected>' in listed
+        csv = anna.client.get(f"/export/machines.csv?morning={word}").text
+        assert len(csv.splitlines()) == 1 + len(found[word])
+    late, here, missing = ["later-95"], ["due-5"], ["due-95"]
+    assert found == {"expected": sorted(late + here + missing), "here": here, "late": late, "missing": missing}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 from dataclasses import replace
@@ -57,9 +58,14 @@ def test_the_bundle_has_a_sheet_for_every_make(sqlite_gate: RealGate, anna: Pers
         ring = RingState("r-many", "first", 0, None, 0, 0, 60)
         tx.add_rollout(rollout, [ring], ())
         tx.open_ring(replace(ring, opened_at=rollout.started_at), failed, first_batch=1)
-    page = anna.client.get("/rollouts/r-many/recovery").text
-    assert page.count('<article class="recovery"') == len(makes)
-    assert all(f" · {one} · " in page for one in makes)
+    first = anna.client.get("/rollouts/r-many/recovery?lang=en").text
+    following = re.search(r'rel="next" href="([^"#]+)#sheets"', first)
+    assert following is not None
+    last = anna.client.get("/rollouts/r-many/recovery" + html.unescape(following[1])).text
+    assert 'rel="next"' not in last
+    assert [one.count('<article class="recovery"') for one in (first, last)] == [40, 20]
+    assert "print each of its pages" in first
+    assert all(f" · {one} · " in first + last for one in makes)
 
 
 def test_each_sheet_has_the_steps_of_its_own_make_only(halted: Busy) -> None:

@@ -12,6 +12,7 @@ import pytest
 from flask import Flask
 
 from gate.adapters import policy_edit
+from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import seed_policy
 from gate.core.model import Site
 from gate.flows import edits, holds
@@ -595,6 +596,47 @@ def test_no_such_place_and_no_such_commit_are_said(anna: Person, sqlite_gate: Re
     for at in ("rings[99]", "rings[-1]", "windows.none", "version", "../x", "rings[0].name"):
         assert anna.client.get("/rings/edit", query_string={"item": at}).status_code == 404, at
     assert anna.post("/rings/edit", item="rings[0]", base="x").status_code == 400
+
+
+RULES = """\
+freeze:
+  - {name: new-year, from: 2026-12-23, to: 2027-01-04, why: away, owner: k}
+brakes:
+  - {if: failed >= 2, within: 30m, then: halt}
+"""
+
+
+def test_a_link_opens_what_was_clicked_also_where_the_branch_has_moved_on(anna: Person, sqlite_gate: RealGate) -> None:
+    policies, now = sqlite_gate.opened.policies, sqlite_gate.clock.now()
+
+    def links(path: str = "/rings") -> dict[str, str]:
+        page = anna.client.get(f"{path}?lang=en").text
+        found = re.findall(r'href="(/rings/edit[^"]+)"(?: aria-label="(?:Edit: |Change )?([^"]+)")?>([^<]*)<', page)
+        return {html.unescape(name or text): html.unescape(at) for at, name, text in found}
+
+    def item(link: str) -> str:
+        return re.search(r'name="item" value="([^"]+)"', anna.client.get(link).text)[1]  # type: ignore[index]
+
+    sqlite_gate.policy_says(TEXT + RULES)
+    good = policies.read(policies.head())
+    before = links() | links("/calendar")
+    rules = parse_text(good)
+    ring, freeze, brake = rules.rings[1].name, rules.freezes[0].name, rules.brakes[0].text
+    assert [item(before[name]) for name in (ring, freeze, brake)] == ["rings[1]", "freeze[0]", "brakes[0]"]
+    moved = policy_edit.moved_item(good, "rings[1]", 0)
+    new = {"name": "fair", "from": "2027-01-01", "to": "2027-01-02", "why": "w", "owner": "anna"}
+    moved = policy_edit.with_item(moved, "freeze", new, 0)
+    moved = policy_edit.with_item(moved, "brakes", {"if": "failed >= 9", "within": "1h", "then": "halt", "why": "w"}, 0)
+    policies.write(moved, policies.head(), "berta", "another order", now)
+    after = links() | links("/calendar")
+    assert after == before, "what rules is still the same"
+    assert [item(after[name]) for name in (ring, freeze, brake)] == ["rings[0]", "freeze[1]", "brakes[1]"]
+    assert item("/rings/edit?item=rings[new]&of=" + policies.head()) == "rings[new]"
+    gone = policy_edit.without_item(moved, "brakes[1]")
+    policies.write(gone, policies.head(), "berta", "without", now)
+    answer = anna.client.get(after[brake] + "&lang=en")
+    assert answer.status_code == 404
+    assert "no longer has this item" in answer.text
 
 
 def test_where_the_head_is_no_policy_a_form_begins_with_the_active_text_and_is_the_way_back(

@@ -19,7 +19,9 @@ from gate.adapters import policy_edit
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.backup import newest
 from gate.cli.fleet import read_sites
+from gate.core.boots import Boot
 from gate.core.model import ClaimState, Site, SiteTime, TimeKind
+from gate.flows import agenda
 from gate.web import lists
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web.test_pages import OURS, Person, anna, app, filled, person
@@ -110,7 +112,7 @@ def test_a_site_says_what_it_has_and_why_till_3_waits_is_one_click_away(
     assert "Ring rest: needs 1 more till healthy: 0 of 1 so far." in why
     text = shown(page)
     for said in ("open now", "first : the first ring whose pick it meets", "nothing said", "The newest decisions",
-                 "Contacts of a site are not kept here", "HOLD"):  # fmt: skip
+                 "Contacts of a site are not kept here", "waits"):  # fmt: skip
         assert said in text, said
     assert f'href="/rollouts/{rollout}"' in page
     with sqlite_gate.opened.store.read() as tx:
@@ -142,6 +144,46 @@ def test_a_strip_chart_and_its_table_show_the_steps_that_are_kept(sqlite_gate: R
     sqlite_gate.clock.forward(days=15)
     anna.log_in("anna")
     assert "<circle" not in anna.client.get("/sites/nord").text, "older than fourteen days"
+
+
+def test_a_machines_own_strip_chart_has_a_mark_for_each_boot_and_its_table_says_how_it_ended(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    _, machine = filled(sqlite_gate)
+    now = sqlite_gate.clock.now()
+    boots = [
+        Boot("b-old", (now - timedelta(days=15)).isoformat(), "clean"),
+        Boot("b-1", (now - timedelta(days=3)).isoformat(), "clean"),
+        Boot("b-2", (now - timedelta(days=2)).isoformat(), "unclean"),
+        Boot("b-3", (now - timedelta(hours=2)).isoformat()),
+        Boot("b-4", "soon"),
+        Boot("b-5", (now + timedelta(days=2)).isoformat(), "unclean"),
+    ]
+    with sqlite_gate.opened.store.write() as tx:
+        assert tx.save_boots(machine, boots, [])
+    page = anna.client.get(f"/machines/{machine}?lang=en").text
+    assert (page.count('<path class="boot"'), page.count('<path class="crash"')) == (2, 1), "those of its fourteen days"
+    table = shown(page).partition("The same as a table")[2]
+    for said in (
+        "a boot; it ended as planned",
+        "a boot; it did not end as planned",
+        "a boot; how it ended is not known",
+    ):
+        assert table.count(said) == 1, said
+    assert "points down where it did not end as planned" in shown(page)
+    assert "ein Start; er endete nicht wie vorgesehen" in anna.client.get(f"/machines/{machine}?lang=de").text
+
+
+def test_a_verdict_and_how_far_a_release_is_trusted_are_words_and_no_codes(sqlite_gate: RealGate, anna: Person) -> None:
+    rollout, _ = filled(sqlite_gate)
+    third = PlayedMachine(sqlite_gate, "till-3")
+    third.enrol(facts={"role": "till", "hostname": "till-3"})
+    sqlite_gate.accept(third.machine, "till")
+    for language, waits, pinned in (("en", "waits", "digest pinned"), ("de", "wartet", "Prüfsumme festgehalten")):
+        for path in (f"/rollouts/{rollout}", "/sites/nord"):
+            page = anna.client.get(f"{path}?lang={language}").text
+            assert f'<span class="verdict HOLD" title="HOLD">{waits}</span>' in page
+        assert f" · {pinned}</p>" in anna.client.get(f"/rollouts/{rollout}?lang={language}").text
 
 
 def days_of(page: str) -> dict[str, str]:
@@ -205,7 +247,9 @@ def test_without_a_site_the_calendar_says_what_holds_for_everybody(closing: Real
     assert "Fronleichnam (BW, BY, HE, NW, RP, SL)" in days_of(page)["2026-06-04"]
     page = anna.client.get("/calendar?day=2026-04-04&lang=en").text
     assert "easter" in days_of(page)["2026-04-04"]
-    assert re.search(r'<a href="/rings/edit\?item=freeze%5B\d+%5D" aria-label="Change easter">', page)
+    assert re.search(
+        r'<a href="/rings/edit\?item=freeze%5B\d+%5D&amp;of=[0-9a-f]{40}" aria-label="Change easter">', page
+    )
     assert "k.lehmann" in page
     assert "There is no such site." in anna.client.get("/calendar?site=none&lang=en").text
     for wrong in ("day=x", "day=0001-01-01", "day=9999-12-31&span=month", "span=year&source=none"):
@@ -235,6 +279,30 @@ def test_when_a_release_could_reach_a_site_is_the_plans_answer_and_never_before_
     assert "Choose a site" in anna.client.get("/calendar?site=sued&source=shop-content&lang=en").text
 
 
+def test_a_large_fleet_is_planned_beside_the_calendar_which_has_the_answer_at_the_next_look(
+    sqlite_gate: RealGate, app: Flask, anna: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filled(sqlite_gate)
+    other = PlayedMachine(sqlite_gate, "other")
+    other.enrol()
+    sqlite_gate.accept(other.machine, "till")
+
+    def answers() -> list[str]:
+        page = anna.client.get("/calendar?site=nord&source=shop-content&lang=en").text
+        return [shown(one) for one in re.findall(r'<p class="sentence">(.*?)</p>', page, re.DOTALL)]
+
+    at_once = answers()
+    monkeypatch.setattr(agenda, "MOST", 1)
+    with app.extensions["gate"].courses._busy:  # it takes long
+        first, last = answers()
+        assert first == at_once[0], "what is open is known"
+        assert "its ring is shut, and when it opens is not worked out yet" in last
+        page = anna.client.get("/calendar?site=nord&source=shop-content&lang=en").text
+        assert "The plan is being made, beside this page" in page
+    app.extensions["gate"].courses.wait()
+    assert answers() == at_once
+
+
 def test_a_freeze_from_the_calendar_is_an_edit_that_is_previewed(
     sqlite_gate: RealGate,
     app: Flask,
@@ -258,6 +326,24 @@ def test_a_freeze_from_the_calendar_is_an_edit_that_is_previewed(
     for wrong in ({"name": "Bad Name"}, {"from": "soon"}, {"from": "2027-02-01"}, {"why": ""}, {"owner": "a\nb"}):
         assert anna.post("/calendar/freeze", **{**form, **wrong}).status_code == 400, wrong
     assert person(app, "ada").post("/calendar/freeze", **form).status_code == 403
+
+
+def test_a_freeze_is_added_also_while_the_branchs_head_is_no_policy_and_takes_its_slip_away(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    policies, now = sqlite_gate.opened.policies, sqlite_gate.clock.now()
+    good = policies.read(policies.head())
+    for broken in (good.replace("rings:", "rinsg:", 1), "version: [1\n"):
+        head = policies.write(broken, policies.head(), "mallory", "a slip", now)
+        form = {"name": "inventory", "from": "2026-12-23", "to": "2027-01-04", "owner": "anna", "why": "half the team"}
+        page = anna.post("/calendar/freeze", **form)
+        assert page.status_code == 200
+        assert f'name="base" value="{head}"' in page.text
+        text = html.unescape(re.search(r'name="text" value="([^"]*)"', page.text)[1])  # type: ignore[index]
+        assert [one.name for one in parse_text(text).freezes if one.owner == "anna"] == ["inventory"]
+        shown_edit = anna.post("/policy/preview", base=head, text=text, because="half the team", back="/calendar")
+        assert shown_edit.status_code == 200
+        assert "inventory" in shown_edit.text
 
 
 def test_the_system_page_says_what_readiness_says_and_what_is_not_known(

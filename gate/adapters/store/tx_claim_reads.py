@@ -12,8 +12,8 @@ from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, equal, get, given
 from gate.adapters.store.rows import Rows, table
 from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES, to_machine, to_site
-from gate.adapters.store.tx_rollouts import BUDGETS, ROLLOUTS, to_rollout
-from gate.core.claims import HOLDS_SLOT
+from gate.adapters.store.tx_rollouts import BUDGETS, RINGS, ROLLOUTS, to_rollout
+from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.model import FLEET, Action, Attribution, Claim, ClaimState, MachineStatus, Rollout, RolloutState
 from gate.ports import Holder, Quiet
 
@@ -31,6 +31,7 @@ _GONE_ON = exists().where(
     or_(_BACK, _NEWER),
 )
 """The machine has gone back, or has taken a newer release of the same source since."""
+FAILED = [state.value for state in FAILURE]
 LOST = [ClaimState.SILENT.value, ClaimState.RELAPSED.value]
 LIVE = [state.value for state in HOLDS_SLOT]
 UNEXPOSED = [ClaimState.GRANTED.value, ClaimState.EXPIRED.value, ClaimState.GONE.value]
@@ -117,6 +118,20 @@ class ClaimReadsTx(Rows):
         if states:
             found = found.where(CLAIMS.c.state.in_([state.value for state in states]))
         return [to_claim(row) for row in self._all(found)]
+
+    def failures(
+        self, rollout_id: str, limit: int, after: tuple[Claim, bool] | None = None
+    ) -> list[tuple[Claim, bool]]:
+        rings = select(RINGS.c.ring).where(RINGS.c.rollout == rollout_id)
+        installs = CLAIMS.c.rollout == rollout_id, CLAIMS.c.action == Action.INSTALL.value
+        found = select(CLAIMS).where(*installs, CLAIMS.c.ring.in_(rings), CLAIMS.c.state.in_(FAILED))
+        if after is not None:
+            last, explained = after
+            same = and_(CLAIMS.c.granted_at == last.granted_at, CLAIMS.c.id > last.id)
+            later, said = or_(CLAIMS.c.granted_at < last.granted_at, same), CLAIMS.c.explained.is_(True)
+            found = found.where(and_(said, later) if explained else or_(said, later))
+        found = found.order_by(CLAIMS.c.explained, CLAIMS.c.granted_at.desc(), CLAIMS.c.id).limit(limit)
+        return [(to_claim(row), bool(row["explained"])) for row in self._all(found)]
 
     def due_claims(self, now: datetime, limit: int = 500) -> list[Claim]:
         due = select(CLAIMS).where(CLAIMS.c.state.in_(LIVE), CLAIMS.c.deadline_at <= now)

@@ -12,15 +12,17 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, and_, exists, func, or_, select, true, type_coerce
+from sqlalchemy import Select, and_, exists, false, func, or_, select, true, type_coerce
 from sqlalchemy.types import BigInteger
 
 from gate.adapters.store import tables
 from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
-from gate.adapters.store.tx_facts import DECISIONS, HEAD
-from gate.adapters.store.tx_machines import MACHINES, SESSIONS, SITES, to_machine, to_site
+from gate.adapters.store.tx_facts import DECISIONS, HEAD, SEEN
+from gate.adapters.store.tx_machines import DAYS, MACHINES, SESSIONS, SITES, to_machine, to_site
+from gate.adapters.store.tx_mornings import expected
 from gate.adapters.store.tx_rollouts import RELEASES, ROLLOUTS, to_rollout
+from gate.core import lists
 from gate.core.claims import HOLDS_SLOT
 from gate.core.lists import After, MachineList, RolloutList, SiteList, states_of
 from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState, Site
@@ -142,7 +144,19 @@ def _machines_where(asked: MachineList) -> list[Any]:
         where.append(or_(*(_begins(one, asked.text) for one in (MACHINES.c.name, MACHINES.c.site, MACHINES.c.id))))
     if asked.dark:
         where.append(MACHINES.c.site.in_(_dark()))
-    return [*where, *_claimed(asked)]
+    if asked.standing:
+        where.append(MACHINES.c.id.in_(select(SEEN.c.machine).where(SEEN.c.standing == asked.standing)))
+    return [*where, *_claimed(asked), *_this_morning(asked)]
+
+
+def _this_morning(asked: MachineList) -> list[Any]:
+    if asked.morning not in lists.MORNING:
+        return []
+    if asked.look is None:  # nobody has looked yet
+        return [false()]
+    heard, due = MACHINES.c.last_seen_at >= DAYS.c.boots_at, DAYS.c.opens_at <= asked.look.due_by
+    which = {"expected": true(), "here": heard, "late": and_(~heard, ~due), "missing": and_(~heard, due)}[asked.morning]
+    return [exists().where(DAYS.c.site == MACHINES.c.site, *expected(asked.look), which)]
 
 
 def _claimed(asked: MachineList) -> list[Any]:

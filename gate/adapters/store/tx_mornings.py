@@ -15,6 +15,7 @@ from gate.adapters.store.rows import Rows, pack, table
 from gate.adapters.store.tables import EPOCH, MICRO
 from gate.adapters.store.tx_machines import DAYS, MACHINES, SITES, UP, to_site
 from gate.core import habits
+from gate.core.lists import Look
 from gate.core.model import MachineStatus, Site
 from gate.core.mornings import Alarm, Morning, Party, Point, SiteDay
 
@@ -42,9 +43,26 @@ def _count(of: Any) -> Any:
     return cast(func.coalesce(func.sum(case((of, 1), else_=0)), 0), Integer)
 
 
-def _parties(own: Any) -> Any:
+def _up(own: Any, now: Any, minute: Any) -> Any:
     """``own``: the minute of the day from which a machine should be up, where it is known."""
-    up = case((own.is_(None), DAYS.c.boots_at <= _NOW), else_=own <= bindparam("minute", type_=Integer, required=True))
+    return case((own.is_(None), DAYS.c.boots_at <= now), else_=own <= minute)
+
+
+def _counted(own: Any) -> list[Any]:
+    """Whose word of a morning counts: active, and of a role that is expected or with habits of its own."""
+    said = or_(*(MACHINES.c.role == role for role in ROLES), own.is_not(None))
+    return [MACHINES.c.status == MachineStatus.ACTIVE.value, said]
+
+
+def expected(look: Look) -> list[Any]:
+    """The machines that should be up at a look, each beside its site's day."""
+    own = MACHINES.c[UP[habits.group_of(date.fromisoformat(look.day))]]
+    known = MACHINES.c.last_seen_at >= look.at - KNOWN_FOR
+    return [DAYS.c.day == look.day, *_counted(own), known, _up(own, look.at, look.minute)]
+
+
+def _parties(own: Any) -> Any:
+    up = _up(own, _NOW, bindparam("minute", type_=Integer, required=True))
     counted = select(
         DAYS.c.boots_at,
         DAYS.c.opens_at,
@@ -57,8 +75,7 @@ def _parties(own: Any) -> Any:
     )
     wanted = [
         DAYS.c.day == given(DAYS.c.day),
-        MACHINES.c.status == MachineStatus.ACTIVE.value,
-        or_(*(MACHINES.c.role == role for role in ROLES), own.is_not(None)),
+        *_counted(own),
         MACHINES.c.last_seen_at >= given(MACHINES.c.last_seen_at, "known_since"),
     ]
     by = DAYS.c.opens_at, DAYS.c.boots_at
