@@ -348,7 +348,7 @@ def test_the_random_facts_reach_what_the_properties_are_about() -> None:
     assert {name for name, values in drawn.items() if len(values) == 1} == fixed | told
     assert opened >= {0, 1, 2}
     assert with_failure
-    every = {"halted", "not_chance", "brake", "not_verified", "ring_empty", "ring_before", "make_behind", "floor"}
+    every = {"not_chance", "brake", "not_verified", "ring_empty", "ring_before", "make_behind", "floor"}
     every |= {"frozen", "needs_people", "rule_out", "unexplained_failure", "make_unproven", "at_least", "sites", "soak"}
     every |= {"silent_morning", "lever_broken"}
     assert codes - {APPROVAL} == every | UNCLEAR
