@@ -100,6 +100,7 @@ def test_axe_finds_nothing_on_what_forms_answer(
     sent(page, "/policy/preview", changed, "Somebody else was faster")
     page.goto(f"{address}/confirmed")
     clean(page)
+    page.route("**/live**", lambda route: route.abort())  # it would leave the page once it hears of the session's end
     page.goto(f"{address}/rings")
     page.context.clear_cookies()
     sent(page, "/policy/preview", changed, "Log in")
