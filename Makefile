@@ -24,10 +24,10 @@ test: setup
 
 soak: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py --deselect 'tests/soak/test_long_scenarios.py::test_the_shipped_long_scenarios_are_met[healthy-week.yaml]'
+	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py
 
 month: setup
-	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_long_scenarios.py tests/soak/test_agent_on_a_bad_line.py
+	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_agent_on_a_bad_line.py
 
 lint: setup
 	$(BIN)/ruff check .
