@@ -547,6 +547,9 @@ class Mirror(Protocol):
     def used(self, source: str) -> Mapping[str, datetime]:
         """sha256 of a token -> when it was last used; those that were."""
 
+    def begins(self, source: str) -> Mapping[str, str]:
+        """sha256 of a token -> its first six characters, as the log of a file server in front may say them."""
+
     def stands(self, source: str, holder: str) -> str:
         """The release (hex) that a holder is served; empty: none."""
 

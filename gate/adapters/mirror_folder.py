@@ -89,6 +89,10 @@ class MirrorFolder:
                     found[hashlib.sha256(link.name.encode()).hexdigest()] = datetime.fromtimestamp(at, UTC)
         return found
 
+    def begins(self, source: str) -> dict[str, str]:
+        """sha256 of a token -> its first six characters."""
+        return {hashlib.sha256(link.name.encode()).hexdigest(): link.name[:6] for link in self._tokens(source)}
+
     def stands(self, source: str, holder: str) -> str:
         """The release (hex) that a holder is served; empty: none."""
         return _release(self._view_of(source, holder))

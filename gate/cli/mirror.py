@@ -39,18 +39,22 @@ def mirror_token(source: str, machine: str, ring: str, settings: Path) -> None:
 @settings_option
 @output_option
 def mirror_list(settings: Path, output: str) -> None:
-    """Every token with what it is served and when it was last used; never the token itself."""
+    """Every token with what it is served and when it was last used; never the token itself, only how it
+    begins, as nginx's log says it."""
     with gate_of(settings) as opened, opened.store.read() as tx:
         tokens = tx.mirror_tokens()
         pointers = {(one.source, one.holder): one for one in tx.pointers()}
         versions = tx.versions([one.release for one in pointers.values() if one.release])
-        used = {source: opened.mirror.used(source) for source in {one.source for one in tokens}}
+        sources = {one.source for one in tokens}
+        used = {source: opened.mirror.used(source) for source in sources}
+        begins = {source: opened.mirror.begins(source) for source in sources}
     rows = []
     for one in tokens:
         pointer, at = pointers.get((one.source, one.holder)), used[one.source].get(one.sha256) or one.used_at
         rows.append(
             {
                 "token": one.id,
+                "begins": begins[one.source].get(one.sha256, ""),
                 "source": one.source,
                 "for": one.holder,
                 "lever": "advised" if one.holder.startswith(flow.RING) else "held",
@@ -60,7 +64,7 @@ def mirror_list(settings: Path, output: str) -> None:
                 "made by": one.created_by,
             }
         )
-    show(rows, ("token", "source", "for", "lever", "serves", "last used", "state", "made by"), output)
+    show(rows, ("token", "begins", "source", "for", "lever", "serves", "last used", "state", "made by"), output)
 
 
 @mirror.command("revoke")

@@ -39,6 +39,7 @@ def test_an_address_is_made_listed_and_revoked(real_gate: RealGate) -> None:
     mine = rows[machine.machine]
     assert (mine["lever"], mine["serves"], mine["state"]) == ("held", "1", "valid")
     assert mine["last used"] != "never"
+    assert mine["begins"] == address.rsplit("/", 1)[1][:6]
     assert rows["ring-first"]["lever"] == "advised"
     assert gate(real_gate, "revoke", mine["token"]).output == "revoked\n"
     assert any(fetched(real_gate, address)[0] == 429 for _ in range(1000)), "the plane looks each 50 ms"

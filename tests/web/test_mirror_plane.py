@@ -184,6 +184,9 @@ def test_no_log_of_nginx_says_a_token(mirror: Mirror, tmp_path: Path) -> None:
     assert {"nginx.log", "gate-mirror.log"} <= logs.keys()
     assert logs["gate-mirror.log"].count("\n") == len(asked)
     assert [name for name, text in logs.items() if TOKEN in text or other in text] == []
+    said = [line.split()[2] for line in logs["gate-mirror.log"].splitlines()]
+    assert said == [f"av/{TOKEN[:6]}"] * 4 + [f"av/{other[:6]}"], "whose address was used can be found"
+    assert mirror.folder.begins("av") == {hashlib.sha256(TOKEN.encode()).hexdigest(): TOKEN[:6]}
 
 
 def test_a_token_without_a_release_waits(mirror: Mirror, port: int) -> None:
