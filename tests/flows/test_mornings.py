@@ -313,7 +313,7 @@ def test_curves_are_kept_for_a_month_and_mornings_for_a_quarter(store: SqlStore)
     [("24/7", None), ("Mo-Su,PH 00:00-24:00", None), ("Mo-Su,PH 06:00-03:00", "06:00"), ("Mo-Sa 08:00-18:00", "08:00")],
 )
 def test_a_site_that_never_closes_has_no_morning(hours: str, opens: str | None) -> None:
-    found = mornings._day(gate_for(POLICY), BERLIN, Site("s", "s", "NW", hours), at(f"{MONDAY} 05:00"))
+    found = mornings.day_of(gate_for(POLICY), BERLIN, Site("s", "s", "NW", hours), at(f"{MONDAY} 05:00"))
     assert found.opens_at == (at(f"{MONDAY} {opens}") if opens else None)
 
 
