@@ -20,7 +20,7 @@ from gate.core.model import Rollout, RolloutState
 from gate.core.policy import Policy
 from gate.core.verdict import Decision, Verdict
 from gate.flows import facts_json, gathering, unclear
-from gate.flows.claims import renew_all
+from gate.flows.claims import begin_again, renew_all
 from gate.flows.intake import cohort, promote_queued
 from gate.ports import Gate, Said, StoredDecision, Tx
 
@@ -34,7 +34,7 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
     rollout = tx.rollout(rollout_id)
     if rollout is None or rollout.state is not RolloutState.RUNNING:
         return []
-    read = gathering.read_of(tx, gate, rollout, now)
+    read, started = gathering.read_of(tx, gate, rollout, now), rollout
     seen = gathering.seen_of(tx, read, now)
     decisions = []
     for position in range(len(read.rings) + 1):
@@ -57,6 +57,8 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
                 break
         elif position > rollout.reached:
             break
+    if rollout is started and not any(one.verdict is Verdict.HALT for one in decisions):
+        begin_again(tx, gate, rollout, read.grounds.budgets.values())
     unclear.note(tx, gate, read.policy, rollout, read.grounds.sight, decisions, now)
     return decisions
 

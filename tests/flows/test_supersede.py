@@ -112,3 +112,17 @@ def test_what_waits_starts_once_a_person_or_the_vendor_has_halted_what_runs(
         else:
             people.halt_all(tx, "anna", "everything", sim.now)
         assert [one.state for one in tx.rollouts()] == [second, RolloutState.HALTED]
+
+
+def test_a_limit_that_was_none_while_others_were_in_flight_is_counted_anew_once_they_have_resolved(
+    store: SqlStore,
+) -> None:
+    sim, gate, _ = running(store, "supersede: restart")
+    _, newer = after(store, sim, gate)
+    with store.write() as tx:
+        whole = tx.budgets(newer.id)
+        assert all(one.limit and not one.in_flight for one in whole)
+        tx.set_limits([replace(one, limit=0) for one in whole])  # as who opened the ring read it a moment before
+    with store.write() as tx:
+        advance.advance_rollout(tx, gate, newer.id, sim.now)
+        assert tx.budgets(newer.id) == whole
