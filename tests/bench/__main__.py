@@ -487,7 +487,7 @@ def judging() -> None:
     rule = GateRule("rings[0]", 3, None, 0.12, 0.05, "1d open")
     now = datetime.now(UTC)
     facts = [
-        Facts(now, f"ring-{n}", f"rings[{n}]", n, 9000, False, True, now, timedelta(), "", "", "", None, 0, (), True,
+        Facts(now, f"ring-{n}", f"rings[{n}]", n, 9000, True, now, timedelta(), "", "", "", None, 0, (), True,
               False, rule, 0.95, 0.0075, (), tuple(replace(one, healthy=one.healthy + n) for one in makes))
         for n in range(8)
     ]  # fmt: skip
