@@ -317,11 +317,9 @@ def renew_all(tx: Tx, gate: Gate, rollout: Rollout) -> None:
 def begin_again(tx: Tx, gate: Gate, rollout: Rollout, budgets: Iterable[Budget]) -> None:
     """Counts a limit anew that lets nobody begin though nothing is in flight: what was in flight under the releases
     before may have resolved in the moment in which the ring opened, and nothing else would count it again."""
-    stuck = [one for one in budgets if not (one.limit or one.in_flight or one.stopped)]
-    if stuck:
-        policy, elsewhere = gate.policy(rollout.policy_version), tx.in_flight_before(rollout.id)
-        after = [renewed(policy, one, rollout.background, elsewhere.get(one.make, 0)) for one in stuck]
-        tx.set_limits([one for one in after if one.limit])
+    for one in budgets:
+        if not (one.limit or one.in_flight or one.stopped):
+            renew_limits(tx, gate, rollout.id, one.make)
 
 
 def _rollout_for(tx: Tx, source: str, release: str) -> Rollout | None:
