@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
+import importlib
 import json
 import os
 import random
@@ -117,6 +118,8 @@ def nurse(handle: int) -> None:
     from gate.adapters import egress, plugin_child
 
     egress.trusting()
+    for checked_with in ("ed25519", "padding", "rsa"):  # by most plugins: loading it costs more than a look
+        importlib.import_module(f"cryptography.hazmat.primitives.asymmetric.{checked_with}")
     gc.disable()  # what is loaded stays as it is: a page that nobody writes is shared by every call
     gc.freeze()
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
@@ -156,7 +159,10 @@ def _end_strays(calls: Collection[int]) -> None:
 
 
 def _children() -> list[int]:
-    """Of this process, by /proc (proc(5): the parent is the second field after the name)."""
+    """Of this process, which has one thread; by proc(5), and where the kernel was built without that list (before 4.2,
+    or no CONFIG_PROC_CHILDREN) by the parent of each process."""
+    with contextlib.suppress(FileNotFoundError):
+        return [int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()]
     found = []
     for name in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):

@@ -7,6 +7,7 @@ import gc
 import json
 import os
 import signal
+import subprocess
 import threading
 from pathlib import Path
 
@@ -102,6 +103,19 @@ def test_what_a_call_started_in_sessions_of_their_own_ends_with_it(plugins: Chil
     assert len(set(left)) == 2
     assert [pid for pid in left if Path(f"/proc/{pid}").exists()] == []
     assert look(plugins)[0] == "nothing", "and the next call is answered"
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["the kernel lists them", "it was built without that list"])
+def test_whoever_a_process_has_started_is_found(listed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unlisted(_: Path) -> bytes:
+        raise FileNotFoundError
+
+    with subprocess.Popen(["sleep", "600"]) as one:
+        if not listed:
+            monkeypatch.setattr(Path, "read_bytes", unlisted)
+        assert one.pid in plugin_nursery._children()
+        assert os.getppid() not in plugin_nursery._children()
+        one.kill()
 
 
 def test_calls_from_several_threads_do_not_mix(plugins: ChildPlugins, tmp_path: Path) -> None:
