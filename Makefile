@@ -24,10 +24,10 @@ test: setup
 
 soak: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -m soak -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py
+	$(BIN)/python -m pytest -m soak --timeout 2400 -n 2 --dist loadfile -rP --durations=10 tests/soak --deselect tests/soak/test_long_run.py
 
 month: setup
-	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak -n 2 -rP tests/soak/test_long_run.py tests/soak/test_agent_on_a_bad_line.py
+	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak --timeout 0 -n 2 -rP tests/soak/test_long_run.py tests/soak/test_agent_on_a_bad_line.py
 
 lint: setup
 	$(BIN)/ruff check .
@@ -57,7 +57,7 @@ deb: setup
 
 boots: setup
 	@scripts/system-packages boots
-	GATE_REQUIRE_REAL=1 $(BIN)/python -m pytest -m boots -n 0 -rP --durations=10 tests/boots
+	GATE_REQUIRE_REAL=1 $(BIN)/python -m pytest -m boots --timeout 2400 -n 0 -rP --durations=10 tests/boots
 
 lock: setup
 	scripts/lock

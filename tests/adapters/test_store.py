@@ -17,7 +17,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import text
+from sqlalchemy import event, text
 from sqlalchemy.exc import DBAPIError
 from sqlmodel import SQLModel
 
@@ -677,3 +677,27 @@ def test_codes_and_nonces_are_used_no_more_often_than_allowed(store: SqlStore) -
         tx.add_nonce("n", NOW + MINUTE)
         assert tx.use_nonce("n", NOW)
         assert not tx.use_nonce("n", NOW)
+
+
+def test_the_last_words_of_sites_are_found_by_site_and_are_those_of_active_machines(store: SqlStore) -> None:
+    with store.write() as tx:
+        for site in ("s1", "s2", "s3"):
+            tx.save_site(Site(site, site, "NW", "", True))
+        for name, site in (("a", "s1"), ("b", "s1"), ("c", "s2"), ("gone", "s1")):
+            joins(tx, name, site, "all", NOW)
+            tx.seen(name, NOW + timedelta(hours=name == "gone"))
+        assert tx.revoke_machine("gone", NOW)
+    engine: Any = store._engine
+    asked: list[tuple[str, Any]] = []
+
+    def noted(_connection: Any, _cursor: Any, said: str, given: Any, *_: Any) -> None:
+        asked.append((said, given))
+
+    event.listen(engine, "before_cursor_execute", noted)
+    with store.read() as tx:
+        assert tx.last_words([f"s{number}" for number in range(50)]) == {"s1": (2, NOW), "s2": (1, NOW)}
+    if engine.dialect.name == "sqlite":
+        [(said, given)] = [one for one in asked if "max(" in one[0]]
+        with store.connection() as connection:
+            plan = " ".join(str(row) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", given))
+        assert "machines_site" in plan, "and not all machines that are active"

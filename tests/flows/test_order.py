@@ -110,7 +110,7 @@ def failures(draw: st.DrawFn) -> tuple[list[bool], list[Said], list[Said]]:
     return late, draw(st.permutations(reports)), draw(st.permutations(reports))
 
 
-@settings(max_examples=6000, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(failures())
 def test_the_order_in_which_reports_arrive_does_not_change_the_final_verdict(
     drawn: tuple[list[bool], list[Said], list[Said]],

@@ -77,10 +77,12 @@ class ListsTx(Rows):
         return {row["id"]: int(row["number"]) for row in self._all(found)}
 
     def last_words(self, sites: Sequence[str]) -> dict[str, tuple[int, datetime | None]]:
-        newest: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment())
+        active = MACHINES.c.status == MachineStatus.ACTIVE.value
+        how_many: Any = func.count().filter(active)  # as a condition SQLite would find all active machines by it
+        newest: Any = func.max(MACHINES.c.last_seen_at, type_=tables.Moment()).filter(active)
         found = (
-            select(MACHINES.c.site, func.count().label("machines"), newest.label("at"))
-            .where(MACHINES.c.site.in_(sites), MACHINES.c.status == MachineStatus.ACTIVE.value)
+            select(MACHINES.c.site, how_many.label("machines"), newest.label("at"))
+            .where(MACHINES.c.site.in_(sites))
             .group_by(MACHINES.c.site)
         )
         return {row["site"]: (int(row["machines"]), row["at"]) for row in self._all(found)}
