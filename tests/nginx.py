@@ -11,7 +11,7 @@ from pathlib import Path
 from tests.conftest import REPOSITORY
 from tests.load import await_answer, free_port
 
-LOGGED = "access_log /var/log/nginx/gate-mirror.log gate_mirror buffer=64k flush=5s;"
+LOGGED = "access_log /var/log/nginx/gate-mirror.log combined buffer=64k flush=5s;"
 
 
 def nginx() -> str | None:
@@ -24,7 +24,8 @@ def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None 
     """nginx in front of web processes on these ports, with what ``data`` holds for it; gives its own port.
 
     Only names, paths and addresses of the shipped file are changed, and TLS is left out. ``plain``: a folder that is
-    served as it is below ``/plain/``, and below ``/logged/`` with the mirror's log, to compare with."""
+    served as it is below ``/plain/``, and below ``/logged/`` with nginx's own log; below ``/bare/`` the mirror's folder
+    is, in the same way: all to compare with."""
     program = nginx()
     assert program is not None
     port = free_port()
@@ -43,9 +44,12 @@ def in_front(folder: Path, data: Path, ports: Sequence[int], plain: Path | None 
     if plain is not None:
         place = "    location ^~ /mirror/ {"
         assert place in text
-        same = f"alias {plain}/; if_modified_since before;"
-        beside = f"location ^~ /plain/ {{ {same} }}\n    location ^~ /logged/ {{ {same} {LOGGED} }}"
-        text = text.replace(place, f"    {beside}\n{place}")
+        places = {"plain": (plain, ""), "logged": (plain, LOGGED), "bare": (data / "mirror" / "at", LOGGED)}
+        beside = [
+            f"    location ^~ /{name}/ {{ alias {of}/; if_modified_since before; {more} }}\n"
+            for name, (of, more) in places.items()
+        ]
+        text = text.replace(place, f"{''.join(beside)}{place}")
     for before, after in changes.items():
         assert before in text, f"deploy/nginx.conf has no {before!r}"
         text = text.replace(before, after)
