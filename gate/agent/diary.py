@@ -19,7 +19,7 @@ from gate.agent.accept import BEHIND
 from gate.agent.boot import Boot
 from gate.agent.boots import Cause, Ended, Left, Running
 from gate.agent.settings import AgentSettings
-from gate.agent.state import ClaimInHand, State, StateFolder
+from gate.agent.state import ClaimInHand, State, StateFolder, known
 from gate.agent.texts import SHORT, clean
 from gate.agent.times import moment, wire
 
@@ -62,7 +62,7 @@ class Diary:
 
     def boots(self) -> tuple[Ended, ...]:
         """The boots that are remembered, the present one last."""
-        return tuple(Ended(**one) for one in self.state.boots)
+        return tuple(known(Ended, one) for one in self.state.boots)
 
     def newest(self) -> datetime:
         """The newest moment that the gate has signed."""

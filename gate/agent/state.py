@@ -6,6 +6,7 @@
 - ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
   agent does.
 - Whatever the power does, a file is the old one or the new one.
+- A field that is not known here was written by a newer agent, which has gone back since: it is left out.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ import fcntl
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gate.agent.errors import Misuse
 
 MOST_WAITING = 500
 DOWN = "down"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class ClaimInHand:
     attempts: int = 0  # so often it did not go back
     again_boot: str = ""  # the boot of the last attempt
     again_s: float = 0.0  # awake for so long in it, it is tried again
+    starts: int = 0  # of the agent itself, where it is its own release (``itself``)
 
 
 @dataclass(slots=True)
@@ -112,6 +116,16 @@ class State:
     panics: list[str] = field(default_factory=list)  # keys of the crashes' texts that were seen already
     settled_boot: str = ""  # the boot in which the log was asked how those before it ended
     said_down: str = ""  # the boot of which the gate has heard that it goes down as planned
+
+
+def known(kind: type[T], found: Mapping[str, Any]) -> T:
+    """One of these, of the fields that this agent knows.
+
+    Raises:
+        TypeError: one is missing.
+    """
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in found.items() if name in names})
 
 
 class StateFolder:
@@ -153,7 +167,7 @@ class StateFolder:
     def identity(self) -> Identity | None:
         """Who I am; None before enrolment."""
         found = self._read("identity.json")
-        return None if found is None else Identity(**found)
+        return None if found is None else known(Identity, found)
 
     def save_identity(self, identity: Identity) -> None:
         """Once, at enrolment."""
@@ -170,10 +184,10 @@ class StateFolder:
             return State()
         try:
             claim = found.pop("claim", None)
-            installed = {name: Installed(**one) for name, one in found.pop("installed", {}).items()}
-            back = [ClaimInHand(**one) for one in found.pop("going_back", [])]
-            claim = ClaimInHand(**claim) if claim else None
-            return State(**found, claim=claim, going_back=back, installed=installed)
+            installed = {name: known(Installed, one) for name, one in found.pop("installed", {}).items()}
+            back = [known(ClaimInHand, one) for one in found.pop("going_back", [])]
+            claim = known(ClaimInHand, claim) if claim else None
+            return known(State, found | {"claim": claim, "going_back": back, "installed": installed})
         except (TypeError, AttributeError) as problem:
             raise Misuse(f"{self.path / 'state.json'} is not a state of this agent") from problem
 
