@@ -97,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _early(folder: StateFolder) -> str:
     from gate.agent import early
-    from gate.agent.linux import LinuxBoots
+    from gate.agent.system import this_system
     from gate.agent.times import now_utc
 
     try:
         found = settings.load(folder.path / "agent.toml")
     except AgentError as problem:
         return f"nothing done: {problem}"
-    return early.never_failing(folder, found, now_utc, LinuxBoots())
+    return early.never_failing(folder, found, now_utc, this_system())
 
 
 def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
@@ -156,12 +156,12 @@ def _run(folder: StateFolder, on_trial: bool) -> None:
 def _nursed(folder: StateFolder, found: settings.AgentSettings, stop: threading.Event) -> bool:
     """Whether a release of the agent itself was on trial; then it was watched, to its end."""
     from gate.agent.itself import Nurse, on_trial
-    from gate.agent.linux import LinuxBoots
+    from gate.agent.system import this_system
     from gate.agent.times import now_utc
 
     if on_trial(folder.state(), found.itself) is None:
         return False
-    Nurse(folder, found, now_utc, LinuxBoots(), [sys.executable, *sys.orig_argv[1:], "--on-trial"]).run(stop)
+    Nurse(folder, found, now_utc, this_system(), [sys.executable, *sys.orig_argv[1:], "--on-trial"]).run(stop)
     return True
 
 

@@ -36,8 +36,9 @@ PENDING = ("installing", "installed", "booted")
 
 
 class Boots(Protocol):
-    """What this machine's system knows of its boots."""
+    """What this machine's system knows of its boots. ``this``: the id of the present one, empty where a file has it."""
 
+    def this(self) -> str: ...
     def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]: ...
     def panics(self) -> tuple[Left, ...]: ...
     def running(self) -> Running: ...
@@ -58,7 +59,7 @@ class Diary:
         Raises:
             Misuse: this machine does not say which.
         """
-        return boot.read(self.settings.boot_id_path, self.settings.uptime_path, self.settings.awake)
+        return boot.read(self.settings.boot_id_path, self.settings.uptime_path, self.settings.awake, self.system.this())
 
     def boots(self) -> tuple[Ended, ...]:
         """The boots that are remembered, the present one last."""

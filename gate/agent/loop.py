@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 
 import requests
@@ -24,24 +23,18 @@ from gate.agent.diary import Boots, Clock, Diary
 from gate.agent.errors import AgentError, Misuse
 from gate.agent.hands import Hands
 from gate.agent.http import Http
-from gate.agent.linux import LinuxBoots
 from gate.agent.metadata import ReadPlane
 from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, State, StateFolder
+from gate.agent.system import this_system
 from gate.agent.talk import Talk
 from gate.agent.times import now_utc, wire
-from gate.agent.windows import WindowsBoots
 
 log = logging.getLogger("gate.agent")
 UNREACHABLE_S = 30.0
 GOING_DOWN = "stopping"  # as `systemctl is-system-running` says it
-
-
-def this_system() -> Boots:
-    """Where this machine's own words about its boots are."""
-    return WindowsBoots() if sys.platform == "win32" else LinuxBoots()
 
 
 class Agent:

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import platform
 import socket
-import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -50,7 +49,7 @@ class AgentSettings:
     @property
     def awake(self) -> Callable[[], float] | None:
         """This machine's own count of its seconds without sleep; beside a played uptime there is none."""
-        return time.monotonic if self.uptime_path == boot.UPTIME else None
+        return boot.awake_s if self.uptime_path == boot.UPTIME else None
 
 
 def load(path: Path) -> AgentSettings:

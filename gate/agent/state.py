@@ -6,16 +6,17 @@
 - ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
   agent does.
 - Whatever the power does, a file is the old one or the new one.
+- On Windows the rights are those that the installation gives the directory; a folder cannot be synced there.
 - A field that is not known here was written by a newer agent, which has gone back since: it is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import stat
+import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -23,8 +24,15 @@ from typing import Any, TypeVar
 
 from gate.agent.errors import Misuse
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 MOST_WAITING = 500
 DOWN = "down"
+PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+"""A handle of this process alone, of bytes."""
 T = TypeVar("T")
 
 
@@ -150,9 +158,12 @@ class StateFolder:
         Raises:
             Misuse: another agent uses it.
         """
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if sys.platform == "win32":
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
             os.close(handle)
             raise Misuse(f"another agent uses {self.path}") from problem
@@ -231,15 +242,17 @@ class StateFolder:
         temporary = self.path / f".{name}.new"
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        temporary.replace(path)
         self._sync()
 
     def _sync(self) -> None:
+        if sys.platform == "win32":
+            return
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -259,6 +272,8 @@ class StateFolder:
 
     @staticmethod
     def _private(path: Path, mode: int) -> None:
+        if sys.platform == "win32":
+            return
         found = path.lstat()
         if stat.S_IMODE(found.st_mode) & ~mode or stat.S_ISLNK(found.st_mode):
             raise Misuse(f"{path} is open to others: chmod {mode:o} {path}")
