@@ -28,7 +28,7 @@ class Boot:
 
 
 def awake_s() -> float:
-    """Seconds since the boot without sleep. Windows' monotonic clock goes on in standby, so that another is asked there."""
+    """Seconds since the boot without sleep. Windows' monotonic clock goes on in standby: another is asked there."""
     if sys.platform == "win32":
         import ctypes
 
