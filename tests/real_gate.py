@@ -240,6 +240,9 @@ class PlayedBoots:
         self.now = Running()
         self.count: int | None = None
 
+    def this(self) -> str:
+        return ""
+
     def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
         return self.log
 

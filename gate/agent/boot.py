@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,14 +27,28 @@ class Boot:
     awake_s: float
 
 
-def read(boot_id: Path = BOOT_ID, uptime: Path = UPTIME, awake: Callable[[], float] | None = None) -> Boot:
-    """This boot; ``awake`` counts its seconds without sleep (None: it never slept).
+def awake_s() -> float:
+    """Seconds since the boot without sleep. Windows' monotonic clock goes on in standby: another is asked there."""
+    if sys.platform == "win32":
+        import ctypes
+
+        ticks = ctypes.c_ulonglong()  # of 100 ns
+        ctypes.windll.kernel32.QueryUnbiasedInterruptTime(ctypes.byref(ticks))
+        return ticks.value / 1e7
+    return time.monotonic()
+
+
+def read(
+    boot_id: Path = BOOT_ID, uptime: Path = UPTIME, awake: Callable[[], float] | None = None, named: str = ""
+) -> Boot:
+    """This boot; ``awake`` counts its seconds without sleep (None: it never slept), ``named``: its id, where the system
+    has no file for it.
 
     Raises:
         Misuse: this machine does not say which boot it is.
     """
     try:
-        which = boot_id.read_text().strip()
+        which = named or boot_id.read_text().strip()
         lasted = float(uptime.read_text().split()[0]) if uptime.exists() else time.monotonic()
     except (OSError, ValueError, IndexError) as problem:
         raise Misuse(f"cannot read which boot this is: {problem}") from problem

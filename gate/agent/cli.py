@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
             case "enrol":
                 _enrol(folder, given)
             case "run":
-                _run(folder)
+                _run(folder, given.on_trial)
             case "once":
                 folder.prepare()
                 folder.lock()
@@ -82,7 +82,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     enrol.add_argument("--proxy", default="", help="the only way out, such as http://proxy.example:3128")
     enrol.add_argument("--ca", default="", metavar="FILE", help="PEM file of the authorities that vouch for the gate")
-    commands.add_parser("run", help="rounds until it is stopped")
+    enrol.add_argument("--itself", default="", metavar="NAME", help="the source of the agent's own releases")
+    run = commands.add_parser("run", help="rounds until it is stopped")
+    run.add_argument("--on-trial", action="store_true", help=argparse.SUPPRESS)  # the agent before says it to this one
     commands.add_parser("once", help="one round")
     commands.add_parser("early", help="before a vendor's services start: counts this boot, goes back after too many")
     recover = commands.add_parser("recover", help="from a rescue system: the release before, on a machine's own disk")
@@ -95,14 +97,14 @@ def _parser() -> argparse.ArgumentParser:
 
 def _early(folder: StateFolder) -> str:
     from gate.agent import early
-    from gate.agent.linux import LinuxBoots
+    from gate.agent.system import this_system
     from gate.agent.times import now_utc
 
     try:
         found = settings.load(folder.path / "agent.toml")
     except AgentError as problem:
         return f"nothing done: {problem}"
-    return early.never_failing(folder, found, now_utc, LinuxBoots())
+    return early.never_failing(folder, found, now_utc, this_system())
 
 
 def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
@@ -123,7 +125,7 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
             raise Misuse(f"--probe {name}: there is no such --source")
         sources[name]["probe"] = command
     path = folder.path / "agent.toml"
-    ways = {"proxy": given.proxy, "ca": str(Path(given.ca).resolve()) if given.ca else ""}
+    ways = {"proxy": given.proxy, "ca": str(Path(given.ca).resolve()) if given.ca else "", "itself": given.itself}
     more = {key: value for key, value in ways.items() if value}
     if facts or sources or more or not path.exists():
         folder.write("agent.toml", settings.render(facts, sources, more).encode())
@@ -133,19 +135,34 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
     print(f"enrolled as {identity.machine}: {status}\nfingerprint {identity.fingerprint}")
 
 
-def _agent(folder: StateFolder) -> Agent:
+def _agent(folder: StateFolder, on_trial: bool = False) -> Agent:
     from gate.agent.loop import Agent
 
-    return Agent(folder, settings.load(folder.path / "agent.toml"))
+    return Agent(folder, settings.load(folder.path / "agent.toml"), on_trial=on_trial)
 
 
-def _run(folder: StateFolder) -> None:
+def _run(folder: StateFolder, on_trial: bool) -> None:
     folder.prepare()
-    folder.lock()
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    _agent(folder).run(stop)
+    found = settings.load(folder.path / "agent.toml")
+    if found.itself and not on_trial and _nursed(folder, found, stop):
+        return
+    folder.lock()
+    _agent(folder, on_trial).run(stop)
+
+
+def _nursed(folder: StateFolder, found: settings.AgentSettings, stop: threading.Event) -> bool:
+    """Whether a release of the agent itself was on trial; then it was watched, to its end."""
+    from gate.agent.itself import Nurse, on_trial
+    from gate.agent.system import this_system
+    from gate.agent.times import now_utc
+
+    if on_trial(folder.state(), found.itself) is None:
+        return False
+    Nurse(folder, found, now_utc, this_system(), [sys.executable, *sys.orig_argv[1:], "--on-trial"]).run(stop)
+    return True
 
 
 def _pair(text: str) -> tuple[str, str]:

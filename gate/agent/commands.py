@@ -10,6 +10,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,10 +43,20 @@ def run(argv: Sequence[str], limit_s: float) -> Done:
         except subprocess.TimeoutExpired:
             code = None
         if code is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(child.pid, signal.SIGKILL)
+            _end(child)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(1)
             return Done(None, f"no answer within {limit_s:g} s")
         out.seek(0)
         return Done(code, out.read(MOST).decode(errors="replace"))
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """It and its children."""
+    if sys.platform == "win32":
+        with contextlib.suppress(OSError):
+            subprocess.run(("taskkill", "/T", "/F", "/PID", str(child.pid)), capture_output=True, check=False)
+        child.kill()
+        return
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(child.pid, signal.SIGKILL)

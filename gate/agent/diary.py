@@ -19,7 +19,7 @@ from gate.agent.accept import BEHIND
 from gate.agent.boot import Boot
 from gate.agent.boots import Cause, Ended, Left, Running
 from gate.agent.settings import AgentSettings
-from gate.agent.state import ClaimInHand, State, StateFolder
+from gate.agent.state import ClaimInHand, State, StateFolder, known
 from gate.agent.texts import SHORT, clean
 from gate.agent.times import moment, wire
 
@@ -36,8 +36,9 @@ PENDING = ("installing", "installed", "booted")
 
 
 class Boots(Protocol):
-    """What this machine's system knows of its boots."""
+    """What this machine's system knows of its boots. ``this``: the id of the present one, empty where a file has it."""
 
+    def this(self) -> str: ...
     def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]: ...
     def panics(self) -> tuple[Left, ...]: ...
     def running(self) -> Running: ...
@@ -58,11 +59,11 @@ class Diary:
         Raises:
             Misuse: this machine does not say which.
         """
-        return boot.read(self.settings.boot_id_path, self.settings.uptime_path, self.settings.awake)
+        return boot.read(self.settings.boot_id_path, self.settings.uptime_path, self.settings.awake, self.system.this())
 
     def boots(self) -> tuple[Ended, ...]:
         """The boots that are remembered, the present one last."""
-        return tuple(Ended(**one) for one in self.state.boots)
+        return tuple(known(Ended, one) for one in self.state.boots)
 
     def newest(self) -> datetime:
         """The newest moment that the gate has signed."""

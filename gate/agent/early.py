@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import types
 from collections.abc import Iterator
 
@@ -79,6 +80,10 @@ def never_failing(folder: StateFolder, settings: AgentSettings, clock: Clock, sy
 
 @contextlib.contextmanager
 def _in_time() -> Iterator[None]:
+    if sys.platform == "win32":  # no alarm there; its service counts a boot in its first round
+        yield
+        return
+
     def late(_: int, __: types.FrameType | None) -> None:
         raise Late
 

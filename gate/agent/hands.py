@@ -29,10 +29,13 @@ Asked = Callable[[list[str]], tuple[health.Probe, ...]]
 
 
 class Hands:
-    """One machine's plugins, and the claim in hand."""
+    """One machine's plugins, and the claim in hand. ``unproven``: the source whose releases this process proves nothing
+    about, since it does not run them (``itself``)."""
 
-    def __init__(self, diary: Diary, plugins: Mapping[str, Plugin], asked: Asked = lambda _: ()) -> None:
-        self._diary, self._plugins, self._asked = diary, plugins, asked
+    def __init__(
+        self, diary: Diary, plugins: Mapping[str, Plugin], asked: Asked = lambda _: (), unproven: str = ""
+    ) -> None:
+        self._diary, self._plugins, self._asked, self._unproven = diary, plugins, asked, unproven
         self.back = GoingBack(diary, plugins)
         self.rebooting = False
 
@@ -138,6 +141,8 @@ class Hands:
         """Looks whether the release in hand is good now."""
         claim = self._diary.state.claim
         if claim is None or claim.step not in ("installed", "booted") or claim.source not in self._plugins:
+            return
+        if claim.source == self._unproven:
             return
         if claim.evidence == "boot" and claim.step == "installed":
             at_boot = self._diary.state.at_boot.get(claim.source, "")

@@ -49,6 +49,10 @@ class LinuxBoots:
     pstore: Pstore = field(default_factory=Pstore)
     wtmp: Path = WTMP
 
+    def this(self) -> str:
+        """The kernel has a file for it."""
+        return ""
+
     def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
         """The boots before this one as the logs have them, oldest first; what is settled is not looked into.
 

@@ -3,6 +3,7 @@
 - A round: notice the boot and how the one before ended, finish what a crash interrupted, refresh, check in, tell what
   has happened since, and only then ask for something new. Each part may fail without the others.
 - The step stands on disk before the act (``hands``); nothing is installed twice.
+- Where it has put another release of itself in place, or has gone back to one, it ends after that round (``itself``).
 - A stop of the machine is written down at once, beside whatever a round does, and said after it; a stop of the agent
   alone, or one of which nobody knows, is neither. Nothing new is begun once it is to stop.
 """
@@ -10,7 +11,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 
 import requests
@@ -23,28 +23,22 @@ from gate.agent.diary import Boots, Clock, Diary
 from gate.agent.errors import AgentError, Misuse
 from gate.agent.hands import Hands
 from gate.agent.http import Http
-from gate.agent.linux import LinuxBoots
 from gate.agent.metadata import ReadPlane
 from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, State, StateFolder
+from gate.agent.system import this_system
 from gate.agent.talk import Talk
 from gate.agent.times import now_utc, wire
-from gate.agent.windows import WindowsBoots
 
 log = logging.getLogger("gate.agent")
 UNREACHABLE_S = 30.0
 GOING_DOWN = "stopping"  # as `systemctl is-system-running` says it
 
 
-def this_system() -> Boots:
-    """Where this machine's own words about its boots are."""
-    return WindowsBoots() if sys.platform == "win32" else LinuxBoots()
-
-
 class Agent:
-    """One machine's agent; its folder must be locked."""
+    """One machine's agent; its folder must be locked. ``on_trial``: it is the release of itself that is on trial."""
 
     def __init__(
         self,
@@ -54,6 +48,7 @@ class Agent:
         clock: Clock = now_utc,
         session: requests.Session | None = None,
         system: Boots | None = None,
+        on_trial: bool = False,
     ) -> None:
         identity, key = folder.identity(), folder.key()
         if identity is None or key is None:
@@ -63,7 +58,9 @@ class Agent:
         write = WritePlane(http, key, identity, folder)
         self._plugins = {name: Plugin(plugin, settings.targets[name]) for name, plugin in settings.plugins.items()}
         self._diary = Diary(folder, settings, clock, system or this_system())
-        self._hands = Hands(self._diary, self._plugins, Probes(settings.probes).ask)
+        unproven = "" if on_trial else settings.itself
+        self._hands = Hands(self._diary, self._plugins, Probes(settings.probes).ask, unproven)
+        self._itself = self._own()
         self._talk = Talk(self._diary, ReadPlane(http, folder.path / "tuf", root), write, self._plugins)
         spool = folder.path / "spool"
         self._asking = Asking(self._diary, self._talk, self._hands, write, http, identity.machine, spool)
@@ -110,6 +107,9 @@ class Agent:
             except OSError as problem:
                 log.error("the machine refuses: %s", problem)
                 wait = UNREACHABLE_S
+            if self._own() != self._itself:
+                log.info("another release of the agent is in place: it is started anew")
+                stop.set()
             stop.wait(wait)
         marking.join()
         self.leave()
@@ -128,6 +128,11 @@ class Agent:
             self._diary.said_down(this)
         except (AgentError, OSError) as problem:
             log.info("nobody heard that this machine goes down: %s", problem)
+
+    def _own(self) -> str:
+        """The release of itself that is in place; empty: what it came with."""
+        have = self._diary.state.installed.get(self._diary.settings.itself)
+        return have.release if have else ""
 
     def _mark_in_time(self) -> None:
         """A round may take longer than a machine waits for the agent."""

@@ -5,6 +5,7 @@
   own software takes the content from the gate's mirror; the agent installs nothing and says what runs.
 - ``[probes.<name>]`` says what a probe that the policy names means here: ``kind``, its options, ``limit_s``.
 - ``proxy``: the only way out, where there is one; never taken from the environment.
+- ``itself``: the source that the agent's own releases come from (``itself``).
 - ``ca``: a PEM file of the authorities that may vouch for the gate, instead of those that the agent comes with.
 """
 
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import platform
 import socket
-import time
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from gate.agent.errors import Misuse
 from gate.agent.probes import LIMIT_S, ProbeSetting, problem_of
 from gate.hookspecs import Target
 
-KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy", "ca"}
+KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy", "ca", "itself"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,13 @@ class AgentSettings:
     """By the name that the policy calls them by."""
     proxy: str = ""
     ca: str = ""
+    itself: str = ""
+    """The source of the agent's own releases."""
 
     @property
     def awake(self) -> Callable[[], float] | None:
         """This machine's own count of its seconds without sleep; beside a played uptime there is none."""
-        return time.monotonic if self.uptime_path == boot.UPTIME else None
+        return boot.awake_s if self.uptime_path == boot.UPTIME else None
 
 
 def load(path: Path) -> AgentSettings:
@@ -81,6 +83,8 @@ def load(path: Path) -> AgentSettings:
     more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources", "probes"}})
     if more.get("ca") and not Path(more["ca"]).is_file():
         raise Misuse(f"{path}: ca = {more['ca']!r} is no file")
+    if more.get("itself") and (more["itself"] not in plugins or more["itself"] in watched):
+        raise Misuse(f"{path}: itself = {more['itself']!r} is no source that the agent installs")
     return AgentSettings(
         facts={"hostname": socket.gethostname()[:128], "os": platform.system().lower()[:128], **facts},
         plugins=plugins,
@@ -92,6 +96,7 @@ def load(path: Path) -> AgentSettings:
         probes=_probes(path, found.get("probes", {})),
         proxy=more.get("proxy", ""),
         ca=more.get("ca", ""),
+        itself=more.get("itself", ""),
     )
 
 

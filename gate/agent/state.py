@@ -6,23 +6,34 @@
 - ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
   agent does.
 - Whatever the power does, a file is the old one or the new one.
+- On Windows the rights are those that the installation gives the directory; a folder cannot be synced there.
+- A field that is not known here was written by a newer agent, which has gone back since: it is left out.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass, field
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gate.agent.errors import Misuse
 
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
 MOST_WAITING = 500
 DOWN = "down"
+PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
+"""A handle of this process alone, of bytes."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +85,7 @@ class ClaimInHand:
     attempts: int = 0  # so often it did not go back
     again_boot: str = ""  # the boot of the last attempt
     again_s: float = 0.0  # awake for so long in it, it is tried again
+    starts: int = 0  # of the agent itself, where it is its own release (``itself``)
 
 
 @dataclass(slots=True)
@@ -114,6 +126,16 @@ class State:
     said_down: str = ""  # the boot of which the gate has heard that it goes down as planned
 
 
+def known(kind: type[T], found: Mapping[str, Any]) -> T:
+    """One of these, of the fields that this agent knows.
+
+    Raises:
+        TypeError: one is missing.
+    """
+    names = {one.name for one in fields(kind)}  # type: ignore[arg-type]
+    return kind(**{name: value for name, value in found.items() if name in names})
+
+
 class StateFolder:
     """The agent's directory."""
 
@@ -136,9 +158,12 @@ class StateFolder:
         Raises:
             Misuse: another agent uses it.
         """
-        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        handle = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT | PLAIN, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if sys.platform == "win32":
+                msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)
+            else:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as problem:
             os.close(handle)
             raise Misuse(f"another agent uses {self.path}") from problem
@@ -153,7 +178,7 @@ class StateFolder:
     def identity(self) -> Identity | None:
         """Who I am; None before enrolment."""
         found = self._read("identity.json")
-        return None if found is None else Identity(**found)
+        return None if found is None else known(Identity, found)
 
     def save_identity(self, identity: Identity) -> None:
         """Once, at enrolment."""
@@ -170,10 +195,10 @@ class StateFolder:
             return State()
         try:
             claim = found.pop("claim", None)
-            installed = {name: Installed(**one) for name, one in found.pop("installed", {}).items()}
-            back = [ClaimInHand(**one) for one in found.pop("going_back", [])]
-            claim = ClaimInHand(**claim) if claim else None
-            return State(**found, claim=claim, going_back=back, installed=installed)
+            installed = {name: known(Installed, one) for name, one in found.pop("installed", {}).items()}
+            back = [known(ClaimInHand, one) for one in found.pop("going_back", [])]
+            claim = known(ClaimInHand, claim) if claim else None
+            return known(State, found | {"claim": claim, "going_back": back, "installed": installed})
         except (TypeError, AttributeError) as problem:
             raise Misuse(f"{self.path / 'state.json'} is not a state of this agent") from problem
 
@@ -217,15 +242,17 @@ class StateFolder:
         temporary = self.path / f".{name}.new"
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o600)
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        temporary.rename(path)
+        temporary.replace(path)
         self._sync()
 
     def _sync(self) -> None:
+        if sys.platform == "win32":
+            return
         folder = os.open(self.path, os.O_RDONLY)
         try:
             os.fsync(folder)
@@ -245,6 +272,8 @@ class StateFolder:
 
     @staticmethod
     def _private(path: Path, mode: int) -> None:
+        if sys.platform == "win32":
+            return
         found = path.lstat()
         if stat.S_IMODE(found.st_mode) & ~mode or stat.S_ISLNK(found.st_mode):
             raise Misuse(f"{path} is open to others: chmod {mode:o} {path}")

@@ -37,7 +37,15 @@ NEAR = 16
 MOST = 2000
 WANTED = {(BOOT, 20), (BOOT, 27), (POWER, 41), (GENERAL, 12), (GENERAL, 13)}
 WANTED |= {("EventLog", 6008), ("User32", 1074), (DEFENDER, 2000), (DEFENDER, 5000), (DEFENDER, 5001)}
-QUERY = "*[System[(" + " or ".join(f"EventID={n}" for n in (12, 13, 20, 27, 41, 1074, 6008)) + ")]]"
+SYSTEM = sorted(one for one in WANTED if one[0] != DEFENDER)
+QUERY = (
+    "*[System[Provider["
+    + " or ".join(f"@Name='{name}'" for name in sorted({provider for provider, _ in SYSTEM}))
+    + "] and ("
+    + " or ".join(f"EventID={number}" for number in sorted({number for _, number in SYSTEM}))
+    + ")]]"
+)
+"""A network card that says its 27 over and over must not take the place of what is asked for."""
 PREFETCH = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
 EVENT = re.compile(r"<Event[ >].*?</Event>", re.DOTALL)
 DWORD = re.compile(r"^\s*BootId\s+REG_DWORD\s+0x([0-9a-fA-F]{1,8})\s*$", re.MULTILINE)
@@ -69,6 +77,10 @@ class WindowsBoots:
     """This machine's own words about its boots."""
 
     run: commands.Run = commands.run
+
+    def this(self) -> str:
+        """The newest start that was a boot: who is woken by fast start-up has not booted. Empty: the log has none."""
+        return next((one.at for one in reversed(starts_of(events_of(self._log()))) if one.boot_type == 0), "")
 
     def ended(self, known: Sequence[Ended]) -> tuple[Ended, ...]:
         """The boots before this one as the log has them, oldest first."""

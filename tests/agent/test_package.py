@@ -38,8 +38,10 @@ def root(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def agent(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """The installed program, though not below /: its first line and its folder are put in place by hand."""
-    text = (root / "usr/bin/gate-agent").read_text().replace("/usr/lib/gate-agent", str(root / "usr/lib/gate-agent"))
+    """The installed program, though not below /: its first line and its folders are put in place by hand."""
+    text = (root / "usr/bin/gate-agent").read_text()
+    for folder in ("usr/lib/gate-agent", "opt/gate-agent"):
+        text = text.replace(f'"/{folder}"', f'"{root / folder}"')
     return subprocess.run([sys.executable, "-ISB", "-c", text, *words], capture_output=True, text=True, cwd=root)
 
 
@@ -66,6 +68,25 @@ def test_the_installed_agent_runs_without_this_environment(root: Path, tmp_path:
         loaded += f'; hookspecs.load("{side.parent.name.removeprefix("gate_").replace("_", "-")}", "agent")'
     found = subprocess.run([sys.executable, "-ISB", "-c", loaded], capture_output=True, text=True, cwd=root)
     assert found.returncode == 0, found.stderr
+
+
+def test_the_agent_runs_from_a_release_of_itself(root: Path, tmp_path: Path) -> None:
+    release = root / "opt/gate-agent/releases/B"
+    release.mkdir(parents=True)
+    shutil.copy(REPOSITORY / "dist/agent.zip", release)
+    (root / "opt/gate-agent/current").symlink_to(Path("releases/B"))
+    (tmp_path / "state").mkdir(mode=0o700)
+    (tmp_path / "state/state.json").write_text("{}")
+    said = agent(root, "--state", str(tmp_path / "state"), "status")
+    assert (said.returncode, said.stderr) == (0, "")
+    loaded = f'import sys; sys.path[:0] = ["{release / "agent.zip"}", "usr/lib/gate-agent"]; import gate.agent.loop'
+    loaded += '; from gate import hookspecs; hookspecs.load("directory", "agent"); import tuf, certifi, cryptography'
+    loaded += "; print(gate.agent.loop.__file__, gate.agent.loop.__spec__.cached, tuf.__file__, cryptography.__file__)"
+    loaded += '; assert "BEGIN CERTIFICATE" in open(certifi.where()).read()'
+    found = subprocess.run([sys.executable, "-ISB", "-c", loaded], capture_output=True, text=True, cwd=root)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.count("agent.zip/") == 3
+    assert "usr/lib/gate-agent/cryptography" in found.stdout
 
 
 def test_systemd_finds_nothing_wrong_with_the_units(root: Path) -> None:
@@ -108,3 +129,4 @@ def test_dpkg_installs_removes_and_purges_it_in_a_root_of_its_own(package: Path,
     assert (state / "key").exists(), "who it is outlives a removal"
     assert run(*dpkg, "--purge", "gate-agent").returncode == 0
     assert not state.exists()
+    assert not (root / "opt/gate-agent").exists()

@@ -158,6 +158,21 @@ def test_what_the_commands_print_becomes_boots_a_counter_and_the_present_start()
     assert (found.boot_count(), found.panics()) == (26, ())
 
 
+def test_the_log_is_asked_for_these_providers_alone() -> None:
+    for provider, number in {one for one in windows.WANTED if one[0] != DEFENDER}:
+        assert f"@Name='{provider}'" in windows.QUERY
+        assert f"EventID={number}" in windows.QUERY
+
+
+def test_this_boot_is_the_last_start_that_was_one() -> None:
+    registry = Done(0, "")
+    booted = start(1) + start(100) + event(101, BOOT, 27, BootType="0")
+    assert WindowsBoots(Windows(booted, registry)).this() == events_of(booted)[1].at
+    woken = booted + event(300, BOOT, 27, BootType="1")
+    assert WindowsBoots(Windows(woken, registry)).this() == events_of(booted)[1].at
+    assert WindowsBoots(Windows("", registry)).this() == ""
+
+
 def test_commands_that_fail_and_texts_that_are_none_are_not_known() -> None:
     gone = WindowsBoots(lambda argv, limit_s: Done(None, "no such command"))
     assert (gone.ended(()), gone.boot_count(), gone.running().safe_mode) == ((), None, False)
