@@ -1,28 +1,22 @@
-"""Rings: their order, who is in them now, what they cover and must show, when they last did; holds beside them."""
+"""Rings: their order, who is in them now, what they cover and must show, when they last did."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime
 
-from flask import g, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import g, render_template
 
-from gate.core.errors import GateError, Malformed, NotFound
+from gate.core.errors import GateError, NotFound
 from gate.core.makes import taking
 from gate.core.model import Rollout, RolloutState
 from gate.core.policy import Policy, RingRule
 from gate.core.policy_explain import Said, explain
 from gate.core.policy_words import label, said
-from gate.flows import holds as held
 from gate.ports import Ladder, Tx
 from gate.web import forms, ring_forms
-from gate.web.cut import cut
-from gate.web.forms import POST
 
-PAGE = 50
 LOOKED_AT = 30  # newest rollouts in which a proof is looked for
 
 
@@ -157,54 +151,7 @@ def _passed(rollout: Rollout, ladder: Ladder) -> list[tuple[str, datetime]]:
     return [(ring.ring, at) for ring, at in pairs if ring.opened_at is not None and at is not None]
 
 
-def holds() -> str:
-    """Who is kept out, by whom, until when; and a form for one more."""
-    with g.parts.store.read() as tx:
-        found = sorted(tx.holds(g.now), key=lambda one: (one.until, one.id))
-        waiting = [one for one in tx.proposals("open", now=g.now) if one.kind == "lift_hold"]
-    proposed = {one.subject: one for one in waiting}
-    page, following = cut("held", found, lambda one: one.id, PAGE)
-    policy = g.parts.policy()
-    sources = [one.name for one in policy.sources] if policy else []
-    return render_template(
-        "holds.html",
-        holding=[(one, held.words(one), proposed.get(one.id)) for one in page],
-        following=following,
-        sources=sources,
-        chosen=request.args.get("source", ""),
-    )
-
-
-def place_hold() -> Response:
-    """Keeps machines out that meet a pick."""
-    pick, source = forms.text("pick", 500), forms.text("source", 60, needed=False)
-    owner, because = forms.text("owner", 100), forms.text("because", 1000)
-    with g.parts.store.write() as tx:
-        held.place(tx, g.parts.gate, pick, source, owner, _until(), because, forms.me(), g.now)
-    return redirect(url_for("holds"), 303)
-
-
-def _until() -> datetime:
-    """A local time of the policy's zone."""
-    policy = g.parts.policy()
-    zone = ZoneInfo(policy.timezone) if policy else UTC
-    try:
-        return datetime.fromisoformat(request.form.get("until", "")).replace(tzinfo=zone).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Malformed("bad_field", "an end is a day and a time such as 2026-12-23T18:00") from None
-
-
-def lift_hold() -> Response:
-    """Propose to lift a hold before its end, or agree."""
-    with g.parts.store.write() as tx:
-        held.lift(tx, forms.text("hold", 60), forms.me(), forms.text("because", 1000), g.now)
-    return redirect(url_for("holds"), 303)
-
-
 VIEWS = (
     ("/rings", rings, "view", ["GET"]),
-    ("/holds", holds, "view", ["GET"]),
-    ("/holds", place_hold, "hold", POST),
-    ("/holds/lift", lift_hold, "lift", POST),
     *ring_forms.VIEWS,
 )

@@ -240,7 +240,7 @@ def test_an_export_is_the_whole_list_with_its_filter_and_is_no_formula(sqlite_ga
 def test_an_export_of_more_rows_than_one_transaction_reads_has_each_row_once(
     sqlite_gate: RealGate, many: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gate.web import lists as views
+    from gate.web import listed as views
 
     monkeypatch.setattr(views, "EXPORTED", 7)
     for sort in lists.MACHINE_SORTS:
