@@ -687,6 +687,10 @@ class Tx(Protocol):
     def ring_makes(self, ring: str) -> dict[str, int]:
         """make -> active machines of it in this ring."""
 
+    def fleet_makes(self) -> dict[str, dict[str, int]]:
+        """ring -> make -> active machines, of every ring and of none; from indexes, no machine is read but those that
+        are not active."""
+
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
