@@ -21,7 +21,7 @@ from gate.core.calendar import Interval
 from gate.core.correlation import Pairs
 from gate.core.evalues import Span
 from gate.core.habits import Habit
-from gate.core.lists import MachineList, RolloutList, SiteList
+from gate.core.lists import HoldList, MachineList, PersonList, RolloutList, SiteList
 from gate.core.model import (
     Attribution,
     Budget,
@@ -174,6 +174,7 @@ class Asked:
     subject: str = ""
     since: datetime | None = None
     until: datetime | None = None
+    oldest: bool = False  # the oldest first
 
 
 @dataclass(frozen=True, slots=True)
@@ -686,6 +687,10 @@ class Tx(Protocol):
     def ring_makes(self, ring: str) -> dict[str, int]:
         """make -> active machines of it in this ring."""
 
+    def fleet_makes(self) -> dict[str, dict[str, int]]:
+        """ring -> make -> active machines, of every ring and of none; from indexes, no machine is read but those that
+        are not active."""
+
     def fleet_version(self) -> int:
         """Rises whenever a membership may have changed: what was computed from ``members`` holds until then."""
 
@@ -973,9 +978,10 @@ class Tx(Protocol):
     def events(self, *, subject: str = "", before: int | None = None, limit: int = 100) -> list[Event]:
         """Newest first."""
 
-    def asked_events(self, asked: Asked, before: int | None = None, limit: int = 100) -> list[Event]:
-        """Those that somebody asks for, newest first; by indexes, never by counting. Times cut where the log has
-        passed them: clocks of several gates that differ by seconds may put an entry on the other side."""
+    def asked_events(self, asked: Asked, last: int | None = None, limit: int = 100) -> list[Event]:
+        """Those that somebody asks for, newest first where nothing else is asked, behind the ``last`` that was shown;
+        by indexes, never by counting. Times cut where the log has passed them: clocks of several gates that differ by
+        seconds may put an entry on the other side."""
 
     def event(self, index: int) -> Event | None: ...
     def event_after(self, kind: str, index: int) -> Event | None:
@@ -1182,6 +1188,10 @@ class Tx(Protocol):
     def list_machines(self, asked: MachineList, limit: int) -> list[Machine]: ...
     def list_sites(self, asked: SiteList, limit: int) -> list[Site]: ...
     def list_rollouts(self, asked: RolloutList, limit: int) -> list[Rollout]: ...
+    def list_people(self, asked: PersonList, limit: int) -> list[User]: ...
+    def list_holds(self, asked: HoldList, now: datetime, limit: int) -> list[Hold]:
+        """Whatever ``place`` is asked for."""
+
     def rollout_numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Their order: what a list of them is paged by."""
 

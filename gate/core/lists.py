@@ -9,6 +9,7 @@
   expected that were heard of since their first boot, *missing* the others where it opens within a quarter of an hour or
   is open, *late* the others elsewhere.
 - ``standing`` asks what machines really run, as it was judged for any source.
+- A hold holds until it is lifted or its end has come; ``place`` is the id of a machine or of a site that it keeps out.
 """
 
 from __future__ import annotations
@@ -25,6 +26,11 @@ LAST_SEEN = ("last_seen", "-last_seen")
 MACHINE_SORTS = ("name", "-name", "site", *LAST_SEEN)
 SITE_SORTS = ("name", "site", *LAST_SEEN)
 ROLLOUT_SORTS = ("newest", "oldest", "source")
+PERSON_SORTS = ("login", "name", "role")
+PERSON_STATES = ("active", "disabled")
+HOLD_SORTS = ("until", "-until", "-made")
+HOLD_STATES = ("held", "lifted", "over", "ever")
+BY_TIME = (*LAST_SEEN, *HOLD_SORTS)
 GROUPS = {"in_flight": HOLDS_SLOT, "failure": FAILURE}
 MORNING = ("expected", "here", "late", "missing")
 After = tuple[str | int, str]
@@ -86,6 +92,41 @@ class RolloutList:
     after: After | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class PersonList:
+    """People; ``text`` is how a login or a name begins."""
+
+    role: str = ""
+    state: str = ""
+    text: str = ""
+    sort: str = "login"
+    after: After | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HoldList:
+    """Holds: those that hold now where no ``state`` is asked for. With a source those of all sources too; ``text`` is
+    how its owner, or who placed it, begins."""
+
+    state: str = ""
+    source: str = ""
+    place: str = ""
+    text: str = ""
+    sort: str = "until"
+    after: After | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class VersionList:
+    """Versions of the policy, newest first: what stands in author and message, and days; ``after`` is a commit."""
+
+    author: str = ""
+    text: str = ""
+    since: str = ""
+    until: str = ""
+    after: str | None = None
+
+
 def states_of(claim: str) -> tuple[str, ...]:
     """The states that a word of a filter stands for; none where it stands for nothing."""
     if claim in GROUPS:
@@ -103,7 +144,7 @@ def after_of(word: str, sort: str) -> After | None:
     value, mark, row_id = word.rpartition("~")
     if not mark:
         return None
-    if sort not in LAST_SEEN:
+    if sort not in BY_TIME:
         return value, row_id
     return (int(value), row_id) if value.isascii() and value.isdigit() and len(value) < 19 else None
 

@@ -18,14 +18,14 @@ FIELDS = ("index", "at", "kind", "actor", "subject", "because", "policy_version"
 
 
 def asked(query: Mapping[str, str], zone: tzinfo = UTC) -> Asked:
-    """What a query asks for: actor, kind, subject, since, until.
+    """What a query asks for: actor, kind, subject, since, until, and the oldest first (``sort``).
 
     Raises:
         Malformed: a time that cannot be read.
     """
     words = {name: query.get(name, "") for name in ("actor", "kind", "subject")}
     since, until = moment(query.get("since", ""), zone), moment(query.get("until", ""), zone, ends=True)
-    return Asked(**words, since=since, until=until)
+    return Asked(**words, since=since, until=until, oldest=query.get("sort") == "oldest")
 
 
 def moment(text: str, zone: tzinfo = UTC, *, ends: bool = False) -> datetime | None:

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 from gate.core import makes
 from gate.core.errors import Conflict, Malformed, NotFound
+from gate.core.lists import HoldList
 from gate.core.model import Hold, Machine, Site
 from gate.flows.agreement import agreed, reason_given
 from gate.ports import Gate, Proposal, Tx
 
 MOST = timedelta(days=366)
+LOOKED_AT = 1000  # holds that a page looks at for those of a place
+MACHINES = 200  # of a site, as on its page
 PAIR = re.compile(r"([a-z][a-z0-9_]{0,40})=([^=,\x00-\x1f]{1,128})\Z")
 
 
@@ -93,6 +96,32 @@ def at_site(tx: Tx, site: Site, machines: Sequence[Machine], now: datetime) -> l
         for hold in tx.holds(now)
     ]
     return [(hold, count) for hold, count in counted if count]
+
+
+def listed(tx: Tx, asked: HoldList, limit: int, now: datetime) -> tuple[list[Hold], Hold | None]:
+    """A page of the holds that are asked for, and the one behind which the next begins; None: there are no more. A
+    place is kept out by those whose pick it meets as it is today: a page has fewer where they are rare."""
+    if not asked.place:
+        found = tx.list_holds(asked, now, limit + 1)
+        return found[:limit], found[limit - 1] if len(found) > limit else None
+    keeps_out, found = _keeps_out(tx, asked.place), []
+    looked_at = tx.list_holds(asked, now, LOOKED_AT + 1)
+    for number, hold in enumerate(looked_at):
+        if len(found) == limit or number == LOOKED_AT:
+            return found, looked_at[number - 1]
+        if keeps_out(hold):
+            found.append(hold)
+    return found, None
+
+
+def _keeps_out(tx: Tx, place: str) -> Callable[[Hold], bool]:
+    """Does a hold meet this machine, or some machine of this site? The ids of neither meet nothing."""
+    machine = tx.machine(place)
+    found = [machine] if machine else tx.machines(site=place, status="active", limit=MACHINES)
+    site = tx.site(machine.site if machine else place)
+    labels = site.labels if site else frozenset()
+    known = [(one.site, one.labels | labels, one.facts) for one in found]
+    return lambda hold: any(makes.meets(hold.pick, *one) for one in known)
 
 
 def words(hold: Hold) -> str:

@@ -11,15 +11,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from itertools import dropwhile, islice
 
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
+from gate.core.lists import VersionList
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, diff
 from gate.core.policy_values import Problem
+from gate.flows.audit import moment
 from gate.ports import Asked, Event, Gate, Proposal, Tx, Version
 
+LOOKED_AT = 200  # versions that a page looks at for those that are asked for
 MOST_COMPARED = 256 * 1024
 AROUND = 3
 UNKNOWN, NEVER = "unknown", datetime.fromtimestamp(0, UTC)
@@ -55,19 +58,50 @@ class Changed:
     lines: Sequence[Line]
 
 
-def past(tx: Tx, gate: Gate, limit: int, start: str = "") -> list[Past]:
-    """Versions, newest first: from ``start`` on, else from the head, else (it cannot be read) from the active one; with
-    no repository those that have ruled."""
+def past(tx: Tx, gate: Gate, limit: int) -> list[Past]:
+    """Versions, newest first: from the head on, else (it cannot be read) from the active one; with no repository those
+    that have ruled."""
+    return [_past(tx, one) for one in _versions(tx, gate, limit, "")]
+
+
+def listed(tx: Tx, gate: Gate, asked: VersionList, zone: tzinfo, limit: int) -> tuple[list[Past], str]:
+    """A page of the versions that are asked for, and the commit behind which the next begins; empty: there are no
+    more. A page has fewer where they are rare.
+
+    Raises:
+        Malformed: a time that cannot be read.
+    """
+    since, until = moment(asked.since, zone), moment(asked.until, zone, ends=True)
+    author, text = asked.author.casefold(), asked.text.casefold()
+
+    def wanted(one: Version) -> bool:
+        said = text in one.message.casefold() or one.commit.startswith(text)
+        late = (since is None or one.at >= since) and (until is None or one.at < until)
+        return author in one.author.casefold() and said and late
+
+    most = LOOKED_AT if author or text or since or until else limit
+    looked_at = _versions(tx, gate, most + 2, asked.after or "")
+    looked_at = looked_at[1:] if asked.after else looked_at[: most + 1]
+    found: list[Version] = []
+    for number, one in enumerate(looked_at):
+        if len(found) == limit or number == most:
+            return [_past(tx, version) for version in found], looked_at[number - 1].commit
+        if wanted(one):
+            found.append(one)
+    return [_past(tx, version) for version in found], ""
+
+
+def _versions(tx: Tx, gate: Gate, limit: int, start: str) -> list[Version]:
+    """From ``start`` on, else from the newest."""
     try:
-        versions = gate.texts.history(limit, start)
+        return list(gate.texts.history(limit, start))
     except OperatorError:
         active = tx.active_policy()
         try:
-            versions = gate.texts.history(limit, start or (active.commit if active else ""))
+            return list(gate.texts.history(limit, start or (active.commit if active else "")))
         except OperatorError:
             ruled = dropwhile(lambda one: start not in ("", one), _ruled(tx))
-            versions = [_kept(tx, commit) for commit in islice(ruled, limit)]
-    return [_past(tx, one) for one in versions]
+            return [_kept(tx, commit) for commit in islice(ruled, limit)]
 
 
 def one_past(tx: Tx, gate: Gate, commit: str) -> Past:

@@ -1,8 +1,8 @@
 """The audit log on a page: filters that stand in the address, pages by key, export as it flows, proof of an entry.
 
-- Nothing is counted: a page is the next fifty by index, whatever the filter.
-- An export reads page by page, each in a transaction of its own, so that it holds nobody up; it ends with what stood
-  there when it began.
+- Nothing is counted: a page is the next fifty by index, whatever the filter, from either end.
+- An export reads page by page, each in a transaction of its own, so that it holds nobody up. Newest first it is what
+  stood there when it began; oldest first it has what is written meanwhile too.
 - What a cell of a spreadsheet would run (``=``, ``+``, ``-``, ``@`` first) is written with a quote before it.
 """
 
@@ -19,32 +19,24 @@ from flask import Response, g, render_template, request
 from gate.core.errors import Malformed
 from gate.flows import audit as log
 from gate.ports import Asked, Event, Store
-from gate.web import event_texts
+from gate.web import event_texts, filters
 
 PAGE, EXPORTED = 50, 1000
-WORDS = ("actor", "kind", "subject", "since", "until")
-LONGEST = 200
+SORTS = ("newest", "oldest")
 
 
 def audit() -> str:
     """Everything that was done, newest first, of a person, a kind, a subject, a time; with the tree's head."""
-    said = {name: request.args.get(name, "").strip() for name in WORDS}
-    before = request.args.get("before", "")
+    said, after = _words(), request.args.get("after", "")
+    last = int(after) if _index(after) else None
     with g.parts.store.read() as tx:
         size, root = tx.audit_head()
-        found = tx.asked_events(_asked(), int(before) if _index(before) else None, PAGE + 1)
-    following = found[PAGE - 1].index if len(found) > PAGE else ""
-    kept = {name: value for name, value in said.items() if value}
+        found = tx.asked_events(_asked(), last, PAGE + 1)
+        following = str(found[PAGE - 1].index) if len(found) > PAGE else ""
+        shown = filters.shown(tx, "audit", said, following, later=last is not None)
     kinds = sorted((event_texts.kind(kind, g.language), kind) for kind in event_texts.KINDS)
     return render_template(
-        "audit.html",
-        events=found[:PAGE],
-        size=size,
-        root=root.hex(),
-        following=following,
-        said=said,
-        kept=kept,
-        kinds=kinds,
+        "audit.html", events=found[:PAGE], size=size, root=root.hex(), kinds=kinds, sorts=SORTS, **shown
     )
 
 
@@ -66,12 +58,16 @@ def audit_proof(index: int) -> Response:
     return Response(json.dumps(found, indent=1, ensure_ascii=True) + "\n", mimetype="application/json")
 
 
-def _asked() -> Asked:
-    said = {name: request.args.get(name, "").strip() for name in WORDS}
-    if any(len(one) > LONGEST or any(ord(char) < 32 for char in one) for one in said.values()):
+def _words() -> dict[str, str]:
+    said = {name: request.args.get(name, "").strip() for name in filters.TABLES["audit"].words}
+    if any(len(one) > filters.LONGEST or any(ord(char) < 32 for char in one) for one in said.values()):
         raise Malformed("bad_field", "what is asked for is too long, or has control characters")
+    return {name: word for name, word in said.items() if word}
+
+
+def _asked() -> Asked:
     policy = g.parts.policy()
-    return log.asked(said, policy.zone if policy else UTC)
+    return log.asked(_words(), policy.zone if policy else UTC)
 
 
 def _index(text: str) -> bool:
@@ -83,14 +79,14 @@ def _export(lines: Iterator[str], kind: str, name: str) -> Response:
 
 
 def _events(store: Store, asked: Asked) -> Iterator[Event]:
-    before: int | None = None
+    last: int | None = None
     while True:
         with store.read() as tx:
-            found = tx.asked_events(asked, before, EXPORTED)
+            found = tx.asked_events(asked, last, EXPORTED)
         yield from found
         if len(found) < EXPORTED:
             return
-        before = found[-1].index
+        last = found[-1].index
 
 
 def _csv(store: Store, asked: Asked) -> Iterator[str]:

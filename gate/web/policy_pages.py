@@ -9,7 +9,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Any
 
 from flask import Response, g, jsonify, redirect, render_template, request, url_for
@@ -17,6 +18,7 @@ from werkzeug.wrappers import Response as WerkzeugResponse
 
 from gate.core import said_texts
 from gate.core.errors import Malformed, NotFound, OperatorError
+from gate.core.lists import VersionList
 from gate.core.policy_diff import Direction, people_needed
 from gate.core.policy_explain import explain
 from gate.core.policy_schema import schema
@@ -25,8 +27,10 @@ from gate.core.policy_words import sentence, verdict
 from gate.flows import edits, placing, plan_words, policy_versions
 from gate.flows.fleet_plan import DAYS, fleet_plan
 from gate.flows.people import may
-from gate.ports import ActivePolicy, Gate, Version
+from gate.flows.policy_versions import Past
+from gate.ports import ActivePolicy, Gate, Tx, Version
 from gate.web import backtests, forms
+from gate.web.listed import Kind, Page, asked_of, moment, page_of
 
 TABS = (
     ("text", "Text"),
@@ -36,7 +40,6 @@ TABS = (
     ("backtest", "Back-test"),
     ("history", "History"),
 )
-PAGE = 25
 Row = tuple[int, str, Version | None, Sequence[Problem]]
 SHOWN_PROBLEMS = 50
 SIGNS = {Direction.LOOSENS: "loosens", Direction.TIGHTENS: "tightens", Direction.NEUTRAL: "neutral"}
@@ -136,10 +139,9 @@ def _plan(commit: str) -> Mapping[str, Any]:
 
 
 def _history() -> Mapping[str, Any]:
-    start = request.args.get("start", "")
     with g.parts.store.read() as tx:
-        found = policy_versions.past(tx, g.parts.gate, PAGE + 1, forms.known_commit(start) if start else "")
-    return {"past": found[:PAGE], "following": found[PAGE].version.commit if len(found) > PAGE else ""}
+        found, shown = page_of(tx, HISTORY, asked_of(HISTORY))
+    return {"past": found, **shown}
 
 
 def policy_version(commit: str) -> str:
@@ -216,6 +218,28 @@ def _posted(name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
+def _versions(tx: Tx, asked: VersionList, limit: int) -> Page:
+    rules = g.parts.policy()
+    return policy_versions.listed(tx, g.parts.gate, asked, rules.zone if rules else UTC, limit)
+
+
+def _cells(_: Tx, found: Sequence[Past]) -> Iterator[Sequence[str]]:
+    for one in found:
+        times = moment(one.version.at), moment(one.active_from), moment(one.active_to)
+        said = ", ".join(one.people), one.refused, one.version.subject
+        yield one.version.commit, one.version.author, *times, *said
+
+
+HISTORY = Kind(
+    "history",
+    VersionList,
+    (),
+    ("commit", "author", "at", "active_from", "active_to", "agreed", "refused", "subject"),
+    _versions,
+    _cells,
+    begin=lambda word, _: forms.known_commit(word) if word else None,
+    size=25,
+)
 VIEWS = (
     ("/policy", policy, "view", ["GET"]),
     ("/policy/versions/<commit>", policy_version, "view", ["GET"]),

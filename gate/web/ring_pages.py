@@ -1,28 +1,24 @@
-"""Rings: their order, who is in them now, what they cover and must show, when they last did; holds beside them."""
+"""Rings: their order, who is in them now, what they cover and must show, when they last did."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from zoneinfo import ZoneInfo
+from datetime import datetime
+from heapq import nlargest, nsmallest
 
-from flask import g, redirect, render_template, request, url_for
-from werkzeug.wrappers import Response
+from flask import g, render_template
 
-from gate.core.errors import GateError, Malformed, NotFound
+from gate.core.errors import GateError, NotFound
 from gate.core.makes import taking
-from gate.core.model import Rollout, RolloutState
+from gate.core.model import RingState, Rollout, RolloutState
 from gate.core.policy import Policy, RingRule
 from gate.core.policy_explain import Said, explain
 from gate.core.policy_words import label, said
-from gate.flows import holds as held
-from gate.ports import Ladder, Tx
+from gate.ports import Tx
 from gate.web import forms, ring_forms
-from gate.web.cut import cut
-from gate.web.forms import POST
 
-PAGE = 50
+MAKES = 30  # shown of a ring
 LOOKED_AT = 30  # newest rollouts in which a proof is looked for
 
 
@@ -42,7 +38,9 @@ class Row:
     rule: RingRule
     index: int
     makes: Mapping[str, int]  # make -> machines
-    missing: Sequence[str]  # makes of later rings that neither this ring nor an earlier one has
+    most: Sequence[tuple[str, int]]  # those of them that have the most machines, with how many
+    missing: Sequence[str]  # makes of later rings that neither this ring nor an earlier one has; the first of them
+    lacks: int  # how many those are
     sharing: int  # machines that its share takes first
     windows: Sequence[str]
     words: Sequence[Said]
@@ -63,18 +61,22 @@ def rings() -> str:
         if active is None:
             raise NotFound("no policy is active")
         policy = g.parts.gate.policy(active.commit)
-        counts = [tx.ring_makes(ring.name) for ring in policy.rings]
-        nowhere = sum(tx.ring_makes("").values())
+        fleet = tx.fleet_makes()
         proofs = _proofs(tx, policy)
         holding = tx.holds(g.now)
     authors, head = _authors(active.commit), forms.branch_head()
+    counts = [fleet.get(ring.name, {}) for ring in policy.rings]
+    nowhere = sum(fleet.get("", {}).values())
+    missing = _missing(counts)
     words = explain(policy, g.language)
     rows = [
         Row(
             rule=rule,
             index=index,
             makes=counts[index],
-            missing=_missing(counts, index),
+            most=nlargest(MAKES, counts[index].items(), key=lambda one: one[1]),
+            missing=nsmallest(MAKES, missing[index]),
+            lacks=len(missing[index]),
             sharing=_sharing(rule, counts[index]),
             windows=rule.windows or _usual(policy),
             gate=_gate(rule),
@@ -110,9 +112,13 @@ def _usual(policy: Policy) -> Sequence[str]:
     return tuple(dict.fromkeys(name for kind in kinds for name in policy.default_windows.get(kind, ())))
 
 
-def _missing(counts: Sequence[Mapping[str, int]], index: int) -> list[str]:
-    known = {make for count in counts[: index + 1] for make in count}
-    return sorted({make for count in counts[index + 1 :] for make in count} - known)
+def _missing(counts: Sequence[Mapping[str, int]]) -> list[set[str]]:
+    """For each ring the makes of later ones that neither it nor an earlier one has."""
+    first: dict[str, int] = {}
+    for index, makes in enumerate(counts):
+        for make in makes:
+            first.setdefault(make, index)
+    return [{make for make, at in first.items() if at > index} for index in range(len(counts))]
 
 
 def _sharing(rule: RingRule, makes: Mapping[str, int]) -> int:
@@ -141,70 +147,21 @@ def _proofs(tx: Tx, policy: Policy) -> dict[str, Proof]:
     """ring -> the newest rollout in which its gate was passed: the next ring opened, or it was done."""
     found: dict[str, Proof] = {}
     rollouts = tx.rollouts(limit=LOOKED_AT)
-    ladders = tx.ladders(rollouts)
+    versions = tx.versions([one.release for one in rollouts])
     for rollout in rollouts:
-        for ring, at in _passed(rollout, ladders[rollout.id]):
+        for ring, at in _passed(rollout, tx.rings(rollout.id)):
             if ring not in found or found[ring].at < at:
-                found[ring] = Proof(rollout, ladders[rollout.id].version, at)
+                found[ring] = Proof(rollout, versions.get(rollout.release, ""), at)
     return {ring.name: found[ring.name] for ring in policy.rings if ring.name in found}
 
 
-def _passed(rollout: Rollout, ladder: Ladder) -> list[tuple[str, datetime]]:
-    following = [one.opened_at for one in ladder.rings[1:]] + [
-        rollout.done_at if rollout.state is RolloutState.DONE else None
-    ]
-    pairs = zip(ladder.rings, following, strict=True)
+def _passed(rollout: Rollout, rings: Sequence[RingState]) -> list[tuple[str, datetime]]:
+    following = [one.opened_at for one in rings[1:]] + [rollout.done_at if rollout.state is RolloutState.DONE else None]
+    pairs = zip(rings, following, strict=True)
     return [(ring.ring, at) for ring, at in pairs if ring.opened_at is not None and at is not None]
-
-
-def holds() -> str:
-    """Who is kept out, by whom, until when; and a form for one more."""
-    with g.parts.store.read() as tx:
-        found = sorted(tx.holds(g.now), key=lambda one: (one.until, one.id))
-        waiting = [one for one in tx.proposals("open", now=g.now) if one.kind == "lift_hold"]
-    proposed = {one.subject: one for one in waiting}
-    page, following = cut("held", found, lambda one: one.id, PAGE)
-    policy = g.parts.policy()
-    sources = [one.name for one in policy.sources] if policy else []
-    return render_template(
-        "holds.html",
-        holding=[(one, held.words(one), proposed.get(one.id)) for one in page],
-        following=following,
-        sources=sources,
-        chosen=request.args.get("source", ""),
-    )
-
-
-def place_hold() -> Response:
-    """Keeps machines out that meet a pick."""
-    pick, source = forms.text("pick", 500), forms.text("source", 60, needed=False)
-    owner, because = forms.text("owner", 100), forms.text("because", 1000)
-    with g.parts.store.write() as tx:
-        held.place(tx, g.parts.gate, pick, source, owner, _until(), because, forms.me(), g.now)
-    return redirect(url_for("holds"), 303)
-
-
-def _until() -> datetime:
-    """A local time of the policy's zone."""
-    policy = g.parts.policy()
-    zone = ZoneInfo(policy.timezone) if policy else UTC
-    try:
-        return datetime.fromisoformat(request.form.get("until", "")).replace(tzinfo=zone).astimezone(UTC)
-    except (ValueError, OverflowError):
-        raise Malformed("bad_field", "an end is a day and a time such as 2026-12-23T18:00") from None
-
-
-def lift_hold() -> Response:
-    """Propose to lift a hold before its end, or agree."""
-    with g.parts.store.write() as tx:
-        held.lift(tx, forms.text("hold", 60), forms.me(), forms.text("because", 1000), g.now)
-    return redirect(url_for("holds"), 303)
 
 
 VIEWS = (
     ("/rings", rings, "view", ["GET"]),
-    ("/holds", holds, "view", ["GET"]),
-    ("/holds", place_hold, "hold", POST),
-    ("/holds/lift", lift_hold, "lift", POST),
     *ring_forms.VIEWS,
 )

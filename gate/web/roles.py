@@ -8,22 +8,24 @@ for stands first. ``docs/people.md`` is the same table.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from flask import Flask, current_app, g, redirect, render_template, request, url_for
 from werkzeug.wrappers import Response
 
+from gate.core import lists
 from gate.core.errors import Malformed
+from gate.core.lists import PersonList
 from gate.flows import people, user_changes
 from gate.flows.agreement import TWO_PEOPLE
 from gate.flows.user_changes import Act, Change
+from gate.ports import Tx, User
 from gate.web import people_api, step_up
-from gate.web.cut import cut
 from gate.web.forms import me
 from gate.web.forms import text as text_of
+from gate.web.listed import Kind, asked_of, by_key, moment, page_of
 
-PAGE = 50
 PUBLIC, EVERYBODY = "public", "everybody"
 MEANINGS: Mapping[str, str] = {
     PUBLIC: "without a login: logging in, a one-time link, how this server is, styles and scripts",
@@ -139,22 +141,23 @@ def users() -> str:
 
 def _users(link: str) -> str:
     with g.parts.store.read() as tx:
-        found = tx.users()
-        page, following = cut("people", found, lambda one: one.id, PAGE)
+        everybody = tx.users()
+        found, shown = page_of(tx, PEOPLE, asked_of(PEOPLE))
         waiting = user_changes.waiting(tx, g.now)
-        named = {one.id: tx.identities(one.id) for one in page}
-    admins = sum(people.may(one, "people") for one in found)
+        named = {one.id: tx.identities(one.id) for one in found}
+    admins = sum(people.may(one, "people") for one in everybody)
     return render_template(
         "people.html",
-        users=page,
-        following=following,
-        logins=[one.id for one in found if not one.disabled],
+        users=found,
+        logins=[one.id for one in everybody if not one.disabled],
         roles=people.ROLES,
+        states=lists.PERSON_STATES,
         acts=ACTS,
         waiting=waiting,
         identities=named,
         alone=admins < 2,
         link=link,
+        **shown,
     )
 
 
@@ -180,6 +183,23 @@ def change_user() -> str | Response:
     return _users(f"{g.parts.public_url.rstrip('/') or request.host_url.rstrip('/')}/link/{link}")
 
 
+def _key(_: Tx, one: User, sort: str) -> str:
+    return lists.key({"name": one.name, "role": one.role}.get(sort, one.id), one.id)
+
+
+def _cells(_: Tx, found: Sequence[User]) -> Iterator[Sequence[str]]:
+    for one in found:
+        yield one.id, one.name, one.role, "disabled" if one.disabled else "active", moment(one.created_at)
+
+
+PEOPLE = Kind(
+    "people",
+    PersonList,
+    lists.PERSON_SORTS,
+    ("login", "name", "role", "state", "created"),
+    by_key(lambda tx, asked, limit: tx.list_people(asked, limit), _key),
+    _cells,
+)
 GET, POST = ["GET"], ["POST"]
 VIEWS = (
     ("/people", users, "view", GET),

@@ -115,7 +115,6 @@ GERMAN = {
     "Close this tab and go on in the other one.": "Schließen Sie dieses Fenster, und machen Sie im anderen weiter.",
     "everything": "alles",
     "Show": "Zeigen",
-    "Export": "Ausgeben als",
     "Proof": "Beweis",
     "This password is wrong.": "Dieses Passwort ist falsch.",
 }

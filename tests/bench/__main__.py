@@ -385,6 +385,8 @@ LISTS = (
     "/machines?claim=in_flight", "/machines?dark=1", "/machines?morning=missing",
     "/machines?standing=bypassed", "/machines?status=active&sort=site", "/machines?after=pc-5~m",
     "/sites?text=apotheke%2019", "/sites?text=nobody", "/sites?role=server", "/sites?ring=none", "/sites?dark=1",
+    "/audit?kind=site_added&sort=oldest", "/people?text=nobody&sort=name", "/holds?state=ever&place=s000001",
+    "/policy?tab=history&author=nobody",
 )  # fmt: skip
 """Lists by every order, and filters that find much, little and nothing."""
 

@@ -49,6 +49,7 @@ class Busy:
         found = ["/", "/morning", "/rollouts", "/machines", "/machines?status=pending", "/sites", "/audit", "/people"]
         found += ["/sources", "/shadow", f"/policy/backtests/{self.backtest}"]
         found += ["/rings", "/holds", *(f"/rings/edit?item={one}" for one in FORMS)]
+        found += ["/holds?state=ever&sort=-made", "/people?state=active&sort=role", "/audit?sort=oldest"]
         found.append("/people/roles")
         found += [f"/rollouts/{self.rollout}/recovery", *self.sheets, "/sites/import-keys"]
         found += ["/brake", "/nothing", "/rollouts/none", f"/rollouts/{self.rollout}"]

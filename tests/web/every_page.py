@@ -27,6 +27,7 @@ NO_PAGES: Mapping[str, str] = {
 """endpoint -> why it is no page."""
 ASKED: Mapping[str, Sequence[str]] = {
     "policy": ("", "?tab=edit", "?tab=words", "?tab=plan", "?tab=backtest", "?tab=history"),
+    "holds": ("", "?state=ever&sort=-made"),
     "edit_form": ("?item=rings[0]", "?item=rings[new]", "?item=defaults", "?item=limits"),
     "calendars": ("", "?span=month", "?site={site_id}&source={source}"),
     "why": ("?machine={machine_id}",),

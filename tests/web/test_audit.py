@@ -47,21 +47,26 @@ FOUND = [
     (Asked(since=NOW + 100 * DAY), []),
     (Asked(until=NOW - DAY), []),
     (Asked(actor="nobody"), []),
+    (Asked(oldest=True), list(range(12))),
+    (Asked(actor="anna", oldest=True), [0, 2, 4, 6, 8, 10]),
+    (Asked(kind="site_added", since=NOW + 3 * DAY, until=NOW + 8 * DAY, oldest=True), [4, 7]),
+    (Asked(since=NOW + 9 * DAY, oldest=True), [9, 10, 11]),
+    (Asked(until=NOW + 2 * DAY, oldest=True), [0, 1]),
 ]
 
 
 @pytest.mark.parametrize(("asked", "found"), FOUND, ids=[str(number) for number in range(len(FOUND))])
-def test_what_was_asked_for_is_found_newest_first_and_page_by_page(
+def test_what_was_asked_for_is_found_from_the_end_that_was_asked_for_and_page_by_page(
     store: SqlStore, asked: Asked, found: list[int]
 ) -> None:
     fill(store)
     with store.read() as tx:
         assert [one.detail["number"] for one in tx.asked_events(asked)] == found
         read: list[int] = []
-        before = None
-        while page := tx.asked_events(asked, before, 2):
+        last = None
+        while page := tx.asked_events(asked, last, 2):
             read += [one.detail["number"] for one in page]
-            before = page[-1].index
+            last = page[-1].index
     assert read == found
 
 
@@ -82,10 +87,12 @@ def test_every_filter_goes_by_an_index(tmp_path: object) -> None:
     fill(store)
     with store.connection() as connection:
         for column in ("actor", "kind", "subject"):
-            asked = f'SELECT * FROM events WHERE {column} = \'x\' AND "index" < 9 ORDER BY "index" DESC LIMIT 51'
-            said = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {asked}")))
-            assert f"USING INDEX events_{column}" in said
-            assert "TEMP B-TREE" not in said
+            for behind, order in (("<", "DESC"), (">=", "ASC")):
+                where = f"{column} = 'x' AND \"index\" {behind} 9"
+                asked = f'SELECT * FROM events WHERE {where} ORDER BY "index" {order} LIMIT 51'
+                said = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {asked}")))
+                assert f"USING INDEX events_{column}" in said
+                assert "TEMP B-TREE" not in said
     store.close()
 
 

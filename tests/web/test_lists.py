@@ -13,8 +13,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from flask import Flask
+from sqlalchemy import text
 
 from gate.adapters.store.sql import SqlStore
+from gate.adapters.store.tx_machines import NOT_ACTIVE, PLACES
 from gate.core import lists
 from gate.core.lists import MachineList, SiteList
 from gate.core.model import ClaimState, Machine, MachineStatus, Site
@@ -240,7 +242,7 @@ def test_an_export_is_the_whole_list_with_its_filter_and_is_no_formula(sqlite_ga
 def test_an_export_of_more_rows_than_one_transaction_reads_has_each_row_once(
     sqlite_gate: RealGate, many: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gate.web import lists as views
+    from gate.web import listed as views
 
     monkeypatch.setattr(views, "EXPORTED", 7)
     for sort in lists.MACHINE_SORTS:
@@ -274,3 +276,32 @@ def test_a_filter_is_kept_by_name_for_one_person_alone(sqlite_gate: RealGate, ap
 def test_a_list_says_how_old_it_is(many: Person) -> None:
     for path in ("/machines", "/sites", "/rollouts"):
         assert re.search(r'As of <time datetime="[^"]+">\d\d \w{3} \d{4}', many.client.get(path + "?lang=en").text)
+
+
+def test_the_machines_of_every_ring_are_counted_by_make_without_those_that_are_not_active(filled: SqlStore) -> None:
+    with filled.write() as tx:
+        assert tx.revoke_machine("m00", NOW)
+        assert tx.revoke_machine("m07", NOW)
+        pending = Machine("new", "ost", MachineStatus.PENDING, "new", {"role": "till"}, public_key="new")
+        tx.add_machine(pending, "new")
+        lost = Machine("lost", "ost", MachineStatus.PENDING, "lost", {"role": "till"}, public_key="lost")
+        tx.add_machine(lost, "lost")
+        assert tx.accept_machine(replace(lost, status=MachineStatus.ACTIVE, make="role=till"), NOW)
+    with filled.read() as tx:
+        found = tx.fleet_makes()
+        assert found == {ring: tx.ring_makes(ring) for ring in ("all", "rest", "")}
+    assert found["all"] == {"role=till": 1, "role=server": 2}
+    assert found[""] == {"role=till": 1}
+
+
+def test_counting_the_fleet_by_ring_and_make_reads_an_index_and_no_machine(tmp_path: object) -> None:
+    """At 120,000 machines a page of the rings took 250 ms for it."""
+    store = SqlStore(f"sqlite:///{tmp_path}/gate.db")
+    store.upgrade()
+    with store.connection() as connection:
+        for wanted, index in ((PLACES, "COVERING INDEX machines_place"), (NOT_ACTIVE, "INDEX machines_status")):
+            asked = str(wanted.compile(connection, compile_kwargs={"literal_binds": True}))
+            said = " ".join(str(row) for row in connection.execute(text(f"EXPLAIN QUERY PLAN {asked}")))
+            assert index in said
+            assert "TEMP B-TREE" not in said
+    store.close()

@@ -364,9 +364,9 @@ def test_a_long_history_goes_on_on_the_next_page(sqlite_gate: RealGate, anna: Pe
     newest = history(anna)
     assert len(newest) == 25
     page = anna.client.get("/policy?tab=history").text
-    found = re.search(r'rel="next" href="[^"]*start=([0-9a-f]{40})"', page)
+    found = re.search(r'rel="next" href="[^"]*after=([0-9a-f]{40})"', page)
     assert found
-    rest = history(anna, start=found[1])
+    rest = history(anna, after=found[1])
     assert len(rest) == 6
     assert rest[0][5] == newest[-1][4], "it ended where the next began, though that is on another page"
 
@@ -469,7 +469,7 @@ def test_a_decision_leads_to_the_policy_that_was_active_then(sqlite_gate: RealGa
 
 @pytest.mark.parametrize("wanted", ["0" * 40, "zz", "main", "..", "0000000", "-x"])
 def test_what_is_no_version_is_not_found(anna: Person, wanted: str) -> None:
-    for place in (f"/policy/versions/{wanted}", f"/policy?version={wanted}", f"/policy?tab=history&start={wanted}"):
+    for place in (f"/policy/versions/{wanted}", f"/policy?version={wanted}", f"/policy?tab=history&after={wanted}"):
         assert anna.client.get(place).status_code == 404, place
 
 

@@ -144,21 +144,24 @@ class FactsTx(MachinesTx):
             found = found.where(EVENTS.c.index < before)
         return [to_event(row) for row in self._all(found)]
 
-    def asked_events(self, asked: Asked, before: int | None = None, limit: int = 100) -> list[Event]:
-        found = select(EVENTS).order_by(EVENTS.c.index.desc()).limit(limit)
+    def asked_events(self, asked: Asked, last: int | None = None, limit: int = 100) -> list[Event]:
+        found = select(EVENTS).order_by(EVENTS.c.index if asked.oldest else EVENTS.c.index.desc()).limit(limit)
         words = {"subject": asked.subject, "actor": asked.actor, "kind": asked.kind}
         wanted = {name: word for name, word in words.items() if word}
         driving = self._rarest(wanted) if len(wanted) > 1 else next(iter(wanted), "")
         for name, word in wanted.items():
             # what is not compared bare is no reason for a database to walk that index instead
             found = found.where((EVENTS.c[name] if name == driving else EVENTS.c[name].concat("")) == word)
-        if asked.since is not None:
-            found = found.where(EVENTS.c.index >= self._passed(asked.since))
-        if asked.until is not None:
-            until = self._passed(asked.until)
-            before = until if before is None else min(until, before)
-        if before is not None:
-            found = found.where(EVENTS.c.index < before)
+        least = self._passed(asked.since) if asked.since is not None else None
+        most = self._passed(asked.until) if asked.until is not None else None
+        if last is not None and asked.oldest:
+            least = max(last + 1, least or 0)
+        elif last is not None:
+            most = last if most is None else min(most, last)
+        if least is not None:
+            found = found.where(EVENTS.c.index >= least)
+        if most is not None:
+            found = found.where(EVENTS.c.index < most)
         return [to_event(row) for row in self._all(found)]
 
     def _rarest(self, wanted: Mapping[str, str]) -> str:

@@ -21,11 +21,13 @@ from gate.adapters.store.tx_claim_reads import CLAIMS, to_claim
 from gate.adapters.store.tx_facts import DECISIONS, HEAD, SEEN
 from gate.adapters.store.tx_machines import DAYS, MACHINES, SESSIONS, SITES, to_machine, to_site
 from gate.adapters.store.tx_mornings import expected
-from gate.adapters.store.tx_rollouts import RELEASES, ROLLOUTS, to_rollout
+from gate.adapters.store.tx_people import USERS, to_user
+from gate.adapters.store.tx_rollouts import HOLDS, RELEASES, ROLLOUTS, to_hold, to_rollout
 from gate.core import lists
 from gate.core.claims import HOLDS_SLOT
-from gate.core.lists import After, MachineList, RolloutList, SiteList, states_of
-from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState, Site
+from gate.core.lists import After, HoldList, MachineList, PersonList, RolloutList, SiteList, states_of
+from gate.core.model import Claim, ClaimState, Hold, Machine, MachineStatus, Rollout, RolloutState, Site
+from gate.ports import User
 
 FILTERS = table(tables.SavedFilterRow)
 HEARD = func.coalesce(type_coerce(MACHINES.c.last_seen_at, BigInteger), 0)
@@ -71,6 +73,29 @@ class ListsTx(Rows):
             "source": [ROLLOUTS.c.source, newest],
         }
         return [to_rollout(row) for row in self._all(wide.where(*where).order_by(*order.get(asked.sort, [newest])))]
+
+    def list_people(self, asked: PersonList, limit: int) -> list[User]:
+        by = {"name": USERS.c.name, "role": USERS.c.role}.get(asked.sort, USERS.c.id)
+        where = [USERS.c.role == asked.role] if asked.role else []
+        if asked.state in lists.PERSON_STATES:
+            where.append(USERS.c.disabled.is_(asked.state == "disabled"))
+        if asked.text:
+            where.append(or_(_begins(USERS.c.id, asked.text), _begins(USERS.c.name, asked.text)))
+        found = _page(select(USERS).where(*where), by, USERS.c.id, False, asked.after, limit)
+        return [to_user(row) for row in self._all(found)]
+
+    def list_holds(self, asked: HoldList, now: datetime, limit: int) -> list[Hold]:
+        by: Any = type_coerce(HOLDS.c.made_at if asked.sort == "-made" else HOLDS.c.until, BigInteger)
+        open_, ended = HOLDS.c.lifted_at.is_(None), HOLDS.c.until <= now
+        states: dict[str, list[Any]] = {"lifted": [~open_], "over": [open_, ended], "ever": []}
+        where = states.get(asked.state, [open_, ~ended])
+        if asked.source:
+            where.append(HOLDS.c.source.in_(["", asked.source]))
+        if asked.text:
+            where.append(or_(_begins(HOLDS.c.owner, asked.text), _begins(HOLDS.c.made_by, asked.text)))
+        wide = select(HOLDS).where(*where)
+        found = _page(wide, by, HOLDS.c.id, asked.sort.startswith("-"), asked.after, limit)
+        return [to_hold(row) for row in self._all(found)]
 
     def rollout_numbers(self, ids: Sequence[str]) -> dict[str, int]:
         found = select(ROLLOUTS.c.id, ROLLOUTS.c.number).where(ROLLOUTS.c.id.in_(ids))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
@@ -71,6 +72,9 @@ PEER_AT = (
 )
 """When another machine of its role at its site was heard of last."""
 PEER = Prepared(select(PEER_AT.label("at")).where(*equal(MACHINES, "id")))
+_PLACE = MACHINES.c.ring, MACHINES.c.make
+PLACES = select(*_PLACE, func.count()).group_by(*_PLACE)
+NOT_ACTIVE = select(*_PLACE).where(MACHINES.c.status.in_([MachineStatus.PENDING.value, MachineStatus.REVOKED.value]))
 LAST_WORD = Prepared(select(func.count(MACHINES.c.last_seen_at).label("machines"), _HEARD).where(*_ACTIVE))
 
 
@@ -312,6 +316,14 @@ class MachinesTx(Rows):
         active = [MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring == ring]
         found = select(MACHINES.c.make, func.count().label("machines")).where(*active).group_by(MACHINES.c.make)
         return {row["make"]: int(row["machines"]) for row in self._all(found)}
+
+    def fleet_makes(self) -> dict[str, dict[str, int]]:
+        idle = Counter((ring, make) for ring, make in self._connection.execute(NOT_ACTIVE))
+        found: dict[str, dict[str, int]] = defaultdict(dict)
+        for ring, make, count in self._connection.execute(PLACES):
+            if count > idle[ring, make]:
+                found[ring][make] = count - idle[ring, make]
+        return dict(found)
 
     def is_sole(self, machine: Machine, heard_since: datetime) -> bool:
         row = self._first(PEER, id=machine.id)

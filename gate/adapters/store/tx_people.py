@@ -23,7 +23,8 @@ IDENTITIES = table(tables.IdentityRow)
 _USERS = select(USERS).order_by(USERS.c.id)
 
 
-def _to_user(row: Any) -> User:
+def to_user(row: Any) -> User:
+    """Row -> core."""
     return User(**{**row, "disabled": bool(row["disabled"])})
 
 
@@ -32,13 +33,13 @@ class PeopleTx(Rows):
 
     def user(self, user_id: str) -> User | None:
         row = self._one(USERS, USERS.c.id == user_id)
-        return _to_user(row) if row else None
+        return to_user(row) if row else None
 
     def users(self) -> list[User]:
-        return [_to_user(row) for row in self._all(_USERS)]
+        return [to_user(row) for row in self._all(_USERS)]
 
     def users_in_turn(self) -> list[User]:
-        return [_to_user(row) for row in self._all(_USERS.with_for_update(key_share=True))]
+        return [to_user(row) for row in self._all(_USERS.with_for_update(key_share=True))]
 
     def save_user(self, user: User) -> None:
         values = asdict(user)
