@@ -13,6 +13,7 @@ from gate.core.errors import Malformed, NotFound
 from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import ClaimState, Machine, Rollout, RolloutState, Site
 from gate.flows import site_import
+from gate.flows.csv_rows import Trouble
 from gate.ports import Tx
 from gate.web import filters, hold_pages, policy_pages, roles, rollout_lines
 from gate.web.forms import me
@@ -68,7 +69,7 @@ def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
     checks = site_import.Checks(g.parts.check_hours, g.parts.check_land, g.parts.land)
     found, troubles = site_import.read(file.stream.read(MOST_UPLOADED + 1), checks)
     if not troubles and not found:
-        troubles = [site_import.Trouble(0, "there is no site in it")]
+        troubles = [Trouble(0, "there is no site in it")]
     if troubles:
         return _not_imported(troubles)
     policy = g.parts.policy()
@@ -81,7 +82,7 @@ def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
     return redirect(url_for("sites", sort="site"), 303)
 
 
-def _not_imported(troubles: Sequence[site_import.Trouble]) -> tuple[str, int]:
+def _not_imported(troubles: Sequence[Trouble]) -> tuple[str, int]:
     shown = troubles[:MOST_TROUBLES]
     page = render_template("import.html", troubles=shown, more=len(troubles), columns=site_import.COLUMNS)
     return page, 400
