@@ -77,19 +77,22 @@ def free_port() -> int:
             return port
 
 
-def await_answer(port: int, path: str = "/healthz") -> None:
+def await_answer(port: int, path: str = "/healthz", seconds: float = 60) -> None:
     """Until somebody answers there with 200."""
-    until = time.monotonic() + 60
+    until = time.monotonic() + seconds
     while True:
         line = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
         try:
             line.request("GET", path)
-            if line.getresponse().status == 200:
+            answer = line.getresponse()
+            if answer.status == 200:
                 return
-        except (OSError, http.client.HTTPException):
-            assert time.monotonic() < until, f"nobody answers on {port}"
+            said = f"{answer.status} {answer.read(200)!r}"
+        except (OSError, http.client.HTTPException) as problem:
+            said = repr(problem)
         finally:
             line.close()
+        assert time.monotonic() < until, f"port {port} did not answer {path} with 200 in {seconds} s: {said}"
         time.sleep(0.05)
 
 

@@ -76,6 +76,27 @@ at_option = click.option(
 )
 
 
+NOT_THEN = (
+    "where a machine stood at another time, and what a site said then, is not stored; what was done to it until then"
+    " stands in the log: gate audit list --subject ID --at TIME"
+)
+
+
+def _only_now(_: click.Context, __: click.Parameter, text: str) -> None:
+    if text:
+        raise click.UsageError(NOT_THEN)
+
+
+now_option = click.option(
+    "--at",
+    default="",
+    metavar="TIME",
+    expose_value=False,
+    callback=_only_now,
+    help="Refused: only what is so now is stored. What was done until then: gate audit list --subject ID --at TIME.",
+)
+
+
 def emit(value: Any, output: str) -> None:
     """One value as JSON or YAML."""
     plain = json.loads(json.dumps(value, default=str))

@@ -9,12 +9,21 @@ from pathlib import Path
 import click
 
 from gate.adapters.calendar import check_hours, check_land
-from gate.cli.common import because_option, gate_of, machine_named, me, output_option, settings_option, show
+from gate.cli.common import (
+    because_option,
+    gate_of,
+    machine_named,
+    me,
+    now_option,
+    output_option,
+    settings_option,
+    show,
+)
 from gate.cli.site_times import closed
 from gate.core.errors import NotFound
 from gate.core.model import Site
+from gate.flows import csv_rows, machine_import, site_import
 from gate.flows import machines as flow
-from gate.flows import site_import
 from gate.flows.decommission import decommission
 from gate.ports import Proposal
 
@@ -31,7 +40,7 @@ def sites_import(file: Path, settings: Path) -> None:
     """Import FILE, a CSV with the columns id, name, land, hours, always_on, labels; all of it or nothing."""
     with gate_of(settings) as opened:
         with file.open("rb") as source:
-            found, problems = read_sites(source.read(site_import.MOST + 1), opened.settings.land, str(file))
+            found, problems = read_sites(source.read(csv_rows.MOST + 1), opened.settings.land, str(file))
         if problems:
             for line in problems:
                 click.echo(line, err=True)
@@ -48,6 +57,7 @@ def read_sites(raw: bytes, land: str, file: str) -> tuple[list[Site], list[str]]
 
 
 @sites.command("list")
+@now_option
 @settings_option
 @output_option
 @click.option("--after", default="", help="Id after which the page begins.")
@@ -80,10 +90,11 @@ def enrol_code(site: str, uses: int, hours: int, settings: Path) -> None:
 
 @click.group()
 def machines() -> None:
-    """Machines: list, accept, revoke, decommission."""
+    """Machines: list, import, accept, revoke, decommission."""
 
 
 @machines.command("list")
+@now_option
 @settings_option
 @output_option
 @click.option("--site", default="")
@@ -107,6 +118,28 @@ def machines_list(settings: Path, output: str, site: str, ring: str, status: str
         for m in found
     ]
     show(rows, ("id", "name", "site", "status", "ring", "make", "last seen"), output)
+
+
+@machines.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@settings_option
+def machines_import(file: Path, settings: Path) -> None:
+    """Let the pending machines of FILE in, a CSV with the columns machine (id or name), role, site, labels; all of them
+    or none. On the server's own shell one person is enough, for every ring."""
+    with file.open("rb") as source:
+        found, troubles = machine_import.read(source.read(csv_rows.MOST + 1))
+    with gate_of(settings) as opened, opened.store.write() as tx:
+        active = tx.active_policy()
+        if active is None:
+            raise NotFound("no policy is active")
+        troubles += machine_import.problems(tx, found)
+        if not troubles:
+            machine_import.take(tx, opened.gate, opened.gate.policy(active.commit), found, me(), opened.clock.now())
+    if troubles:
+        for one in sorted(troubles, key=lambda one: one.row):
+            click.echo(f"{file}:{one.row}: {one.said}" if one.row else f"{file}: {one.said}", err=True)
+        raise SystemExit(1)
+    click.echo(f"{len(found)} machines")
 
 
 @machines.command("accept")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gate.cli.common import at_option, emit, gate_of, machine_named, output_option, settings_option, show
+from gate.cli.common import at_option, emit, gate_of, machine_named, now_option, output_option, settings_option, show
 from gate.core.errors import NotFound
 from gate.core.model import Machine
 from gate.ports import Asked, Tx
@@ -63,6 +63,7 @@ def site_group() -> None:
 
 @site_group.command("show")
 @click.argument("site")
+@now_option
 @settings_option
 @output_option
 def site_show(site: str, settings: Path, output: str) -> None:
@@ -106,6 +107,7 @@ def machine_group() -> None:
 
 @machine_group.command("show")
 @click.argument("machine")
+@now_option
 @settings_option
 @output_option
 def machine_show(machine: str, settings: Path, output: str) -> None:

@@ -16,6 +16,7 @@ from gate.cli.audit import audit
 from gate.cli.brake import brake, completion
 from gate.cli.database import db
 from gate.cli.hold import hold
+from gate.cli.hours import hours
 from gate.cli.look import machine_group, rings, site_group
 from gate.cli.mirror import mirror
 from gate.cli.morning import morning
@@ -94,6 +95,7 @@ for command in (
     plugins,
     fleet.sites,
     site_times.duty,
+    hours,
     fleet.machines,
     fleet.enrol_code,
     mirror,

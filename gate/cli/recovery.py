@@ -12,7 +12,7 @@ from gate.bootstrap import Opened
 from gate.cli.common import emit, gate_of, me, rollout_named, settings_option, show
 from gate.core.errors import NotFound
 from gate.core.model import Rollout
-from gate.flows import key_places, site_import
+from gate.flows import csv_rows, key_places
 from gate.flows import recovery as flow
 from gate.flows.recovery import NOTHING, Sheet
 from gate.ports import Tx
@@ -153,7 +153,7 @@ def key_import(file: Path, settings: Path) -> None:
     """Import FILE, a CSV with the columns site, machine, place, key_id; all of it or nothing."""
     with gate_of(settings) as opened:
         with file.open("rb") as raw:
-            rows, troubles = key_places.read(raw.read(site_import.MOST + 1))
+            rows, troubles = key_places.read(raw.read(csv_rows.MOST + 1))
         if not troubles:
             with opened.store.write() as tx:
                 troubles = key_places.take(tx, rows, me(), opened.clock.now())

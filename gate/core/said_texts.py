@@ -212,6 +212,10 @@ GERMAN: Mapping[str, str] = {
     "site {} is there twice": "die Apotheke {} steht zweimal da",
     "the column {} is there twice": "die Spalte {} steht zweimal da",
     "the column id is missing": "die Spalte id fehlt",
+    "a value is longer than {} characters, or has control characters": (
+        "ein Wert ist länger als {} Zeichen oder hat Steuerzeichen"
+    ),
+    "{} must be there": "{} muss da sein",
     "{} values in a row of {} columns": "{} Werte in einer Zeile mit {} Spalten",
     "always_on {} is not yes or no": "always_on {} ist weder ja noch nein",
     "unknown column {}; known: {}": "unbekannte Spalte {}; bekannt: {}",

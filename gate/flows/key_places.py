@@ -7,15 +7,14 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from gate.core.errors import Malformed, NotFound
 from gate.core.model import Machine
 from gate.core.recovery import KeyPlace, problem_of
-from gate.flows.site_import import MOST, Trouble
+from gate.flows import csv_rows
+from gate.flows.csv_rows import MOST, Trouble
 from gate.ports import Tx
 
 COLUMNS = ("site", "machine", "place", "key_id")
@@ -53,30 +52,23 @@ def drop(tx: Tx, site: str, machine: str, by: str, now: datetime) -> None:
 
 def read(raw: bytes) -> tuple[list[tuple[int, Sequence[str]]], list[Trouble]]:
     """The rows of a file, each with its line, and what is wrong with it."""
-    if len(raw) > MOST:
-        return [], [Trouble(0, f"a list of key places has at most {MOST} bytes")]
-    found: list[tuple[int, Sequence[str]]] = []
-    troubles: list[Trouble] = []
-    try:
-        rows = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
-        columns = next(rows, [])
-        if sorted(columns) != sorted(COLUMNS):
-            return [], [Trouble(1, f"the columns are {', '.join(COLUMNS)}")]
-        for row in rows:
-            if not row:
-                continue
-            said = dict(zip(columns, row, strict=False))
-            site, machine, place, key_id = (said.get(name, "").strip() for name in COLUMNS)
-            problem = problem_of(place, key_id) if len(row) == len(columns) else "a row has as many values as columns"
-            if problem:
-                troubles.append(Trouble(rows.line_num, problem))
-            else:
-                found.append((rows.line_num, (site, machine, place, key_id.upper())))
-    except UnicodeDecodeError as problem:
-        troubles.append(Trouble(0, f"not UTF-8: byte {problem.start}"))
-    except csv.Error:
-        troubles.append(Trouble(0, f"not CSV: line {rows.line_num}"))
-    return found, troubles
+    return csv_rows.read(raw, f"a list of key places has at most {MOST} bytes", _head, _row)
+
+
+def _head(columns: Sequence[str]) -> Iterator[str]:
+    if sorted(columns) != sorted(COLUMNS):
+        yield f"the columns are {', '.join(COLUMNS)}"
+
+
+def _row(columns: Sequence[str], row: Sequence[str]) -> Sequence[str]:
+    if len(row) != len(columns):
+        raise ValueError("a row has as many values as columns")
+    said = dict(zip(columns, row, strict=True))
+    site, machine, place, key_id = (said[name].strip() for name in COLUMNS)
+    problem = problem_of(place, key_id)
+    if problem:
+        raise ValueError(problem)
+    return site, machine, place, key_id.upper()
 
 
 def take(tx: Tx, rows: Sequence[tuple[int, Sequence[str]]], by: str, now: datetime) -> list[Trouble]:

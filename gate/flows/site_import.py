@@ -3,14 +3,11 @@
 - Columns: id, name, land, hours, always_on, labels; the first line names them, and ``id`` must be there.
 - A row says a whole site: what it leaves out is empty, but for the Land, which is then the installation's own.
 - A site whose hours are ``24/7`` is always on, whatever the row says of that.
-- Rows are counted as an editor does: the first line is 1, a row is told by the line on which it ends.
 - Duty and closing days of a known site stay.
 """
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,23 +15,15 @@ from datetime import datetime
 from gate.core import calendar
 from gate.core.model import SLUG, Site
 from gate.core.policy import Policy
-from gate.flows import site_changes
+from gate.flows import csv_rows, site_changes
+from gate.flows.csv_rows import MOST, Trouble
 from gate.ports import Tx
 
-MOST = 64 * 1024 * 1024
 COLUMNS = ("id", "name", "land", "hours", "always_on", "labels")
 LONGEST = {"id": 60, "name": 200, "land": 60, "hours": 1000, "always_on": 60, "labels": 500}
 MOST_NAMED = 200
 YES, NO = ("1", "yes", "true", "ja"), ("", "0", "no", "false", "nein")
 Check = Callable[[str], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Trouble:
-    """What is wrong with a row; row 0: with the file."""
-
-    row: int
-    said: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,27 +37,8 @@ class Checks:
 
 def read(raw: bytes, checks: Checks) -> tuple[list[Site], list[Trouble]]:
     """The sites of a file, and what is wrong with it."""
-    if len(raw) > MOST:
-        return [], [Trouble(0, f"a list of sites has at most {MOST} bytes")]
-    found: list[tuple[int, Site]] = []
-    troubles: list[Trouble] = []
-    try:
-        rows = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""), strict=True)
-        columns = next(rows, [])
-        troubles += [Trouble(1, said) for said in _head(columns)]
-        if troubles:
-            return [], troubles
-        for row in rows:
-            if not row:
-                continue
-            try:
-                found.append((rows.line_num, _site(columns, row, checks)))
-            except ValueError as problem:
-                troubles.append(Trouble(rows.line_num, str(problem)))
-    except UnicodeDecodeError as problem:
-        troubles.append(Trouble(0, f"not UTF-8: byte {problem.start}"))
-    except csv.Error:
-        troubles.append(Trouble(0, f"not CSV: line {rows.line_num}"))
+    too_long = f"a list of sites has at most {MOST} bytes"
+    found, troubles = csv_rows.read(raw, too_long, _head, lambda columns, row: _site(columns, row, checks))
     troubles += _twice(found)
     return [site for _, site in found], troubles
 

@@ -17,7 +17,7 @@ from gate.flows import holds as held
 from gate.ports import Tx
 from gate.web import forms
 from gate.web.forms import POST
-from gate.web.listed import Kind, Page, asked_of, moment, page_of
+from gate.web.listed import Here, Kind, Page, asked_of, moment, page_of
 
 
 def holds() -> str:
@@ -30,7 +30,7 @@ def holds() -> str:
     sources = [one.name for one in policy.sources] if policy else []
     return render_template(
         "holds.html",
-        holding=[(one, held.words(one), proposed.get(one.id), _state(one)) for one in found],
+        holding=[(one, held.words(one), proposed.get(one.id), _state(one, g.now)) for one in found],
         states=lists.HOLD_STATES,
         sources=sources,
         chosen=request.args.get("source", ""),
@@ -38,9 +38,9 @@ def holds() -> str:
     )
 
 
-def _state(hold: Hold) -> str:
+def _state(hold: Hold, now: datetime) -> str:
     """Which of the states of a list it has."""
-    return "lifted" if hold.lifted_at is not None else "held" if hold.until > g.now else "over"
+    return "lifted" if hold.lifted_at is not None else "held" if hold.until > now else "over"
 
 
 def place_hold() -> Response:
@@ -69,8 +69,8 @@ def lift_hold() -> Response:
     return redirect(url_for("holds"), 303)
 
 
-def _page(tx: Tx, asked: HoldList, limit: int) -> Page:
-    found, last = held.listed(tx, asked, limit, g.now)
+def _page(tx: Tx, asked: HoldList, limit: int, here: Here) -> Page:
+    found, last = held.listed(tx, asked, limit, here.now)
     return found, _key(last, asked.sort) if last else ""
 
 
@@ -78,10 +78,10 @@ def _key(hold: Hold, sort: str) -> str:
     return lists.key(lists.micros(hold.made_at if sort == "-made" else hold.until), hold.id)
 
 
-def _cells(_: Tx, found: Sequence[Hold]) -> Iterator[Sequence[str]]:
+def _cells(_: Tx, found: Sequence[Hold], here: Here) -> Iterator[Sequence[str]]:
     for one in found:
         times = moment(one.until), moment(one.made_at), moment(one.lifted_at)
-        yield one.id, held.words(one), one.source, _state(one), one.owner, *times, one.made_by, one.because
+        yield one.id, held.words(one), one.source, _state(one, here.now), one.owner, *times, one.made_by, one.because
 
 
 HOLDS = Kind(

@@ -12,10 +12,9 @@ import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime
-from itertools import chain
 from typing import Any
 
-from flask import Response, g, request, stream_with_context
+from flask import Response, g, request
 
 from gate.core import lists
 from gate.ports import Tx
@@ -28,6 +27,14 @@ Page = tuple[Sequence[Any], str]  # rows, and the word for the next page; empty:
 
 
 @dataclass(frozen=True, slots=True)
+class Here:
+    """What a list knows beside a transaction, also while it flows out after its request."""
+
+    parts: Any
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class Kind:
     """One list: its table in ``filters``, what may be asked, in which orders, and how it is written down."""
 
@@ -35,8 +42,8 @@ class Kind:
     asked: type[Any]
     sorts: Sequence[str]
     columns: Sequence[str]
-    page: Callable[[Tx, Any, int], Page]
-    cells: Callable[[Tx, Sequence[Any]], Iterator[Sequence[str]]]
+    page: Callable[[Tx, Any, int, Here], Page]
+    cells: Callable[[Tx, Sequence[Any], Here], Iterator[Sequence[str]]]
     begin: Callable[[str, str], Any] = lists.after_of  # the word of an address and the order -> what to begin after
     size: int = PAGE
 
@@ -44,7 +51,7 @@ class Kind:
 def by_key(found: Callable[[Tx, Any, int], Sequence[Any]], key: Callable[[Tx, Any, str], str]) -> Any:
     """The pages of a list whose rows follow a sort key."""
 
-    def page(tx: Tx, asked: Any, limit: int) -> Page:
+    def page(tx: Tx, asked: Any, limit: int, _: Here) -> Page:
         rows = found(tx, asked, limit + 1)
         return rows[:limit], key(tx, rows[limit - 1], asked.sort) if len(rows) > limit else ""
 
@@ -67,7 +74,7 @@ def asked_of(kind: Kind) -> Any:
 
 def page_of(tx: Tx, kind: Kind, asked: Any) -> tuple[Sequence[Any], dict[str, Any]]:
     """One page, and what its template needs beside the rows."""
-    found, following = kind.page(tx, asked, kind.size)
+    found, following = kind.page(tx, asked, kind.size, Here(g.parts, g.now))
     shown = filters.shown(tx, kind.name, _said(asked), following, later=asked.after is not None)
     return found, shown | {"sorts": kind.sorts}
 
@@ -81,20 +88,25 @@ def _said(asked: Any) -> dict[str, str]:
 def as_csv(kind: Kind) -> Response:
     """A list with its filter and order, whole."""
     asked = replace(asked_of(kind), after=None)
-    lines = _streamed(g.parts.store.read, kind, asked)
-    begun = [next(lines), next(lines)]  # what cannot be asked is said before anything is sent
-    answer = Response(stream_with_context(chain(begun, lines)), mimetype="text/csv")
+    lines = _streamed(kind, asked, Here(g.parts, g.now))
+    begun = next(lines) + next(lines)  # what cannot be asked is said before anything is sent
+    answer = Response(_after(begun, lines), mimetype="text/csv")
     answer.headers["Content-Disposition"] = f'attachment; filename="{kind.name}.csv"'
     return answer
 
 
-def _streamed(read: Callable[[], Any], kind: Kind, asked: Any) -> Iterator[str]:
+def _after(begun: str, lines: Iterator[str]) -> Iterator[str]:
+    yield begun
+    yield from lines
+
+
+def _streamed(kind: Kind, asked: Any, here: Here) -> Iterator[str]:
     yield line(kind.columns)
     following = "-"
     while following:
-        with read() as tx:
-            found, following = kind.page(tx, asked, EXPORTED)
-            text = "".join(line(row) for row in kind.cells(tx, found))
+        with here.parts.store.read() as tx:
+            found, following = kind.page(tx, asked, EXPORTED, here)
+            text = "".join(line(row) for row in kind.cells(tx, found, here))
         yield text
         if following:
             asked = replace(asked, after=kind.begin(following, getattr(asked, "sort", "")))

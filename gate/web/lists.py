@@ -13,10 +13,11 @@ from gate.core.errors import Malformed, NotFound
 from gate.core.lists import MachineList, RolloutList, SiteList
 from gate.core.model import ClaimState, Machine, Rollout, RolloutState, Site
 from gate.flows import site_import
+from gate.flows.csv_rows import Trouble
 from gate.ports import Tx
 from gate.web import filters, hold_pages, policy_pages, roles, rollout_lines
 from gate.web.forms import me
-from gate.web.listed import Kind, asked_of, by_key, moment, page_of
+from gate.web.listed import Here, Kind, asked_of, by_key, moment, page_of
 from gate.web.listed import as_csv as csv_of
 
 MOST_UPLOADED = 8 * 1024 * 1024
@@ -68,7 +69,7 @@ def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
     checks = site_import.Checks(g.parts.check_hours, g.parts.check_land, g.parts.land)
     found, troubles = site_import.read(file.stream.read(MOST_UPLOADED + 1), checks)
     if not troubles and not found:
-        troubles = [site_import.Trouble(0, "there is no site in it")]
+        troubles = [Trouble(0, "there is no site in it")]
     if troubles:
         return _not_imported(troubles)
     policy = g.parts.policy()
@@ -81,7 +82,7 @@ def import_sites() -> str | WerkzeugResponse | tuple[str, int]:
     return redirect(url_for("sites", sort="site"), 303)
 
 
-def _not_imported(troubles: Sequence[site_import.Trouble]) -> tuple[str, int]:
+def _not_imported(troubles: Sequence[Trouble]) -> tuple[str, int]:
     shown = troubles[:MOST_TROUBLES]
     page = render_template("import.html", troubles=shown, more=len(troubles), columns=site_import.COLUMNS)
     return page, 400
@@ -93,13 +94,13 @@ def _roles() -> list[str]:
     return sorted(picked)
 
 
-def _machine_cells(tx: Tx, found: Sequence[Machine]) -> Iterator[Sequence[str]]:
+def _machine_cells(_: Tx, found: Sequence[Machine], __: Here) -> Iterator[Sequence[str]]:
     for one in found:
         seen = moment(one.last_seen_at)
         yield one.id, one.name, one.site, one.status.value, one.role, one.ring, one.make, " ".join(one.labels), seen
 
 
-def _site_cells(tx: Tx, found: Sequence[Site]) -> Iterator[Sequence[str]]:
+def _site_cells(tx: Tx, found: Sequence[Site], _: Here) -> Iterator[Sequence[str]]:
     words = tx.last_words([one.id for one in found])
     for one in found:
         count, seen = words.get(one.id, (0, None))
@@ -107,7 +108,7 @@ def _site_cells(tx: Tx, found: Sequence[Site]) -> Iterator[Sequence[str]]:
         yield one.id, one.name, one.land, one.hours, on, " ".join(sorted(one.labels)), str(count), moment(seen)
 
 
-def _rollout_cells(tx: Tx, found: Sequence[Rollout]) -> Iterator[Sequence[str]]:
+def _rollout_cells(tx: Tx, found: Sequence[Rollout], _: Here) -> Iterator[Sequence[str]]:
     versions = tx.versions([one.release for one in found])
     for one in found:
         times = moment(one.started_at), moment(one.done_at), one.halted_because

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hmac
+from typing import Any
 
 from flask import Response, g, render_template, request
 
@@ -17,8 +18,9 @@ from gate.flows import why as reasons
 from gate.ports import Proposal, Tx
 from gate.web import morning as mornings
 from gate.web import stopped
+from gate.web.beside import Made
 from gate.web.cut import cut
-from gate.web.rollout_lines import ages, lines_of, open_proposal, said_of, sources_of, version_of
+from gate.web.rollout_lines import Line, ages, lines_of, open_proposal, said_of, sources_of, version_of
 
 PAGE = 50
 LONGEST = 200
@@ -55,65 +57,104 @@ def rollout(rollout_id: str) -> str:
             raise NotFound(f"there is no rollout {rollout_id}")
         (line,) = lines_of(tx, [found])
         policy = g.parts.gate.policy(found.policy_version)
-        strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
-        if len(strata) > MAKES:
-            strata.sort(key=_worst_first)
-        evidence = [one for one in strata if one.exposed or one.pending]
-        idle = [one for one in strata if not (one.exposed or one.pending)]
-        budgets = [one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed]
-        waiting = explain.waiting(tx, g.parts.gate, found, g.now)
-        left = tx.attributions(found.id)
         made = stopped.back(tx, found)
-        back = made.found or stopped.NOBODY
-        said = sentences.standing(tx, g.parts.gate, found, g.now, g.language)[1:]
-        if found.state is RolloutState.RECALLED and made.found is not None:
-            said.append(sentences.recalled(back.holders, g.language))
-        failures, more_failures = _failures(tx, found)
-        names = {claim.machine: _name(tx, claim.machine) for claim, _ in failures}
-        needing = [
-            step for step in line.steps if policy.settings_for(step.ring, found.source).wants_people and not step.open
-        ]
         return render_template(
             "rollout.html",
             line=line,
-            bypasses=observed.bypasses(tx, source=found.source),
-            made=made,
-            ways=back.ways,
-            sheets=cut("sheets", list(back.sheets.items()), lambda one: one[0], MAKES),
             rollout=found,
             release=tx.release(found.release),
-            evidence=cut("evidence", evidence, _cell, MAKES),
-            idle=cut("idle", idle, _cell, MAKES),
-            idle_all=len(idle),
-            bound_of=lambda one: _bound(one.healthy, one.bad, one.pending, policy),
-            budgets=cut("budgets", sorted(budgets, key=_stopped_first), lambda one: one.make, MAKES),
-            failures=[(claim, names[claim.machine]) for claim, _ in failures],
-            more_failures=more_failures,
-            ages=ages(tx, found.source),
-            origin=background.origin(policy, found.background),
-            watched=tx.count_watched(found.id),
-            attributions=cut("attributions", left, lambda one: f"{one.kind}~{one.machine}~{one.claim}", PAGE),
-            explained_by={one.claim: one for one in left if one.kind == "explained"},
-            decisions=tx.decisions(found.id, 20),
-            events=tx.events(subject=found.id, limit=40),
-            proposal=open_proposal(tx, found),
-            recall=open_proposal(tx, found, "recall"),
-            lane=expedite.lane(tx, g.parts.gate, found, g.now),
-            lane_said=policy_explain.lane(policy, g.language),
-            needing=needing,
-            waivers=_waivers(tx, found),
-            ended=sentences.ended(tx, found, g.language),
-            said=said,
-            waiting=waiting,
-            needs={one.ring: cut(f"needs-{one.ring}", one.makes, lambda row: row.make, MAKES) for one in waiting},
             zone=policy.zone,
-            dark=tx.dark_sites(found.id),
             said_of=said_of,
             line_of=lambda rule, version: g.parts.gate.policy(version).line_of(rule),
-            holders=cut("holders", back.holders, lambda one: one.site, PAGE),
-            halted_because=said_texts.halted(found.halted_because, found.halted_by, g.language),
-            halted_line=policy.line_of(found.halted_by) if found.halted_by else 0,
+            **_standing(tx, found, policy, made),
+            **_evidence(tx, found, policy),
+            **_back(made),
+            **_failed(tx, found),
+            **_asked_of_people(tx, found, policy, line),
+            **_happened(tx, found),
         )
+
+
+def _standing(tx: Tx, found: Rollout, policy: Policy, made: Made[stopped.Back]) -> dict[str, Any]:
+    """Why it stands where it does, what it waits for, how it ended."""
+    waiting = explain.waiting(tx, g.parts.gate, found, g.now)
+    said = sentences.standing(tx, g.parts.gate, found, g.now, g.language)[1:]
+    if found.state is RolloutState.RECALLED and made.found is not None:
+        said.append(sentences.recalled(made.found.holders, g.language))
+    return {
+        "said": said,
+        "waiting": waiting,
+        "needs": {one.ring: cut(f"needs-{one.ring}", one.makes, lambda row: row.make, MAKES) for one in waiting},
+        "ended": sentences.ended(tx, found, g.language),
+        "halted_because": said_texts.halted(found.halted_because, found.halted_by, g.language),
+        "halted_line": policy.line_of(found.halted_by) if found.halted_by else 0,
+        "dark": tx.dark_sites(found.id),
+        "ages": ages(tx, found.source),
+        "bypasses": observed.bypasses(tx, source=found.source),
+    }
+
+
+def _evidence(tx: Tx, found: Rollout, policy: Policy) -> dict[str, Any]:
+    """What its rings and makes have shown against their bounds, and how far it may spread."""
+    strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
+    if len(strata) > MAKES:
+        strata.sort(key=_worst_first)
+    evidence = [one for one in strata if one.exposed or one.pending]
+    idle = [one for one in strata if not (one.exposed or one.pending)]
+    budgets = [one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed]
+    return {
+        "evidence": cut("evidence", evidence, _cell, MAKES),
+        "idle": cut("idle", idle, _cell, MAKES),
+        "idle_all": len(idle),
+        "budgets": cut("budgets", sorted(budgets, key=_stopped_first), lambda one: one.make, MAKES),
+        "bound_of": lambda one: _bound(one.healthy, one.bad, one.pending, policy),
+        "origin": background.origin(policy, found.background),
+        "watched": tx.count_watched(found.id),
+    }
+
+
+def _back(made: Made[stopped.Back]) -> dict[str, Any]:
+    """Where it is halted or recalled: who still has it, and how who is out of reach comes back."""
+    back = made.found or stopped.NOBODY
+    return {
+        "made": made,
+        "ways": back.ways,
+        "sheets": cut("sheets", list(back.sheets.items()), lambda one: one[0], MAKES),
+        "holders": cut("holders", back.holders, lambda one: one.site, PAGE),
+    }
+
+
+def _failed(tx: Tx, found: Rollout) -> dict[str, Any]:
+    """What has failed, and what people have explained."""
+    failures, more = _failures(tx, found)
+    left = tx.attributions(found.id)
+    return {
+        "failures": [(claim, _name(tx, claim.machine)) for claim, _ in failures],
+        "more_failures": more,
+        "attributions": cut("attributions", left, lambda one: f"{one.kind}~{one.machine}~{one.claim}", PAGE),
+        "explained_by": {one.claim: one for one in left if one.kind == "explained"},
+    }
+
+
+def _asked_of_people(tx: Tx, found: Rollout, policy: Policy, line: Line) -> dict[str, Any]:
+    """What waits for people's word, and what they may do."""
+
+    def wants_people(ring: str) -> bool:
+        return policy.settings_for(ring, found.source).wants_people
+
+    return {
+        "proposal": open_proposal(tx, found),
+        "recall": open_proposal(tx, found, "recall"),
+        "lane": expedite.lane(tx, g.parts.gate, found, g.now),
+        "lane_said": policy_explain.lane(policy, g.language),
+        "needing": [step for step in line.steps if wants_people(step.ring) and not step.open],
+        "waivers": _waivers(tx, found),
+    }
+
+
+def _happened(tx: Tx, found: Rollout) -> dict[str, Any]:
+    """Its newest decisions and events."""
+    return {"decisions": tx.decisions(found.id, 20), "events": tx.events(subject=found.id, limit=40)}
 
 
 def _failures(tx: Tx, rollout: Rollout) -> tuple[list[tuple[Claim, bool]], str]:

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -30,7 +31,7 @@ from gate.flows.people import may
 from gate.flows.policy_versions import Past
 from gate.ports import ActivePolicy, Gate, Tx, Version
 from gate.web import backtests, forms
-from gate.web.listed import Kind, Page, asked_of, moment, page_of
+from gate.web.listed import Here, Kind, Page, asked_of, moment, page_of
 
 TABS = (
     ("text", "Text"),
@@ -139,8 +140,11 @@ def _plan(commit: str) -> Mapping[str, Any]:
 
 
 def _history() -> Mapping[str, Any]:
+    asked = asked_of(HISTORY)
+    if asked.after:
+        asked = replace(asked, after=forms.known_commit(asked.after))
     with g.parts.store.read() as tx:
-        found, shown = page_of(tx, HISTORY, asked_of(HISTORY))
+        found, shown = page_of(tx, HISTORY, asked)
     return {"past": found, **shown}
 
 
@@ -218,12 +222,12 @@ def _posted(name: str) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _versions(tx: Tx, asked: VersionList, limit: int) -> Page:
-    rules = g.parts.policy()
-    return policy_versions.listed(tx, g.parts.gate, asked, rules.zone if rules else UTC, limit)
+def _versions(tx: Tx, asked: VersionList, limit: int, here: Here) -> Page:
+    rules = here.parts.policy()
+    return policy_versions.listed(tx, here.parts.gate, asked, rules.zone if rules else UTC, limit)
 
 
-def _cells(_: Tx, found: Sequence[Past]) -> Iterator[Sequence[str]]:
+def _cells(_: Tx, found: Sequence[Past], __: Here) -> Iterator[Sequence[str]]:
     for one in found:
         times = moment(one.version.at), moment(one.active_from), moment(one.active_to)
         said = ", ".join(one.people), one.refused, one.version.subject
@@ -237,7 +241,7 @@ HISTORY = Kind(
     ("commit", "author", "at", "active_from", "active_to", "agreed", "refused", "subject"),
     _versions,
     _cells,
-    begin=lambda word, _: forms.known_commit(word) if word else None,
+    begin=lambda word, _: word or None,
     size=25,
 )
 VIEWS = (

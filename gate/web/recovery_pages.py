@@ -15,8 +15,8 @@ from werkzeug.wrappers import Response
 from gate.core import recovery_texts
 from gate.core.errors import Malformed, NotFound
 from gate.flows import key_places, recovery
+from gate.flows.csv_rows import Trouble
 from gate.flows.recovery import NOTHING, Sheet
-from gate.flows.site_import import Trouble
 from gate.ports import Tx
 from gate.web import lists
 from gate.web.forms import POST, me

@@ -24,7 +24,7 @@ from gate.ports import Tx, User
 from gate.web import people_api, step_up
 from gate.web.forms import me
 from gate.web.forms import text as text_of
-from gate.web.listed import Kind, asked_of, by_key, moment, page_of
+from gate.web.listed import Here, Kind, asked_of, by_key, moment, page_of
 
 PUBLIC, EVERYBODY = "public", "everybody"
 MEANINGS: Mapping[str, str] = {
@@ -187,7 +187,7 @@ def _key(_: Tx, one: User, sort: str) -> str:
     return lists.key({"name": one.name, "role": one.role}.get(sort, one.id), one.id)
 
 
-def _cells(_: Tx, found: Sequence[User]) -> Iterator[Sequence[str]]:
+def _cells(_: Tx, found: Sequence[User], __: Here) -> Iterator[Sequence[str]]:
     for one in found:
         yield one.id, one.name, one.role, "disabled" if one.disabled else "active", moment(one.created_at)
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
 import subprocess
 import sys
-import threading
 import time
 import urllib.error
 import urllib.request
@@ -16,8 +14,8 @@ from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
-from werkzeug.serving import make_server
 
+from tests.browser.serving import serving
 from tests.conftest import missing
 from tests.load import free_port
 from tests.web.busy import Busy, busy
@@ -100,14 +98,8 @@ def stateful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     """A day after its halt and one on which rings open, with what people and a bad morning add: (address, pages)."""
     scenario, hours = request.param
     found = busy(tmp_path_factory.mktemp("busy"), scenario, timedelta(hours=hours))
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, found.app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", found
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(found.app) as address:
+        yield address, found
 
 
 @pytest.fixture(scope="package")

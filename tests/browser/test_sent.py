@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import shutil
-import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from flask import render_template
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
+from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PASSWORD, PHONE
 from tests.browser.test_walk_people import clean, logged_in
 from tests.real_gate import RealGate
@@ -42,14 +40,8 @@ def served(tmp_path: Path) -> Iterator[tuple[str, RealGate]]:
     app = app_of(gate)
     app.add_url_rule("/confirmed", "confirmed", lambda: render_template("confirmed.html"))
     app.extensions["gate.needs"]["confirmed"] = "view"
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", gate
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as address:
+        yield address, gate
     gate.close()
 
 

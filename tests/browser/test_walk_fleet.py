@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
 from collections.abc import Iterator
 from datetime import date, timedelta
 from pathlib import Path
@@ -13,11 +11,11 @@ from pathlib import Path
 import pytest
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
 from gate.adapters.policy_yaml import parse_text
 from gate.core.model import Site
 from tests.browser.pictures import kept
+from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PHONE
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web.test_pages import PASSWORD, app
@@ -28,14 +26,8 @@ SITES = "id,name,land,hours,always_on\n" + "".join(f"s{n:02},Apotheke {n},NW,,ja
 
 @pytest.fixture
 def address(app: Flask) -> Iterator[str]:
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as address:
+        yield address
 
 
 @pytest.fixture(params=["with JavaScript", "without"])

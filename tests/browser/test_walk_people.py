@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +11,6 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
 from gate.adapters.passwords import hash_password
 from gate.bootstrap import pages
@@ -21,6 +18,7 @@ from gate.core import merkle
 from gate.core.model import RolloutState
 from gate.flows import people
 from tests.browser.pictures import kept
+from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import PlayedMachine, RealGate
 
@@ -43,14 +41,8 @@ def walked(tmp_path: Path) -> Iterator[tuple[str, RealGate]]:
             people.choose_password(tx, f"link-{login}", PASSWORD, lambda _: hashed, gate.clock.now())
     app = pages(gate.opened)
     assert isinstance(app, Flask)
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", gate
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as address:
+        yield address, gate
     gate.close()
 
 

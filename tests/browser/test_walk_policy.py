@@ -3,8 +3,6 @@ freeze over Christmas is written by hand; the history knows it, and back is a ne
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,11 +10,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from flask import Flask
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
 from gate.bootstrap import pages
 from gate.flows import people
 from tests.browser.pictures import kept
+from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_pages import HASH, PASSWORD
@@ -32,16 +30,10 @@ def served(sqlite_gate: RealGate) -> Iterator[str]:
         people.add_user(tx, "berta", "Berta", "admin", "link-berta", "test", sqlite_gate.clock.now())
         for link in ("link", "link-berta"):
             people.choose_password(tx, link, PASSWORD, lambda _: HASH, sqlite_gate.clock.now())
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     app = pages(sqlite_gate.opened)
     assert isinstance(app, Flask)
-    server = make_server("127.0.0.1", 0, app, threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app) as address:
+        yield address
 
 
 def log_in(page: Page, address: str, login: str = "anna") -> None:

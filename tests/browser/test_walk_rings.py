@@ -3,9 +3,7 @@ is loosened and signed; axe looks at each of these pages, on a phone and on a de
 
 from __future__ import annotations
 
-import logging
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,13 +11,13 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from click.testing import CliRunner
 from playwright.sync_api import Browser, Page, expect
-from werkzeug.serving import make_server
 
 from gate.adapters import policy_edit
 from gate.cli.main import main
 from gate.core.model import Machine, MachineStatus, Site
 from gate.flows.placing import place_all
 from tests.browser.pictures import kept
+from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_rings import app_of
@@ -59,14 +57,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
     gate = RealGate(tmp_path / "gate", "", "policy")
-    logging.getLogger("werkzeug").setLevel(logging.ERROR)
-    server = make_server("127.0.0.1", 0, app_of(gate), threaded=True)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield Place(gate, f"http://127.0.0.1:{server.server_port}")
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    with serving(app_of(gate)) as address:
+        yield Place(gate, address)
     gate.close()
 
 

@@ -36,7 +36,7 @@ ACTS = {
         "mirror revoke",
         "lever clear",
     ),
-    *("site key keep", "site key drop", "site key import"),
+    *("site key keep", "site key drop", "site key import", "machines import"),
 }
 """What changes something, or runs; all else reads."""
 OF_THEIR_OWN = {"policy schema": "JSON Schema", "watch": "lines as they come", "completion": "a shell's script"}
