@@ -49,7 +49,7 @@ evidence: setup
 
 screens: setup
 	@scripts/system-packages
-	rm -f docs/screens/*.png
+	find docs/screens -name '*.png' ! -name 'boots-*' -delete
 	GATE_SCREENS=docs/screens $(BIN)/python -m pytest -q -n 0 tests/browser/test_screens.py -k drawn
 
 deb: setup

@@ -8,7 +8,6 @@
 from __future__ import annotations
 
 import hashlib
-import http.client
 import re
 import shlex
 import shutil
@@ -95,7 +94,7 @@ def problem_of(setting: ProbeSetting) -> str:
 def _asked(setting: ProbeSetting) -> Said:
     try:
         return KINDS[setting.kind].ask(setting.options, setting.limit_s)
-    except (OSError, ValueError, http.client.HTTPException) as problem:
+    except (OSError, ValueError) as problem:
         return False, str(problem) or type(problem).__name__
 
 
@@ -129,6 +128,8 @@ def _tcp(options: Mapping[str, str], limit_s: float) -> Said:
 
 
 def _http(options: Mapping[str, str], limit_s: float) -> Said:
+    import http.client  # not for `early`, which is in every boot's way and asks no probe
+
     parts = urlsplit(options["url"])
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError("url is no http or https address")
@@ -138,6 +139,8 @@ def _http(options: Mapping[str, str], limit_s: float) -> Said:
         line.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""))
         answer = line.getresponse()
         body = answer.read(MOST)
+    except http.client.HTTPException as problem:
+        return False, str(problem) or type(problem).__name__
     finally:
         line.close()
     if not 200 <= answer.status < 300:

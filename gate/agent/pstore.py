@@ -24,7 +24,7 @@ KERNEL = Path("/sys/fs/pstore")
 MOVED = Path("/var/lib/systemd/pstore")
 MOST_TEXT = 256 * 1024
 CRASH = re.compile(r"Kernel panic|^Panic#\d", re.MULTILINE)
-TOLD = re.compile(r"Kernel panic|BUG: |Oops[: ]|general protection fault|Internal error", re.IGNORECASE)
+TOLD = re.compile(r"Kernel panic|BUG: |\bOops[: ]|general protection fault|Internal error", re.IGNORECASE)
 STAMP = re.compile(r"^(?:<\d+>)?\[\s*\d+\.\d+\](?:\[[^\]]*\])?\s*")
 SECONDS = re.compile(r"(?<!\d)(1[0-9]{9})(?=\d{0,8}(?!\d))")
 

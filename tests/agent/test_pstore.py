@@ -40,6 +40,16 @@ def test_what_a_panic_left_is_told_by_the_lines_that_matter() -> None:
     assert len(panic_text("Oops: " + "x" * 10000)) == 500
 
 
+def test_that_ramoops_is_there_is_no_part_of_what_a_panic_said() -> None:
+    registered = "<6>[    1.2] pstore: Registered ramoops as persistent store backend"
+    lines = (
+        registered,
+        "<6>[    1.3] ramoops: using 0x80000@0x8000000, ecc: 0",
+        "<0>[   14.5] Kernel panic - not syncing: x",
+    )
+    assert panic_text("\n".join(lines)) == "Kernel panic - not syncing: x"
+
+
 @pytest.mark.parametrize(
     ("text", "crash"),
     [

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from gate.bootstrap import Wishes, init, open_gate
 from gate.core.model import Claim, Machine, MachineStatus, Rollout, Site
-from gate.flows import machines
+from gate.flows import edits, in_place, machines
 from gate.ports import Event
 from tests.boots.guests import Guest
 from tests.boots.image import Image
@@ -21,7 +21,11 @@ from tests.load import Served, await_answer, free_port
 from tests.real_gate import agreed
 
 PATIENCE = int(os.environ.get("GATE_BOOTS_PATIENCE", "1"))  # 2 and more where others use the machine too
-POLICY = f"""version: 1
+
+
+def policy(soak: str = "1s", deadline: str = f"{8 * PATIENCE}m open", tries: int = 2) -> str:
+    """Two rings; what the lines of the proof differ in are arguments."""
+    return f"""version: 1
 fleet: boots
 timezone: Europe/Berlin
 makes: {{by: [model]}}
@@ -33,7 +37,7 @@ rings:
     pick: {{label: first}}
     windows: [always]
     at_most: {{per_site: 1}}
-    gate: {{soak: {2 * PATIENCE}m, at_least: 1, sites: 1}}  # longer than two panics and the boot after them take
+    gate: {{soak: {soak}, at_least: 1, sites: 1}}
   - name: rest
     why: everybody else
     pick: {{role: till}}
@@ -44,15 +48,17 @@ first_batch: 3
 defaults:
   evidence: boot
   reboot: after install
-  tries: 2
+  tries: {tries}
   stay_up: 2s
   checkin: 3s
-  lease: 10m
-  deadline: {4 * PATIENCE}m
+  lease: {30 * PATIENCE}m
+  deadline: {deadline}
 brakes:
   - {{if: crashed >= 1, within: 30m, in: [first], then: halt, why: one crash among so few is enough}}
   - {{if: silent >= 1, within: 30m, in: [first], then: halt, why: dead machines send no reports}}
 """
+
+
 # name, make, site, labels
 GUESTS = (
     ("till-a1", "a", "nord", ("first",)),
@@ -77,7 +83,7 @@ class Fleet:
         now = datetime.now(UTC)
         settings = init(folder / "gate", wishes, now).settings
         self.opened = open_gate(settings)
-        self.opened.policies.write(POLICY, self.opened.policies.head(), "anna", "machines that die", now)
+        self.opened.policies.write(policy(), self.opened.policies.head(), "anna", "machines that die", now)
         with self.opened.store.write() as tx:
             for site in sorted({site for _, _, site, _ in GUESTS}):
                 tx.save_site(Site(site, f"Apotheke {site}", "NW", "Mo-Su 00:00-24:00", True))
@@ -115,6 +121,22 @@ class Fleet:
                 self.machines[guest.name] = machine.id
         return len(self.machines) == len(self.guests)
 
+    def rules(self, why: str, **said: str | int) -> None:
+        """Another policy: pushed, agreed to by two people where it loosens, active."""
+        text, head, now = policy(**said), self.opened.policies.head(), datetime.now(UTC)  # type: ignore[arg-type]
+        if self.opened.policies.read(head) != text:
+            head = self.opened.policies.write(text, head, "anna", why, now)
+
+        def ruling() -> bool:
+            with self.opened.store.write() as tx:
+                active = tx.active_policy()
+                for one in tx.proposals("open") if active and active.commit != head else ():
+                    for who in {"anna", "berta"} - set(one.signatures) if one.subject == head else ():
+                        edits.sign(tx, self.opened.gate, one.id, who, datetime.now(UTC))
+            return active is not None and active.commit == head
+
+        self.until(ruling, 60, f"a policy rules: {why}")
+
     def release(self, version: str, content: str) -> str:
         """Drops a release of the source; its id."""
         drop = self.folder / "drop" / version
@@ -133,6 +155,11 @@ class Fleet:
 
         self.until(seen, 60, f"the gate sees {version}")
         return rollout[0].release
+
+    def open_site(self, name: str) -> None:
+        """Open day and night again."""
+        with self.opened.store.write() as tx:
+            tx.save_site(Site(name, f"Apotheke {name}", "NW", "Mo-Su 00:00-24:00", True))
 
     def close_site(self, name: str) -> None:
         """Its opening hours begin in twelve hours; until then nobody expects its machines to be on."""
@@ -155,6 +182,13 @@ class Fleet:
         with self.opened.store.read() as tx:
             names = {machine: name for name, machine in self.machines.items()}
             return {names[one.machine]: one for one in tx.claims(self.rollout(release).id)}
+
+    def runs(self, name: str) -> str:
+        """The version that it says it has in place; empty: none."""
+        with self.opened.store.read() as tx:
+            machine = self.machines[name]
+            found = tx.release(in_place.of(tx, tx.session(machine), machine, "shop"))
+        return found.version if found else ""
 
     def machine(self, name: str) -> Machine:
         with self.opened.store.read() as tx:

@@ -18,6 +18,7 @@ from tests.boots.image import Image
 MEMORY_MIB = 256
 APPEND = (  # no_timer_check: a host that is busy makes the kernel believe that its timer is dead, and panic
     "root=/dev/vda console=ttyS0 quiet loglevel=5 panic=1 mitigations=off audit=0 no_timer_check tsc=unstable "
+    "init_on_alloc=0 apparmor=0 selinux=0 nokaslr "
     "systemd.show_status=false "
     "memmap=0x80000$0x8000000"  # this part of the memory is ramoops': it is kept over a reset
 )
@@ -34,6 +35,7 @@ class Guest:
     site: str
     labels: tuple[str, ...] = ()
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False)
+    since: int = 0
 
     @property
     def console(self) -> Path:
@@ -57,9 +59,17 @@ class Guest:
                 member.size, member.mode = len(text), 0o600
                 tar.addfile(member, io.BytesIO(text.encode()))
 
-    def switch_on(self) -> None:
+    def switch_on(self, hold: str = "") -> None:
+        """``hold``: the release and the moment of it at which its agent stands still (``guest/hold``); empty: none."""
         assert not self.on, f"{self.name} is on"
-        self.process = self._start(self.disk, self.console, APPEND)
+        self.since = self.console.stat().st_size if self.console.exists() else 0
+        self.process = self._start(self.disk, self.console, APPEND + (f" hold={hold}" if hold else ""))
+
+    def heard(self) -> str:
+        """What its console has said since it was switched on."""
+        with self.console.open("rb") as file:
+            file.seek(self.since)
+            return file.read().decode(errors="replace")
 
     def rescue(self) -> str:
         """Starts a rescue system with this machine's disk as its third, and waits until it is through; what it said."""

@@ -47,16 +47,23 @@ PLACES = {
     "gate-line.service": "etc/systemd/system/gate-line.service",
     "guest-setup.service": "etc/systemd/system/guest-setup.service",
     "rescue.service": "etc/systemd/system/rescue.service",
+    "hold": "usr/lib/shop/hold",
+    "hold.service": "etc/systemd/system/hold.service",
     "starts.conf": "etc/systemd/system/gate-agent.service.d/starts.conf",
+    "few.conf": "etc/systemd/system/systemd-udev-trigger.service.d/few.conf",
     "10-wired.network": "etc/systemd/network/10-wired.network",
 }
 SPEAKING = ("gate-agent", "gate-agent-early", "guest-setup", "rescue")  # on the console too
+PLAIN = ("systemd-journald", "systemd-udevd", "systemd-networkd", "systemd-logind")
+GENERATORS = ("cryptsetup", "gpt-auto", "hibernate-resume", "integritysetup", "veritysetup", "sysv", "getty")
+"""Of systemd's own, those that have nothing to find in a guest."""
 ENABLED = (
     "systemd-networkd.service",
     "shop-driver.service",
     "gate-line.socket",
     "guest-setup.service",
     "rescue.service",
+    "hold.service",
 )
 MASKED = (
     "getty@tty1.service",
@@ -77,6 +84,11 @@ MASKED = (
     "sys-kernel-debug.mount",
     "sys-kernel-tracing.mount",
     "systemd-pcrphase.service",
+    "systemd-random-seed.service",
+    "systemd-network-generator.service",
+    "systemd-update-utmp-runlevel.service",
+    "systemd-user-sessions.service",
+    "systemd-initctl.socket",
 )
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
@@ -170,6 +182,12 @@ def _lay_agent(tree: Path, package: Path, into: Path) -> None:
     for unit in SPEAKING:
         (root / f"etc/systemd/system/{unit}.service.d").mkdir(exist_ok=True)
         shutil.copy(GUEST / "console.conf", root / f"etc/systemd/system/{unit}.service.d")
+    for unit in PLAIN:
+        (root / f"etc/systemd/system/{unit}.service.d").mkdir(exist_ok=True)
+        shutil.copy(GUEST / "plain.conf", root / f"etc/systemd/system/{unit}.service.d")
+    (root / "etc/systemd/system-generators").mkdir(exist_ok=True)
+    for name in GENERATORS:
+        (root / f"etc/systemd/system-generators/systemd-{name}-generator").symlink_to("/dev/null")
     for unit in ENABLED:
         _run("chroot", str(root), "systemctl", "--quiet", "enable", unit)
     for unit in MASKED:
