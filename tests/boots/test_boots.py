@@ -175,6 +175,31 @@ def test_a_machine_that_is_switched_off_in_the_night_is_dark_and_not_silent_and_
     assert steps_of(fleet, release, "till-b1") == ["installed", "booted", "healthy"]
 
 
+def test_a_power_cut_at_any_step_of_an_install_costs_nothing_and_nothing_is_installed_twice(fleet: Fleet) -> None:
+    fleet.rules("power cuts use up tries", deadline=f"{20 * PATIENCE}m open", tries=10)
+    trials = {name: cuts.Trial(fleet.guests[name], list(moments)) for name, moments in cuts.MOMENTS.items()}
+    release = fleet.release(cuts.VERSION, f"{GOOD}another\n")
+
+    def everybody_has_it() -> bool:
+        for name, trial in trials.items():
+            if trial.left and trial.reached():
+                known = fleet.claims(release)[name].state.value
+                print(f"{name}: cut at {trial.cuts[-1]}: {cuts.in_words(trial.cuts[-1])}; the gate had it as {known}")
+        return not any(trial.left for trial in trials.values()) and healthy(fleet, release) == set(fleet.guests)
+
+    took = fleet.until(everybody_has_it, 900, "every guest has 4.0 through twenty power cuts")
+    for name, trial in trials.items():
+        trial.end()
+        print(f"{name}: the early unit of each boot said: {' | '.join(trial.early_said())}")
+    print(f"{sum(len(one.cuts) for one in trials.values())} power cuts took {took:.0f} s")
+    assert {name: tuple(one.cuts) for name, one in trials.items()} == cuts.MOMENTS
+    for name, trial in trials.items():
+        assert steps_of(fleet, release, name) == ["installed", "booted", "healthy"], name
+        assert trial.staged_after_it_was_durable() == [], name
+        assert fleet.runs(name) == cuts.VERSION
+    fleet.until(lambda: fleet.rollout(release).state is RolloutState.DONE, 60, "4.0 has gone through")
+
+
 def with_password(fleet: Fleet) -> None:
     now = datetime.now(UTC)
     with fleet.opened.store.write() as tx:
