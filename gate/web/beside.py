@@ -3,12 +3,15 @@
 - A page never waits: it shows what was made, or since when it is being made, or why it could not be.
 - Of different things ``MOST`` wait at a time; more are refused: each holds a thread, and an edit can be any text.
 - What failed is not tried anew before its reason has been shown for ``SHOWN``.
+- Python hands its lock on every ``YIELD_S`` meanwhile: a page asks the database dozens of times, and each time it would
+  wait for 5 ms to go on.
 - The same thing is not made twice at once. What is older than ``fresh`` is made anew, the old one shown till then.
 """
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -21,6 +24,7 @@ from gate.ports import Store, Tx
 KEPT = 8
 MOST = 5
 SHOWN = timedelta(minutes=1)
+YIELD_S = 0.0002
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -78,6 +82,8 @@ class Beside(Generic[T]):
 
     def _make(self, key: str, now: datetime, act: Callable[[Tx], T]) -> None:
         with self._busy:
+            usual = sys.getswitchinterval()
+            sys.setswitchinterval(YIELD_S)
             try:
                 with self._store.read() as tx:
                     made: Made[T] = Made(at=now, found=act(tx))
@@ -86,5 +92,7 @@ class Beside(Generic[T]):
             except Exception:  # a thread's edge: whoever looks must not wait for ever
                 log.exception("what was to be made beside a request failed")
                 made = Made(problem="it failed; the log says why")
+            finally:
+                sys.setswitchinterval(usual)
             with self._lock:
                 self._made[key] = made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -32,3 +33,14 @@ def test_what_failed_is_shown_for_a_while_and_not_tried_anew_by_each_look() -> N
     beside.get("one", first + SHOWN, fails)
     beside.wait()
     assert tries == 2
+
+
+def test_pages_get_pythons_lock_sooner_while_something_is_made() -> None:
+    beside: Beside[float] = Beside(cast(Store, FakeStore()), timedelta(minutes=10))
+    usual = sys.getswitchinterval()
+    beside.get("one", NOW, lambda _: sys.getswitchinterval())
+    beside.wait()
+    made = beside.get("one", NOW, lambda _: 0.0).found
+    assert made is not None
+    assert made < usual / 10
+    assert sys.getswitchinterval() == usual
