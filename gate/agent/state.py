@@ -194,6 +194,8 @@ class StateFolder:
         if found is None:
             return State()
         try:
+            if found and not found.keys() & {one.name for one in fields(State)}:
+                raise TypeError("nothing in it is known")
             claim = found.pop("claim", None)
             installed = {name: known(Installed, one) for name, one in found.pop("installed", {}).items()}
             back = [known(ClaimInHand, one) for one in found.pop("going_back", [])]
