@@ -143,8 +143,8 @@ def read_and_verified(page: Page, place: Place) -> None:
     """The audit of all that, by whoever did it; and the tree, computed anew, has the root that the page shows."""
     page.get_by_role("link", name="Audit").click()
     for login, kind, count in (("anna", "policy_proposed", 2), ("berta", "policy_signed", 2)):
-        page.get_by_label("Who").fill(login)
-        page.get_by_label("What").select_option(kind)
+        page.get_by_label("Who", exact=True).fill(login)
+        page.get_by_label("What", exact=True).select_option(kind)
         page.get_by_role("button", name="Show").click()
         rows = page.locator("tbody tr")
         expect(rows).to_have_count(count)
