@@ -116,13 +116,15 @@ class Guest:
         self.process = None
 
     def press_power(self) -> None:
-        """The power button: the machine goes down by itself."""
+        """The power button: the machine goes down by itself. One that is on its way down to start again stays off, too:
+        there is nobody any more who would hear the button."""
         with socket.socket(socket.AF_UNIX) as line:
             line.settimeout(20)
             line.connect(str(self.monitor))
             talk = line.makefile("rw")
-            for word in ("qmp_capabilities", "system_powerdown"):
-                talk.write(json.dumps({"execute": word}) + "\n")
+            stays_off = {"execute": "set-action", "arguments": {"reboot": "shutdown"}}
+            for word in ({"execute": "qmp_capabilities"}, stays_off, {"execute": "system_powerdown"}):
+                talk.write(json.dumps(word) + "\n")
                 talk.flush()
                 talk.readline()
 
