@@ -89,7 +89,7 @@ def test_agents_outlive_every_fault_of_their_line_and_install_what_was_approved_
         claims = [claim for one in rollouts for claim in tx.claims(one.id)]
         events = [event for one in rollouts for event in tx.events(subject=one.id, limit=2000)]
     assert all(one.state is not RolloutState.HALTED for one in rollouts), "no fault of a line is a failure of a release"
-    told = [event for event in events if event.kind == "report_step"]  # whose answer is lost says it again: that is kept
+    told = [event for event in events if event.kind == "report_step"]  # said again: report_kept
     installed = Counter(event.detail["claim"] for event in told if event.detail["step"] == "installed")
     assert installed
     assert set(installed.values()) == {1}
