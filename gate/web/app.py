@@ -200,7 +200,7 @@ def create_app(parts: PagesParts) -> Flask:
         if request.endpoint in ("preview_policy", "save_policy", "policy_problems"):
             request.max_content_length = request.max_form_memory_size = policy_edit_pages.MOST_SENT
         g.language = _language()
-        g.visitor = None
+        g.visitor, g.mark = None, ""
         if request.endpoint == "static":
             return None
         if request.endpoint not in ("live", "live_stream", "healthz", "readyz", "metrics"):
@@ -222,6 +222,8 @@ def create_app(parts: PagesParts) -> Flask:
             wish = request.full_path if request.method == "GET" else ""
             return redirect(url_for("log_in", wish=wish.rstrip("?") or None))
         people.demand(g.visitor.user, need)
+        if request.method == "GET" and not _by_itself():
+            g.mark = system.mark(parts.store, g.now)  # before the page is read: nothing falls between it and the stream
         return step_up.confirmed(need)
 
     _share_with_pages(app, parts)

@@ -10,7 +10,7 @@ import os
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.test_walk_rings import Place, because, form, looked, person, place
 from tests.web.busy import Busy
@@ -87,6 +87,7 @@ def test_an_edit_is_drawn_from_its_preview_to_its_proposal_and_its_conflict(brow
     looked(anna)
     drawn(anna, "preview")
     because(anna, "we have more pilots now", "Propose")
+    expect(anna.get_by_text("waits for another person", exact=True)).to_be_visible()
     drawn(anna, "proposal")
     form(anna, "pilots")
     anna.get_by_label("soak", exact=True).fill("8h open")
@@ -95,7 +96,9 @@ def test_an_edit_is_drawn_from_its_preview_to_its_proposal_and_its_conflict(brow
     berta.get_by_label("soak", exact=True).fill("9h open")
     looked(berta)
     because(berta, "longer after the trial", "Save")
+    expect(berta.get_by_role("heading", level=1)).to_have_text("Rings")
     because(anna, "one hour more", "Save")
+    expect(anna.get_by_role("heading", level=1)).to_have_text("Somebody else was faster")
     drawn(anna, "conflict")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from gate.core.model import Site
 from tests.browser.test_browser import opened, watched
@@ -29,11 +29,15 @@ def sites(browser: Browser, served: str, asked: list[str], errors: list[str]) ->
     return page
 
 
-def comes(gate: RealGate, page: Page, name: str) -> None:
-    """A new site stands on the open page by itself."""
+def added(gate: RealGate, name: str) -> None:
     with gate.opened.store.write() as tx:
         tx.save_site(Site(name, f"Apotheke {name}", "NW"))
         tx.append("site_added", "berta", name, gate.clock.now(), {"name": name})
+
+
+def comes(gate: RealGate, page: Page, name: str) -> None:
+    """A new site stands on the open page by itself."""
+    added(gate, name)
     expect(page.get_by_role("link", name=name, exact=True)).to_be_visible(timeout=20_000)
     assert page.evaluate("window.stayed") is True
 
@@ -52,6 +56,22 @@ def test_a_page_is_told_and_asks_nothing_meanwhile(
         tx.drop_web_sessions(user="anna")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible(timeout=20_000)
     assert errors == []
+    page.context.close()
+
+
+def test_what_happens_between_a_page_and_its_stream_is_told(
+    browser: Browser, sqlite_gate: RealGate, served: str, asked: list[str]
+) -> None:
+    page = sites(browser, served, asked, [])
+
+    def late(route: Route) -> None:
+        added(sqlite_gate, "spaet")
+        route.continue_()
+
+    page.goto("about:blank")
+    page.route("**/live/stream", late, times=1)
+    page.goto(f"{served}/sites")
+    expect(page.get_by_role("link", name="spaet", exact=True)).to_be_visible(timeout=20_000)
     page.context.close()
 
 

@@ -305,6 +305,7 @@ def test_axe_finds_nothing_on_the_pages_of_an_edit(browser: Browser, place: Plac
     berta.get_by_label("soak", exact=True).fill("6h open")
     looked(berta)
     because(berta, "longer after the trial", "Save")
+    expect(berta.get_by_role("heading", level=1)).to_have_text("Rings")
     bad += seen(berta, "rings", shots)
     because(anna, "more of them early", "Propose")
     expect(anna.get_by_role("heading", level=1)).to_have_text("Somebody else was faster")

@@ -1,5 +1,5 @@
-// The server tells a word that changes when something has happened, or is asked for it every few seconds; then the page's
-// main part is fetched anew and put in place. Focus, what is folded open and what is scrolled stay; nothing changes while somebody is at a
+// The server tells a word that changes when something has happened, or is asked for it every few seconds; where it is
+// another one than when the page was made (data-mark), its main part is fetched anew and put in place. Focus, what is folded open and what is scrolled stay; nothing changes while somebody is at a
 // form, nor on a page marked data-still (a form, or an answer to one), and nothing is asked while the tab is hidden. What
 // is marked data-making is fetched each time until it is made. Without JavaScript a reload does the same.
 "use strict";
@@ -37,7 +37,7 @@
     said.dataset.title = title;
   };
   said.dataset.title = main.querySelector("h1")?.textContent.trim() || "";
-  let wait = 3000, mark = "", stale = false, fetching = false, told = null;
+  let wait = 3000, mark = main.dataset.mark, stale = false, fetching = false, told = null;
   const refresh = async () => {
     if (!stale || fetching || document.hidden || busy()) return;
     fetching = true;
