@@ -20,7 +20,7 @@ demo: setup
 
 test: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto -m "not slow and not soak and not boots"
 
 soak: setup
 	@scripts/system-packages
@@ -35,7 +35,9 @@ lint: setup
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-check: lint test
+check: lint
+	@scripts/system-packages
+	$(BIN)/python -m pytest -n auto
 
 bench: setup
 	@scripts/system-packages

@@ -48,6 +48,7 @@ def test_a_scenario_has_the_figures_that_the_command_line_prints_and_tells_how_f
     assert {0.25, 0.5, 0.75} <= {round(one, 2) for one in shares}
 
 
+@pytest.mark.slow
 def test_recorded_days_are_read_from_the_database(tmp_path: Path) -> None:
     began = datetime(2026, 3, 1, tzinfo=UTC)
     settings = init(tmp_path / "gate", Wishes("f", "", "", "anna", "NW"), began).settings

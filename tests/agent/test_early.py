@@ -275,6 +275,7 @@ def test_a_boot_that_the_log_says_crashed_is_told_once(sqlite_gate: RealGate, tm
     assert [one["detail"] for one in said if one["kind"] == "crashed"] == ["bugcheck 0x50"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("running", "said"),
     [

@@ -298,7 +298,6 @@ class Supervised(RealAgents):
             self.start(0)
 
 
-@pytest.mark.slow
 def test_an_agent_brings_itself_from_a_to_b_and_back_from_a_c_that_does_not_start(tmp_path: Path) -> None:
     marks = {name: tmp_path / f"{name}-ran" for name in "ABC"}
     packaged = tmp_path / "packaged"

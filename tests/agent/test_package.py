@@ -14,7 +14,6 @@ from tests.conftest import REPOSITORY, missing
 
 UNITS = ("gate-agent.service", "gate-agent-early.service")
 LINUX = REPOSITORY / "deploy" / "agent" / "linux"
-pytestmark = pytest.mark.slow
 
 
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -45,6 +44,7 @@ def agent(root: Path, *words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-ISB", "-c", text, *words], capture_output=True, text=True, cwd=root)
 
 
+@pytest.mark.slow
 def test_the_package_holds_the_agent_alone_with_all_that_it_needs(package: Path, root: Path) -> None:
     listed = run("dpkg-deb", "-c", str(package)).stdout.splitlines()
     assert all(line.split()[1] == "root/root" for line in listed)

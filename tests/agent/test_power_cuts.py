@@ -9,10 +9,11 @@ import pytest
 from tests.agent.played import SOURCE, Machine, cut
 from tests.power import WORLDS
 
+pytestmark = pytest.mark.slow
+
 MOST_STEPS = 400
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("first", [False, True], ids=["second release", "first release"])
 def test_bad_content_goes_back_after_two_panics_whatever_the_power_does(
@@ -33,7 +34,6 @@ def test_bad_content_goes_back_after_two_panics_whatever_the_power_does(
     assert 20 < step < MOST_STEPS - 1
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("world", WORLDS)
 @pytest.mark.parametrize("alive", [False, True], ids=["boot", "alive"])
 @pytest.mark.parametrize("first", [False, True], ids=["second release", "first release"])

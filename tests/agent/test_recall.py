@@ -44,6 +44,7 @@ def newest_claims(gate: RealGate, machine: str) -> list[tuple[str, ClaimState]]:
         return [(one.action, one.state) for one in tx.claims_of(machine, tx.rollouts(limit=1)[0].id)]
 
 
+@pytest.mark.slow
 def test_a_recalled_release_gives_way_to_the_one_before_and_it_is_said_who_still_has_it(
     real_gate: RealGate, tmp_path: Path
 ) -> None:

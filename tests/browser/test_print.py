@@ -11,7 +11,7 @@ from playwright.sync_api import Browser
 from tests.browser.test_browser import PHONE
 from tests.web.busy import Busy
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 def streams(pdf: bytes) -> list[bytes]:

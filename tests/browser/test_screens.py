@@ -54,6 +54,7 @@ def screens(pages: Busy) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", list(SIZES))
 def test_every_screen_is_drawn(browser: Browser, stateful: tuple[str, Busy], size: str, scheme: str) -> None:

@@ -16,7 +16,7 @@ from tests.browser.test_walk_people import clean, logged_in
 from tests.real_gate import RealGate
 from tests.web.test_pages import app_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 SEND = """([path, fields]) => {
   const form = document.createElement('form');
   form.method = 'post';

@@ -16,10 +16,11 @@ from tests.flows.test_policy_edits import TIGHTER, said, saved
 from tests.real_gate import RealGate
 
 __all__ = ["served"]
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 PATIENCE_MS = 180_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scripts", [True, False], ids=["live", "without-javascript"])
 def test_a_version_is_tested_against_the_active_one(
     browser: Browser, sqlite_gate: RealGate, served: str, scripts: bool, tmp_path: Path

@@ -20,7 +20,7 @@ from tests.browser.test_browser import DESK, PHONE
 from tests.real_gate import PlayedMachine, RealGate
 from tests.web.test_pages import PASSWORD, app
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 SITES = "id,name,land,hours,always_on\n" + "".join(f"s{n:02},Apotheke {n},NW,,ja\n" for n in range(50))
 
 
@@ -54,6 +54,7 @@ def tills(gate: RealGate, site: str) -> None:
     gate.bring("7")
 
 
+@pytest.mark.slow
 def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     sqlite_gate: RealGate, address: str, page: Page, tmp_path: Path
 ) -> None:
@@ -117,6 +118,7 @@ def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     expect(page.get_by_role("heading", level=1)).to_contain_text("christmas")
 
 
+@pytest.mark.slow
 def test_an_open_page_changes_by_itself_and_keeps_focus_and_what_is_open(
     sqlite_gate: RealGate, address: str, browser: Browser
 ) -> None:

@@ -11,7 +11,7 @@ from tests.browser.test_walk_policy import log_in, served
 from tests.real_gate import RealGate
 
 __all__ = ["served"]
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture
@@ -42,6 +42,7 @@ def comes(gate: RealGate, page: Page, name: str) -> None:
     assert page.evaluate("window.stayed") is True
 
 
+@pytest.mark.slow
 def test_a_page_is_told_and_asks_nothing_meanwhile(
     browser: Browser, sqlite_gate: RealGate, served: str, asked: list[str]
 ) -> None:

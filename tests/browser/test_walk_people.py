@@ -22,7 +22,7 @@ from tests.browser.serving import serving
 from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import PlayedMachine, RealGate
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture

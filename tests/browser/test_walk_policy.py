@@ -19,7 +19,7 @@ from tests.browser.test_browser import DESK, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_pages import HASH, PASSWORD
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 CHRISTMAS = "freeze:\n  - {name: christmas, from: 2030-12-23, to: 2030-12-27, why: nobody is there, owner: anna}\n"
 
 
@@ -134,6 +134,7 @@ def test_going_back_is_a_proposal_that_another_person_signs_and_the_text_is_as_i
     assert active.commit == policies.head()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("size", [PHONE, DESK], ids=["phone", "desk"])
 def test_its_pages_fit_and_axe_finds_nothing(

@@ -22,7 +22,7 @@ from tests.browser.test_browser import DESK, PASSWORD, PHONE, opened
 from tests.real_gate import RealGate
 from tests.web.test_rings import app_of
 
-pytestmark = [pytest.mark.browser, pytest.mark.slow]
+pytestmark = pytest.mark.browser
 
 
 class Place:
@@ -104,6 +104,7 @@ def names(place: Place) -> list[str]:
     return [one["name"] for one in policy_edit.said(place.text())["rings"]]
 
 
+@pytest.mark.slow
 def test_the_first_rings_are_defined_from_an_empty_installation(browser: Browser, place: Place, script: bool) -> None:
     page = person(browser, place, "anna", java_script_enabled=script)
     page.get_by_role("link", name="Rings", exact=True).click()
@@ -178,6 +179,7 @@ def test_a_soak_is_lengthened_by_one_line_and_acts_at_once(browser: Browser, pla
     assert place.text() == before.replace("soak: 4h open", "soak: 6h open")
 
 
+@pytest.mark.slow
 def test_of_two_admins_at_one_ring_nobody_loses_anything(browser: Browser, place: Place, script: bool) -> None:
     anna = person(browser, place, "anna", java_script_enabled=script)
     berta = person(browser, place, "berta", java_script_enabled=script)
@@ -207,6 +209,7 @@ def test_of_two_admins_at_one_ring_nobody_loses_anything(browser: Browser, place
     assert "floor: 3h" in place.text()
 
 
+@pytest.mark.slow
 def test_a_limit_is_loosened_and_signed_by_another_person(browser: Browser, place: Place, script: bool) -> None:
     place.machines()
     page = person(browser, place, "anna", java_script_enabled=script)
@@ -243,6 +246,7 @@ def test_all_tills_in_one_ring_leave_no_button_to_press(browser: Browser, place:
     expect(page.get_by_role("button", name="Propose", exact=True)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_what_is_being_written_is_not_fetched_anew(browser: Browser, place: Place) -> None:
     page = person(browser, place, "anna")
     live: list[str] = []
@@ -283,6 +287,7 @@ def seen(page: Page, name: str, folder: Path) -> list[str]:
     return bad + ([f"{name} is {wide} px too wide"] if wide > 0 else [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", ["phone", "desk"])
 def test_axe_finds_nothing_on_the_pages_of_an_edit(browser: Browser, place: Place, size: str, tmp_path: Path) -> None:
     place.machines()

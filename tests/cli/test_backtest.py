@@ -18,6 +18,8 @@ from tests.flows.test_recorded import KILLS, LOOSER, POLICY
 from tests.flows.test_scenarios import FOLDER
 from tests.real_gate import agreed
 
+pytestmark = pytest.mark.slow
+
 OLD = FOLDER / "policy.yaml"
 
 

@@ -338,7 +338,6 @@ def running(tmp_path: Path) -> Iterator[Callable[..., Running]]:
         one.end()
 
 
-@pytest.mark.slow
 def test_the_demo_is_there_at_once_and_leaves_nothing(running: Callable[..., Running]) -> None:
     port = free_port()
     demo = running("demo", "--port", str(port), "--speed", "2000")

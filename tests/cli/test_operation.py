@@ -24,8 +24,6 @@ from gate.flows import people
 from tests.load import Client, Served, await_answer, free_port, prepare
 from tests.real_gate import ADDRESS, PlayedMachine, RealGate
 
-pytestmark = pytest.mark.slow
-
 TOKEN = "metrics-token-of-this-test"
 PASSWORD = "a password that stands in no log"
 BOTH = "web,worker"
@@ -106,6 +104,7 @@ def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_what_is_counted_is_exact_with_several_processes_and_after_one_was_killed(
     sqlite_gate: RealGate, serving: Callable[..., Serving]
 ) -> None:
@@ -216,6 +215,7 @@ def test_no_secret_stands_in_the_log(sqlite_gate: RealGate, serving: Callable[..
     assert [name for name, secret in secrets.items() if secret in log] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_stop_under_load_finishes_what_it_has_begun(
     store_url: str, tmp_path: Path, serving: Callable[..., Serving], workers: str

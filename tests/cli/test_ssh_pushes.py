@@ -80,6 +80,7 @@ def test_a_signed_tightening_pushed_by_ssh_is_judged_at_once_and_rules_one_tick_
     assert commit[:12] in page
 
 
+@pytest.mark.slow
 def test_a_running_worker_takes_a_push_up_by_itself(desk: Desk, line: Sshd) -> None:
     commit = desk.commit(TIGHTER, "bob")
     taken = threading.Event()

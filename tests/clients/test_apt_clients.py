@@ -15,7 +15,6 @@ from tests.clients.laid import Mirror, behind
 from tests.clients.stock import Apt
 from tests.debs import deb, needed
 
-pytestmark = pytest.mark.slow
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 

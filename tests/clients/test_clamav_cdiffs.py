@@ -12,7 +12,7 @@ from tests.clients.clam import PatchedGate, PatchedMachine, needed
 from tests.clients.served import promoted, until
 from tests.cvds import vendor
 
-pytestmark = [pytest.mark.slow, pytest.mark.clients]
+pytestmark = pytest.mark.clients
 
 
 @pytest.fixture
@@ -38,6 +38,7 @@ def cdiff(machine: PatchedMachine, version: int) -> tuple[int, bytes]:
     return answer.status_code, answer.content
 
 
+@pytest.mark.slow
 def test_cdiffs_go_with_their_version_and_to_nobody_else(
     gate: PatchedGate, machines: tuple[PatchedMachine, PatchedMachine], shared_data: Path
 ) -> None:
@@ -66,6 +67,7 @@ def test_cdiffs_go_with_their_version_and_to_nobody_else(
     assert [one.detail for one in refused] == [{"detail": "skipped test.cvd is not there"}]  # before the first one came
 
 
+@pytest.mark.slow
 def test_who_skips_a_version_settles_with_the_whole_database(
     gate: PatchedGate, machines: tuple[PatchedMachine, PatchedMachine], shared_data: Path
 ) -> None:

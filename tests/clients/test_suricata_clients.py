@@ -16,7 +16,6 @@ from tests.clients.stock import Update
 from tests.conftest import missing
 from tests.rule_sets import NAME, packed, plain, put, rule
 
-pytestmark = pytest.mark.slow
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
 

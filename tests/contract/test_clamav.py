@@ -185,7 +185,6 @@ def test_half_of_the_signatures_gone_is_refused(tmp_path: Path) -> None:
     assert source.gate_lint(where, candidate, (), tmp_path / "d", before) == []
 
 
-@pytest.mark.slow
 def test_clamscan_refuses_a_false_alarm_and_a_blind_database(shared_data: Path, tmp_path: Path) -> None:
     if shutil.which("clamscan") is None or not TESTFILES.is_dir():
         missing("clamscan or clamav-testfiles is not installed")

@@ -34,7 +34,6 @@ ERRORS = 4.0  # standard errors: wrong once in 30,000 runs, and the seed is fixe
 RELEASES = {"1": 120, "5": 200, "half": 200, "healthy": 80}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLE)
 def test_each_row_of_the_decisions_table_holds(name: str) -> None:
     tally = TABLE[name].run(RELEASES.get(name, 200), SEED)
@@ -44,21 +43,18 @@ def test_each_row_of_the_decisions_table_holds(name: str) -> None:
         assert tally.ends.get("out", 0) == 0
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", HEADLINES)
 def test_each_headline_holds(name: str) -> None:
     tally = HEADLINES[name].run(40 if name.startswith("outage") else 1_000, SEED)
     assert HEADLINES[name].outside(tally, ERRORS) == []
 
 
-@pytest.mark.slow
 def test_a_fourth_boot_brick_stops_short_of_the_fleet_only_with_the_part_by_boot_number() -> None:
     with_part, without = (BESIDE[name].run(12, SEED) for name in ("fourth", "fourth-plain"))
     assert BESIDE["fourth"].outside(with_part, ERRORS) == []
     assert without.mean("exposed") > 2 * with_part.mean("exposed")
 
 
-@pytest.mark.slow
 def test_a_careless_policy_is_found_outside_the_ranges() -> None:
     careless = Ladder(rule_out_make=(None,) * 4, rule_out_fleet=(None,) * 4, at_risk_make=10**6, at_risk_fleet=10**6)
     cell = replace(TABLE["1"], simulate=ours(every_make(0.01), careless))

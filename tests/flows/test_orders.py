@@ -22,6 +22,8 @@ from tests.conftest import NOW
 from tests.real_gate import PlayedMachine, RealGate
 from tests.vendor_plugin import Vendor, install
 
+pytestmark = pytest.mark.slow
+
 
 class Host(PlayedMachine):
     """A machine whose content its vendor brings; our agent says nothing of it."""

@@ -149,7 +149,6 @@ def test_silence_counts_from_the_first_machine_that_took_it() -> None:
     assert local(found.silent_at) == "24 Jul 11:10"
 
 
-@pytest.mark.slow
 def test_no_ring_of_a_simulated_fleet_opens_before_its_plan(tmp_path: Path) -> None:
     """The plan is held to the real flows: they are later (machines poll), by little, and never earlier."""
     world = scenario.parse(

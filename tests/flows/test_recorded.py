@@ -27,6 +27,8 @@ from gate.sim.run import Simulation
 from gate.sim.scenario import Fault, Scenario
 from tests.flows.small_fleet import joins
 
+pytestmark = pytest.mark.slow
+
 DAY = timedelta(days=1)
 SHOP = frozenset({"content"})
 POLICY = """\

@@ -29,6 +29,8 @@ from gate.sim.run import CHECKIN
 from gate.sim.scenario import Scenario
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 FOLDER = REPOSITORY / "tests" / "scenarios"
 OWN = sorted(file for file in FOLDER.glob("*.yaml") if not file.name.endswith("policy.yaml"))
 SHIPPED = REPOSITORY / "gate" / "sim" / "scenarios"
@@ -143,7 +145,6 @@ def test_each_file_says_what_it_catches() -> None:
         assert file.stem == read_scenario(file).name
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["july-19.yaml", "july-19-at-ten.yaml"])
 def test_the_shipped_scenarios_are_met(name: str, tmp_path: Path) -> None:
     plan = read_scenario(SHIPPED / name)

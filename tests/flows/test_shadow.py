@@ -203,6 +203,7 @@ def test_a_halt_that_stands_is_told_from_one_that_people_let_go_on(store: SqlSto
     assert found == [(at(3.5), None), (at(3.4), None), (at(3.0), at(3.1))]
 
 
+@pytest.mark.slow
 def test_sites_are_compared_once_when_a_release_has_ended_well(store: SqlStore) -> None:
     gate = run(store, long_run.POLICY, at(24 * 3))
     later = at(24 * 3) + timedelta(days=8)

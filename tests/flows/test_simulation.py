@@ -14,6 +14,8 @@ from gate.core.errors import Malformed
 from gate.sim import results, scenario
 from tests.conftest import REPOSITORY
 
+pytestmark = pytest.mark.slow
+
 
 def test_the_19th_of_july_ends_in_the_lab(tmp_path: Path) -> None:
     plan = read_scenario(Path("july-19"))
@@ -93,7 +95,6 @@ def test_simulate_and_lint_speak_and_exit_as_they_should(tmp_path: Path) -> None
     assert "not yet enforced: line" in accepted.output
 
 
-@pytest.mark.slow
 def test_two_weeks_of_healthy_releases_are_never_halted(tmp_path: Path) -> None:
     text = (REPOSITORY / "gate" / "sim" / "scenarios" / "healthy-week.yaml").read_text(encoding="utf-8")
     plan = scenario_of(text.replace("sites: 400", "sites: 60"), "healthy-week")  # at its full size: tests/soak

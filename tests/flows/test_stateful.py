@@ -55,6 +55,8 @@ from tests.conftest import named
 from tests.fake_store import FakeStore
 from tests.flows import replayed
 
+pytestmark = pytest.mark.slow
+
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 POLICY = """\
 version: 1
@@ -586,7 +588,6 @@ def run(make_real: Callable[[], SqlStore], examples: int) -> None:
     )
 
 
-@pytest.mark.slow
 def test_fake_and_sqlite_answer_alike_and_keep_the_promises(template_file: Path, tmp_path: Path) -> None:
     numbers = itertools.count()
 
@@ -597,7 +598,6 @@ def test_fake_and_sqlite_answer_alike_and_keep_the_promises(template_file: Path,
     run(fresh, 25)
 
 
-@pytest.mark.slow
 @pytest.mark.postgres
 def test_fake_and_postgresql_answer_alike_and_keep_the_promises(postgres: str, template: str) -> None:
     names: list[str] = []

@@ -18,6 +18,8 @@ from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import at
 from tests.flows.test_stateful import gate_for
 
+pytestmark = pytest.mark.slow
+
 BRAKE = "brakes:\n  - {if: relapsed >= 2, then: halt, why: late failures are failures}\n"
 OPENING = long_run.START + timedelta(days=1, hours=2)  # the next day, eight o'clock
 

@@ -38,7 +38,6 @@ def test_the_document_names_every_route_and_every_status() -> None:
             assert "503" in door["responses"] or path == "/v1/openapi.json"
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_schemathesis_finds_no_5xx_and_no_undocumented_status(sqlite_gate: RealGate) -> None:
     schema = schemathesis.openapi.from_dict(json.loads(openapi.document()))

@@ -647,6 +647,7 @@ def restarted(gate: RealGate) -> tuple[Opened, Flask]:
     return again, app
 
 
+@pytest.mark.slow
 def test_a_gate_that_starts_with_the_repository_gone_shows_every_page_and_halts(sqlite_gate: RealGate) -> None:
     rollout, machine = filled(sqlite_gate)
     sqlite_gate.worker.tick()

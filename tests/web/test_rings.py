@@ -154,6 +154,7 @@ def saved(browser: Person, page: Any, because: str = "after the trial", base: st
     return browser.post("/policy/save", base=base or found[1], text=text, because=because, back="/rings")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", POLICIES)
 def test_one_changed_value_is_one_changed_line_for_every_field_of_every_ring(policy: str, tmp_path: Path) -> None:
     gate = RealGate(tmp_path, "")

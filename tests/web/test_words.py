@@ -322,6 +322,7 @@ def seen(page: str) -> str:
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", shown)) + " " + read)
 
 
+@pytest.mark.slow
 def test_no_german_page_says_an_english_sentence(day: Day) -> None:
     words, bad = english(), []
     assert len(words) > 150
@@ -378,6 +379,7 @@ def test_no_page_shows_what_only_code_writes(day: Day) -> None:
     assert raw("<p>2026-12-24 {'a': 1} None</p>") == ["2026-12-24", "{'", "None"]
 
 
+@pytest.mark.slow
 def test_days_and_numbers_are_said_as_the_language_says_them(day: Day) -> None:
     rollout = f"/rollouts/{day.busy.rollout}"
     german, english_one = seen(day.text(rollout)), seen(day.text(rollout, "en"))
