@@ -24,6 +24,8 @@ from tests.flows.test_recorded import KILLS, LOOSER, POLICY
 from tests.flows.test_scenarios import FOLDER
 from tests.real_gate import agreed
 
+pytestmark = pytest.mark.slow
+
 NOW = datetime(2026, 3, 3, 9, tzinfo=UTC)
 OLD = (FOLDER / "policy.yaml").read_text(encoding="utf-8")
 LOOSE = OLD.replace("first_batch: 3", "first_batch: 9")
@@ -48,7 +50,6 @@ def test_a_scenario_has_the_figures_that_the_command_line_prints_and_tells_how_f
     assert {0.25, 0.5, 0.75} <= {round(one, 2) for one in shares}
 
 
-@pytest.mark.slow
 def test_recorded_days_are_read_from_the_database(tmp_path: Path) -> None:
     began = datetime(2026, 3, 1, tzinfo=UTC)
     settings = init(tmp_path / "gate", Wishes("f", "", "", "anna", "NW"), began).settings

@@ -23,6 +23,8 @@ from tests.flows.test_signed_pushes import Desk, desk
 from tests.git_servers import Sshd, http_backend, sshd
 from tests.web.test_pages import HASH, person
 
+pytestmark = pytest.mark.slow
+
 __all__ = ["desk"]
 
 
@@ -80,7 +82,6 @@ def test_a_signed_tightening_pushed_by_ssh_is_judged_at_once_and_rules_one_tick_
     assert commit[:12] in page
 
 
-@pytest.mark.slow
 def test_a_running_worker_takes_a_push_up_by_itself(desk: Desk, line: Sshd) -> None:
     commit = desk.commit(TIGHTER, "bob")
     taken = threading.Event()

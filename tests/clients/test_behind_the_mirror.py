@@ -113,7 +113,6 @@ def through(
         until(back, f"not back: {machine.agent.state.said}")
 
 
-@pytest.mark.slow
 def test_suricata_update_is_promoted_held_and_recalled_by_the_gate(
     sensors: tuple[ServedGate, Sensor, Sensor],
 ) -> None:
@@ -135,7 +134,6 @@ def test_suricata_update_is_promoted_held_and_recalled_by_the_gate(
     assert (gate.rollout(version_of(3)), first.updates()) == (None, version_of(1))
 
 
-@pytest.mark.slow
 def test_apt_is_promoted_held_and_recalled_by_the_gate(tills: tuple[ServedGate, Till, Till]) -> None:
     gate, first, rest = tills
 
@@ -145,7 +143,6 @@ def test_apt_is_promoted_held_and_recalled_by_the_gate(tills: tuple[ServedGate, 
     through(gate, first, rest, "1.9", "1.10", brings)
 
 
-@pytest.mark.slow
 def test_a_leak_of_the_mirror_is_found_over_real_http(sensors: tuple[ServedGate, Sensor, Sensor]) -> None:
     gate, first, rest = sensors
     put(gate.upstream, plain([1, 2], "v1"), 1)

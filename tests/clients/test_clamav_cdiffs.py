@@ -38,7 +38,6 @@ def cdiff(machine: PatchedMachine, version: int) -> tuple[int, bytes]:
     return answer.status_code, answer.content
 
 
-@pytest.mark.slow
 def test_cdiffs_go_with_their_version_and_to_nobody_else(
     gate: PatchedGate, machines: tuple[PatchedMachine, PatchedMachine], shared_data: Path
 ) -> None:
@@ -67,7 +66,6 @@ def test_cdiffs_go_with_their_version_and_to_nobody_else(
     assert [one.detail for one in refused] == [{"detail": "skipped test.cvd is not there"}]  # before the first one came
 
 
-@pytest.mark.slow
 def test_who_skips_a_version_settles_with_the_whole_database(
     gate: PatchedGate, machines: tuple[PatchedMachine, PatchedMachine], shared_data: Path
 ) -> None:

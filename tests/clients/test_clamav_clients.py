@@ -65,7 +65,6 @@ def port(request: pytest.FixtureRequest, gate: ClamGate, tmp_path: Path) -> Iter
         yield found
 
 
-@pytest.mark.slow
 def test_versions_go_ring_by_ring_and_stay_where_the_ring_is_not_open(
     gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:
@@ -110,7 +109,6 @@ def back(machine: ClamMachine) -> bool:
     return machine.claim("3") is ClaimState.ROLLED_BACK
 
 
-@pytest.mark.slow
 def test_a_recall_takes_the_agent_where_freshclam_keeps_what_is_newer(
     gate: ClamGate, start: Start, shared_data: Path
 ) -> None:
@@ -124,7 +122,6 @@ def test_a_recall_takes_the_agent_where_freshclam_keeps_what_is_newer(
         assert machine.updates() == "2"
 
 
-@pytest.mark.slow
 def test_a_recall_of_a_custom_database_needs_the_server_alone(gate: ClamGate, start: Start, shared_data: Path) -> None:
     first, rest = with_three(gate, start, shared_data, "custom")
     assert rest.updates() == "3"  # once more, where it had fetched in the very second of the move
@@ -139,7 +136,6 @@ def test_a_recall_of_a_custom_database_needs_the_server_alone(gate: ClamGate, st
         until(lambda one=machine: back(one), f"not back: {machine.agent.state.said}")  # type: ignore[misc]
 
 
-@pytest.mark.slow
 def test_what_is_halted_stays_where_it_is_and_goes_nowhere_else(
     gate: ClamGate, start: Start, shared_data: Path
 ) -> None:
@@ -185,7 +181,6 @@ def test_a_flipped_byte_reaches_no_client(gate: ClamGate, start: Start, shared_d
     assert first.version() == ""  # nothing is better than that: freshclam checks the vendor's signature
 
 
-@pytest.mark.slow
 def test_while_the_gate_is_down_clients_keep_what_they_have_and_are_well_again_with_it(
     gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:
@@ -206,7 +201,6 @@ def test_while_the_gate_is_down_clients_keep_what_they_have_and_are_well_again_w
     assert first.detects()
 
 
-@pytest.mark.slow
 def test_a_token_that_is_worth_nothing_keeps_freshclam_away_for_a_minute_and_not_for_a_day(
     gate: ClamGate, start: Start, port: int, shared_data: Path
 ) -> None:

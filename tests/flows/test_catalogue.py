@@ -14,6 +14,8 @@ from gate.ports import Pointer, Tx
 from gate.worker import KEPT_EVERY
 from tests.real_gate import RealGate
 
+pytestmark = pytest.mark.slow
+
 SOURCE = "shop-content"
 
 

@@ -19,6 +19,8 @@ from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 from tests.real_gate import RealGate
 
+pytestmark = pytest.mark.slow
+
 MINUTE = timedelta(minutes=1)
 POLICY = """\
 version: 1

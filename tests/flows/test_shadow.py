@@ -17,6 +17,8 @@ from gate.flows.shadow import Match, Outcome
 from gate.ports import Gate, Proposal, Store
 from tests import long_run
 
+pytestmark = pytest.mark.slow
+
 HOURS = timedelta(hours=1)
 SHADOWED = long_run.POLICY.replace("defaults: {", "defaults: {decides: people, ")
 ONE = long_run.plan(sites=12, days=3, releases_a_day=1)
@@ -203,7 +205,6 @@ def test_a_halt_that_stands_is_told_from_one_that_people_let_go_on(store: SqlSto
     assert found == [(at(3.5), None), (at(3.4), None), (at(3.0), at(3.1))]
 
 
-@pytest.mark.slow
 def test_sites_are_compared_once_when_a_release_has_ended_well(store: SqlStore) -> None:
     gate = run(store, long_run.POLICY, at(24 * 3))
     later = at(24 * 3) + timedelta(days=8)

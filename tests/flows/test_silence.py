@@ -15,6 +15,8 @@ from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 
+pytestmark = pytest.mark.slow
+
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 MONDAY = at("2026-11-23 09:00")
 POLICY = """\

@@ -20,6 +20,8 @@ from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import at
 from tests.flows.test_stateful import gate_for
 
+pytestmark = pytest.mark.slow
+
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 HEAD = """\
 version: 1
