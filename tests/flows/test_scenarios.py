@@ -89,6 +89,18 @@ def test_each_special_case_goes_as_its_file_expects(file: Path, tmp_path: Path) 
     assert results.unmet(plan, lived(plan, policy_of(file), tmp_path)) == []
 
 
+@pytest.mark.parametrize("boot", [3, 5])
+def test_who_dies_at_a_later_boot_is_found_where_the_bench_asks_for_as_many(boot: int, tmp_path: Path) -> None:
+    file = FOLDER / "second-boot.yaml"
+    plan, policy = read_scenario(file), policy_of(file)
+    (release,) = plan.releases
+    assert release.fault is not None
+    late = replace(plan, releases=(replace(release, fault=replace(release.fault, on=f"boot:{boot}")),))
+    asked, one_fewer = (policy.replace("boots: 2", f"boots: {number}") for number in (boot, boot - 1))
+    assert results.unmet(plan, lived(late, asked, tmp_path)) == []
+    assert [one for one in ended(late, one_fewer, tmp_path / "fewer")["rings"][1:] if one["opened_at"]]
+
+
 def ended(plan: Scenario, policy: str, folder: Path, *, compares: bool = True) -> dict[str, Any]:
     """The result of a scenario's only release, with or without a look at the machines that were not updated."""
     folder.mkdir()
