@@ -86,6 +86,7 @@ def test_fifty_sites_come_in_till_3_says_why_and_christmas_is_frozen(
     kept(page, "why", "till-3")
 
     page.get_by_role("link", name="Calendar").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Calendar")
     kept(page, "christmas", "calendar")
     christmas = date(sqlite_gate.clock.now().year + 1, 12, 23)
     head, policies = sqlite_gate.opened.policies.head(), sqlite_gate.opened.policies

@@ -98,6 +98,7 @@ def test_the_brake_from_the_phone_a_second_person_with_confirmation_and_the_audi
     assert rollout.state is RolloutState.RUNNING
 
     desk.get_by_role("link", name="Audit").click()
+    expect(desk.get_by_role("heading", level=1)).to_have_text("Audit")
     clean(desk)
     desk.locator("select[name=kind]").select_option("rollout_resumed")
     desk.get_by_role("button", name="Show").click()
