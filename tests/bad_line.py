@@ -16,11 +16,13 @@ IDLE_S, PIECE, PAUSE_S = 60, 256, 0.02
 
 
 class BadLine:
-    """Listens on a port of its own in front of ``to``; ``mode`` is one of ``MODES``, ``met`` counts what it did."""
+    """Listens on a port of its own in front of ``to``; ``mode`` is one of ``MODES``, ``met`` counts what it did,
+    ``fooled`` who went on although the certificate was wrong."""
 
     def __init__(self, to: int, right: ssl.SSLContext, wrong: ssl.SSLContext) -> None:
         self.mode = "well"
         self.met: Counter[str] = Counter()
+        self.fooled = 0
         self._to, self._contexts = to, (right, wrong)
         self._door = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._door.getsockname()[1]
@@ -46,7 +48,8 @@ class BadLine:
             line.settimeout(IDLE_S)
             context = self._contexts[mode == "wrong certificate"]
             there = socket.create_connection(("127.0.0.1", self._to))
-            with there, context.wrap_socket(line, server_side=True) as secure:
+            with there, context.wrap_socket(line, server_side=True) as secure:  # returns once the other side agrees
+                self.fooled += mode == "wrong certificate"
                 self._pass(secure, there)
 
     def _pass(self, secure: ssl.SSLSocket, there: socket.socket) -> None:

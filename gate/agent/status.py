@@ -94,6 +94,31 @@ SAID = (
     ),
     (r"what is in place is not known", "was eingesetzt ist, ist nicht bekannt"),
     (r"it goes back still: (.*)", r"es geht noch zurück: \1"),
+    (r"it has not booted since", "es gab seitdem keinen Neustart"),
+    (
+        r"it was woken and not booted: fast start-up or hibernation",
+        "der Rechner wurde geweckt und nicht neu gestartet: Schnellstart oder Ruhezustand",
+    ),
+    (
+        r"what was in place as this boot began is not known",
+        "was zu Beginn dieses Starts eingesetzt war, ist nicht bekannt",
+    ),
+    (r"Safe Mode leaves out what is to be proven", "der abgesicherte Modus lässt weg, was sich bewähren soll"),
+    (r"awake for (\d+) of (\d+) s", r"wach seit \1 von \2 s"),
+    (r"the system is (?:in )?(\S+)", r"das System meldet \1"),
+    (r"((?:\S+: )?)no answer", r"\1keine Antwort"),
+    (r"((?:\S+: )?)no answer within (\S+) s", r"\1keine Antwort in \2 s"),
+    (r"it crashed under this release: ([^;]+)", r"der Rechner ist mit diesem Release abgestürzt: \1"),
+    (r"(\d+) boots left no trace", r"\1 Starts haben keine Spur hinterlassen"),
+    (r"another release is in place", "ein anderes Release ist eingesetzt"),
+    (
+        r"another release was in place as this boot began",
+        "zu Beginn dieses Starts war ein anderes Release eingesetzt",
+    ),
+    (r"(\d+) boots did not stay up: (.+)", r"\1 Starts haben nicht gehalten: \2"),
+    (r"(\d+) starts of the agent did not last: ([^;]+)", r"\1 Starts des Agenten haben nicht gehalten: \2"),
+    (r"not put in place", "nicht eingesetzt"),
+    (r"a person recovered it from a rescue system", "ein Mensch hat den Rechner von einem Rettungssystem aus gerettet"),
     (r"(\S+) does not answer", r"\1 antwortet nicht"),
     (r"(\S+) answers too slowly", r"\1 antwortet zu langsam"),
     (r"an answer was too long or too slow", "eine Antwort war zu lang oder kam zu langsam"),
@@ -135,7 +160,8 @@ def lines(path: Path, identity: Identity | None, state: State, language: str) ->
         tried = f"{one.attempts}-mal versucht, das Schlechte ist noch eingesetzt"
         said = tried if here else f"tried {one.attempts} times, what is bad is still in place"
         found.append(_line("back", f"{one.source} {one.version}: {said}", here))
-    found += [_line("bad", f"sha256:{digest[:16]}: {because}", here) for digest, because in state.quarantined.items()]
+    for digest, because in state.quarantined.items():
+        found.append(_line("bad", f"sha256:{digest[:16]}: {german(because) if here else because}", here))
     if state.reports:
         count = len(state.reports)
         said = "Meldungen, die das Gate noch nicht hat" if here else "reports that the gate has not taken yet"
@@ -146,14 +172,19 @@ def lines(path: Path, identity: Identity | None, state: State, language: str) ->
 
 
 def german(sentence: str) -> str:
-    """A sentence of the agent in German, with the source before it where it names one."""
+    """A sentence of the agent in German, with the source before it where it names one; reasons stand side by side."""
     source, found, rest = sentence.partition(": ")
     before, rest = (f"{source}: ", rest) if found and " " not in source else ("", sentence)
+    whole = _german(rest)
+    return before + (whole if whole != rest else "; ".join(map(_german, rest.split("; "))))
+
+
+def _german(words: str) -> str:
     for pattern, text in SAID:
-        match = re.fullmatch(pattern, rest)
+        match = re.fullmatch(pattern, words)
         if match:
-            return before + match.expand(text)
-    return sentence
+            return match.expand(text)
+    return words
 
 
 def _waits(claim: ClaimInHand, here: bool) -> list[str]:

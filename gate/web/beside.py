@@ -40,8 +40,32 @@ class Made(Generic[T]):
     problem: str = ""
 
 
+class _Yielding:
+    """Who is in here lets the other threads go on sooner. Python has one interval for the whole process: the first sets
+    it, the last puts it back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside, self._usual = 0, 0.0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._usual = sys.getswitchinterval()
+                sys.setswitchinterval(YIELD_S)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                sys.setswitchinterval(self._usual)
+
+
 class Beside(Generic[T]):
     """What one process has made beside its requests, by key."""
+
+    _yielding = _Yielding()
 
     def __init__(self, store: Store, fresh: timedelta) -> None:
         self._store, self._fresh = store, fresh
@@ -82,17 +106,13 @@ class Beside(Generic[T]):
 
     def _make(self, key: str, now: datetime, act: Callable[[Tx], T]) -> None:
         with self._busy:
-            usual = sys.getswitchinterval()
-            sys.setswitchinterval(YIELD_S)
             try:
-                with self._store.read() as tx:
+                with self._yielding, self._store.read() as tx:
                     made: Made[T] = Made(at=now, found=act(tx))
             except GateError as problem:
                 made = Made(problem=problem.detail)
             except Exception:  # a thread's edge: whoever looks must not wait for ever
                 log.exception("what was to be made beside a request failed")
                 made = Made(problem="it failed; the log says why")
-            finally:
-                sys.setswitchinterval(usual)
             with self._lock:
                 self._made[key] = made

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -21,12 +22,18 @@ def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def package() -> Path:
+def built() -> str:
+    """What the build prints."""
     if shutil.which("dpkg-deb") is None:
         missing("dpkg-deb")
-    built = run("scripts/deb", DEB_PYTHON=sys.executable)
-    assert built.returncode == 0, built.stderr
-    return REPOSITORY / built.stdout.split()[-1]
+    done = run("scripts/deb", DEB_PYTHON=sys.executable)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def package(built: str) -> Path:
+    return REPOSITORY / built.split()[-1]
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +64,10 @@ def test_the_package_holds_the_agent_alone_with_all_that_it_needs(package: Path,
     }
     assert not [name for name in names if str(REPOSITORY) in name or "/tests/" in name]
     assert not [line for line in listed if line.split()[0][5] == "w" or line.split()[0][8] == "w"]
+
+
+def test_the_build_prints_the_hash_that_a_person_checks_the_package_by(built: str, package: Path) -> None:
+    assert built.split()[0] == hashlib.sha256(package.read_bytes()).hexdigest()
 
 
 def test_the_installed_agent_runs_without_this_environment(root: Path, tmp_path: Path) -> None:

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from gate.agent import accept, asking
+from gate.agent import accept, asking, health
 from gate.agent.cli import main
+from gate.agent.health import Probe, Raw
+from gate.agent.recover import BECAUSE
 from gate.agent.state import ClaimInHand, Identity, Installed, State
 from gate.agent.status import SAID, german, language_of, lines
 
@@ -91,6 +93,36 @@ def test_every_sentence_about_a_release_has_its_german() -> None:
     assert german("shop: ring first has no approval for shop") == "shop: für Ring first ist von shop nichts freigegeben"
     assert german("who knows what: this is") == "who knows what: this is"
     assert len({pattern for pattern, _ in SAID}) == len(SAID)
+
+
+BAD = Raw(
+    wanted="b", in_place="a", needs_boot=True, booted_since=True, in_place_at_boot="a", awake_s=90.0, stay_up_s=60,
+    tries=2, crashes=("Kernel panic - not syncing",), lost_boots=3, system="maintenance",
+)  # fmt: skip
+UNKNOWN = Raw(
+    wanted="b", in_place="b", needs_boot=True, booted_since=False, in_place_at_boot=None, awake_s=5.0, stay_up_s=60,
+    tries=2, probes=(Probe("disk", None),), system="starting", fast_start=True, safe_mode=True,
+)  # fmt: skip
+
+
+def test_every_reason_why_a_release_is_not_good_has_its_german() -> None:
+    reasons = [*health.judge(BAD).reasons, *health.judge(UNKNOWN).reasons]
+    source = Path(health.__file__).read_text(encoding="utf-8")
+    assert {one.code for one in reasons} == set(re.findall(r'\("(\w+)", f?"[^"]* [^"]*"\)', source)) - {"probe"}
+    assert [one.detail for one in reasons if german(one.detail) == one.detail] == []
+    waits = german(f"shop: {health.judge(UNKNOWN).because}")
+    assert waits.startswith("shop: es gab seitdem keinen Neustart; der Rechner wurde geweckt")
+    assert waits.endswith("wach seit 5 von 60 s; das System meldet starting; disk: keine Antwort")
+
+
+def test_why_a_release_has_gone_back_is_said_in_both() -> None:
+    state = State(status="active")
+    state.quarantined["b" * 64] = "2 boots did not stay up: boot-1, boot-2"
+    assert "bad here      sha256:bbbbbbbbbbbbbbbb: 2 boots did not stay up" in said(state, "en")
+    assert "hier schlecht sha256:bbbbbbbbbbbbbbbb: 2 Starts haben nicht gehalten: boot-1, boot-2" in said(state, "de")
+    panic = "it crashed under this release: Kernel panic - not syncing; RIP: 0033"
+    assert german(panic) == "der Rechner ist mit diesem Release abgestürzt: Kernel panic - not syncing; RIP: 0033"
+    assert german(BECAUSE) == "ein Mensch hat den Rechner von einem Rettungssystem aus gerettet"
 
 
 @pytest.mark.parametrize(

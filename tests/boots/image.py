@@ -90,6 +90,7 @@ MASKED = (
     "systemd-user-sessions.service",
     "systemd-initctl.socket",
 )
+RECOVERS = "gate-agent recover --root /mnt"  # what rescue.service does with the disk of a machine that is dead
 NEEDED = {
     "qemu-system-x86_64": "qemu-system-x86",
     "qemu-img": "qemu-utils",

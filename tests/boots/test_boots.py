@@ -5,6 +5,7 @@ The tests share the guests and stand in their order: each begins with every gues
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -28,6 +29,9 @@ REST = ("till-a2", "till-b2", "till-a3", "till-b3")
 FROM_START_S = 420.0  # until six guests have come up under emulation on two cores and have enrolled
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 DIED = f"] {PANIC}"  # on the console; the line that ends it names it once more
+RESTARTS = "reboot: Restarting system"  # the kernel's own word for it
+BOOT = re.compile(r"the agent starts in boot ([0-9a-f-]{36})")  # as the kernel's file has it, not as the agent says it
+BEFORE_USER_SPACE = "boot-start driver: this content is bad for make a"
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +69,7 @@ def healthy(fleet: Fleet, release: str) -> set[str]:
 
 
 def test_a_good_release_boots_every_guest_and_ring_1_waits_for_the_reports_of_ring_0(fleet: Fleet) -> None:
-    before = {name: guest.console.stat().st_size for name, guest in fleet.guests.items()}
+    before = {name: guest.heard().count(RESTARTS) for name, guest in fleet.guests.items()}
     release = fleet.release("1.0", GOOD)
     took = fleet.until(lambda: healthy(fleet, release) == set(fleet.guests), 600, "every guest has 1.0")
     print(f"1.0 went through both rings in {took:.0f} s")
@@ -76,8 +80,10 @@ def test_a_good_release_boots_every_guest_and_ring_1_waits_for_the_reports_of_ri
         assert claims[name].granted_at > proven[fleet.guests[name].make], "ring 1 opens for a make after its reports"
     for name, claim in claims.items():
         assert steps_of(fleet, release, name) == ["installed", "booted", "healthy"]
-        assert reports_of(fleet, release, name)[1]["boot_id"] != claim.boot_id, "it booted after the installation"
-        assert fleet.guests[name].console.stat().st_size > before[name]
+        heard, booted = fleet.guests[name].heard(), reports_of(fleet, release, name)[1]["boot_id"]
+        assert heard.count(RESTARTS) == before[name] + 1, "its kernel restarted once"
+        had = list(dict.fromkeys(BOOT.findall(heard)))
+        assert had == [claim.boot_id, booted], "the boots that its kernel had are those that it told"
     page = seen_by_a_person(fleet, f"/rollouts/{fleet.rollout(release).id}")
     assert str(reports_of(fleet, release, "till-a1")[2]["boot_id"]) in page, (
         "the page shows the boot id that the kernel gave"
@@ -103,6 +109,7 @@ def test_a_release_that_panics_one_make_is_rolled_back_by_its_agent_and_halts_be
     assert fleet.claims(release).keys() == set(FIRST), "nobody of ring 1 was let in"
     fleet.until(lambda: fleet.runs("till-a1") == "1.0", 60, "till-a1 says that it has 1.0")
     assert {name: fleet.runs(name) for name in REST} == dict.fromkeys(REST, "1.0")
+    assert [name for name in fleet.guests if "2.0: installed" in fleet.guests[name].heard()] == list(FIRST)
     page = drawn_for_a_person(fleet, f"/rollouts/{fleet.rollout(release).id}", "boots-panics", tmp_path)
     assert "crashed >= 1" in page
 
@@ -133,20 +140,26 @@ def test_a_release_that_kills_before_user_space_is_silence_and_the_sheet_brings_
     release, guest = in_the_night, fleet.guests["till-a1"]
     took = fleet.until(lambda: fleet.rollout(release).state is RolloutState.HALTED, 300, "3.0 is halted")
     claim = fleet.claims(release)["till-a1"]
-    deaths = guest.said(10**6).count("this content is bad for make a")
-    print(f"3.0 was halted {took:.0f} s later; till-a1 died {deaths} times and said nothing after {claim.state.value}")
+    _, *deaths = guest.heard().split(BEFORE_USER_SPACE)
+    print(f"3.0 was halted {took:.0f} s later; till-a1 died {len(deaths)} times and is {claim.state.value}")
+    assert deaths, "it is dead, and not just slow"
+    assert all(PANIC in death for death in deaths[:-1])
+    assert "gate-agent" not in "".join(deaths), "it never came as far as the early unit again"
     assert claim.state is ClaimState.SILENT
     assert steps_of(fleet, release, "till-a1") == ["installed"], "a dead machine reports nothing"
     assert "silent >= 1" in fleet.rollout(release).halted_because
     assert fleet.claims(release).keys() == set(FIRST), "nobody of ring 1 was let in"
     where = f"/rollouts/{fleet.rollout(release).id}"
     fleet.until(lambda: "till-a1" in seen_by_a_person(fleet, f"{where}/recovery"), 60, "till-a1 is on a sheet")
-    assert "gate-agent recover" in seen_by_a_person(fleet, f"{where}/recovery")
-    drawn_for_a_person(fleet, where, "boots-silent", tmp_path)
+    sheet = seen_by_a_person(fleet, f"{where}/recovery")
+    assert image.RECOVERS in sheet, "what the rescue system does is what the sheet says"
+    assert "silent >= 1" in drawn_for_a_person(fleet, where, "boots-silent", tmp_path)
     guest.cut_power()
     said = guest.rescue()
     print("\n".join(line for line in said.splitlines() if "gate-agent[" in line))
     assert "is gone and will not be taken again" in said
+    must = re.findall(r"In place now: sha256:[0-9a-f]{64}", sheet)
+    assert must and must[0] in said, "it says what the sheet says that it must"
     guest.switch_on()
     took = fleet.until(lambda: fleet.claims(release)["till-a1"].recovered, 200, "till-a1 is back")
     print(f"till-a1 came back {took:.0f} s after the sheet's steps, with {fleet.runs('till-a1')}")

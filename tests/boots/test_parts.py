@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from gate.core import recovery_texts
 from tests.boots import cuts, fleet, image
 from tests.boots.cuts import Trial
 from tests.boots.guests import Guest
@@ -27,10 +28,20 @@ def test_make_boots_installs_what_a_guest_needs() -> None:
 
 def test_the_two_makes_stand_in_both_rings_and_at_four_sites() -> None:
     makes = {make for _, make, _, _ in fleet.GUESTS}
-    assert len(fleet.GUESTS) >= 6
+    assert len({name for name, *_ in fleet.GUESTS}) == len(fleet.GUESTS) >= 6
+    assert len(makes) == 2
     assert {make for _, make, _, labels in fleet.GUESTS if "first" in labels} == makes
     assert {make for _, make, _, labels in fleet.GUESTS if "first" not in labels} == makes
-    assert len({site for _, _, site, _ in fleet.GUESTS}) == 4
+    assert len({site for _, _, site, _ in fleet.GUESTS}) >= 4
+
+
+def test_the_rescue_system_does_what_the_recovery_sheet_says() -> None:
+    unit = (image.GUEST / "rescue.service").read_text(encoding="utf-8")
+    assert f"\nExecStart=/usr/bin/{image.RECOVERS}\n" in unit
+    paths = [path for path in recovery_texts.PATHS if path.endswith("-linux")]
+    assert len(paths) == 6
+    for path in paths:
+        assert any(one.startswith(f"`{image.RECOVERS}`.") for one in recovery_texts.steps(path, "en", "shop", ""))
 
 
 def test_power_is_cut_twenty_times_at_more_than_a_dozen_moments_in_guests_of_ring_1() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from gate.agent import diary, early, going_back, hands, health, http, linux, plugin, state, texts
+from gate.agent import calls, diary, early, going_back, hands, health, http, linux, plugin, state, texts
 from gate.agent.probes import KINDS, LIMIT_S, MOST_LIMIT_S
 from gate.agent.settings import load
 from gate.agent.windows import WANTED
@@ -64,4 +64,17 @@ def test_the_unit_in_the_chapter_is_ordered_as_the_one_that_is_installed() -> No
     unit = (REPOSITORY / "deploy" / "agent" / "linux" / "gate-agent-early.service").read_text(encoding="utf-8")
     order = re.findall(r"^(?:Before|After|Conflicts|RequiresMountsFor)=.*$", unit, re.MULTILINE)
     assert order == re.findall(r"^(?:Before|After|Conflicts|RequiresMountsFor)=.*$", TEXT, re.MULTILINE)
+    run = r"^(?:ExecStart|TimeoutStartSec|Type)=.*$"
+    assert sorted(re.findall(run, unit, re.MULTILINE)) == sorted(re.findall(run, TEXT, re.MULTILINE))
     assert any("systemd-pstore.service" in line for line in order)
+
+
+def test_every_file_that_it_writes_and_every_call_that_it_makes_is_named() -> None:
+    code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "gate" / "agent").glob("*.py"))
+    written = {state.DOWN, *re.findall(r'(?:\.write\(|os\.open\(self\.path / )"([\w.]+)"', code)}
+    assert {"state.json", "key", "lock"} <= written
+    writes, sends = (TEXT.partition(f"## What it {verb}")[2].partition("\n## ")[0] for verb in ("writes", "sends, and"))
+    rows = [row.partition("|")[0] for row in re.findall(r"^\| (.+)$", writes, re.MULTILINE)]
+    assert written <= {name for row in rows for name in re.findall(r"`([\w.]+)/?`", row)}
+    said = re.findall(r"^\| ([\w -]+) \|", sends, re.MULTILINE)
+    assert {"enrolment", "check-in", *calls.PATHS.keys() - {"checkin"}} <= set(said)

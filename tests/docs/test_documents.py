@@ -109,6 +109,13 @@ def test_every_command_that_the_documents_name_exists() -> None:
         assert helped.help, name
 
 
+def test_what_lies_in_an_environment_of_its_own_is_called_by_its_path() -> None:
+    blocks = re.findall(r"^```(?:sh)?\n(.*?)^```", text("deploy/README.md"), re.MULTILINE | re.DOTALL)
+    apart = [block for block in blocks if "-m venv /opt/" in block]
+    assert len(apart) == 2
+    assert [line for block in apart for line in block.splitlines() if line.startswith(("gate ", "gate-agent "))] == []
+
+
 PROMISED = {
     "start": "demo, init, serve, doctor, version",
     "see": "status, rollouts, rollout show, rings, sites list, site show, machine show, why, morning, watch, "

@@ -83,6 +83,7 @@ def test_agents_outlive_every_fault_of_their_line_and_install_what_was_approved_
     assert "Traceback" not in said
     assert "Traceback" not in served.logs()
     assert all(line.met[mode] for mode in MODES), line.met
+    assert line.fooled == 0, "nobody talks over a wrong certificate"
     assert all(megabytes < 8 and open_files < 16 for megabytes, open_files in grown), grown
     with opened.store.read() as tx:
         rollouts = tx.rollouts(limit=2000)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from datetime import UTC, datetime, timedelta
 from typing import cast
 
@@ -43,4 +44,26 @@ def test_pages_get_pythons_lock_sooner_while_something_is_made() -> None:
     made = beside.get("one", NOW, lambda _: 0.0).found
     assert made is not None
     assert made < usual / 10
+    assert sys.getswitchinterval() == usual
+
+
+def test_python_hands_its_lock_on_as_ever_once_the_last_of_several_is_made() -> None:
+    plans: Beside[int] = Beside(cast(Store, FakeStore()), timedelta(minutes=10))
+    previews: Beside[int] = Beside(cast(Store, FakeStore()), timedelta(minutes=10))
+    usual, began, both, over = sys.getswitchinterval(), threading.Event(), threading.Event(), threading.Event()
+
+    def first(_: Tx) -> int:
+        began.set()
+        return int(both.wait(10))
+
+    def last(_: Tx) -> int:
+        both.set()
+        return int(over.wait(10))
+
+    plans.get("one", NOW, first)
+    assert began.wait(10)
+    previews.get("two", NOW, last)
+    plans.wait()
+    over.set()
+    previews.wait()
     assert sys.getswitchinterval() == usual

@@ -12,7 +12,7 @@ while [ $# -gt 0 ]; do
     --code-file) [ $# -ge 2 ] || usage; code=$2; shift 2 ;;
     --writes)
       [ $# -ge 2 ] || usage
-      case $2 in /*[!A-Za-z0-9/._-]* | [!/]*) echo "$2 is not an absolute path of plain letters" >&2; exit 2 ;; esac
+      case $2 in "" | /*[!A-Za-z0-9/._-]* | [!/]*) echo "$2 is not an absolute path of plain letters" >&2; exit 2 ;; esac
       case $2 in /home* | /root*) echo "$2: the units see no home folder" >&2; exit 2 ;; esac
       folders="$folders -$2" mounts="$mounts $2"; shift 2 ;;
     *) break ;;
