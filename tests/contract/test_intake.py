@@ -48,7 +48,7 @@ def gate_fetch(source, candidate, into):
     if candidate.version in said(source).get("slow", []):
         from gate.adapters.egress import Unfinished
         raise Unfinished("half of it so far")
-    raw = candidate.where.encode()
+    raw = said(source).get("brings", candidate.where).encode()
     (into / "a").write_bytes(raw)
     return [Fetched("a", len(raw), hashlib.sha256(raw).hexdigest())]
 
@@ -462,3 +462,11 @@ def test_a_failure_is_told_whatever_characters_it_has(source: Scripted, odd: str
     source.offers("1")
     source.offers("1", "2", gone=["2"], problem=f"not found: {odd}")
     assert source.said("source_failed")
+
+
+def test_bytes_that_are_not_what_was_announced_are_refused_whatever_the_plugin_says(source: Scripted) -> None:
+    source.offers("1")
+    source.offers("1", "2", brings="what nobody has announced", trust="vendor_signed")
+    assert source.known() == ["1"]
+    (alarm,) = source.said("candidate_refused")
+    assert alarm["detail"] == "2: a is not what was announced"
