@@ -96,7 +96,7 @@ class Discovered:
     """Every candidate that is complete, oldest first; ``cursor`` comes back with the next call, of 4,000 characters at
     most (a longer one is no answer: ``io.state`` keeps more); ``skipped`` are
     sentences about what was there and could not be taken; ``withdrawn`` are versions that the vendor has taken back:
-    their rollout halts at once.
+    their rollout halts at once, and one that is not here does not come in.
 
     ``unchanged``: the upstream says that nothing has changed since ``cursor``; then there are no candidates here, and
     what was known stays known."""

@@ -38,7 +38,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from urllib3.response import BaseHTTPResponse
 
 from gate.adapters.addresses import is_loopback, refused
-from gate.adapters.egress_part import Part
+from gate.adapters.egress_part import Part, number
 from gate.hookspecs import Answer, Fetched, Status
 
 T = TypeVar("T")
@@ -256,8 +256,13 @@ class Egress:
                 if response.status not in REDIRECTS or target is None:
                     yield response
                     return
-            before, url = url, urljoin(url, target)
-            if urlsplit(before).netloc != urlsplit(url).netloc:
+            before = url
+            try:
+                url = urljoin(before, target)
+                elsewhere = urlsplit(before).netloc != urlsplit(url).netloc
+            except ValueError as problem:
+                raise Refused(f"{_place(before)} leads to what is no address of the web") from problem
+            if elsewhere:
                 headers = {name: value for name, value in headers.items() if name.lower() in TOLD}
         raise Refused(f"{_place(url)}: more than {self._caps.hops} redirects")
 
@@ -362,15 +367,15 @@ class Egress:
 
 def _must(response: BaseHTTPResponse, url: str, *statuses: int) -> None:
     if response.status in LATER:
-        said = response.headers.get("Retry-After", "")
-        raise Cut(f"{_place(url)} answered {response.status}", min(float(said), WAIT_S) if said.isdigit() else 0.0)
+        wait = min(float(number(response, "Retry-After") or 0), WAIT_S)
+        raise Cut(f"{_place(url)} answered {response.status}", wait)
     if response.status not in statuses:
         raise Status(f"{_place(url)} answered {response.status}", response.status)
 
 
 def _whole(response: BaseHTTPResponse, length: int) -> None:
-    said = response.headers.get("Content-Length", "")
-    if response.status == 200 and said.isdigit() and int(said) != length:
+    said = number(response, "Content-Length")
+    if response.status == 200 and said not in (None, length):
         raise Cut(f"ended after {length} of {said} bytes")
 
 

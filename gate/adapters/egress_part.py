@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from dataclasses import dataclass
 from io import RawIOBase
 from pathlib import Path
 
 from urllib3.response import BaseHTTPResponse
+
+NUMBER = re.compile(r"\d{1,15}\Z", re.ASCII)
+
+
+def number(response: BaseHTTPResponse, header: str) -> int | None:
+    """What a header says in digits; None: nothing that is a number."""
+    said = response.headers.get(header, "")
+    return int(said) if NUMBER.match(said) else None
 
 
 @dataclass(slots=True)
@@ -50,14 +59,15 @@ class Part:
 
     def goes_on(self, response: BaseHTTPResponse, have: int) -> bool:
         """Is this answer the rest of what is here?"""
+        if self.etag and response.headers.get("ETag", self.etag) != self.etag:  # it knows no If-Range
+            return False
         unit, _, span = response.headers.get("Content-Range", "").partition(" ")
         return (unit, span) == ("bytes", f"{have}-{self.length - 1}/{self.length}")
 
     def restart(self, response: BaseHTTPResponse) -> None:
         """From the first byte, as this answer describes the file."""
         self.file.truncate(0)
-        said = response.headers.get("Content-Length", "")
-        self.length = int(said) if response.status == 200 and said.isdigit() else 0
+        self.length = (number(response, "Content-Length") or 0) if response.status == 200 else 0
         self.etag, self.modified = response.headers.get("ETag", ""), response.headers.get("Last-Modified", "")
         told = {"url": self.url, "length": self.length, "etag": self.etag, "modified": self.modified}
         self.note.write_text(json.dumps(told))

@@ -39,6 +39,7 @@ FINDINGS = 200
 CURSOR = 4000
 LONG = {"Candidate.where": 1 << 20}  # an address for each of its files
 PLACE = re.compile(rf"{PATH}\Z", re.ASCII)
+UNWRITTEN = re.compile("[\0\ud800-\udfff]")
 DIGEST = re.compile(r"([0-9a-f]{64})?\Z")
 
 
@@ -53,6 +54,10 @@ def object_of(raw: bytes, what: str) -> dict[str, Any]:
         found = json.loads(raw)
     except (ValueError, RecursionError) as problem:
         raise SourceError("source_failed", f"{what} answered no JSON") from problem
+    try:
+        found = _written(found)
+    except RecursionError as problem:
+        raise SourceError("source_failed", f"{what} answered no JSON") from problem
     if not isinstance(found, dict):
         raise SourceError("source_failed", f"{what} answered no object")
     if "unfinished" in found:
@@ -62,6 +67,17 @@ def object_of(raw: bytes, what: str) -> dict[str, Any]:
     if "problem" in found:
         raise SourceError("source_failed", f"{what}: {str(found['problem'])[:400]}")
     return found
+
+
+def _written(value: Any) -> Any:
+    """The same in characters that every database takes: a NUL and half of a surrogate pair are none."""
+    if isinstance(value, str):
+        return UNWRITTEN.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_written(one) for one in value]
+    if isinstance(value, dict):
+        return {_written(name): _written(one) for name, one in value.items()}
+    return value
 
 
 def info(found: Mapping[str, Any]) -> SourceInfo:

@@ -112,7 +112,7 @@ class ChildPlugins:
         for one in fetched:
             if one != measure(into, one.name):
                 raise SourceError("source_lied", f"{one.name[:80]!r} is not what the plugin says it wrote")
-        if {path.name for path in into.iterdir()} != {one.name for one in fetched}:
+        if sorted(path.name for path in into.iterdir()) != sorted(one.name for one in fetched):
             raise SourceError("source_lied", "the spool holds other files than the plugin says")
         if sum(one.length for one in fetched) > source.max_bytes:
             raise SourceError("source_failed", f"more than {source.max_bytes} bytes")
@@ -121,14 +121,17 @@ class ChildPlugins:
     def verify(
         self, plugin: str, source: Source, candidate: Candidate, fetched: Sequence[Fetched], into: Path
     ) -> Verification:
-        """How far the bytes could be verified; a plugin without that hook leaves it to the announced digests.
+        """How far the bytes could be verified; a plugin without that hook leaves it to the announced digests, and what
+        is not as announced no plugin's word makes good.
 
         Raises:
             SourceError
         """
         arguments = {**_of(source, candidate, fetched), "into": str(into)}
         found = self._call(plugin, "gate_verify", arguments, into.parent, 1)
-        return _by_digests(candidate, fetched) if "missing" in found else read.verification(found)
+        by_digests = _by_digests(candidate, fetched)
+        said = by_digests if "missing" in found else read.verification(found)
+        return said if by_digests.ok or not said.ok else by_digests
 
     def lint(
         self,
@@ -180,7 +183,8 @@ class ChildPlugins:
     def serve(
         self, plugin: str, source: Source, ring: str, release: Released, at: datetime
     ) -> tuple[Path, Served | None]:
-        """What a client sees of a release, and the folder with the files that were made for it.
+        """What a client sees of a release, and the folder with the files that were made for it; None: the plugin lays
+        nothing out, and each artifact is served under its own name.
 
         Raises:
             SourceError
@@ -195,7 +199,9 @@ class ChildPlugins:
             "into": str(into),
         }
         found = self._call(plugin, "gate_serve", arguments, into.parent, source.max_bytes)
-        return into, None if {"missing", "nothing"} & set(found) else read.served(found, into, release.files)
+        if "nothing" in found:
+            return into, Served(())
+        return into, None if "missing" in found else read.served(found, into, release.files)
 
     def publish(
         self, plugin: str, source: Source, ring: str, release: Released | None, machines: Sequence[Receiver]

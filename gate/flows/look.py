@@ -4,6 +4,7 @@
   is as new as what the gate has, somebody replays or downgrades, and that is alarmed.
 - Where the plugin knows no order, that of discovery is the order: what is listed before a release that the gate has is
   older. What comes there later, beside what was listed when this process looked first, is alarmed and left alone.
+- What the vendor has withdrawn halts before anything else is asked of it, and never comes in.
 - Of a source that is new only the newest candidate is taken, what lies before it is history too.
 - Refused bytes are not fetched again while source, policy and announcement are the same; a candidate that announces no
   digest is tried again after ``AGAIN``.
@@ -24,7 +25,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cmp_to_key
 from itertools import combinations
@@ -102,6 +103,8 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
             cursor, looked = tx.cursor(rule.name), tx.mark(f"look:{rule.name}").at
             troubles = intake.troubles(tx, rule.name)
         found = parts.sources.discover(rule.plugin, source, cursor)
+        if found.withdrawn:  # what comes in its place may be long on its way
+            parts.within.write(lambda tx: recalls.withdrawn(tx, rule.name, found.withdrawn, parts.clock.now()))
         new, alarms, more = _new(parts, rule, source, found)
         waits, behind = _each(parts, rule, source, new, commit)
     except SourceError as problem:
@@ -125,13 +128,12 @@ def look_at(parts: Looking, rule: SourceRule, commit: str) -> None:
     over = [
         kind for kind in troubles if (kind == "source_failed" and not behind) or (kind == "candidate_refused" and good)
     ]
-    if not (due or over or found.withdrawn or moved):
+    if not (due or over or moved):
         return  # an idle source costs no write
 
     def noted(tx: Tx) -> None:
         for kind in over:
             intake.recovered(tx, rule.name, kind, now)
-        recalls.withdrawn(tx, rule.name, found.withdrawn, now)
         if due:
             tx.set_mark(f"look:{rule.name}", now)
         if moved:
@@ -172,10 +174,13 @@ def _new(
     with parts.store.read() as tx:
         last = tx.releases(rule.name, 1)
         newest = last[0].version if last else ""
-        key = (rule, newest, found.candidates)
+        key = (rule, newest, found.candidates, found.withdrawn)
         if parts.history.get(rule.name, ((), ()))[0] == key:
             return [], list(parts.history[rule.name][1]), False
         new, alarms = intake.unknown(tx, rule.name, found.candidates)
+    gone = {one.version for one in new} & set(found.withdrawn)
+    new = [one for one in new if one.version not in gone]
+    found = replace(found, candidates=tuple(one for one in found.candidates if one.version not in gone))
     newer = in_order(parts.sources, rule.plugin, source, new, newest)
     before, older = parts.listed.get(rule.name), set[str]()
     if newer is None:
@@ -238,7 +243,7 @@ def _each(
         if key not in parts.refused:
             for one in behind:
                 parts.refused[one] = None, False
-                del parts.failing[one]
+                parts.failing.pop(one, None)  # what is listed twice is behind twice
             behind.clear()
     return waits, behind
 

@@ -3,8 +3,8 @@
 - No database: a token is a link, and so is what its machine is served (see ``adapters.mirror_folder``). So a halted or
   held machine goes on being served what it was last released, also while nothing else of the gate works.
 - ``Last-Modified`` is when the pointer moved; ``If-Modified-Since`` is answered before ``Range``; caches ask each time.
-- An unknown token, and one that nothing is released for yet, is 429 with a short ``Retry-After``. A 403 would make
-  freshclam refuse this mirror for a day, also after the token is well again.
+- An unknown token, also one that can be none, and one that nothing is released for yet, is 429 with a short
+  ``Retry-After``. A 403 would make freshclam refuse this mirror for a day, also after the token is well again.
 - A name that the release does not have is 404: stock clients ask for several and expect it.
 - Small files are kept in memory by what they are on disk (device, inode, times, size): many tokens lead to one file.
   Of a large one only what an answer says of it is: *not modified* needs no look at the disk.
@@ -42,6 +42,7 @@ from gate.web.static_plane import (
 )
 
 PLACE = re.compile(rf"/mirror/({SLUG})/([A-Za-z0-9_-]{{20,64}})/({PATH})\Z", re.ASCII)
+POINTER = re.compile(rf"/mirror/({SLUG}/[A-Za-z0-9_-]{{20,64}})/", re.ASCII)
 RETRY_S = 60
 NOTE_EVERY_S = 600.0
 NOTED = 100_000
@@ -102,7 +103,9 @@ class MirrorPlane:
     ) -> Iterable[bytes]:
         match = PLACE.match(path)
         if match is None:
-            return missing(start_response)
+            known_token = POINTER.match(path)
+            there = known_token is not None and os.path.isdir(f"{self._at}/{known_token[1]}")
+            return missing(start_response) if there else _later(start_response)
         pointer = f"{self._at}/{match[1]}/{match[2]}"
         place = os.fsencode(pointer) + b"/" + match[3].encode("latin-1", "replace")  # WSGI's way to hand over bytes
         try:

@@ -99,6 +99,8 @@ class Kept:
     """None: it is large, and read for each answer that carries any of it."""
     tag: str
     modified: int
+    exact: str
+    """The same as a date, where the file's time is a whole second, as the mirror's are; else it could be another's."""
     headers: list[tuple[str, str]]
     whole: list[tuple[str, str]]
     kind: str
@@ -108,7 +110,8 @@ def kept(found: os.stat_result, body: bytes | None, kind: str, caching: str) -> 
     """A file of these bytes; None: of more than are kept."""
     headers = _headers(found, caching)
     whole = [*headers, ("Content-Type", kind), ("Content-Length", str(found.st_size if body is None else len(body)))]
-    return Kept(body, _tag(found), int(found.st_mtime), headers, whole, kind)
+    exact = "" if found.st_mtime_ns % 10**9 else _said(int(found.st_mtime))
+    return Kept(body, _tag(found), int(found.st_mtime), exact, headers, whole, kind)
 
 
 def answer_kept(file: Kept, environ: dict[str, Any], start_response: Start) -> Iterable[bytes] | None:
@@ -141,7 +144,7 @@ def _answer(file: BinaryIO, said: Kept, size: int, environ: dict[str, Any], star
     headers, first, last = said.headers, 0, size - 1
     status = "200 OK"
     asked = environ.get("HTTP_RANGE", "")
-    if asked and environ.get("HTTP_IF_RANGE", said.tag) == said.tag:
+    if asked and environ.get("HTTP_IF_RANGE", said.tag) in (said.tag, said.exact):
         wanted = _range(asked, size)
         if wanted == "bad":
             file.close()

@@ -410,6 +410,43 @@ def test_a_server_that_answers_another_part_than_asked_for_is_asked_for_all(
     assert (tmp_path / "x").read_bytes() == BODY
 
 
+def test_the_rest_of_another_file_is_not_taken_for_that_of_the_first(
+    way: Way, vendor: Upstream, tmp_path: Path
+) -> None:
+    def careless(asked: Asked) -> Reply:  # it knows no If-Range, and the file has changed
+        if span := asked.headers.get("range", ""):
+            first = int(span.removeprefix("bytes=").rstrip("-"))
+            more = {"Content-Range": f"bytes {first}-{len(BODY) - 1}/{len(BODY)}", "ETag": '"2"'}
+            return Reply(206, BODY[::-1][first:], more)
+        if len(vendor.asked) == 1:
+            return Reply(200, BODY, {"ETag": '"1"'}, cut=1000)
+        return Reply(200, BODY[::-1], {"ETag": '"2"'})
+
+    vendor.answers["/x"] = careless
+    way().download(vendor.url("/x"), tmp_path / "x", most=len(BODY))
+    assert (tmp_path / "x").read_bytes() == BODY[::-1]
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(302, b"", {"Location": "https://[::1"}),
+        Reply(302, b"", {"Location": "https://127.0.0.1:99999/"}),
+        Reply(503, b"", {"Retry-After": "\u00b2"}),
+    ],
+    ids=["no address", "no port", "no time"],
+)
+def test_headers_of_nonsense_are_an_upstream_that_fails(way: Way, vendor: Upstream, reply: Reply) -> None:
+    vendor.answers["/x"] = reply
+    with pytest.raises(OSError):
+        way().get(vendor.url("/x"))
+
+
+def test_a_length_that_is_no_number_says_nothing(way: Way, vendor: Upstream) -> None:
+    vendor.answers["/x"] = Reply(200, b"abc", {"Content-Length": "\u00b2"}, ends=True)
+    assert way().get(vendor.url("/x")).body == b"abc"
+
+
 @pytest.mark.parametrize(("most", "good"), [(len(BODY) - 1, False), (len(BODY), True)])
 def test_a_download_that_is_too_large_is_refused_before_it_is_loaded(
     way: Way, vendor: Upstream, tmp_path: Path, most: int, good: bool

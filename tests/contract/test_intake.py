@@ -35,15 +35,20 @@ def gate_discover(source, cursor):
     for version, text in script["offers"]:
         digest = hashlib.sha256(text.encode()).hexdigest() if script.get("tells", True) else ""
         found.append(Candidate(version, (Announced("a", script.get("length", len(text)), digest),), text))
-    return Discovered(tuple(found), script.get("etag") or script.get("cursor", ""))
+    found += [Candidate(*one) for one in script.get("odd", [])]
+    told = script.get("etag") or script.get("cursor", "")
+    return Discovered(tuple(found), told, withdrawn=tuple(script.get("withdrawn", ())))
 
 @hookimpl
 def gate_fetch(source, candidate, into):
     counted = Path(source.options["script"]).with_suffix(".fetched")
     counted.write_text((counted.read_text() if counted.exists() else "") + candidate.version + " ")
     if candidate.version in said(source).get("gone", []):
-        raise ValueError("404")
-    raw = candidate.where.encode()
+        raise ValueError(said(source).get("problem", "404"))
+    if candidate.version in said(source).get("slow", []):
+        from gate.adapters.egress import Unfinished
+        raise Unfinished("half of it so far")
+    raw = said(source).get("brings", candidate.where).encode()
     (into / "a").write_bytes(raw)
     return [Fetched("a", len(raw), hashlib.sha256(raw).hexdigest())]
 
@@ -415,3 +420,53 @@ def test_a_source_sees_the_hosts_of_the_policy_and_the_options_of_the_settings()
     rule = SourceRule("s", "p", options={"mirror": "m"}, hosts=("a.example",))
     found = look.configured(rule, {"s": {"folder": "f"}, "other": {"x": "y"}})
     assert (found.options, found.hosts) == ({"mirror": "m", "folder": "f"}, ("a.example",))
+
+
+def test_what_a_vendor_withdraws_halts_at_once_though_what_comes_in_its_place_is_still_on_its_way(
+    source: Scripted,
+) -> None:
+    source.offers("1")
+    source.offers("1", "2", slow=["2"], withdrawn=["1"])
+    with source.gate.opened.store.read() as tx:
+        assert [one.state.value for one in tx.rollouts(source="scripted")] == ["halted"]
+
+
+def test_what_is_offered_and_withdrawn_at_once_never_comes_in(source: Scripted) -> None:
+    source.offers("1")
+    source.offers("1", "2", withdrawn=["2"])
+    assert source.known() == ["1"]
+    source.offers("1", "2")
+    assert source.known() == ["1", "2"]
+
+
+def test_what_is_listed_twice_and_cannot_be_brought_is_trouble_like_any_other(
+    source: Scripted, caplog: pytest.LogCaptureFixture
+) -> None:
+    source.offers("1")
+    source.offers("1", "2", "2", "3", gone=["2"])
+    assert source.known() == ["1", "3"]
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == []
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\0b"])
+def test_text_that_no_database_takes_is_no_answer(source: Scripted, odd: str) -> None:
+    source.unordered()
+    source.offers("1")
+    source.offers("1", odd=[[odd, [], "x"]])
+    assert source.known() == ["1"]
+    assert source.said("source_failed")
+
+
+@pytest.mark.parametrize("odd", ["\ud800", "a\0b"])
+def test_a_failure_is_told_whatever_characters_it_has(source: Scripted, odd: str) -> None:
+    source.offers("1")
+    source.offers("1", "2", gone=["2"], problem=f"not found: {odd}")
+    assert source.said("source_failed")
+
+
+def test_bytes_that_are_not_what_was_announced_are_refused_whatever_the_plugin_says(source: Scripted) -> None:
+    source.offers("1")
+    source.offers("1", "2", brings="what nobody has announced", trust="vendor_signed")
+    assert source.known() == ["1"]
+    (alarm,) = source.said("candidate_refused")
+    assert alarm["detail"] == "2: a is not what was announced"

@@ -16,7 +16,7 @@ import pytest
 from gate.adapters.plugin_process import Limits
 from gate.adapters.plugins import ChildPlugins
 from gate.core.errors import SourceError
-from gate.hookspecs import Announced, Candidate, Receiver, Released, Source
+from gate.hookspecs import Announced, Candidate, Receiver, Released, Served, Source
 from gate_directory.__main__ import make
 from tests.real_gate import RealGate
 
@@ -304,6 +304,7 @@ SAYS_A = f"return [Fetched('a', 1, '{A}')]"
 LIES = {
     "other bytes": f"(into / 'a').write_bytes(b'b')\n    {SAYS_A}",
     "another file": f"(into / 'a').write_bytes(b'a')\n    (into / 'extra').write_bytes(b'a')\n    {SAYS_A}",
+    "a file twice": f"(into / 'a').write_bytes(b'a')\n    return [Fetched('a', 1, '{A}')] * 2",
     "nothing written": SAYS_A,
     "a path": f"return [Fetched('../a', 1, '{A}')]",
     "a link": f"(into / 'a').symlink_to('/etc/hostname')\n    {SAYS_A}",
@@ -338,6 +339,16 @@ SERVED = {
     "a folder": "ServedFile('a', made='folder')",
     "a path twice": "ServedFile('a', artifact='a'), ServedFile('a', made='made')",
 }
+
+
+def test_a_source_that_serves_nothing_to_clients_lays_nothing_out(tmp_path: Path) -> None:
+    rude(tmp_path / "plugins", "silent", "@hookimpl\ndef gate_serve(source):\n    return None\n")
+    rude(tmp_path / "plugins", "without", "")
+    plugins = ChildPlugins(tmp_path / "spool", Limits(), [tmp_path / "plugins"])
+    release = Released("00", "1", (Announced("a", 1, A),), {"a": tmp_path / "a"})
+    moment = datetime(2026, 3, 2, tzinfo=UTC)
+    said = [plugins.serve(name, Source("shop", {}), "first", release, moment)[1] for name in ("silent", "without")]
+    assert said == [Served(()), None]
 
 
 @pytest.mark.parametrize("answer", sorted(SERVED))

@@ -149,6 +149,14 @@ def test_a_condition_is_answered_before_a_range(mirror: Mirror, port: int, since
     assert headers["cache-control"] == "no-cache"
 
 
+@pytest.mark.parametrize(("since", "status"), [(MOVED, 206), ("Mon, 02 Mar 2026 09:00:00 GMT", 200), ("x", 200)])
+def test_a_download_goes_on_by_its_date_while_the_pointer_stands(
+    mirror: Mirror, port: int, since: str, status: int
+) -> None:
+    found, _, body = curl(port, FILE, "-H", "Range: bytes=512-", "-H", f"If-Range: {since}")
+    assert (found, body) == (status, mirror.content()[512 if status == 206 else 0 :])
+
+
 def test_a_head_says_what_a_get_would(port: int) -> None:
     status, headers, body = curl(port, FILE, "--head")
     assert (status, headers["content-length"], body) == (200, "3512", b"")
@@ -160,6 +168,12 @@ def test_a_head_says_what_a_get_would(port: int) -> None:
         (f"/mirror/av/{TOKEN}/daily.cld", 404),  # a stock client asks for it, and expects this answer
         (f"/mirror/av/{TOKEN[:-1]}x/daily.cvd", 429),
         (f"/mirror/other/{TOKEN}/daily.cvd", 429),
+        (f"/mirror/av/{TOKEN[:12]}/daily.cvd", 429),  # cut as it was copied
+        (f"/mirror/av/{TOKEN}./daily.cvd", 429),
+        (f"/mirror/av/%C3%BC{TOKEN}/daily.cvd", 429),
+        (f"/mirror/AV/{TOKEN}/daily.cvd", 429),
+        (f"/mirror/av/{TOKEN}/", 404),
+        (f"/mirror/av/{TOKEN}/.daily.cvd", 404),
         (f"/mirror/av/{TOKEN}/../../../to/av/m1/daily.cvd", 404),
         (f"/mirror/av/{TOKEN}/a/b/c", 404),
     ],
