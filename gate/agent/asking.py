@@ -123,8 +123,11 @@ class Asking:
     def _apply(self, claim: ClaimInHand, manifest: Manifest, this: Boot) -> None:
         placing = install.fetch(self._http, manifest, digest(claim.release), self._spool)
         again, _ = self._ask(claim.source, self._talk.refresh())
-        if isinstance(again, No) or again.release != claim.release:
-            self._give_up(claim, again.detail if isinstance(again, No) else "another release is approved now")
+        if isinstance(again, No):
+            self._give_up(claim, again.detail)
+            return
+        if again.action != "install" or again.release != claim.release:
+            self._give_up(claim, "recalled" if again.action == "recall" else "another release is approved now")
             return
         if self._diary.clock() >= moment(claim.lease_until):
             self._give_up(claim, "the lease has ended")
