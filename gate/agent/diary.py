@@ -18,6 +18,7 @@ from gate.agent import boot, boots
 from gate.agent.accept import BEHIND
 from gate.agent.boot import Boot
 from gate.agent.boots import Cause, Ended, Left, Running
+from gate.agent.deadline import Deadline
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, State, StateFolder, known
 from gate.agent.texts import SHORT, clean
@@ -32,6 +33,8 @@ PROBES_SAID = 32
 FACTS_SAID = 32
 PANICS = 64
 """Texts that are remembered though they lie nowhere any more: they may only be on their way."""
+PANICS_S = 5.0
+"""For reading what panics left: it lies in firmware, and a boot is to be counted whatever that does."""
 PENDING = ("installing", "installed", "booted")
 
 
@@ -51,7 +54,7 @@ class Diary:
     def __init__(self, folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> None:
         self.folder, self.settings, self.clock, self.system = folder, settings, clock, system
         self.state: State = folder.state()
-        self._looked = False
+        self._looked, self._left = False, Deadline()
 
     def boot(self) -> Boot:
         """This boot.
@@ -113,7 +116,7 @@ class Diary:
         """The boots, with the crashes that left a text since; each crash is said once."""
         state = self.state
         told = {one.boot_id for one in self.boots() if one.cause == Cause.CRASH}
-        left = {one.key: one for one in self.system.panics()}
+        left = {one.key: one for one in self._panics()}
         strange: list[str] = []
         for one in left.values():
             if one.key not in state.panics:
@@ -127,6 +130,13 @@ class Diary:
         for text in strange if len(found) > 1 else ():
             self.happened("crash_found", f"of a boot that is not known here: {text}")
         self.save()
+
+    def _panics(self) -> tuple[Left, ...]:
+        try:
+            return self._left.ask(self.system.panics, PANICS_S) or ()
+        except OSError as problem:
+            log.error("what panics left cannot be read: %s", problem)
+            return ()
 
     def report(self, claim: ClaimInHand, step: str, probes: Answers, release: str) -> None:
         """Queues a report; durable with the next ``save``."""

@@ -76,7 +76,9 @@ class Nurse:
         """Writes down that it is started once more; False: nothing is on trial, or enough starts have failed."""
         with self._locked():
             diary = Diary(self._folder, self._settings, self._clock, self._system)
-            this, source = diary.boot(), self._settings.itself
+            this, source, held = diary.boot(), self._settings.itself, diary.state.claim
+            if held is None or held.source != source:  # it is proven; what it has taken since is none of ours
+                return False
             hands = Hands(diary, {source: Plugin(self._settings.plugins[source], self._settings.targets[source])})
             diary.begin(this)
             hands.count(this)

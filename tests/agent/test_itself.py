@@ -104,6 +104,19 @@ def test_once_it_has_proven_itself_both_end(machine: Machine) -> None:
     assert machine.gate.steps == ["installed"]
 
 
+@pytest.mark.parametrize("step", ["granted", "installing", "installed", "booted", "rolling_back"])
+def test_what_the_new_one_has_taken_since_it_is_proven_is_left_to_the_next_process(machine: Machine, step: str) -> None:
+    diary = machine.diary()
+    assert diary.state.claim is not None
+    diary.state.claim.source, diary.state.claim.step, diary.state.reports = "prices", step, []
+    diary.save()
+    nurse(machine, "sys.exit('it is not to be started')").run(threading.Event())
+    state = machine.folder.state()
+    assert state.claim is not None
+    assert (state.claim.source, state.claim.step) == ("prices", step)
+    assert (state.reports, state.events, state.going_back) == ([], [], [])
+
+
 def test_one_that_writes_nothing_down_is_ended_and_goes_back(machine: Machine) -> None:
     nurse(machine, "signal.pause()", silent_s=0.0).run(threading.Event())
     assert machine.in_place() == machine.old
