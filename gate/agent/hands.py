@@ -137,12 +137,23 @@ class Hands:
 
     # proof
 
+    def heard(self) -> None:
+        """The gate has answered this process, and what it has signed was read: without that, no release of the agent's
+        own is proven, since nobody could ever take it back."""
+        claim, itself = self._diary.state.claim, self._diary.settings.itself
+        if claim is not None and claim.source == itself != self._unproven and not claim.heard:
+            claim.heard = True
+            self._diary.save()
+
     def progress(self, this: Boot) -> None:
         """Looks whether the release in hand is good now."""
         claim = self._diary.state.claim
         if claim is None or claim.step not in ("installed", "booted") or claim.source not in self._plugins:
             return
         if claim.source == self._unproven:
+            return
+        if claim.source == self._diary.settings.itself and not claim.heard:
+            self._diary.say(f"{claim.source}: the gate has not answered it yet")
             return
         if claim.evidence == "boot" and claim.step == "installed":
             at_boot = self._diary.state.at_boot.get(claim.source, "")

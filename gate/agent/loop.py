@@ -79,6 +79,8 @@ class Agent:
         self._hands.count(this)
         self._hands.resume(this)
         view, answer = self._talk.poll(this)
+        if view is not None and answer is not None:
+            self._hands.heard()
         self._hands.progress(this)
         self._talk.send()
         if view is not None and answer is not None:

@@ -86,6 +86,7 @@ class ClaimInHand:
     again_boot: str = ""  # the boot of the last attempt
     again_s: float = 0.0  # awake for so long in it, it is tried again
     starts: int = 0  # of the agent itself, where it is its own release (``itself``)
+    heard: bool = False  # that release has had an answer of the gate's
 
 
 @dataclass(slots=True)

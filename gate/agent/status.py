@@ -94,6 +94,7 @@ SAID = (
     ),
     (r"what is in place is not known", "was eingesetzt ist, ist nicht bekannt"),
     (r"it goes back still: (.*)", r"es geht noch zurück: \1"),
+    (r"the gate has not answered it yet", "das Gate hat ihm noch nicht geantwortet"),
     (r"(\S+) does not answer", r"\1 antwortet nicht"),
     (r"(\S+) answers too slowly", r"\1 antwortet zu langsam"),
     (r"an answer was too long or too slow", "eine Antwort war zu lang oder kam zu langsam"),

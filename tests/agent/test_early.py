@@ -275,9 +275,7 @@ def test_what_hangs_as_it_goes_back_keeps_no_boot_of_another_release_from_being_
         plugins={**machine.settings.plugins, "prices": "directory"},
         targets={**machine.settings.targets, "prices": replace(target, source="prices")},
     )
-    monkeypatch.setattr(
-        early_module, "Plugin", lambda name, to: (Hung if to.source == "prices" else Plugin)(name, to)
-    )
+    monkeypatch.setattr(early_module, "Plugin", lambda name, to: (Hung if to.source == "prices" else Plugin)(name, to))
     machine.up(2, 3)
     assert "not done within" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
     claim = machine.folder.state().claim
