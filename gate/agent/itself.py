@@ -8,8 +8,8 @@
 - After ``tries`` starts that ended by themselves, or wrote nothing down within ``SILENT_S``, the release before is put
   back, the new one is quarantined, and the report says what it said last.
 - Only the new one itself proves that it is good, as all content is proven: ``stay_up``, probes; and by an answer of the
-  gate's, since nobody could take back one that talks to no gate. Then both end, and what is in place is started. A start
-  that had no answer within ``HEARD_S`` has failed.
+  gate's, since nobody could take back one that talks to no gate. Then both end, and what is in place is started. A
+  start that had no answer within ``HEARD_S`` has failed.
 - What the new one wrote into the state must be readable by the one before: fields are added, none gets another meaning.
 """
 

@@ -85,6 +85,12 @@ SAID = (
         "der Zeitstempel ist älter als einer, der hier schon gesehen wurde",
     ),
     (r"the lease has ended", "die Frist der Zusage ist um"),
+    (r"the policy has no such source any more", "die Richtlinie hat diese Quelle nicht mehr"),
+    (
+        r"there is no room for it: (\d+) MB more, and (\d+) MB are free",
+        r"dafür ist kein Platz: \1 MB mehr, und \2 MB sind frei",
+    ),
+    (r"the machine refuses: (.*)", r"der Rechner weigert sich: \1"),
     (r"another release is approved now", "freigegeben ist jetzt ein anderes Release"),
     (r"no recall any more", "der Rückruf gilt nicht mehr"),
     (r"recalled", "zurückgerufen"),
