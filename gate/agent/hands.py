@@ -95,9 +95,10 @@ class Hands:
             return
         self._diary.report(claim, "failed", (("install", False, placed.detail),), placed.release)
         self.back.begin(claim, placed.detail or "not put in place")
-        if plugin.hangs:
-            self.back.later(claim, this)  # it may be put in place yet
-        elif plugin.in_place() == digest(claim.release):
+        in_place = None if plugin.hangs else plugin.in_place()
+        if in_place is None:
+            self.back.later(claim, this)  # it may be in place, or be put there yet
+        elif in_place == digest(claim.release):
             self._diary.save()
             self.back.roll_back(claim, this)
         self._diary.state.claim = None
