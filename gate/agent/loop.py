@@ -74,6 +74,7 @@ class Agent:
     def once(self) -> float:
         """One round; returns the seconds until the next should come."""
         this, diary = self._diary.boot(), self._diary
+        diary.folder.reserve()
         diary.begin(this)
         diary.settle(this)
         self._hands.count(this)

@@ -38,9 +38,13 @@ def gate_agent_install(target: Target, placing: Placing) -> Placed:
     _make(home)
     new.mkdir()
     files = []
-    for artifact in placing.artifacts:
-        _copy(placing.files[artifact.name], new / artifact.name, artifact.sha256)
-        files.append({"name": artifact.name, "length": artifact.length, "sha256": artifact.sha256})
+    try:
+        for artifact in placing.artifacts:
+            _copy(placing.files[artifact.name], new / artifact.name, artifact.sha256)
+            files.append({"name": artifact.name, "length": artifact.length, "sha256": artifact.sha256})
+    except (OSError, ValueError):
+        shutil.rmtree(new, ignore_errors=True)  # half of it may be what fills the disk
+        raise
     (new / "manifest.json").write_text(json.dumps({"version": placing.version, "files": files}, indent=1))
     _sync(new / "manifest.json")
     _sync(new)

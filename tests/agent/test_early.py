@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
 import threading
@@ -18,7 +19,7 @@ from gate.agent.errors import Misuse
 from gate.agent.hands import Hands
 from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
-from gate.agent.state import StateFolder
+from gate.agent.state import RESERVE, StateFolder
 from gate.core.model import ClaimState
 from gate.hookspecs import Placed
 from tests.agent.played import PANIC, SOURCE, Machine
@@ -250,6 +251,42 @@ def test_early_that_hangs_ends_in_time_and_is_begun_again_later(
     machine.folder.unlock()
     del machine.system.panics  # type: ignore[method-assign]
     assert machine.early() == "nothing is on trial"
+
+
+class Full(StateFolder):
+    """On a disk that something else has filled."""
+
+    kept = 0
+
+    def _put(self, name: str, content: bytes) -> None:
+        if name == RESERVE or (self.path / RESERVE).exists() or self.kept:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._put(name, content)
+
+
+def test_on_a_full_disk_a_boot_is_counted_by_the_room_that_was_kept(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.round()
+    machine.folder.reserve()
+    size = (machine.folder.path / RESERVE).stat().st_size
+    assert size >= 1 << 20
+    machine.folder = Full(machine.folder.path)
+    machine.up(2, 3)
+    assert machine.early() == "shop-content 2: try 1, of which 2 may fail"
+    machine.folder.reserve()
+    assert not (machine.folder.path / RESERVE).exists(), "once there is room again"
+    machine.folder.kept = 1  # type: ignore[attr-defined]
+    machine.up(3, 3)
+    assert "No space left" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    assert list(machine.folder.path.glob(".*.new")) == []
+
+
+def test_each_round_keeps_the_room(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    agent.once()
+    made = (agent.state_folder.path / RESERVE).stat()
+    agent.once()
+    assert (agent.state_folder.path / RESERVE).stat().st_ino == made.st_ino, "written once"
 
 
 class Hung(Plugin):

@@ -77,6 +77,9 @@ def test_bytes_that_changed_before_they_were_put_in_place_leave_the_old_release(
     plugin.install(one)
     two.files["a.bin"].write_bytes(b"TWO")
     placed = plugin.install(two)
+    assert [path.name for path in (target.folder / "releases").iterdir()] == [one.release], (
+        "no half of it fills the disk"
+    )
     assert not placed.ok
     assert "changed before" in placed.detail
     assert current(target) == b"one"
