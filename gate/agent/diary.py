@@ -33,6 +33,8 @@ PROBES_SAID = 32
 FACTS_SAID = 32
 PANICS = 64
 """Texts that are remembered though they lie nowhere any more: they may only be on their way."""
+OVER_AND_OVER = ("metadata", "freeze")
+"""Said once while it waits to be told: a line that fails now so, now so, must not push out what happened."""
 PANICS_S = 5.0
 """For reading what panics left: it lies in firmware, and a boot is to be counted whatever that does."""
 PENDING = ("installing", "installed", "booted")
@@ -187,7 +189,8 @@ class Diary:
 
     def _event(self, kind: str, detail: str) -> None:
         events = self.state.events
-        if not events or (events[-1]["kind"], events[-1]["detail"]) != (kind, detail):
+        said = [(one["kind"], one["detail"]) for one in (events if kind in OVER_AND_OVER else events[-1:])]
+        if (kind, detail) not in said:
             events.append({"kind": kind, "at": wire(self.clock()), "detail": detail})
 
     def not_used(self, claim: ClaimInHand, because: str) -> None:
