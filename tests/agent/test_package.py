@@ -124,6 +124,11 @@ def test_the_early_unit_runs_before_modules_are_loaded_and_is_needed_by_nobody()
     assert "TimeoutStartSec=" in text
 
 
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_kernel_that_only_keeps_what_a_crash_left_is_no_boot(unit: str) -> None:
+    assert "ConditionPathExists=!/proc/vmcore" in (LINUX / unit).read_text().splitlines()
+
+
 def test_dpkg_installs_removes_and_purges_it_in_a_root_of_its_own(package: Path, tmp_path: Path) -> None:
     if shutil.which("systemctl") is None or os.geteuid() != 0:
         missing("systemctl and root")
