@@ -364,6 +364,21 @@ def test_a_proxy_that_says_not_modified_to_who_has_nothing_is_not_the_gate(
     assert agent.once().state.status == "active"
 
 
+def test_a_gate_that_asks_for_time_is_given_it(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    agent.once()
+
+    def busy(request: requests.PreparedRequest, answer: requests.Response) -> None:
+        if "/v1/checkin" in str(request.url):
+            said = b'{"kind": "slow_down", "detail": "too many", "retry_after_s": 90}'
+            answer.status_code, answer.raw = 429, io.BytesIO(said)
+
+    sqlite_gate.line.after = busy
+    assert agent.agent().once() == 90.0
+    whole_line(sqlite_gate)
+    assert agent.agent().once() != 90.0
+
+
 def test_a_line_that_fails_now_so_now_so_pushes_no_other_event_out(tmp_path: Path) -> None:
     diary = Machine(tmp_path).diary()
     diary.happened("crashed", "Kernel panic")
