@@ -2,6 +2,7 @@
 
 - Nothing starts after the lease; the rule is asked again with fresh metadata immediately before applying.
 - What a claim's policy wants to be probed and this machine does not know how to is refused before anything is touched.
+- A claim that cannot be begun is let go, at the latest with its lease: while it is in hand nothing else is asked for.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from gate.agent.accept import No, Seen, Yes, accept
 from gate.agent.boot import Boot
 from gate.agent.calls import CheckInAnswer, WritePlane
 from gate.agent.diary import Diary
-from gate.agent.errors import Refused, Unreachable, Untrusted
+from gate.agent.errors import NoRoom, Refused, Unreachable, Untrusted
 from gate.agent.going_back import digest
 from gate.agent.hands import Hands
 from gate.agent.http import Http
@@ -38,6 +39,9 @@ class Asking:
 
     def about(self, source: str, this: Boot, view: View, answer: CheckInAnswer) -> None:
         """Takes what the ring's approval names, where everything allows it."""
+        held = self._diary.state.claim
+        if held is not None and self._diary.clock() >= moment(held.lease_until):
+            self._give_up(held, "the lease has ended")
         try:
             self._consider(source, this, view, answer)
         except Refused as problem:
@@ -45,13 +49,22 @@ class Asking:
             self._diary.say(f"{source}: {problem}")
         except (Unreachable, Untrusted) as problem:
             self._diary.say(f"{source}: {problem}")
+        except NoRoom as problem:
+            install.forget(self._spool)
+            self._give_up(self._diary.state.claim, str(problem))
+            self._later(source, None, NOT_SET_UP)
+            self._diary.say(f"{source}: {problem}")
+        except OSError as problem:
+            install.forget(self._spool)
+            self._diary.say(f"{source}: the machine refuses: {problem}")
 
     def _consider(self, source: str, this: Boot, view: View, answer: CheckInAnswer) -> None:
         state = self._diary.state
         claim = state.claim
-        if source not in answer.sources or (
-            claim is not None and (claim.source != source or claim.step not in ("granted", "installed", "booted"))
-        ):
+        if claim is not None and (claim.source != source or claim.step not in ("granted", "installed", "booted")):
+            return
+        if source not in answer.sources:
+            self._give_up(claim, "the policy has no such source any more")
             return
         verdict, manifest = self._ask(source, view)
         if isinstance(verdict, Yes) and verdict.action == "recall":
@@ -66,6 +79,9 @@ class Asking:
             self._give_up(claim, verdict.detail)
             self._diary.say(f"{source}: {verdict.detail}")
             return
+        if claim is not None and (claim.release != verdict.release or claim.recalls):
+            self._give_up(claim, "another release is approved now")
+            claim = None
         have = state.installed.get(source)
         if have is not None and f"sha256:{have.release}" == verdict.release:
             self._diary.say(f"{source}: up to date")
@@ -73,7 +89,7 @@ class Asking:
         if digest(verdict.release) in state.quarantined:
             self._diary.say(f"{source}: this release was bad on this machine")
             return
-        if claim is None or claim.release != verdict.release:
+        if claim is None:
             if self._is_later(source, view):
                 return
             claim = self._claim(source, verdict, manifest, this)
@@ -123,8 +139,11 @@ class Asking:
     def _apply(self, claim: ClaimInHand, manifest: Manifest, this: Boot) -> None:
         placing = install.fetch(self._http, manifest, digest(claim.release), self._spool)
         again, _ = self._ask(claim.source, self._talk.refresh())
-        if isinstance(again, No) or again.release != claim.release:
-            self._give_up(claim, again.detail if isinstance(again, No) else "another release is approved now")
+        if isinstance(again, No):
+            self._give_up(claim, again.detail)
+            return
+        if again.action != "install" or again.release != claim.release:
+            self._give_up(claim, "recalled" if again.action == "recall" else "another release is approved now")
             return
         if self._diary.clock() >= moment(claim.lease_until):
             self._give_up(claim, "the lease has ended")

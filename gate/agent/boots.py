@@ -103,6 +103,7 @@ def merged(known: Sequence[Ended], found: Iterable[Ended]) -> tuple[Ended, ...]:
         if here is not None:
             between = log[upto + 1 : here] if upto is not None else []
             out += [other for other in between if other.boot_id not in mine]
+            mine |= {other.boot_id for other in between}  # a clock that was off may have put it in two places
             upto = here
         out.append(one if present or one.boot_id not in place else _surer(one, log[place[one.boot_id]]))
     return tuple(out[-KEPT:])

@@ -11,8 +11,9 @@ import hashlib
 import json
 import secrets
 import shutil
+from codecs import BOM_UTF8, BOM_UTF16_BE, BOM_UTF16_LE
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,9 @@ class WritePlane:
 def enrol(http: Http, folder: StateFolder, code: str, facts: Mapping[str, str]) -> tuple[Identity, str]:
     """Pins the root that the code names, makes a key, and asks to join; returns who I am and my status.
 
+    What is there is given up only once the gate has said yes. A key that it has revoked is worth nothing any more: then
+    a new one is made.
+
     Raises:
         Misuse: the code is no code. Untrusted: the root is not the code's. Refused, Unreachable.
     """
@@ -132,37 +136,86 @@ def enrol(http: Http, folder: StateFolder, code: str, facts: Mapping[str, str]) 
         raise Unreachable(f"the root answered {status}")
     if hashlib.sha256(root).hexdigest() != root_sha256:
         raise Untrusted("the gate's root is not the one that the code names")
+    before, kept = _enrolled(folder), folder.key()
+    key = kept or envelopes.new_key()
+    if kept is None:
+        folder.write("key", key)
+    try:
+        identity, said = _join(http, key, code, root_sha256, facts)
+    except Refused as problem:
+        if before is None or problem.kind != "unauthenticated":
+            raise
+        key = envelopes.new_key()
+        identity, said = _join(http, key, code, root_sha256, facts)
+    if before is not None and (before.machine, before.root_sha256) != (identity.machine, root_sha256):
+        folder.save(_anew(folder.state(), before.root_sha256 == root_sha256))
+    if key != kept:
+        folder.write("key", key)
     if _bytes_of(folder.path / "root.json") != root:  # another gate's metadata is of no use here
         shutil.rmtree(folder.path / "tuf", ignore_errors=True)
-    folder.write("root.json", root)
-    key = folder.key()
-    if key is None:
-        key = envelopes.new_key()
-        folder.write("key", key)
+        folder.write("root.json", root)
+    folder.save_identity(identity)
+    return identity, said
+
+
+def code_in(raw: bytes) -> str:
+    """The code in the first line of a file that has text, as whatever editor wrote it."""
+    encoding = "utf-8"
+    for mark, name in ((BOM_UTF8, "utf-8"), (BOM_UTF16_LE, "utf-16-le"), (BOM_UTF16_BE, "utf-16-be")):
+        if raw.startswith(mark):
+            raw, encoding = raw[len(mark) :], name
+            break
+    lines = (line.strip() for line in raw.decode(encoding, errors="replace").splitlines())
+    return next(filter(None, lines), "")
+
+
+def _enrolled(folder: StateFolder) -> Identity | None:
+    try:
+        return folder.identity()
+    except Misuse:
+        return None
+
+
+def _join(http: Http, key: bytes, code: str, root_sha256: str, facts: Mapping[str, str]) -> tuple[Identity, str]:
     status, body, _ = http.get("/v1/enrol/challenge", 64 * 1024)
     if status != 200:
         raise _problem(status, body)
-    challenge = _object(body)
-    payload = {
-        "aud": challenge["gate"],
-        "code": code.strip(),
-        "nonce": challenge["nonce"],
-        "public_key": envelopes.public_key(key).hex(),
-        "facts": dict(facts),
-    }
-    status, body = _send(http, "/v1/enrol", envelopes.seal(key, "enrol", payload))
-    if status != 202:
-        raise _problem(status, body)
-    found = _object(body)
-    identity = Identity(
-        url=http.url,
-        gate=str(challenge["gate"]),
-        machine=str(found["machine"]),
-        fingerprint=str(found["fingerprint"]),
-        root_sha256=root_sha256,
+    try:
+        challenge = _object(body)
+        payload = {
+            "aud": str(challenge["gate"]),
+            "code": code.strip(),
+            "nonce": challenge["nonce"],
+            "public_key": envelopes.public_key(key).hex(),
+            "facts": dict(facts),
+        }
+        status, body = _send(http, "/v1/enrol", envelopes.seal(key, "enrol", payload))
+        if status != 202:
+            raise _problem(status, body)
+        found = _object(body)
+        machine, fingerprint, said = (str(found[name]) for name in ("machine", "fingerprint", "status"))
+    except KeyError as problem:
+        raise Untrusted("an answer to the enrolment is not the gate's") from problem
+    return Identity(http.url, payload["aud"], machine, fingerprint, root_sha256), said
+
+
+def _anew(state: State, same_gate: bool) -> State:
+    """What another machine, or another gate, has no part in; what is in place here, and on trial, stays."""
+    granted = state.claim is not None and state.claim.step == "granted"
+    return replace(
+        state,
+        seq=0,
+        challenge=None,
+        newest_issued_at=state.newest_issued_at if same_gate else "",
+        ring="",
+        make="",
+        status="",
+        claim=None if granted else state.claim,
+        reports=[],
+        events=[],
+        etag="",
+        response_key="",
     )
-    folder.save_identity(identity)
-    return identity, str(found["status"])
 
 
 def pinned_root(path: Path, identity: Identity) -> bytes:

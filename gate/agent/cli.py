@@ -128,11 +128,21 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
     ways = {"proxy": given.proxy, "ca": str(Path(given.ca).resolve()) if given.ca else "", "itself": given.itself}
     more = {key: value for key, value in ways.items() if value}
     if facts or sources or more or not path.exists():
+        if path.exists():
+            folder.write("agent.toml.before", path.read_bytes())
+            print(f"{path} is written anew; what it said is in agent.toml.before", file=sys.stderr)
         folder.write("agent.toml", settings.render(facts, sources, more).encode())
-    code = sys.stdin.readline() if given.code == "-" else given.code
+    code = _piped() if given.code == "-" else given.code
     loaded = settings.load(path)
     identity, status = calls.enrol(Http(given.url, proxy=loaded.proxy, ca=loaded.ca), folder, code, loaded.facts)
     print(f"enrolled as {identity.machine}: {status}\nfingerprint {identity.fingerprint}")
+
+
+def _piped() -> str:
+    """A code that is typed, or that comes from a file."""
+    from gate.agent import calls
+
+    return sys.stdin.readline() if sys.stdin.isatty() else calls.code_in(sys.stdin.buffer.read(4096))
 
 
 def _agent(folder: StateFolder, on_trial: bool = False) -> Agent:

@@ -18,6 +18,7 @@ from gate.agent import boot, boots
 from gate.agent.accept import BEHIND
 from gate.agent.boot import Boot
 from gate.agent.boots import Cause, Ended, Left, Running
+from gate.agent.deadline import Deadline
 from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, State, StateFolder, known
 from gate.agent.texts import SHORT, clean
@@ -32,6 +33,10 @@ PROBES_SAID = 32
 FACTS_SAID = 32
 PANICS = 64
 """Texts that are remembered though they lie nowhere any more: they may only be on their way."""
+OVER_AND_OVER = ("metadata", "freeze")
+"""Said once while it waits to be told: a line that fails now so, now so, must not push out what happened."""
+PANICS_S = 5.0
+"""For reading what panics left: it lies in firmware, and a boot is to be counted whatever that does."""
 PENDING = ("installing", "installed", "booted")
 
 
@@ -51,7 +56,7 @@ class Diary:
     def __init__(self, folder: StateFolder, settings: AgentSettings, clock: Clock, system: Boots) -> None:
         self.folder, self.settings, self.clock, self.system = folder, settings, clock, system
         self.state: State = folder.state()
-        self._looked = False
+        self._looked, self._left = False, Deadline()
 
     def boot(self) -> Boot:
         """This boot.
@@ -113,7 +118,7 @@ class Diary:
         """The boots, with the crashes that left a text since; each crash is said once."""
         state = self.state
         told = {one.boot_id for one in self.boots() if one.cause == Cause.CRASH}
-        left = {one.key: one for one in self.system.panics()}
+        left = {one.key: one for one in self._panics()}
         strange: list[str] = []
         for one in left.values():
             if one.key not in state.panics:
@@ -127,6 +132,13 @@ class Diary:
         for text in strange if len(found) > 1 else ():
             self.happened("crash_found", f"of a boot that is not known here: {text}")
         self.save()
+
+    def _panics(self) -> tuple[Left, ...]:
+        try:
+            return self._left.ask(self.system.panics, PANICS_S) or ()
+        except OSError as problem:
+            log.error("what panics left cannot be read: %s", problem)
+            return ()
 
     def report(self, claim: ClaimInHand, step: str, probes: Answers, release: str) -> None:
         """Queues a report; durable with the next ``save``."""
@@ -177,7 +189,8 @@ class Diary:
 
     def _event(self, kind: str, detail: str) -> None:
         events = self.state.events
-        if not events or (events[-1]["kind"], events[-1]["detail"]) != (kind, detail):
+        said = [(one["kind"], one["detail"]) for one in (events if kind in OVER_AND_OVER else events[-1:])]
+        if (kind, detail) not in said:
             events.append({"kind": kind, "at": wire(self.clock()), "detail": detail})
 
     def not_used(self, claim: ClaimInHand, because: str) -> None:

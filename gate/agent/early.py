@@ -2,7 +2,7 @@
 
 - It counts this boot as a try of the release in hand, durable before it ends: whoever dies afterwards was counted.
 - Once as many as the policy's ``tries`` have failed, the release before is put back, the new one is quarantined, and
-  the machine comes up; the report waits for the network. What did not go back before is tried again.
+  the machine comes up; the report waits for the network. Then what did not go back before is tried again: it may hang.
 - A recall that a crash interrupted puts back what is here of the release before; the agent ends it, and probes.
 - It never fails the boot: whatever goes wrong is said, and the exit code is 0. It is done within ``LIMIT_S``.
 """
@@ -42,10 +42,10 @@ def early(folder: StateFolder, settings: AgentSettings, clock: Clock, system: Bo
     known = {one.source for one in (diary.state.claim, *diary.state.going_back) if one is not None}
     known &= settings.plugins.keys()
     hands = Hands(diary, {name: Plugin(settings.plugins[name], settings.targets[name]) for name in sorted(known)})
-    said = [f"{source} has gone back" for source in hands.back.again(this)]
-    claim = diary.state.claim
+    claim, said = diary.state.claim, []
     if claim is not None and claim.source in known:
         said += _on_trial(hands, claim, this)
+    said += [f"{source} has gone back" for source in hands.back.again(this)]
     return "; ".join(said) or "nothing is on trial"
 
 

@@ -32,5 +32,9 @@ class Refused(AgentError):
         self.last_seq = last_seq
 
 
+class NoRoom(AgentError):
+    """The disk would be full, or nearly; nothing is fetched."""
+
+
 class Misuse(AgentError):
     """A person must act: settings, files, another agent on this directory."""

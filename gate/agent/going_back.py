@@ -54,7 +54,7 @@ class GoingBack:
         state = self._diary.state
         claim.step, claim.attempts = "rolling_back", claim.attempts + 1
         claim.again_boot = this.boot_id
-        claim.again_s = this.awake_s + min(FIRST_WAIT_S * 2 ** (claim.attempts - 1), MOST_WAIT_S)
+        claim.again_s = this.awake_s + min(FIRST_WAIT_S * 2 ** min(claim.attempts - 1, 20), MOST_WAIT_S)
         if not any(one is claim for one in state.going_back):
             state.going_back.append(claim)
         if state.claim is claim:

@@ -95,9 +95,10 @@ class Hands:
             return
         self._diary.report(claim, "failed", (("install", False, placed.detail),), placed.release)
         self.back.begin(claim, placed.detail or "not put in place")
-        if plugin.hangs:
-            self.back.later(claim, this)  # it may be put in place yet
-        elif plugin.in_place() == digest(claim.release):
+        in_place = None if plugin.hangs else plugin.in_place()
+        if in_place is None:
+            self.back.later(claim, this)  # it may be in place, or be put there yet
+        elif in_place == digest(claim.release):
             self._diary.save()
             self.back.roll_back(claim, this)
         self._diary.state.claim = None
@@ -137,12 +138,23 @@ class Hands:
 
     # proof
 
+    def heard(self) -> None:
+        """The gate has answered this process, and what it has signed was read: without that, no release of the agent's
+        own is proven, since nobody could ever take it back."""
+        claim, itself = self._diary.state.claim, self._diary.settings.itself
+        if claim is not None and claim.source == itself != self._unproven and not claim.heard:
+            claim.heard = True
+            self._diary.save()
+
     def progress(self, this: Boot) -> None:
         """Looks whether the release in hand is good now."""
         claim = self._diary.state.claim
         if claim is None or claim.step not in ("installed", "booted") or claim.source not in self._plugins:
             return
         if claim.source == self._unproven:
+            return
+        if claim.source == self._diary.settings.itself and not claim.heard:
+            self._diary.say(f"{claim.source}: the gate has not answered it yet")
             return
         if claim.evidence == "boot" and claim.step == "installed":
             at_boot = self._diary.state.at_boot.get(claim.source, "")

@@ -41,10 +41,16 @@ def check_url(url: str) -> str:
 
 
 class Http:
-    """Requests to one gate."""
+    """Requests to one gate.
+
+    Raises:
+        Misuse: ``ca`` is not there. Only who talks needs it: neither ``early`` nor a rescue system does.
+    """
 
     def __init__(self, url: str, session: requests.Session | None = None, proxy: str = "", ca: str = "") -> None:
         self.url = check_url(url)
+        if ca and not Path(ca).is_file():
+            raise Misuse(f"ca = {ca!r} is no file")
         self._lines = Lines()
         self._session = session or requests.Session()
         if session is None:

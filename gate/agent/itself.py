@@ -7,8 +7,9 @@
   one, its child: each start stands on disk before it, and is taken back only where the child was asked to stop.
 - After ``tries`` starts that ended by themselves, or wrote nothing down within ``SILENT_S``, the release before is put
   back, the new one is quarantined, and the report says what it said last.
-- Only the new one itself proves that it is good, as all content is proven: ``stay_up``, probes. Then both end, and
-  what is in place is started.
+- Only the new one itself proves that it is good, as all content is proven: ``stay_up``, probes; and by an answer of the
+  gate's, since nobody could take back one that talks to no gate. Then both end, and what is in place is started. A
+  start that had no answer within ``HEARD_S`` has failed.
 - What the new one wrote into the state must be readable by the one before: fields are added, none gets another meaning.
 """
 
@@ -35,6 +36,9 @@ STOP_S = 35.0
 SILENT_S = 3600.0
 """A first round may hold an installation that is gone on with, and an artifact."""
 
+HEARD_S = 4 * 3600.0
+"""Longer than a line is down as a rule; going back for nothing is the cheaper mistake."""
+
 
 def on_trial(state: State, source: str) -> ClaimInHand | None:
     """The claim under which a release of the agent itself is to be proven."""
@@ -54,9 +58,10 @@ class Nurse:
         words: Sequence[str],
         again_s: float = AGAIN_S,
         silent_s: float = SILENT_S,
+        heard_s: float = HEARD_S,
     ) -> None:
         self._folder, self._settings, self._clock, self._system = folder, settings, clock, system
-        self._words, self._again_s, self._silent_s = words, again_s, silent_s
+        self._words, self._again_s, self._silent_s, self._heard_s = words, again_s, silent_s, heard_s
 
     def run(self, stop: threading.Event) -> None:
         """Until nothing is on trial any more, or ``stop``.
@@ -76,7 +81,9 @@ class Nurse:
         """Writes down that it is started once more; False: nothing is on trial, or enough starts have failed."""
         with self._locked():
             diary = Diary(self._folder, self._settings, self._clock, self._system)
-            this, source = diary.boot(), self._settings.itself
+            this, source, held = diary.boot(), self._settings.itself, diary.state.claim
+            if held is None or held.source != source:  # it is proven; what it has taken since is none of ours
+                return False
             hands = Hands(diary, {source: Plugin(self._settings.plugins[source], self._settings.targets[source])})
             diary.begin(this)
             hands.count(this)
@@ -106,15 +113,21 @@ class Nurse:
         child = subprocess.Popen(list(self._words), stdin=subprocess.DEVNULL, stderr=subprocess.PIPE)
         assert child.stderr is not None
         last = _Last(child.stderr)
-        written, until = self._written(), time.monotonic() + self._silent_s
+        written, start = self._written(), time.monotonic()
         began = written
         while child.poll() is None and not stop.is_set():
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(TICK_S)
-            if written == began and time.monotonic() > until:
+            lasted = time.monotonic() - start
+            mute = written == began and lasted > self._silent_s
+            if mute or (lasted > self._heard_s and not self._heard()):
                 child.kill()
                 child.wait()
-                return f"it wrote nothing down within {self._silent_s:g} s"
+                return (
+                    f"it wrote nothing down within {self._silent_s:g} s"
+                    if mute
+                    else f"the gate did not answer it within {self._heard_s:g} s"
+                )
             if written != self._written():
                 written = self._written()
                 if not self._still():
@@ -129,6 +142,14 @@ class Nurse:
         with contextlib.suppress(OSError):
             return (self._folder.path / "state.json").stat().st_mtime_ns
         return 0
+
+    def _heard(self) -> bool:
+        """The gate has answered it, as far as that can be read."""
+        try:
+            claim = on_trial(self._folder.state(), self._settings.itself)
+        except Misuse:
+            return True
+        return claim is None or claim.heard
 
     def _still(self) -> bool:
         """It is on trial still, as far as that can be read."""

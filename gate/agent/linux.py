@@ -57,7 +57,8 @@ class LinuxBoots:
         """The boots before this one as the logs have them, oldest first; what is settled is not looked into.
 
         ``known``: the boots that are remembered, the present one last."""
-        listed = listed_boots(self._said("journalctl", "--list-boots", "-o", "json", "--no-pager"))[:-1][-LOOKED_AT:]
+        text = self._said("journalctl", "--list-boots", "-o", "json", "--no-pager")
+        listed = before(listed_boots(text), known[-1].boot_id if known else "")[-LOOKED_AT:]
         settled = {one.boot_id for one in known if one.ended != "unknown"}
         found = [one if one.boot_id in settled else self._looked_into(one) for one in listed]
         return with_wtmp((*not_kept(known, found), *found), known[-1:], self._wtmp())
@@ -103,6 +104,12 @@ def listed_boots(text: str) -> list[Ended]:
         return [Ended(_dashed(row[1])) for row in TABLE_ROW.finditer(text)]
 
 
+def before(listed: list[Ended], present: str) -> list[Ended]:
+    """All but the present boot, wherever a clock that was years off has put it; the last where it is not named."""
+    others = [one for one in listed if one.boot_id != present]
+    return others if len(others) < len(listed) else listed[:-1]
+
+
 def not_kept(known: Sequence[Ended], listed: Sequence[Ended]) -> Sequence[Ended]:
     """The boots that are remembered, and older than all that the journal has kept of them."""
     ids = {one.boot_id for one in listed}
@@ -119,11 +126,12 @@ def journal_end(boot: Ended, text: str) -> Ended:
     if panics:
         return replace(boot, ended="unclean", cause=Cause.CRASH, detail=panics[-1][:DETAIL])
     stops = [line for line in lines if _of_init(line)]
-    if any("Power key pressed" in _message(line) for line in stops):
-        return replace(boot, ended="clean", cause=Cause.PLANNED, detail="power key")
+    key = any("Power key pressed" in _message(line) for line in stops)
     asked = any(str(line.get("MESSAGE_ID", "")) in (JOURNAL_STOPPED, SHUTDOWN) for line in stops)
     if asked or any(STOPPING.search(_message(line)) for line in stops):
-        return replace(boot, ended="clean", cause=Cause.PLANNED)
+        return replace(boot, ended="clean", cause=Cause.PLANNED, detail="power key" if key else "")
+    if key:  # and no stop after it: it was held, or the power went; a till may ignore its key
+        return replace(boot, ended="unclean", cause=Cause.POWER_BUTTON)
     return replace(boot, ended="unclean", cause=Cause.POWER_LOSS, detail=_message(lines[-1])[:DETAIL])
 
 

@@ -34,6 +34,7 @@ from gate.agent.times import now_utc, wire
 
 log = logging.getLogger("gate.agent")
 UNREACHABLE_S = 30.0
+MOST_LATER_S = 3600.0
 GOING_DOWN = "stopping"  # as `systemctl is-system-running` says it
 
 
@@ -74,11 +75,14 @@ class Agent:
     def once(self) -> float:
         """One round; returns the seconds until the next should come."""
         this, diary = self._diary.boot(), self._diary
+        diary.folder.reserve()
         diary.begin(this)
         diary.settle(this)
         self._hands.count(this)
         self._hands.resume(this)
         view, answer = self._talk.poll(this)
+        if view is not None and answer is not None:
+            self._hands.heard()
         self._hands.progress(this)
         self._talk.send()
         if view is not None and answer is not None:
@@ -149,7 +153,8 @@ class Agent:
         return True
 
     def _next(self, this: Boot, answer: CheckInAnswer | None) -> float:
-        wait = float(answer.poll_after_s) if answer else UNREACHABLE_S
+        later = max(UNREACHABLE_S, min(self._talk.later_s, MOST_LATER_S))
+        wait = float(answer.poll_after_s) if answer else later
         claim: ClaimInHand | None = self._diary.state.claim
         if claim is not None and claim.step in ("installed", "booted"):
             left = self._hands.waits_s(claim, this)

@@ -197,7 +197,7 @@ class ReadPlane:
         torn = [_set_aside(file) for file in (known, *roots.glob("*.root.json"))]
         etag = etag if known.exists() and not any(torn) else ""
         status, body, tag = self._http.get("/metadata/timestamp.json", MAX_TIMESTAMP, etag)
-        if status == 304:
+        if status == 304 and etag:
             body, tag = known.read_bytes(), etag
         elif status != 200:
             raise Unreachable(f"the timestamp answered {status}")

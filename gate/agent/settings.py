@@ -56,7 +56,7 @@ def load(path: Path) -> AgentSettings:
     """The settings; a missing file is an agent without sources.
 
     Raises:
-        Misuse: not TOML, an unknown key, a value of the wrong form, or a ``ca`` that is not there.
+        Misuse: not TOML, an unknown key, or a value of the wrong form.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
@@ -81,8 +81,6 @@ def load(path: Path) -> AgentSettings:
         plugins[name] = options.pop("plugin")
         targets[name] = Target(name, Path(options.pop("folder")), options)
     more = _texts(path, "", {key: found[key] for key in found.keys() - {"facts", "sources", "probes"}})
-    if more.get("ca") and not Path(more["ca"]).is_file():
-        raise Misuse(f"{path}: ca = {more['ca']!r} is no file")
     if more.get("itself") and (more["itself"] not in plugins or more["itself"] in watched):
         raise Misuse(f"{path}: itself = {more['itself']!r} is no source that the agent installs")
     return AgentSettings(

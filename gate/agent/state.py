@@ -5,6 +5,8 @@
   hand with its step, what is installed, reports that the gate has not taken yet.
 - ``down``: the boot that goes down as planned; a file of its own, since it is written in the middle of whatever the
   agent does.
+- ``reserve``: room that is given up for a write where others have filled the disk; what cannot be counted would never
+  go back.
 - Whatever the power does, a file is the old one or the new one.
 - On Windows the rights are those that the installation gives the directory; a folder cannot be synced there.
 - A field that is not known here was written by a newer agent, which has gone back since: it is left out.
@@ -13,6 +15,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import stat
@@ -31,6 +34,9 @@ else:
 
 MOST_WAITING = 500
 DOWN = "down"
+RESERVE = "reserve"
+RESERVED = 1 << 20
+FULL = (errno.ENOSPC, errno.EDQUOT)
 PLAIN = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_NOINHERIT", 0) | getattr(os, "O_BINARY", 0)
 """A handle of this process alone, of bytes."""
 T = TypeVar("T")
@@ -86,6 +92,7 @@ class ClaimInHand:
     again_boot: str = ""  # the boot of the last attempt
     again_s: float = 0.0  # awake for so long in it, it is tried again
     starts: int = 0  # of the agent itself, where it is its own release (``itself``)
+    heard: bool = False  # that release has had an answer of the gate's
 
 
 @dataclass(slots=True)
@@ -240,15 +247,35 @@ class StateFolder:
 
     def write(self, name: str, content: bytes) -> None:
         """One file, old or new, never half."""
+        try:
+            self._put(name, content)
+        except OSError as problem:
+            if problem.errno not in FULL or not (self.path / RESERVE).exists():
+                raise
+            (self.path / RESERVE).unlink()
+            self._sync()
+            self._put(name, content)
+
+    def reserve(self) -> None:
+        """Keeps room, where there is some."""
+        if not (self.path / RESERVE).exists():
+            with contextlib.suppress(OSError):
+                self._put(RESERVE, os.urandom(RESERVED))  # a file system may make nothing of zeros
+
+    def _put(self, name: str, content: bytes) -> None:
         path = self.path / name
         temporary = self.path / f".{name}.new"
         with contextlib.suppress(FileNotFoundError):
             temporary.unlink()
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | PLAIN, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(handle, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)  # half of it would fill the disk
+            raise
         temporary.replace(path)
         self._sync()
 

@@ -35,11 +35,12 @@ class Talk:
     def __init__(self, diary: Diary, read: ReadPlane, write: WritePlane, plugins: Mapping[str, Plugin]) -> None:
         self._diary, self._read, self._write, self._plugins = diary, read, write, plugins
         self.bundle: Bundle | None = None
+        self.later_s = 0  # the gate asked for so many seconds, in its answer to the last check-in
 
     def poll(self, this: Boot) -> tuple[View | None, CheckInAnswer | None]:
         """The signed state, and the answer to a sign of life; None is what could not be had."""
         view = answer = None
-        state = self._diary.state
+        state, self.later_s = self._diary.state, 0
         try:
             view = self.refresh()
             self.bundle, state.response_key = view.bundle()
@@ -52,6 +53,7 @@ class Talk:
             answer = self.check_in(this, view)
         except Refused as problem:
             self._diary.say(str(problem))
+            self.later_s = problem.retry_after_s
             state.status = problem.kind if problem.kind == "pending" else state.status
         except (Unreachable, Untrusted) as problem:
             self._diary.say(str(problem))

@@ -26,6 +26,7 @@ from dataclasses import dataclass, replace
 
 from gate.agent import commands
 from gate.agent.boots import DETAIL, Cause, Ended, Left, Running
+from gate.agent.times import moment, wire
 
 BOOT = "Microsoft-Windows-Kernel-Boot"
 POWER = "Microsoft-Windows-Kernel-Power"
@@ -47,7 +48,7 @@ QUERY = (
 )
 """A network card that says its 27 over and over must not take the place of what is asked for."""
 PREFETCH = r"HKLM\SYSTEM\CurrentControlSet\Control\Session Manager\Memory Management\PrefetchParameters"
-EVENT = re.compile(r"<Event[ >].*?</Event>", re.DOTALL)
+EVENT = re.compile(r"(?=<Event[ >])")
 DWORD = re.compile(r"^\s*BootId\s+REG_DWORD\s+0x([0-9a-fA-F]{1,8})\s*$", re.MULTILINE)
 
 
@@ -111,8 +112,9 @@ class WindowsBoots:
 def events_of(text: str) -> list[Event]:
     """The events that matter, in the order of their records; what cannot be read is left out."""
     found = {}
-    for match in EVENT.finditer(text):
-        event = _event(match[0])
+    for part in EVENT.split(text):  # what was cut off takes no other with it
+        whole, end, _ = part.partition("</Event>")
+        event = _event(whole + end) if end else None
         if event is not None and (event.provider, event.id) in WANTED:
             found[event.record] = event
     return [found[record] for record in sorted(found)]
@@ -136,7 +138,7 @@ def starts_of(events: Sequence[Event]) -> list[Start]:
 def boots_of(events: Sequence[Event]) -> list[Ended]:
     """Each start with how it ended; of the newest that is not known."""
     starts = starts_of(events)
-    found = [Ended(start.at, start.at) for start in starts]
+    found = [Ended(start.at, _moment(start.at)) for start in starts]
     for index in range(len(found) - 1):
         own = [event for event in events if _start_of(starts, event) == index]
         after = [event for event in events if _start_of(starts, event) == index + 1]
@@ -215,6 +217,14 @@ def _event(text: str) -> Event | None:
             case "Data":
                 values[node.get("Name", "")] = said
     return Event(record, provider, number, at, values)
+
+
+def _moment(text: str) -> str:
+    """As the wire has it; empty where it is none."""
+    try:
+        return wire(moment(text)) if text else ""
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _number(text: str | None) -> int:

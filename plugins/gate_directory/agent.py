@@ -11,13 +11,18 @@ Needs a file system with symbolic links.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
+import sys
+import tempfile
 from pathlib import Path
+from typing import IO
 
 from gate.hookspecs import Placed, Placing, Probed, ProbeResult, Target, hookimpl
 
@@ -38,9 +43,13 @@ def gate_agent_install(target: Target, placing: Placing) -> Placed:
     _make(home)
     new.mkdir()
     files = []
-    for artifact in placing.artifacts:
-        _copy(placing.files[artifact.name], new / artifact.name, artifact.sha256)
-        files.append({"name": artifact.name, "length": artifact.length, "sha256": artifact.sha256})
+    try:
+        for artifact in placing.artifacts:
+            _copy(placing.files[artifact.name], new / artifact.name, artifact.sha256)
+            files.append({"name": artifact.name, "length": artifact.length, "sha256": artifact.sha256})
+    except (OSError, ValueError):
+        shutil.rmtree(new, ignore_errors=True)  # half of it may be what fills the disk
+        raise
     (new / "manifest.json").write_text(json.dumps({"version": placing.version, "files": files}, indent=1))
     _sync(new / "manifest.json")
     _sync(new)
@@ -140,17 +149,35 @@ def _command(target: Target, text: str) -> ProbeResult:
     words = [word.replace("{current}", current) for word in shlex.split(text)]
     limit = float(target.options.get("probe_s", "10"))
     try:
-        done = subprocess.run(
-            words, stdin=subprocess.DEVNULL, capture_output=True, timeout=limit, check=False, cwd=current
-        )
-    except subprocess.TimeoutExpired:
-        return ProbeResult("command", False, f"no answer within {limit:g} s")
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:  # a child that lives on may hold a pipe
+            child = subprocess.Popen(
+                words, stdin=subprocess.DEVNULL, stdout=out, stderr=err, cwd=current, start_new_session=True
+            )
+            try:
+                code = child.wait(limit)
+            except subprocess.TimeoutExpired:
+                _end(child)
+                return ProbeResult("command", False, f"no answer within {limit:g} s")
+            said = (_last(err) or _last(out)).decode(errors="replace").strip()[-DETAIL:]
     except OSError as problem:
         return ProbeResult("command", False, str(problem)[:DETAIL])
-    said = (done.stderr or done.stdout).decode(errors="replace").strip()[-DETAIL:]
-    return ProbeResult(
-        "command", done.returncode == 0, "" if done.returncode == 0 else said or f"exit {done.returncode}"
-    )
+    return ProbeResult("command", code == 0, "" if code == 0 else said or f"exit {code}")
+
+
+def _last(file: IO[bytes]) -> bytes:
+    file.seek(max(file.seek(0, os.SEEK_END) - 4 * DETAIL, 0))
+    return file.read(4 * DETAIL)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """It and its children."""
+    if sys.platform == "win32":
+        child.kill()
+    else:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        child.wait(1)
 
 
 def _sync(path: Path) -> None:

@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import stat
 import threading
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
 import requests
 
+from gate.agent import install
 from gate.agent.boots import Running
 from gate.agent.errors import Misuse, Untrusted
 from gate.agent.loop import Agent
 from gate.agent.settings import AgentSettings, load
-from gate.agent.state import Identity, State, StateFolder
+from gate.agent.state import ClaimInHand, Identity, State, StateFolder
+from gate.agent.status import german
 from gate.core.model import ClaimState
 from tests.real_gate import RealAgent, RealGate, WsgiAdapter
 
@@ -293,6 +296,99 @@ def test_a_lease_that_ends_while_it_downloads_stops_the_installation(sqlite_gate
     last = agent.once()
     assert agent.content() is None
     assert last.state.said == "shop-content: the lease has ended"
+
+
+def no_bytes(gate: RealGate) -> None:
+    """Whoever asks for content gets none."""
+
+    def gone(request: requests.PreparedRequest) -> None:
+        if "/content/blobs/" in str(request.url):
+            raise requests.ConnectionError
+
+    gate.line.before = gone
+
+
+def test_a_claim_whose_bytes_cannot_be_had_is_let_go_when_its_lease_ends(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    no_bytes(sqlite_gate)
+    before = agent.once().state.claim
+    assert before is not None
+    sqlite_gate.clock.forward(minutes=6)
+    sqlite_gate.worker.tick()
+    agent.once()
+    after = agent.state_folder.state()
+    assert after.claim is None or after.claim.claim != before.claim, "another source waits for it"
+    agent.once()
+    sqlite_gate.line.before = lambda _: None
+    agent.once()
+    assert agent.content() == '{"aspirin": 499}'
+
+
+def test_a_claim_of_a_source_that_the_policy_has_no_more_is_let_go(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    no_bytes(sqlite_gate)
+    running = agent.agent()
+    running.once()
+    view, answer = running._talk.poll(running._diary.boot())
+    assert view is not None and answer is not None
+    assert running.state.claim is not None
+    running._asking.about("shop-content", running._diary.boot(), view, replace(answer, sources={}))
+    assert running.state.claim is None
+    assert running.state.said == "shop-content: the policy has no such source any more"
+
+
+def test_a_claim_of_another_release_than_the_approved_one_is_let_go_and_told(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    agent.once()
+    sqlite_gate.clock.forward(seconds=4)
+    assert agent.once().state.claim is None
+    running = agent.agent()
+    have = running.state.installed["shop-content"].release
+    running.state.claim = ClaimInHand(
+        claim="c-other", source="shop-content", release=f"sha256:{'0' * 64}", counter=9, version="9",
+        lease_until="2100-01-01T00:00:00+00:00", granted_at="2026-03-02T06:00:00+00:00", evidence="alive",
+        reboot="natural", stay_up_s=1, boots=1, boot_id="boot-1", previous=have,
+    )  # fmt: skip
+    running.once()
+    assert running.state.claim is None
+    assert running.state.events[-1]["detail"] == "c-other shop-content: another release is approved now"
+    assert running.state.said == "shop-content: up to date"
+
+
+def test_a_disk_that_refuses_is_said_and_leaves_the_other_sources_alone(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    (agent.state_folder.path / "spool").write_text("no folder")
+    last = agent.once()
+    assert last.state.said.startswith("shop-content: the machine refuses: ")
+    assert german(last.state.said).startswith("shop-content: der Rechner weigert sich: ")
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_no_content_is_fetched_that_would_fill_the_disk(
+    sqlite_gate: RealGate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: bool
+) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.bring("1")
+    if again:
+        no_bytes(sqlite_gate)
+        agent.once()
+        sqlite_gate.line.before = lambda _: None
+    monkeypatch.setattr(install, "KEPT_FREE", 1 << 60, raising=False)
+    last = agent.once()
+    assert agent.content() is None
+    assert last.state.claim is None, "its slot is for another machine"
+    assert last.state.said.startswith("shop-content: there is no room for it: ")
+    assert german(last.state.said).startswith("shop-content: dafür ist kein Platz: ")
+    assert not (agent.state_folder.path / "spool").exists()
+    asked = len([path for _, path in sqlite_gate.line.asked if path == "/v1/claims"])
+    last.once()
+    assert len([path for _, path in sqlite_gate.line.asked if path == "/v1/claims"]) == asked, "not every minute"
 
 
 def test_an_unreachable_gate_changes_nothing_and_reports_wait(sqlite_gate: RealGate, tmp_path: Path) -> None:

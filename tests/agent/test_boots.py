@@ -73,6 +73,12 @@ def test_the_log_adds_boots_that_nobody_was_awake_in_and_how_they_ended() -> Non
     assert crashes(found) == (PANIC,)
 
 
+def test_a_log_in_another_order_adds_no_boot_twice() -> None:
+    d, x, y = Ended("d"), Ended("x"), Ended("y")
+    found = merged((A, B, C, d), (A, x, C, y, B, d))
+    assert sorted(one.boot_id for one in found) == ["a", "b", "c", "d", "x", "y"]
+
+
 def test_boots_between_the_last_known_and_the_present_are_there_too() -> None:
     assert [one.boot_id for one in merged((A, C), (A, B))] == ["a", "b", "c"]
     assert merged((), (A,)) == ()

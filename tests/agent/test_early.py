@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import sys
+import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from gate.agent import diary as diary_module
 from gate.agent import early as early_module
 from gate.agent.boots import Cause, Ended, Left, Running
 from gate.agent.early import never_failing
 from gate.agent.errors import Misuse
 from gate.agent.hands import Hands
+from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
-from gate.agent.state import StateFolder
+from gate.agent.state import RESERVE, StateFolder
 from gate.core.model import ClaimState
+from gate.hookspecs import Placed
 from tests.agent.played import PANIC, SOURCE, Machine
 from tests.agent.test_agent import boot_policy, joined, states, until_done
 from tests.conftest import NOW, REPOSITORY
@@ -245,6 +251,98 @@ def test_early_that_hangs_ends_in_time_and_is_begun_again_later(
     machine.folder.unlock()
     del machine.system.panics  # type: ignore[method-assign]
     assert machine.early() == "nothing is on trial"
+
+
+class Full(StateFolder):
+    """On a disk that something else has filled."""
+
+    kept = 0
+
+    def _put(self, name: str, content: bytes) -> None:
+        if name == RESERVE or (self.path / RESERVE).exists() or self.kept:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        super()._put(name, content)
+
+
+def test_on_a_full_disk_a_boot_is_counted_by_the_room_that_was_kept(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    machine.round()
+    machine.folder.reserve()
+    size = (machine.folder.path / RESERVE).stat().st_size
+    assert size >= 1 << 20
+    machine.folder = Full(machine.folder.path)
+    machine.up(2, 3)
+    assert machine.early() == "shop-content 2: try 1, of which 2 may fail"
+    machine.folder.reserve()
+    assert not (machine.folder.path / RESERVE).exists(), "once there is room again"
+    machine.folder.kept = 1  # type: ignore[attr-defined]
+    machine.up(3, 3)
+    assert "No space left" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    assert list(machine.folder.path.glob(".*.new")) == []
+
+
+def test_each_round_keeps_the_room(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    agent.once()
+    made = (agent.state_folder.path / RESERVE).stat()
+    agent.once()
+    assert (agent.state_folder.path / RESERVE).stat().st_ino == made.st_ino, "written once"
+
+
+class Hung(Plugin):
+    """Its disk does not answer."""
+
+    def rollback(self, release: str, good: str) -> Placed:
+        raise early_module.Late
+
+
+def test_what_hangs_as_it_goes_back_keeps_no_boot_of_another_release_from_being_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    machine.round()
+    diary = machine.diary()
+    assert diary.state.claim is not None
+    other = replace(diary.state.claim, source="prices", claim="c-0", step="rolling_back", attempts=1)
+    diary.state.going_back = [other]
+    diary.save()
+    target = machine.settings.targets[SOURCE]
+    machine.settings = replace(
+        machine.settings,
+        plugins={**machine.settings.plugins, "prices": "directory"},
+        targets={**machine.settings.targets, "prices": replace(target, source="prices")},
+    )
+    monkeypatch.setattr(early_module, "Plugin", lambda name, to: (Hung if to.source == "prices" else Plugin)(name, to))
+    machine.up(2, 3)
+    assert "not done within" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+    claim = machine.folder.state().claim
+    assert claim is not None
+    assert claim.tried == ["b2"]
+
+
+def test_texts_of_panics_that_cannot_be_read_in_time_keep_no_boot_from_being_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path)
+    machine.round()
+    monkeypatch.setattr(diary_module, "PANICS_S", 0.05)
+    hang = threading.Event()
+
+    def panics() -> tuple[Left, ...]:
+        hang.wait(60)
+        return ()
+
+    machine.system.panics = panics  # type: ignore[method-assign]
+    machine.up(2, 3)
+    assert machine.early() == "shop-content 2: try 1, of which 2 may fail"
+    hang.set()
+
+    def refuses() -> tuple[Left, ...]:
+        raise OSError("Input/output error")
+
+    machine.system.panics = refuses  # type: ignore[method-assign]
+    machine.up(3, 3)
+    assert machine.early() == "shop-content 2: try 2, of which 2 may fail"
 
 
 def test_the_command_ends_with_0_and_loads_nothing_of_the_network(tmp_path: Path) -> None:

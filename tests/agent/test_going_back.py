@@ -100,6 +100,17 @@ def test_the_wait_grows_to_an_hour(tmp_path: Path) -> None:
     assert machine.folder.state().going_back[0].again_s == again_s + 3600
 
 
+def test_months_of_attempts_are_an_hour_apart_still(tmp_path: Path) -> None:
+    machine, _ = stuck(tmp_path)
+    state = machine.folder.state()
+    state.going_back[0].attempts = 5000
+    machine.folder.save(state)
+    machine.up(3, 5)
+    machine.early()
+    [one] = machine.folder.state().going_back
+    assert (one.attempts, one.again_s) == (5001, 3605)
+
+
 def test_its_source_takes_nothing_new_until_it_has_gone_and_a_recall_fetches_what_is_missing(
     sqlite_gate: RealGate, tmp_path: Path
 ) -> None:
@@ -313,6 +324,27 @@ class InPlaceAndFailed(Plugin):
     def install(self, placing: Placing) -> Placed:
         super().install(placing)
         return Placed(False, "", "the disk refused to sync")
+
+
+class SilentToo(InPlaceAndFailed):
+    """And then it does not say what is in place."""
+
+    silent = True
+
+    def look(self) -> tuple[Probed, bool]:
+        return (Probed("", ()), False) if self.silent else super().look()
+
+
+def test_where_nobody_knows_what_a_failed_installation_left_it_goes_back(tmp_path: Path) -> None:
+    machine = Machine(tmp_path)
+    plugin, diary = SilentToo("directory", machine.settings.targets[SOURCE]), machine.diary()
+    assert diary.state.claim is not None
+    hands = Hands(diary, {SOURCE: plugin}, Probes({}).ask)
+    hands.install(diary.state.claim, machine.placing("2"), diary.boot())
+    assert machine.in_place() == machine.new
+    machine.up(1, 5000)
+    hands.resume(diary.boot())
+    assert (machine.in_place(), diary.state.going_back) == (machine.old, [])
 
 
 def test_an_installation_that_failed_leaves_nothing_in_place(tmp_path: Path) -> None:

@@ -138,4 +138,4 @@ def test_an_authority_of_ones_own_is_the_only_one_that_is_trusted(tmp_path: Path
 def test_an_authority_that_is_not_there_is_said_before_anything_is_asked(tmp_path: Path) -> None:
     (tmp_path / "agent.toml").write_text('ca = "/nowhere/ca.pem"\n')
     with pytest.raises(Misuse, match="is no file"):
-        load(tmp_path / "agent.toml")
+        Http("https://gate.example", ca=load(tmp_path / "agent.toml").ca)

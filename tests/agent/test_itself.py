@@ -19,10 +19,13 @@ from gate.agent import itself, settings
 from gate.agent.errors import Misuse
 from gate.agent.hands import Hands
 from gate.agent.itself import Nurse
+from gate.agent.loop import Agent
 from gate.core.model import ClaimState
 from tests.agent.played import SOURCE, Machine
+from tests.agent.test_agent import joined
 from tests.conftest import REPOSITORY
 from tests.load import RealAgents, Served, await_answer, free_port, prepare
+from tests.real_gate import RealGate
 
 LAUNCHER = REPOSITORY / "deploy" / "agent" / "linux" / "gate-agent"
 
@@ -38,11 +41,11 @@ def machine(tmp_path: Path) -> Machine:
     return machine
 
 
-def nurse(machine: Machine, child: str, silent_s: float = 60.0) -> Nurse:
+def nurse(machine: Machine, child: str, silent_s: float = 60.0, heard_s: float = 600.0) -> Nurse:
     """``child``: the new agent, as a program; ``state`` in it is the path of its state."""
     code = f"import json, os, signal, sys\nstate = {str(machine.folder.path / 'state.json')!r}\n{child}"
     words = [sys.executable, "-c", code]
-    return Nurse(machine.folder, machine.settings, machine.clock, machine.system, words, 0.0, silent_s)
+    return Nurse(machine.folder, machine.settings, machine.clock, machine.system, words, 0.0, silent_s, heard_s)
 
 
 def reports(machine: Machine) -> list[tuple[str, str]]:
@@ -96,12 +99,40 @@ def test_a_start_that_was_asked_to_stop_is_none(machine: Machine, tmp_path: Path
     assert machine.in_place() == machine.new
 
 
+def test_an_answer_to_the_new_one_and_to_no_other_is_written_down(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    agent.settings = replace(agent.settings, itself=SOURCE)
+    sqlite_gate.bring("1")
+    agent.once()
+    for on_trial in (False, True):
+        agent.stay_up()
+        session = sqlite_gate.session()
+        new = Agent(agent.state_folder, agent.settings, session=session, system=agent.system, on_trial=on_trial)
+        new.once()
+        found = new.state.claim
+        assert found is not None
+        assert found.heard is on_trial
+
+
 def test_once_it_has_proven_itself_both_end(machine: Machine) -> None:
     settle = "found = json.load(open(state))\nfound['claim'] = None\njson.dump(found, open(state + '.new', 'w'))\n"
     nurse(machine, settle + "os.rename(state + '.new', state)\nsignal.pause()").run(threading.Event())
     assert machine.in_place() == machine.new
     assert [step for step, _ in reports(machine)] == []
     assert machine.gate.steps == ["installed"]
+
+
+@pytest.mark.parametrize("step", ["granted", "installing", "installed", "booted", "rolling_back"])
+def test_what_the_new_one_has_taken_since_it_is_proven_is_left_to_the_next_process(machine: Machine, step: str) -> None:
+    diary = machine.diary()
+    assert diary.state.claim is not None
+    diary.state.claim.source, diary.state.claim.step, diary.state.reports = "prices", step, []
+    diary.save()
+    nurse(machine, "sys.exit('it is not to be started')").run(threading.Event())
+    state = machine.folder.state()
+    assert state.claim is not None
+    assert (state.claim.source, state.claim.step) == ("prices", step)
+    assert (state.reports, state.events, state.going_back) == ([], [], [])
 
 
 def test_one_that_writes_nothing_down_is_ended_and_goes_back(machine: Machine) -> None:
@@ -123,10 +154,38 @@ def test_boots_under_it_are_tries_as_ever(machine: Machine, tmp_path: Path) -> N
 def test_a_process_that_does_not_run_it_proves_nothing(machine: Machine) -> None:
     machine.up(1, 5000)
     diary = machine.diary()
-    Hands(diary, machine.plugins(), unproven=SOURCE).progress(diary.boot())
+    hands = Hands(diary, machine.plugins(), unproven=SOURCE)
+    hands.heard()
+    hands.progress(diary.boot())
     assert itself.on_trial(machine.folder.state(), SOURCE) is not None
     machine.round()
+    assert machine.gate.steps == ["installed"], "what the process before it heard counts for nothing"
+    heard(machine)
+    machine.round()
     assert machine.gate.steps == ["installed", "healthy"]
+
+
+def heard(machine: Machine) -> None:
+    """The new one has had an answer of the gate's."""
+    diary = machine.diary()
+    Hands(diary, machine.plugins()).heard()
+
+
+def test_one_that_the_gate_has_not_heard_is_not_proven_however_long_it_stays_up(machine: Machine) -> None:
+    machine.up(1, 500_000)
+    machine.round()
+    claim = machine.folder.state().claim
+    assert claim is not None
+    assert (claim.step, claim.heard) == ("installed", False)
+    assert machine.folder.state().said == f"{SOURCE}: the gate has not answered it yet"
+
+
+def test_one_that_the_gate_does_not_answer_is_ended_and_goes_back(machine: Machine) -> None:
+    alive = "import itertools, time\nfor number in itertools.count():\n    os.utime(state)\n    time.sleep(0.01)\n"
+    nurse(machine, alive, heard_s=0.0).run(threading.Event())
+    assert machine.in_place() == machine.old
+    because = "2 starts of the agent did not last: the gate did not answer it within 0 s"
+    assert reports(machine)[-1] == ("rolled_back", because)
 
 
 def test_what_a_newer_agent_has_written_can_be_read(machine: Machine) -> None:

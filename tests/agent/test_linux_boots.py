@@ -52,7 +52,8 @@ def journal(*rows: tuple[dict[str, str], object] | tuple[dict[str, str], object,
         (journal((INIT, "Reached target Shutdown."), LAST), "clean", Cause.PLANNED),
         (journal((LOGIND, "The system will reboot now!")), "clean", Cause.PLANNED),
         (journal((LOGIND, "System is rebooting.")), "clean", Cause.PLANNED),
-        (journal((LOGIND, "Power key pressed short."), LAST), "clean", Cause.PLANNED),
+        (journal((LOGIND, "Power key pressed short."), LAST), "unclean", Cause.POWER_BUTTON),
+        (journal((LOGIND, "Power key pressed short."), (INIT, "Reached target Shutdown.")), "clean", Cause.PLANNED),
         (journal((SHUTDOWN, "Sending SIGTERM to remaining processes...")), "clean", Cause.PLANNED),
         (
             journal((KERNEL, "Kernel panic - not syncing: Fatal"), (INIT, "Reached target Shutdown.")),
@@ -172,6 +173,20 @@ def test_the_journal_is_asked_for_boots_whose_end_is_not_settled_only(tmp_path: 
     found = LinuxBoots(run, NO_PSTORE, tmp_path / "none").ended(known)
     assert [(one.boot_id[:4], one.ended) for one in found] == [("1111", "unknown"), ("2222", "clean")]
     assert [argv[2] for argv in run.asked if argv[1] == "-b"] == [TWO]
+
+
+def test_where_a_clock_was_years_ahead_the_boot_before_is_listed_last_and_looked_into_all_the_same() -> None:
+    listed = json.dumps(
+        [
+            {"index": -1, "boot_id": NOW, "first_entry": 1772431200000000, "last_entry": 1772434800000000},
+            {"index": 0, "boot_id": TWO, "first_entry": 2087877600000000, "last_entry": 2087881200000000},
+        ]
+    )
+    run = Played(boots=Done(0, listed), lines=Done(0, journal((INIT, "Reached target Shutdown."))))
+    known = (Ended("22222222-2222-2222-2222-222222222222"), Ended("33333333-3333-3333-3333-333333333333"))
+    found = LinuxBoots(run, NO_PSTORE, Path("/none")).ended(known)
+    assert [(one.boot_id[:4], one.ended) for one in found] == [("2222", "clean")]
+    assert [(one.boot_id[:4], one.ended) for one in merged(known, found)] == [("2222", "clean"), ("3333", "unknown")]
 
 
 def test_without_journal_systemd_and_pstore_nothing_is_known_and_nothing_fails(tmp_path: Path) -> None:

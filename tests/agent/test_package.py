@@ -17,6 +17,21 @@ UNITS = ("gate-agent.service", "gate-agent-early.service")
 LINUX = REPOSITORY / "deploy" / "agent" / "linux"
 
 
+def test_the_script_stops_an_agent_that_is_there_before_it_enrols(tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    for name in ("dpkg", "systemctl", "gate-agent", "id"):
+        program = tmp_path / "bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\necho {name} "$@" >> {said}\n[ {name} != id ] || echo 0\n')
+        program.chmod(0o755)
+    (tmp_path / "code").write_text("code")
+    words = ("sh", str(LINUX / "install.sh"), "--code-file", str(tmp_path / "code"), "a.deb", "https://gate.example")
+    done = run(*words, PATH=f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    assert done.returncode == 0, done.stderr
+    acts = [line.split()[:2] for line in said.read_text().splitlines()]
+    assert acts[1:] == [["dpkg", "-i"], ["systemctl", "stop"], ["gate-agent", "enrol"], ["systemctl", "restart"]]
+
+
 def run(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, env={**os.environ, **environment}, cwd=REPOSITORY)
 
@@ -118,6 +133,11 @@ def test_the_early_unit_runs_before_modules_are_loaded_and_is_needed_by_nobody()
     assert {"systemd-modules-load.service", "sysinit.target", "local-fs.target"} <= set(before)
     assert "RequiredBy=" not in text
     assert "TimeoutStartSec=" in text
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_kernel_that_only_keeps_what_a_crash_left_is_no_boot(unit: str) -> None:
+    assert "ConditionPathExists=!/proc/vmcore" in (LINUX / unit).read_text().splitlines()
 
 
 def test_dpkg_installs_removes_and_purges_it_in_a_root_of_its_own(package: Path, tmp_path: Path) -> None:

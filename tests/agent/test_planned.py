@@ -19,6 +19,7 @@ from gate.agent.loop import Agent
 from gate.agent.settings import load
 from gate.agent.state import StateFolder
 from gate.core.model import ClaimState
+from tests.agent.played import Machine
 from tests.agent.test_agent import boot_policy, down_at, joined, states
 from tests.real_gate import RealAgent, RealGate
 
@@ -351,6 +352,41 @@ def test_whatever_asks_for_a_login_is_never_taken_for_the_gate(
         agent.once()
     assert agent.content() == '{"aspirin": 499}'
     assert states(sqlite_gate) == [ClaimState.INSTALLED]
+
+
+def test_a_proxy_that_says_not_modified_to_who_has_nothing_is_not_the_gate(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    sqlite_gate.line.after = portal(304, b"", "timestamp")
+    assert agent.once().state.events[-1]["detail"] == "the timestamp answered 304"
+    whole_line(sqlite_gate)
+    assert agent.once().state.status == "active"
+
+
+def test_a_gate_that_asks_for_time_is_given_it(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    agent.once()
+
+    def busy(request: requests.PreparedRequest, answer: requests.Response) -> None:
+        if "/v1/checkin" in str(request.url):
+            said = b'{"kind": "slow_down", "detail": "too many", "retry_after_s": 90}'
+            answer.status_code, answer.raw = 429, io.BytesIO(said)
+
+    sqlite_gate.line.after = busy
+    assert agent.agent().once() == 90.0
+    whole_line(sqlite_gate)
+    assert agent.agent().once() != 90.0
+
+
+def test_a_line_that_fails_now_so_now_so_pushes_no_other_event_out(tmp_path: Path) -> None:
+    diary = Machine(tmp_path).diary()
+    diary.happened("crashed", "Kernel panic")
+    for _ in range(600):
+        diary.happened("metadata", "https://gate.example does not answer")
+        diary.happened("metadata", "an answer broke off")
+        diary.save()
+    assert [one["kind"] for one in diary.state.events] == ["crashed", "metadata", "metadata"]
 
 
 def test_a_probe_that_the_policy_names_and_nobody_set_up_stops_it_before_anything_is_touched(

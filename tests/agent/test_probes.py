@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import socket
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -145,6 +146,20 @@ def test_a_child_that_outlives_its_command_does_not_hold_us() -> None:
     began = time.monotonic()
     assert run(("sh", "-c", "sleep 60 & echo out"), 30).said == "out\n"
     assert time.monotonic() - began < 25
+
+
+def test_a_command_that_says_too_much_is_ended_before_it_fills_the_disk() -> None:
+    began = time.monotonic()
+    done = run(("yes",), 60)
+    assert (done.code, done.said) == (None, "it says too much")
+    assert time.monotonic() - began < 30
+
+
+def test_where_there_is_no_room_for_what_a_command_says_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    done = run(("true",), 5)
+    assert done.code is None
+    assert "No such file" in done.said
 
 
 def test_what_hangs_is_bad_keeps_one_thread_and_is_not_asked_again_while_it_hangs() -> None:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import requests
 
 from gate.core.errors import Conflict
 from gate.core.model import ClaimState, Rollout, RolloutState
@@ -104,6 +105,24 @@ def test_the_first_release_is_removed_by_its_recall(sqlite_gate: RealGate, tmp_p
     before = len(newest_claims(sqlite_gate, agent.identity.machine))
     rounds(sqlite_gate, agent, 2)
     assert len(newest_claims(sqlite_gate, agent.identity.machine)) == before, "once"
+
+
+def test_a_first_release_that_is_recalled_while_it_downloads_is_not_put_in_place(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = joined(sqlite_gate, tmp_path, probe="true")
+    sqlite_gate.bring("1", OLD)
+
+    def recalled_meanwhile(request: requests.PreparedRequest, _: requests.Response) -> None:
+        if "/content/blobs/" in str(request.url):
+            sqlite_gate.line.after = lambda *_: None
+            recalled(sqlite_gate)
+
+    sqlite_gate.line.after = recalled_meanwhile
+    last = agent.once()
+    assert agent.content() is None
+    assert last.state.claim is None
+    assert last.state.said == "shop-content: recalled"
 
 
 def test_what_waits_for_its_boot_goes_back_under_the_claim_in_hand(sqlite_gate: RealGate, tmp_path: Path) -> None:

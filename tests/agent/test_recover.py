@@ -49,6 +49,13 @@ def test_what_is_on_trial_gives_way_and_the_machines_own_agent_tells_the_gate(tm
     assert machine.new in machine.folder.state().quarantined
 
 
+def test_an_authority_of_ones_own_need_not_be_on_the_rescue_system(tmp_path: Path) -> None:
+    machine, root, state = mounted(tmp_path)
+    toml = root / "var/lib/gate-agent/agent.toml"
+    toml.write_text('ca = "/etc/gate-agent/ca.pem"\n' + toml.read_text())
+    assert recover(root, state)[1] == f"In place now: sha256:{machine.old}."
+
+
 def test_it_can_be_done_twice(tmp_path: Path) -> None:
     machine, root, state = mounted(tmp_path)
     assert recover(root, state) == recover(root, state)

@@ -183,6 +183,20 @@ def test_commands_that_fail_and_texts_that_are_none_are_not_known() -> None:
     assert events_of(bomb) == [], "entities are not known inside an event"
 
 
+def test_an_event_that_was_cut_off_takes_no_other_with_it() -> None:
+    cut = event(2, POWER, 41, BugcheckCode="80")[:200]
+    assert [one.record for one in events_of(start(1) + cut + start(3) + cut)] == [1, 3]
+
+
+def test_a_time_that_is_none_is_not_said_to_the_gate() -> None:
+    text = start(1) + start(2).replace("2024-07-19T02:00:00.0000000Z", "yesterday") + start(3)
+    assert [(one.boot_id, one.started_at) for one in boots_of(events_of(text))] == [
+        ("2024-07-19T01:00:00.0000000Z", "2024-07-19T01:00:00Z"),
+        ("yesterday", ""),
+        ("2024-07-19T03:00:00.0000000Z", "2024-07-19T03:00:00Z"),
+    ]
+
+
 def test_defender_says_its_definitions_and_whether_it_watches() -> None:
     text = event(1, DEFENDER, 2000, **{"Current Signature Version": "1.415.1.0", "Current Engine Version": "1.1.2"})
     assert windows.defender(text) == {"definitions": "1.415.1.0", "engine": "1.1.2"}

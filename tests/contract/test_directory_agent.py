@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
@@ -54,6 +55,29 @@ def test_installing_keeps_the_release_before_and_a_rollback_goes_to_it(
     assert current(target) is None
 
 
+def test_a_probe_that_hangs_is_ended_with_its_children(tmp_path: Path) -> None:
+    mark = tmp_path / "pid"
+    words = f"sh -c 'sleep 600 & echo $! > {mark}; wait'"
+    plugin = Plugin("directory", Target("shop", tmp_path / "target", {"probe": words, "probe_s": "1"}))
+    plugin.install(placing(tmp_path, b"one"))
+    command = plugin.probe().probes[-1]
+    assert (command.ok, command.detail) == (False, "no answer within 1 s")
+    child = Path(f"/proc/{mark.read_text().strip()}/stat")
+    for _ in range(200):
+        if not child.exists() or ") Z " in child.read_text():
+            break
+        threading.Event().wait(0.01)
+    else:
+        raise AssertionError("its child lives on")
+
+
+def test_a_probe_whose_child_lives_on_is_good_by_its_own_end(tmp_path: Path) -> None:
+    options = {"probe": "sh -c 'sleep 5 & exit 0'", "probe_s": "2"}
+    plugin = Plugin("directory", Target("shop", tmp_path / "target", options))
+    plugin.install(placing(tmp_path, b"one"))
+    assert plugin.probe().probes[-1].ok
+
+
 def test_what_is_not_mounted_has_not_gone_back(target: Target) -> None:
     shutil.rmtree(target.folder, ignore_errors=True)
     for good in ("", "0" * 64):
@@ -77,6 +101,9 @@ def test_bytes_that_changed_before_they_were_put_in_place_leave_the_old_release(
     plugin.install(one)
     two.files["a.bin"].write_bytes(b"TWO")
     placed = plugin.install(two)
+    assert [path.name for path in (target.folder / "releases").iterdir()] == [one.release], (
+        "no half of it fills the disk"
+    )
     assert not placed.ok
     assert "changed before" in placed.detail
     assert current(target) == b"one"

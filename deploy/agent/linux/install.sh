@@ -33,10 +33,12 @@ if [ -n "$folders" ]; then
   done
   systemctl daemon-reload
 fi
+# An agent that is enrolled already keeps its directory to itself; whatever comes of this, it runs again.
+systemctl stop gate-agent.service
+trap 'systemctl restart gate-agent.service' EXIT
 if [ -n "$code" ]; then
   gate-agent enrol "$url" - "$@" < "$code"
 else
   gate-agent enrol "$url" - "$@"
 fi
-systemctl restart gate-agent.service
 echo "compare the fingerprint above with the page Machines before you accept it"
