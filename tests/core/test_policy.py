@@ -144,6 +144,9 @@ BAD: list[tuple[str, str, str, str]] = [
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),
     ("a tag", "fleet: f", "fleet: !!python/object:os.system f", "tag"),
     ("not YAML", "fleet: f", "fleet: [", "policy.yaml:"),
+    ("a line that only YAML ends", "fleet: f", "fleet: f  # a note\u2028first_batch: 9", "2:19: U+2028"),
+    ("a next line", "fleet: f", "fleet: f  # a note\x85", "2:19: U+0085"),
+    ("a paragraph", "fleet: f", "fleet: 'f\u2029'", "2:10: U+2029"),
     ("a list", LEAST, "- a\n", "must be a map"),
     ("nothing", LEAST, "", "policy.yaml:1"),
 ]  # fmt: skip
