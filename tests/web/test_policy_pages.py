@@ -112,6 +112,16 @@ def test_a_pushed_loosening_that_nobody_signed_in_time_is_proposed_anew(sqlite_g
     assert active(sqlite_gate).problem == ""
 
 
+def test_whose_name_is_not_enough_is_told_so_before_they_sign(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    where = f"/policy/proposals/p-{push(sqlite_gate, LOOSER)[:24]}"
+    sqlite_gate.worker.tick()
+    page = anna.client.get(where).text
+    assert "With your name it waits for one person more." in page
+    assert "acts at once" not in page
+    assert anna.post(f"{where}/sign").status_code == 303
+    assert "With your name it acts at once." in person(app, "ada").client.get(where).text
+
+
 def test_a_session_that_ends_while_a_policy_is_written_loses_no_text(
     sqlite_gate: RealGate, app: Flask, anna: Person
 ) -> None:
