@@ -139,7 +139,7 @@ BAD: list[tuple[str, str, str, str]] = [
     ("a freeze of dates and days", "rings:", "freeze: [{name: x, from: 2026-01-01, days: [1]}]\nrings:", "one of them"),
     ("a freeze on the 32nd", "rings:", "freeze: [{name: x, days: [32]}]\nrings:", "whole number from 1 to 31"),
     ("a freeze from the 30th of February", "rings:", "freeze: [{name: x, from: 2026-02-30}]\nrings:", "a date such as"),
-    ("a freeze from a day as Germans write it", "rings:", "freeze: [{name: x, from: 24.12.2026}]\nrings:", "a date such"),
+    ("a freeze from a German day", "rings:", "freeze: [{name: x, from: 24.12.2026}]\nrings:", "a date such"),
     ("to be wholly sure", "rings:", "defaults: {confidence: 100%}\nrings:", "more than 0% and less than 100%"),
     ("never to be sure", "rings:", "defaults: {false_halt: 0%}\nrings:", "more than 0% and less than 100%"),
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),
