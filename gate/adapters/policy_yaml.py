@@ -1,8 +1,4 @@
-"""YAML text -> nodes with line and column, safely: no aliases, no tags, no duplicate keys, bounded size and depth.
-
-What ends a line for YAML and not for an editor, git or whoever signs (U+0085, U+2028, U+2029) is refused: a rule could
-stand behind it that all of them show as the end of a comment.
-"""
+"""YAML text -> nodes with line and column, safely: no aliases, no tags, no duplicate keys, bounded size and depth."""
 
 from __future__ import annotations
 
@@ -15,12 +11,11 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
 from gate.core.policy import Policy, parse
-from gate.core.policy_values import Entry, Node, Problem
+from gate.core.policy_values import Entry, Node, Problem, unseen_ends
 from gate.core.policy_values import PolicyProblems as PolicyProblems
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
-ENDS = re.compile("[\x85\u2028\u2029]")
 
 
 def parse_text(text: str, file: str = "policy.yaml") -> Policy:
@@ -38,10 +33,22 @@ def parse_text(text: str, file: str = "policy.yaml") -> Policy:
     return policy
 
 
+def parse_new(text: str, file: str = "policy.yaml") -> Policy:
+    """As ``parse_text``, of a text that does not rule yet: it has no end of a line that nobody sees.
+
+    Raises:
+        PolicyProblems: every problem that was found.
+    """
+    unseen = unseen_ends(text, file)
+    if unseen:
+        raise PolicyProblems(unseen)
+    return parse_text(text, file)
+
+
 def problems_of(text: str, file: str = "policy.yaml") -> list[Problem]:
-    """Every problem of a text; none where it is a policy."""
+    """Every problem of a text that does not rule yet; none where it is a policy."""
     try:
-        parse_text(text, file)
+        parse_new(text, file)
     except PolicyProblems as found:
         return list(found.problems)
     return []
@@ -51,10 +58,6 @@ def load(text: str, file: str) -> Node | list[Problem]:
     """Nodes with marks, or the problems that the YAML itself has."""
     if len(text.encode("utf-8", "surrogatepass")) > MAX_BYTES:
         return [Problem(file, 1, 1, f"a policy has at most {MAX_BYTES} bytes")]
-    unseen = ENDS.search(text)
-    if unseen is not None:
-        line, column = text.count("\n", 0, unseen.start()) + 1, unseen.start() - text.rfind("\n", 0, unseen.start())
-        return [Problem(file, line, column, f"U+{ord(unseen[0]):04X} ends a line that nobody sees end")]
     if "&" in text or "*" in text or "!" in text or _brackets(text) > MAX_DEPTH:
         problem = _forbidden(text, file)
         if problem:

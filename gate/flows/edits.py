@@ -31,6 +31,7 @@ from datetime import date, datetime
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
+from gate.core.policy_values import PolicyProblems, unseen_ends
 from gate.flows.agreement import PROPOSAL_FOR, person, reason_given, somebody
 from gate.flows.people import may
 from gate.flows.placing import Walked, place_all, proposed, refuse_one_ring, written
@@ -318,6 +319,9 @@ def pushed(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: date
     """
     _not_rewound(gate, head, active)
     by, policy = _pushed_by(tx, gate, head, active, now), gate.policy(head)
+    unseen = unseen_ends(gate.texts.read(head))
+    if unseen:
+        raise PolicyProblems(unseen)
     if active is None:
         return Pushed(by, ())
     old = gate.policy(active.commit)

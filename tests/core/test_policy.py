@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, meta
 from ruamel.yaml import YAML
 
-from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
+from gate.adapters.policy_yaml import PolicyProblems, parse_new, parse_text, render
 from gate.core import policy as rules
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_schema import schema
@@ -33,7 +33,7 @@ rings: [{name: r, why: all, pick: {role: till}}]
 
 def problems(text: str) -> list[str]:
     try:
-        parse_text(text, "policy.yaml")
+        parse_new(text, "policy.yaml")
     except PolicyProblems as found:
         return [str(problem) for problem in found.problems]
     return []
