@@ -34,7 +34,7 @@ from dulwich.refs import Ref
 from dulwich.repo import Repo
 
 from gate.adapters.git_bounded import BoundedObjects, TooLarge
-from gate.adapters.policy_yaml import parse_text, problems_of
+from gate.adapters.policy_yaml import parse_new, problems_of
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError
 from gate.core.policy import Policy
 from gate.core.policy_values import Problem
@@ -217,12 +217,12 @@ class GitPolicies:
             return any(entry.commit.id == ancestor.encode() for entry in walker)
 
     def parse(self, text: str) -> Policy:
-        """The policy that a text says.
+        """The policy that a new text says.
 
         Raises:
             PolicyProblems: every problem that was found.
         """
-        return parse_text(text, FILE.decode())
+        return parse_new(text, FILE.decode())
 
     def problems(self, text: str) -> Sequence[Problem]:
         """Every problem of a text."""

@@ -11,7 +11,7 @@ from ruamel.yaml.nodes import MappingNode, ScalarNode, SequenceNode
 from ruamel.yaml.nodes import Node as YamlNode
 
 from gate.core.policy import Policy, parse
-from gate.core.policy_values import Entry, Node, Problem
+from gate.core.policy_values import Entry, Node, Problem, unseen_ends
 from gate.core.policy_values import PolicyProblems as PolicyProblems
 
 MAX_BYTES = 256 * 1024
@@ -33,10 +33,22 @@ def parse_text(text: str, file: str = "policy.yaml") -> Policy:
     return policy
 
 
+def parse_new(text: str, file: str = "policy.yaml") -> Policy:
+    """As ``parse_text``, of a text that does not rule yet: it has no end of a line that nobody sees.
+
+    Raises:
+        PolicyProblems: every problem that was found.
+    """
+    unseen = unseen_ends(text, file)
+    if unseen:
+        raise PolicyProblems(unseen)
+    return parse_text(text, file)
+
+
 def problems_of(text: str, file: str = "policy.yaml") -> list[Problem]:
-    """Every problem of a text; none where it is a policy."""
+    """Every problem of a text that does not rule yet; none where it is a policy."""
     try:
-        parse_text(text, file)
+        parse_new(text, file)
     except PolicyProblems as found:
         return list(found.problems)
     return []

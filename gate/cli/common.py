@@ -15,8 +15,10 @@ from typing import Any, TypeVar
 import click
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from ruamel.yaml import YAML
 
+from gate.adapters.policy_git import harmless
 from gate.bootstrap import Opened, open_gate
 from gate.core.errors import Malformed, NotFound
 from gate.core.model import Machine, MachineStatus, Rollout
@@ -121,8 +123,13 @@ def show(rows: Sequence[Mapping[str, Any]], columns: Sequence[str], output: str)
     for column in columns:
         table.add_column(column)
     for row in rows:
-        table.add_row(*(str(row.get(column, "")) for column in columns))
+        table.add_row(*(_cell(row.get(column, "")) for column in columns))
     Console(width=None if os.isatty(1) else 200).print(table)
+
+
+def _cell(value: Any) -> Text:
+    """The words as they are: nothing in them is a style, and nothing steers the terminal."""
+    return Text(harmless(str(value), len(str(value))))
 
 
 def say_agreed(found: object, done: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from gate.adapters.policy_format import formatted
-from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
+from gate.adapters.policy_yaml import PolicyProblems, parse_new, parse_text, render
 from gate.cli.common import emit, gate_of, language_option, output_option, settings_option
 from gate.core.errors import NotFound
 from gate.core.policy import Policy, not_enforced
@@ -72,7 +72,7 @@ def lint(file: Path, output: str) -> None:
     """Every problem of FILE with file:line:column and a caret; exit code 1 when there is one."""
     text = read_text(file)
     try:
-        found = parse_text(text, str(file))
+        found = parse_new(text, str(file))
     except PolicyProblems as bad:
         if output != "table":
             rows = [{"line": p.line, "column": p.column, "message": p.message} for p in bad.problems]

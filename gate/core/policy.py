@@ -409,10 +409,14 @@ def _windows(reader: Reader, node: Node, path: str) -> dict[str, Window]:
     return found
 
 
+DAY_LIKE = re.compile(r"\d{4}-|\d+([./-])\d+\1")
+"""What is meant as a day, also where it is written as no day of a policy is."""
+
+
 def _freeze(reader: Reader, node: Node, path: str) -> Freeze | None:
     dated = {entry.key: entry.node for entry in node.entries or ()}
     start = dated.get("from")
-    is_date = start is not None and start.text is not None and re.match(r"\d{4}-", start.text)
+    is_date = start is not None and start.text is not None and DAY_LIKE.match(start.text)
     by_days = "days" in dated
     fields: dict[str, Any] = {
         "name": read.slug,

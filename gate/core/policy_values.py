@@ -59,6 +59,19 @@ class Problem:
         return f"{self.file}:{self.line}:{self.column}: {self.message}{hint}"
 
 
+ENDS = re.compile("[\x85\u2028\u2029]")
+
+
+def unseen_ends(text: str, file: str = "policy.yaml") -> list[Problem]:
+    """What ends a line for YAML and not for an editor, git or whoever signs: a rule could stand behind it that all of
+    them show as the end of a comment. No new text may have it; what rules already goes on."""
+    found = []
+    for one in ENDS.finditer(text):
+        line, column = text.count("\n", 0, one.start()) + 1, one.start() - text.rfind("\n", 0, one.start())
+        found.append(Problem(file, line, column, f"U+{ord(one[0]):04X} ends a line that nobody sees end"))
+    return found[:20]
+
+
 class PolicyProblems(Malformed):
     """A policy that does not parse, with all of its problems."""
 

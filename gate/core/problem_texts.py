@@ -1,6 +1,6 @@
 """What is wrong with a policy, in German: the sentences of the language's readers and of the YAML itself.
 
-Values and paths stand in them as they are written; what the YAML library says stays as it is.
+Values and paths stand in them as they are written; so does what the YAML library says that has no German here.
 """
 
 from __future__ import annotations
@@ -57,7 +57,36 @@ GERMAN: Mapping[str, str] = {
     "a policy has at most {} bytes": "eine Richtlinie hat höchstens {} Bytes",
     "the policy is empty": "die Richtlinie ist leer",
     "nested too deeply": "zu tief verschachtelt",
+    "U+{} ends a line that nobody sees end": "U+{} beendet eine Zeile, deren Ende niemand sieht",
     "this is not YAML: {}": "das ist kein YAML: {}",
+    "this is not YAML: unacceptable character #x{}: special characters are not allowed": (
+        "das ist kein YAML: das Zeichen U+{} ist nicht erlaubt"
+    ),
+    # what the YAML library says
+    "mapping values are not allowed here": "hier darf kein Doppelpunkt mit einem Wert stehen",
+    "mapping keys are not allowed here": "hier darf kein Schlüssel stehen",
+    "sequence entries are not allowed here": "hier darf kein Eintrag einer Liste stehen",
+    "could not find expected ':'": "hier fehlt ein ':'",
+    "expected <block end>, but found {}": "das steht anders eingerückt als das davor, oder dort fehlt etwas: {}",
+    "expected ',' or ']', but got {}": "hier fehlt ',' oder ']'; da steht {}",
+    "expected ',' or '}', but got {}": "hier fehlt ',' oder '}}'; da steht {}",
+    "expected the node content, but found {}": "hier fehlt ein Wert; da steht {}",
+    "found character {} that cannot start any token": "mit dem Zeichen {} kann hier nichts anfangen",
+    "found unexpected end of stream": "der Text ist zu Ende, bevor das Angefangene zu Ende ist",
+    "found unexpected document separator": "hier darf kein neues Dokument anfangen",
+    "but found another document": "hier fängt ein zweites Dokument an",
+    "found unknown escape character {}": "das Zeichen {} darf nicht hinter einem '\\' stehen",
+    "expected escape sequence of {} hexdecimal numbers, but found {}": (
+        "hier fehlt eine Hexadezimalzahl mit {} Stellen; da steht {}"
+    ),
+    "expected ' ', but found {}": "hier fehlt ein Leerzeichen; da steht {}",
+    "expected a digit or '.', but found {}": "hier fehlt eine Ziffer oder '.'; da steht {}",
+    "expected a digit, but found {}": "hier fehlt eine Ziffer; da steht {}",
+    "expected a comment or a line break, but found {}": "hier fehlt ein Kommentar oder das Ende der Zeile; da steht {}",
+    "expected alphabetic or numeric character, but found {}": "hier fehlt ein Buchstabe oder eine Ziffer; da steht {}",
+    "expected chomping or indentation indicators, but found {}": "hier fehlt '+', '-' oder eine Ziffer; da steht {}",
+    "expected indentation indicator in the range 1-9, but found 0": "hier fehlt eine Ziffer von 1 bis 9; da steht 0",
+    "expected '<document start>', but found {}": "hier fehlt der Anfang eines Dokuments; da steht {}",
     "anchors and aliases are not allowed": "Anker und Verweise sind nicht erlaubt",
     "tag {} is not allowed": "die Markierung {} ist nicht erlaubt",
     "a key must be a word": "ein Schlüssel muss ein Wort sein",

@@ -31,6 +31,7 @@ from datetime import date, datetime
 from gate.core.errors import Conflict, GateError, NotFound, OperatorError, Overtaken
 from gate.core.policy import Policy
 from gate.core.policy_diff import Change, Direction, diff, people_needed
+from gate.core.policy_values import PolicyProblems, unseen_ends
 from gate.flows.agreement import PROPOSAL_FOR, person, reason_given, somebody
 from gate.flows.people import may
 from gate.flows.placing import Walked, place_all, proposed, refuse_one_ring, written
@@ -125,9 +126,19 @@ def save(
         place_all(tx, found.policy, fleet)
         commit = gate.texts.write(text, head, by, because, now)
         return _activate(tx, gate, _Act(commit, by, because, [by]), active, now)
+    again = _said_before(tx, gate, text, head, by, because, now)
+    if again is not None:
+        return again
     name = "p-" + hashlib.sha256(f"{head}/{by}/{now.isoformat()}/{text}".encode()).hexdigest()[:24]
     commit = gate.texts.propose(name, text, head, by, because, now)
     return _proposed(tx, name, commit, by, because, found.changes, now)
+
+
+def _said_before(tx: Tx, gate: Gate, text: str, head: str, by: str, because: str, now: datetime) -> Proposal | None:
+    """The same by the same person for the same reason, which waits: a button was pressed twice."""
+    mine = [one for one in _waiting(tx, now) if (one.proposed_by, one.because) == (by, because)]
+    same = (one for one in mine if gate.texts.parents(one.subject) == [head] and _said(gate, one.subject) == text)
+    return next(same, None)
 
 
 def _said(gate: Gate, commit: str) -> str | None:
@@ -177,7 +188,7 @@ def finish(tx: Tx, gate: Gate, proposal_id: str, now: datetime, fleet: Walked | 
         Overtaken: the fleet must be walked again, or another process has enacted it.
     """
     proposal = _open(tx, proposal_id, now)
-    people = _people(tx, proposal)
+    people = behind(tx, proposal)
     if len(people) < PEOPLE:
         return None
     active = tx.active_policy()
@@ -219,7 +230,7 @@ def sign_and_finish(store: Store, gate: Gate, proposal_id: str, by: str, now: da
 def signed(tx: Tx, gate: Gate, now: datetime) -> list[str]:
     """Proposals that enough people have signed and nobody has enacted; void ones are left out, all where nobody can
     say."""
-    found = [one for one in _waiting(tx, now) if len(_people(tx, one)) >= PEOPLE]
+    found = [one for one in _waiting(tx, now) if len(behind(tx, one)) >= PEOPLE]
     try:
         return [one.id for one in found if not _moved(gate, one, gate.texts.head())]
     except OperatorError:
@@ -308,6 +319,9 @@ def pushed(tx: Tx, gate: Gate, head: str, active: ActivePolicy | None, now: date
     """
     _not_rewound(gate, head, active)
     by, policy = _pushed_by(tx, gate, head, active, now), gate.policy(head)
+    unseen = unseen_ends(gate.texts.read(head))
+    if unseen:
+        raise PolicyProblems(unseen)
     if active is None:
         return Pushed(by, ())
     old = gate.policy(active.commit)
@@ -372,7 +386,7 @@ def today(gate: Gate, tx: Tx, now: datetime) -> date:
     return now.astimezone(gate.policy(active.commit).zone).date() if active else now.date()
 
 
-def _people(tx: Tx, proposal: Proposal) -> list[str]:
+def behind(tx: Tx, proposal: Proposal) -> list[str]:
     """Who stands behind it now: whoever was shut out since, or has a lesser role, does not."""
     words = [(proposal.proposed_by, "policy"), *((one, "sign") for one in proposal.signatures)]
     return list(dict.fromkeys(person(tx, by) for by, act in words if _still(tx, by, act)))

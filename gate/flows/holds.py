@@ -45,7 +45,7 @@ def place(
         found = PAIR.match(pair.strip())
         if found is None:
             raise Malformed("bad_field", "a pick is role=till,os_build=19045: keys are site, label or a fact")
-        picked[found[1]] = (*picked.get(found[1], ()), found[2])
+        picked[found[1]] = (*picked.get(found[1], ()), found[2].strip())
     hold_id = "h-" + hashlib.sha256(f"{pick}/{source}/{by}/{now.isoformat()}".encode()).hexdigest()[:12]
     hold = Hold(hold_id, source, picked, owner, until, because, by, now)
     tx.add_hold(hold)

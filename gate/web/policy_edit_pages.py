@@ -28,6 +28,7 @@ from gate.core.policy_values import PolicyProblems as PolicyProblems
 from gate.core.policy_words import sentence, verdict
 from gate.core.three_way import merged
 from gate.flows import edits, placing, policy_versions
+from gate.flows.agreement import person
 from gate.flows.preview import Preview, preview
 from gate.ports import ActivePolicy, Proposal, Tx
 from gate.web import forms
@@ -91,9 +92,11 @@ def policy_proposal(proposal_id: str) -> Page:
         found = _found(tx.proposal(proposal_id))
         active = tx.active_policy()
         since = policy_versions.ruled_before(tx, found) if found.state == "enacted" else ""
+        mine = forms.me() in {person(tx, one) for one in (found.proposed_by, *found.signatures)}
+        enough = len(edits.behind(tx, found)) + 1 >= edits.PEOPLE
     assert active is not None
     open_ = found.state == "open" and found.expires_at > g.now
-    common = {"proposal": found, "open": open_, "mine": forms.me() in (found.proposed_by, *found.signatures)}
+    common = {"proposal": found, "open": open_, "mine": mine, "enough": enough}
     try:
         return render_template("policy_proposal.html", **common, **_proposal(found, active, since, open_))
     except OperatorError:

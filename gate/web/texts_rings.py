@@ -218,6 +218,7 @@ GERMAN = {
     "Windows of each kind of release": "Fenster jeder Art von Freigabe",
     "within": "innerhalb von",
     "With your name it acts at once.": "Mit Ihrem Namen gilt sie sofort.",
+    "With your name it waits for one person more.": "Mit Ihrem Namen wartet sie noch auf eine weitere Person.",
     "withdrawn": "zurückgezogen",
     "Words, comments or layout only: no rule changes.": "Nur Worte, Kommentare oder Form: keine Regel ändert sich.",
     "You have spoken for it; another person must sign.": "Sie haben zugestimmt; unterschreiben muss jemand anderes.",

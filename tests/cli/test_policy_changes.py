@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gate.adapters.policy_git import GitPolicies
+from gate.cli.common import show
 from tests.cli import test_commands
 from tests.cli.test_commands import gate
 
@@ -33,6 +34,27 @@ def asked(settings: Path, *words: str) -> list[dict[str, str]]:
     assert said.exit_code == 0, said.output
     found: list[dict[str, str]] = json.loads(said.stdout)
     return found
+
+
+def test_a_table_shows_the_lists_of_a_policy(made: Path) -> None:
+    text = policies(made).read(policies(made).head())
+    number, line = next((n, one) for n, one in enumerate(text.splitlines(), 1) if "makes: {by: [role" in one)
+    said = gate("policy", "blame", str(number), "--settings", str(made))
+    assert line.partition("]")[0] + "]" in said.output
+
+
+@pytest.mark.parametrize("said", ["[/x]", "[bold]b", ":smile: x", "[link=https://evil.example]x"])
+def test_what_looks_like_a_style_is_shown_as_it_was_written(said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show([{"name": said}], ("name",), "table")
+    assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("hostile", ["\x1b]0;title\x07", "\x1b[31m", "\u202e", "\x9b31m", "\r"])
+def test_no_words_of_others_steer_the_terminal(hostile: str, capsys: pytest.CaptureFixture[str]) -> None:
+    show([{"name": f"till{hostile}3"}], ("name",), "table")
+    shown = capsys.readouterr().out
+    assert hostile not in shown
+    assert "\ufffd" in shown
 
 
 def test_what_tightens_is_active_at_once_and_stands_in_history_and_blame(made: Path) -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from jsonschema_rs import Draft202012Validator, meta
 from ruamel.yaml import YAML
 
-from gate.adapters.policy_yaml import PolicyProblems, parse_text, render
+from gate.adapters.policy_yaml import PolicyProblems, parse_new, parse_text, render
 from gate.core import policy as rules
 from gate.core.policy import Policy, not_enforced
 from gate.core.policy_schema import schema
@@ -33,7 +33,7 @@ rings: [{name: r, why: all, pick: {role: till}}]
 
 def problems(text: str) -> list[str]:
     try:
-        parse_text(text, "policy.yaml")
+        parse_new(text, "policy.yaml")
     except PolicyProblems as found:
         return [str(problem) for problem in found.problems]
     return []
@@ -139,11 +139,15 @@ BAD: list[tuple[str, str, str, str]] = [
     ("a freeze of dates and days", "rings:", "freeze: [{name: x, from: 2026-01-01, days: [1]}]\nrings:", "one of them"),
     ("a freeze on the 32nd", "rings:", "freeze: [{name: x, days: [32]}]\nrings:", "whole number from 1 to 31"),
     ("a freeze from the 30th of February", "rings:", "freeze: [{name: x, from: 2026-02-30}]\nrings:", "a date such as"),
+    ("a freeze from a German day", "rings:", "freeze: [{name: x, from: 24.12.2026}]\nrings:", "a date such"),
     ("to be wholly sure", "rings:", "defaults: {confidence: 100%}\nrings:", "more than 0% and less than 100%"),
     ("never to be sure", "rings:", "defaults: {false_halt: 0%}\nrings:", "more than 0% and less than 100%"),
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),
     ("a tag", "fleet: f", "fleet: !!python/object:os.system f", "tag"),
     ("not YAML", "fleet: f", "fleet: [", "policy.yaml:"),
+    ("a line that only YAML ends", "fleet: f", "fleet: f  # a note\u2028first_batch: 9", "2:19: U+2028"),
+    ("a next line", "fleet: f", "fleet: f  # a note\x85", "2:19: U+0085"),
+    ("a paragraph", "fleet: f", "fleet: 'f\u2029'", "2:10: U+2029"),
     ("a list", LEAST, "- a\n", "must be a map"),
     ("nothing", LEAST, "", "policy.yaml:1"),
 ]  # fmt: skip

@@ -54,6 +54,7 @@ def refused(tx: SqlTx, gate: Gate, machine: Machine, seconds: int = 0) -> bool:
         ("role=till", "", 0, False),  # its end has come
         ("role=till", "", 1, False),
         ("role=till,platform=vm", "", -1, True),
+        ("role= till , platform= vm ", "", -1, True),
         ("role=till,platform=metal", "", -1, False),
         ("role=server,role=till", "", -1, True),
         ("role=server", "", -1, False),

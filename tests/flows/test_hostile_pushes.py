@@ -99,6 +99,7 @@ BROKEN: dict[str, tuple[Callable[[str], bytes], str]] = {
     "two megabytes": (lambda text: text.encode() + b"# " + b"x" * 2_000_000 + b"\n", "larger than a megabyte"),
     "half a megabyte": (lambda text: text.encode() + b"# " + b"x" * 500_000 + b"\n", "at most 262144 bytes"),
     "latin-1": (lambda text: text.encode() + b"# \xe4\n", "not UTF-8"),
+    "a line in a note": (lambda text: (text + "# a note\u2028# more\n").encode(), "U+2028 ends a line"),
     "a null": (lambda text: text.encode() + b"# \x00\n", "policy.yaml"),
     "nothing": (lambda _: b"", "the policy is empty"),
     "two documents": (lambda text: (text + "\n---\nversion: 1\n").encode(), "policy.yaml"),

@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from gate.adapters import policy_yaml
 from gate.flows import edits
-from gate.ports import Proposal
+from gate.ports import ActivePolicy, Proposal
 from gate.web import beside, policy_edit_pages
 from tests.conftest import REPOSITORY
 from tests.flows.test_policy_edits import LOOSER, TIGHTER, proposed, push, said, saved, signed, waiting
@@ -110,6 +110,32 @@ def test_a_pushed_loosening_that_nobody_signed_in_time_is_proposed_anew(sqlite_g
     assert ada.post(answer.headers["Location"] + "/sign").status_code == 303
     assert "soak: 4s" in sqlite_gate.opened.policies.read(active(sqlite_gate).commit)
     assert active(sqlite_gate).problem == ""
+
+
+def test_what_rules_already_and_may_be_proposed_no_more_is_edited_all_the_same(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    policies, before, now = sqlite_gate.opened.policies, active(sqlite_gate), sqlite_gate.clock.now()
+    text = policies.read(before.commit)
+    commit = policies.write(text + "# a\u2028# b\n", policies.head(), "anna", "by an older gate", now)
+    with sqlite_gate.opened.store.write() as tx:
+        assert tx.activate_policy(ActivePolicy(commit, now, "anna"), before.commit)
+    for place in ("/", "/policy", "/policy?tab=edit", "/rings", "/rings/edit?item=rings[0]"):
+        assert anna.client.get(place).status_code == 200, place
+    words = {"base": commit, "because": "a plain end", "back": "/rings"}
+    assert anna.post("/policy/save", text=text + "# c\u2028# d\n", **words).status_code == 400
+    assert anna.post("/policy/save", text=text + "# c\n", **words).status_code == 303
+    assert active(sqlite_gate).commit == policies.head()
+
+
+def test_whose_name_is_not_enough_is_told_so_before_they_sign(sqlite_gate: RealGate, app: Flask, anna: Person) -> None:
+    where = f"/policy/proposals/p-{push(sqlite_gate, LOOSER)[:24]}"
+    sqlite_gate.worker.tick()
+    page = anna.client.get(where).text
+    assert "With your name it waits for one person more." in page
+    assert "acts at once" not in page
+    assert anna.post(f"{where}/sign").status_code == 303
+    assert "With your name it acts at once." in person(app, "ada").client.get(where).text
 
 
 def test_a_session_that_ends_while_a_policy_is_written_loses_no_text(

@@ -15,7 +15,7 @@ from gate.adapters import policy_edit
 from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import seed_policy
 from gate.core.model import Site
-from gate.flows import edits, holds
+from gate.flows import edits, holds, identities
 from gate.web import ring_fields
 from tests.flows.test_preview import ALL_FRONT, TEXT, joins
 from tests.real_gate import RealGate
@@ -378,6 +378,32 @@ def test_a_loosening_waits_for_an_approver_who_sees_what_it_would_do(
     assert "in Kraft" in ada.client.get(place + "?lang=de").text
 
 
+def test_who_proposes_the_same_twice_has_one_proposal(anna: Person, sqlite_gate: RealGate) -> None:
+    page = edited(anna, "rings[1]", **{"gate.soak": "10m"})
+    places = [saved(anna, page, because).headers["Location"] for because in ("a", "a", "another reason")]
+    assert places[0] == places[1] != places[2]
+    with sqlite_gate.opened.store.write() as tx:
+        assert len([one for one in tx.proposals("open") if one.kind == edits.KIND]) == 2
+        edits.withdraw(tx, places[0].rpartition("/")[2], "anna", "not yet", sqlite_gate.clock.now())
+    sqlite_gate.clock.forward(seconds=1)
+    assert saved(anna, page, "a").headers["Location"] not in places, "what was taken back is proposed anew"
+
+
+def test_a_person_is_not_asked_to_sign_what_their_shell_has_proposed(
+    app: Flask, anna: Person, sqlite_gate: RealGate
+) -> None:
+    opened = sqlite_gate.opened
+    with opened.store.write() as tx:
+        identities.link(tx, "anna", "shell", "anna", "test", sqlite_gate.clock.now())
+        text = head(sqlite_gate).replace("soak: 1h", "soak: 10m")
+        made = edits.save(
+            tx, opened.gate, text, opened.policies.head(), "shell:anna", "by hand", sqlite_gate.clock.now()
+        )
+    place = f"/policy/proposals/{made.id}"
+    assert f'action="{place}/sign"' not in anna.client.get(place).text
+    assert f'action="{place}/sign"' in person(app, "ada").client.get(place).text
+
+
 def test_a_proposal_is_refused_with_a_reason_and_is_gone(app: Flask, anna: Person, sqlite_gate: RealGate) -> None:
     place = saved(anna, edited(anna, "rings[1]", **{"gate.soak": "10m"})).headers["Location"]
     ada = person(app, "ada")
@@ -407,6 +433,14 @@ def test_of_two_admins_the_slower_loses_nothing_and_carries_it_onto_the_new_head
     assert saved(anna, again).status_code == 303
     assert "soak: 5h" in head(sqlite_gate)
     assert "soak: 6h" in head(sqlite_gate)
+
+
+@pytest.mark.parametrize("path", ["/policy/preview", "/policy/save"])
+def test_a_reason_is_kept_while_the_text_is_put_right(anna: Person, sqlite_gate: RealGate, path: str) -> None:
+    base, text = sqlite_gate.opened.policies.head(), head(sqlite_gate)
+    page = anna.post(path, base=base, text=text.replace("soak: 1h", "soak: x", 1), because="after the trial")
+    assert page.status_code == 400
+    assert '<input type="hidden" name="because" value="after the trial">' in page.text
 
 
 def test_two_changes_of_one_line_are_both_shown_and_none_is_guessed(

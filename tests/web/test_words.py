@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from flask.testing import FlaskClient
 
-from gate.adapters.policy_yaml import parse_text
+from gate.adapters.policy_yaml import parse_text, problems_of
 from gate.bootstrap import seed_policy
 from gate.core import policy_texts, reason_texts, said_texts
 from gate.core.claims import Taken
@@ -131,6 +131,50 @@ def test_everything_that_can_be_wrong_with_a_policy_has_its_german() -> None:
         "Commit 0a wird abgelehnt: policy.yaml:2:1: unbekannter Schlüssel 'x' (meinten Sie 'y'?); "
         "policy.yaml:3:1: rings[0].floor: 'x' ist kein Tag"
     )
+
+
+BROKEN = (
+    "a: [1, 2\nb: 3",
+    "a: {b: 1\nc: 2",
+    "a: {b: 1 ]",
+    "a: [1, 2 }",
+    "a: b: c",
+    "a:\n  - b\n c: d",
+    "a:\n  b: 1\n - c",
+    "a: @b",
+    "a: `b",
+    "a:\n\t- b",
+    "a: 'b",
+    'a: "b',
+    'a: "\\q"',
+    'a: "\\xzz"',
+    "a: 1\n? b: [\n: c",
+    "a: }",
+    "a: - b",
+    "a: ? b",
+    "%YAML x\n---\na: 1",
+    "%YAML 1.2\na: 1",
+    "a: 1\n---\nb: 2",
+    "a: 1\n...\nb: 2",
+    "a: &\n",
+    "a: |x\n  b",
+    "a: |0\n  b",
+    "a: > b\n  c",
+    "a\nb: 1",
+    "a: 'b\n--- c'",
+    "a: \x00",
+)
+"""What a hand that is not used to it makes of YAML."""
+
+
+@pytest.mark.parametrize("text", BROKEN)
+def test_what_is_no_yaml_is_said_in_german(text: str) -> None:
+    found = [one.message for one in problems_of(text)]
+    assert found
+    for one in found:
+        said = said_texts.said(one, "de")
+        assert said != one
+        assert re.search(r"\b(expected|found|allowed|but|not|could)\b", re.sub("'[^']*'", "", said)) is None, said
 
 
 def found_in_content() -> Iterator[tuple[str, str]]:
