@@ -46,6 +46,7 @@ def test_a_machine_is_installed_enrolled_and_started_and_the_code_stands_on_no_c
     assert code == 0
     assert called == [
         "dpkg -i gate-agent_0.1.0_amd64.deb",
+        "systemctl stop gate-agent.service",
         "gate-agent enrol https://gate.example - --fact role=till",
         "the-code",
         "systemctl restart gate-agent.service",
