@@ -16,6 +16,7 @@ from gate.core.policy_values import PolicyProblems as PolicyProblems
 
 MAX_BYTES = 256 * 1024
 MAX_DEPTH = 12
+COMMENT = "a comment stands behind a key whose value is on the next line: put it above the key, or the value beside it"
 
 
 def parse_text(text: str, file: str = "policy.yaml") -> Policy:
@@ -70,6 +71,9 @@ def load(text: str, file: str) -> Node | list[Problem]:
         return [Problem(file, line, column, str(error.problem or error.context or "this is not YAML"))]
     except (YAMLError, ValueError, RecursionError) as error:
         return [Problem(file, 1, 1, f"this is not YAML: {str(error).splitlines()[0][:200]}")]
+    except NotImplementedError as error:  # ruamel's word for two comments that it would keep in one place
+        where = re.search(r"line: (\d+)", str(error))
+        return [Problem(file, int(where[1]) + 1 if where else 1, 1, COMMENT)]
     if root is None:
         return [Problem(file, 1, 1, "the policy is empty")]
     problems: list[Problem] = []
@@ -104,7 +108,7 @@ def _forbidden(text: str, file: str) -> Problem | None:
             if getattr(event, "tag", None):
                 mark = event.start_mark
                 return Problem(file, mark.line + 1, mark.column + 1, f"tag {event.tag} is not allowed")
-    except (YAMLError, ValueError, RecursionError):
+    except (YAMLError, ValueError, RecursionError, NotImplementedError):
         return None  # composing says it better
     return None
 

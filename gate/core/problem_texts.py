@@ -57,6 +57,10 @@ GERMAN: Mapping[str, str] = {
     "a policy has at most {} bytes": "eine Richtlinie hat höchstens {} Bytes",
     "the policy is empty": "die Richtlinie ist leer",
     "nested too deeply": "zu tief verschachtelt",
+    "a comment stands behind a key whose value is on the next line: put it above the key, or the value beside it": (
+        "ein Kommentar steht hinter einem Schlüssel, dessen Wert in der nächsten Zeile steht: er gehört über den "
+        "Schlüssel, oder der Wert daneben"
+    ),
     "U+{} ends a line that nobody sees end": "U+{} beendet eine Zeile, deren Ende niemand sieht",
     "this is not YAML: {}": "das ist kein YAML: {}",
     "this is not YAML: unacceptable character #x{}: special characters are not allowed": (

@@ -145,6 +145,7 @@ BAD: list[tuple[str, str, str, str]] = [
     ("an alias", "fleet: f", "fleet: &a f\ntimezone2: *a", "alias"),
     ("a tag", "fleet: f", "fleet: !!python/object:os.system f", "tag"),
     ("not YAML", "fleet: f", "fleet: [", "policy.yaml:"),
+    ("a comment before its value", "fleet: f\n", "fleet: # ours\n  f\n\n", "2:1: a comment stands behind a key"),
     ("a line that only YAML ends", "fleet: f", "fleet: f  # a note\u2028first_batch: 9", "2:19: U+2028"),
     ("a next line", "fleet: f", "fleet: f  # a note\x85", "2:19: U+0085"),
     ("a paragraph", "fleet: f", "fleet: 'f\u2029'", "2:10: U+2029"),

@@ -122,6 +122,7 @@ REFUSED: list[tuple[str, str, bytes]] = [
     ("policy", "nested", b"a: " + b"[" * 5_000),
     ("policy", "nested and closed", b"a: " + b"[" * 900 + b"]" * 900),
     ("policy", "nested maps", b"{a: " * 50_000),
+    ("policy", "a comment between a key and its value", b"fleet: # ours\n  north\n\nrings: # in order\n"),
     ("policy", "a NUL", POLICY + b"\x00"),
     ("policy", "not UTF-8", POLICY + b"\xff"),
     ("policy", "two documents", POLICY + b"\n---\n" + POLICY),

@@ -154,6 +154,7 @@ BROKEN = (
     "a: ? b",
     "%YAML x\n---\na: 1",
     "%YAML 1.2\na: 1",
+    "a: # ours\n  b\n\nc: 1",
     "a: 1\n---\nb: 2",
     "a: 1\n...\nb: 2",
     "a: &\n",
