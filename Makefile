@@ -24,7 +24,7 @@ test: setup
 
 soak: setup
 	@scripts/system-packages
-	$(BIN)/python -m pytest -m soak --timeout 2400 -n 2 --dist loadfile -rP --durations=10 tests/soak tests/bench --deselect tests/soak/test_long_run.py
+	$(BIN)/python -m pytest -m soak --timeout 2400 -n 2 --dist loadfile -rfEP --durations=10 tests/soak tests/bench --deselect tests/soak/test_long_run.py
 
 month: setup
 	GATE_BAD_LINE_S=3600 $(BIN)/python -m pytest -m soak --timeout 0 -n 2 -rP tests/soak/test_long_run.py tests/soak/test_agent_on_a_bad_line.py

@@ -3,6 +3,8 @@
 - Nothing starts after the lease; the rule is asked again with fresh metadata immediately before applying.
 - What a claim's policy wants to be probed and this machine does not know how to is refused before anything is touched.
 - A claim that cannot be begun is let go, at the latest with its lease: while it is in hand nothing else is asked for.
+  What was let go is told before anything new is asked for: a machine has one claim at a time, and the gate refuses a
+  second one for ten minutes.
 """
 
 from __future__ import annotations
@@ -92,7 +94,7 @@ class Asking:
         if claim is None:
             if self._is_later(source, view):
                 return
-            claim = self._claim(source, verdict, manifest, this)
+            claim = self._claim(source, verdict, manifest, this, view)
         unknown = sorted(set(claim.probes) - self._diary.settings.probes.keys())
         if unknown:
             self._give_up(claim, f"the policy wants probes that are not set up here: {', '.join(unknown)}")
@@ -119,7 +121,7 @@ class Asking:
         if claim is None:
             if self._is_later(source, view):
                 return
-            claim = self._claim(source, verdict, manifest, this)
+            claim = self._claim(source, verdict, manifest, this, view)
         claim.recalls, claim.back_to, claim.counter = bad, back_to, manifest.counter
         placing = None
         if back_to and have.previous != back_to:
@@ -175,8 +177,10 @@ class Asking:
         )
         return verdict, listed[1] if listed else Manifest(source, "", 0, ())
 
-    def _claim(self, source: str, verdict: Yes, manifest: Manifest, this: Boot) -> ClaimInHand:
+    def _claim(self, source: str, verdict: Yes, manifest: Manifest, this: Boot, view: View) -> ClaimInHand:
         state = self._diary.state
+        while self._diary.let_go():
+            self._talk.check_in(this, view)
         found = self._write.claim(state, source, verdict.release, this.boot_id)
         have = state.installed.get(source)
         try:

@@ -38,6 +38,7 @@ OVER_AND_OVER = ("metadata", "freeze")
 PANICS_S = 5.0
 """For reading what panics left: it lies in firmware, and a boot is to be counted whatever that does."""
 PENDING = ("installing", "installed", "booted")
+NOT_USED = "claim_not_used"
 
 
 class Boots(Protocol):
@@ -196,9 +197,13 @@ class Diary:
     def not_used(self, claim: ClaimInHand, because: str) -> None:
         """A claim that was not begun is let go; its slot is free once the gate has heard this."""
         self.state.claim = None
-        self.happened("claim_not_used", f"{claim.claim} {claim.source}: {because}")
+        self.happened(NOT_USED, f"{claim.claim} {claim.source}: {because}")
         self.say(f"{claim.source}: {because}")
         self.save()
+
+    def let_go(self) -> bool:
+        """A claim was let go of which the gate has not heard yet."""
+        return any(one["kind"] == NOT_USED for one in self.state.events)
 
     def say(self, sentence: str) -> None:
         """The last sentence about why nothing happens."""

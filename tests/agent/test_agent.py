@@ -360,6 +360,26 @@ def test_a_claim_of_another_release_than_the_approved_one_is_let_go_and_told(
     assert running.state.said == "shop-content: up to date"
 
 
+def test_what_it_lets_go_for_a_newer_release_is_told_before_that_is_asked_for(
+    sqlite_gate: RealGate, tmp_path: Path
+) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    policies = sqlite_gate.opened.policies
+    text = policies.read(policies.head())
+    sqlite_gate.policy_says(text.replace("defaults:\n", "defaults:\n  supersede: restart\n", 1), "the newest")
+    sqlite_gate.bring("1")
+    no_bytes(sqlite_gate)
+    running = agent.agent()
+    running.once()
+    assert running.state.claim is not None
+    running.state.events = [{"kind": "x", "at": "2026-03-02T06:00:00Z", "detail": f"{n}"} for n in range(70)]
+    sqlite_gate.line.before = lambda _: None
+    sqlite_gate.clock.forward(seconds=5)
+    sqlite_gate.bring("2", '{"aspirin": 599}')
+    running.once()
+    assert agent.content() == '{"aspirin": 599}', running.state.said
+
+
 def test_a_disk_that_refuses_is_said_and_leaves_the_other_sources_alone(sqlite_gate: RealGate, tmp_path: Path) -> None:
     agent = joined(sqlite_gate, tmp_path)
     sqlite_gate.bring("1")
