@@ -51,21 +51,6 @@ def until(true: Callable[[], Any], why: str, seconds: float = 60) -> Any:
         time.sleep(0.1)
 
 
-def children(process: int) -> list[int]:
-    """The processes that it has started."""
-    return [int(one) for one in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def memory_mb(process: int) -> float:
-    """Of a process and its children, in MB."""
-    total = 0
-    for one in (process, *children(process)):
-        for line in Path(f"/proc/{one}/status").read_text().splitlines():
-            if line.startswith("VmRSS:"):
-                total += int(line.split()[1])
-    return total / 1024
-
-
 class Crowd:
     """Machines at work on a served gate, and a stock TUF client that reads all the while."""
 

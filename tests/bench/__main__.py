@@ -49,11 +49,12 @@ from gate.web.auth import cookie_name
 from gate.worker import Worker
 from tests.bench import fleet
 from tests.bench.agent import agent
-from tests.bench.driver import Load, cpu_s, drive, get, memory_mb, post
+from tests.bench.driver import Load, drive, get, post
 from tests.bench.mirror import idling, mirror
 from tests.bench.year import RELEASES, year
 from tests.load import free_port
 from tests.nginx import in_front, nginx
+from tests.process_tree import cpu_s, memory_mb
 from tests.web.every_page import every
 
 HERE = Path(__file__).parent

@@ -18,8 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from gate.bootstrap import Opened
-from tests.bench.driver import memory_mb
 from tests.load import RealAgents
+from tests.process_tree import memory_mb
 
 CPU_POLL_S, WIRE_POLL_S = 60, 300
 DAY_S = 86_400

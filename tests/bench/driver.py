@@ -7,15 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 @dataclass
@@ -125,28 +120,3 @@ def post(path: str, body: bytes) -> bytes:
     """A POST of JSON as bytes."""
     head = f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
     return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
-
-
-def family(pid: int) -> list[int]:
-    """A process and all below it."""
-    found, new = [pid], [pid]
-    while new:
-        children = Path(f"/proc/{new.pop()}")
-        for task in children.glob("task/*/children"):
-            new += (more := [int(one) for one in task.read_text().split()])
-            found += more
-    return found
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process and all below it, so far."""
-    total = 0
-    for one in family(pid):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
-
-
-def memory_mb(pid: int) -> float:
-    """Resident memory of a process and all below it, in MB."""
-    return sum(int(Path(f"/proc/{one}/statm").read_text().split()[1]) for one in family(pid)) * PAGE / 1e6

@@ -19,9 +19,10 @@ from pathlib import Path
 from gate.adapters.mirror_folder import MirrorFolder
 from gate.bootstrap import Opened, SystemClock, Wishes, init, open_gate
 from gate.ports import Laid
-from tests.bench.driver import TICKS, Load, family, get
+from tests.bench.driver import Load, get
 from tests.load import free_port
 from tests.nginx import in_front, nginx
+from tests.process_tree import spent_s
 from tests.real_gate import agreed
 
 SIZES = {"small": 1024, "large": 50 << 20}
@@ -127,19 +128,10 @@ def idling(folder: Path, say: Say) -> None:
     worker.look()  # the first starts what the others use
     costs = []
     for _ in range(3):
-        began, at = spent(), time.perf_counter()
+        began, at = spent_s(os.getpid()), time.perf_counter()
         worker.look()
-        costs.append((spent() - began, time.perf_counter() - at))
+        costs.append((spent_s(os.getpid()) - began, time.perf_counter() - at))
     cpu, seconds = sorted(costs)[1]
     say(f"discovery of {IDLE} idle sources, a look at each", f"{cpu:.2f} s of CPU, {seconds:.1f} s", "",
         "< 1 s of CPU a minute", cpu < 1)  # fmt: skip
     opened.close()
-
-
-def spent() -> float:
-    """CPU seconds of this process and all below it, with those that have ended."""
-    total = 0
-    for one in family(os.getpid()):
-        fields = Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split()
-        total += sum(int(field) for field in fields[11:15])
-    return total / TICKS

@@ -15,8 +15,8 @@ import pytest
 from gate.core.model import RolloutState
 from tests.bad_line import MODES, BadLine
 from tests.certificates import certificate
-from tests.faults import memory_mb
 from tests.load import RealAgents, Served, await_answer, drop_release, free_port, prepare
+from tests.process_tree import memory_mb
 
 pytestmark = pytest.mark.soak
 

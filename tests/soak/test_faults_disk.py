@@ -14,8 +14,9 @@ import pytest
 
 from gate.core.errors import OperatorError
 from tests.conftest import missing
-from tests.faults import Crowd, children, crowd, get, post, until
+from tests.faults import Crowd, crowd, get, post, until
 from tests.load import drop_release, newest
+from tests.process_tree import children
 
 pytestmark = pytest.mark.soak
 

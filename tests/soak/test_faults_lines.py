@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import missing
-from tests.faults import get, memory_mb, post, until
+from tests.faults import get, post, until
 from tests.load import Client, Served, await_answer, free_port, prepare
 from tests.nginx import in_front, nginx
+from tests.process_tree import memory_mb
 from tests.real_gate import opened as payload_of
 
 pytestmark = pytest.mark.soak

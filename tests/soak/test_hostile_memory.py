@@ -15,10 +15,10 @@ from nacl.signing import SigningKey
 
 from gate.adapters.envelopes import seal
 from gate.web import wire
-from tests.bench.driver import memory_mb
 from tests.fuzz.targets import targets
 from tests.fuzz.test_targets import damaged
 from tests.load import Client, Served, await_answer, free_port, prepare
+from tests.process_tree import memory_mb
 
 pytestmark = pytest.mark.soak
 
