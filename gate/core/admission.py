@@ -100,8 +100,12 @@ def _hold(ask: Ask) -> Refusal | None:
 def held(hold: Hold, now: datetime) -> Refusal:
     """The sentence of a hold by selector."""
     detail = f"held until {hold.until:%d %B %Y %H:%M} UTC by {hold.owner}: {hold.because}"
-    retry = max(min(int((hold.until - now).total_seconds()) + 1, 3600), 5)
+    retry = _seconds(now, hold.until, 3600)
     return Refusal("held", detail, retry, "", hold.until, {"owner": hold.owner, "because": hold.because})
+
+
+def _seconds(now: datetime, until: datetime, most: int) -> int:
+    return max(min(int((until - now).total_seconds()) + 1, most), 5)
 
 
 def _own(ask: Ask) -> Refusal | None:
@@ -110,8 +114,10 @@ def _own(ask: Ask) -> Refusal | None:
     if ask.installed or (ask.own is not None and ask.own.state is ClaimState.HEALTHY):
         return Refusal("already_installed", "this machine has the release", 3600)
     if ask.live is not None and ask.live.state in HOLDS_SLOT:
+        lease = ask.live.lease_until if ask.live.state is ClaimState.GRANTED else None  # not begun: it ends so
+        retry = 600 if lease is None else _seconds(ask.now, lease, 600)
         said = {"source": ask.live.source}
-        return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", 600, numbers=said)
+        return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", retry, "", lease, said)
     return None
 
 

@@ -157,6 +157,26 @@ def test_a_machine_that_was_silent_before_it_installed_may_take_the_next_release
     assert isinstance(shop.asks("t0"), Claim)
 
 
+def test_a_machine_that_lost_its_claim_may_take_the_next_release_when_the_lease_has_ended(store: SqlStore) -> None:
+    """Its answer never came, and it was started anew: it knows of no claim, and is told until when it has one."""
+    shop = Shop(
+        store,
+        RINGS + DEFAULTS.replace("{", "{supersede: restart, lease: 2m, "),
+        {"s0": [(name, "lab", "till") for name in ("t0", "u0", "v0")]},
+    )
+    claim = shop.asks("t0")
+    assert isinstance(claim, Claim)
+    shop.arrives("2")
+    assert isinstance(refusal := shop.asks("t0"), Refusal)
+    assert (refusal.kind, refusal.retry_after_s, refusal.earliest_at) == ("other_in_flight", 121, claim.lease_until)
+    shop.now = claim.lease_until + timedelta(seconds=1)
+    with store.write() as tx:
+        machine = tx.machine("t0")
+        assert machine is not None
+        machines.checkin(tx, shop.gate, machine, CheckIn("b1", HOUR), lambda one: (one.ring, one.make), shop.now)
+    assert isinstance(shop.asks("t0"), Claim)
+
+
 def test_a_silent_machine_that_says_it_went_back_works_again_and_its_silence_stays(store: SqlStore) -> None:
     shop = Shop(
         store,
