@@ -101,10 +101,10 @@ def _early(folder: StateFolder) -> str:
     from gate.agent.times import now_utc
 
     try:
-        found = settings.load(folder.path / "agent.toml")
+        found, because = settings.loaded_or_ran(folder.path)
     except AgentError as problem:
         return f"nothing done: {problem}"
-    return early.never_failing(folder, found, now_utc, this_system())
+    return because + early.never_failing(folder, found, now_utc, this_system())
 
 
 def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
@@ -124,7 +124,7 @@ def _enrol(folder: StateFolder, given: argparse.Namespace) -> None:
         if name not in sources:
             raise Misuse(f"--probe {name}: there is no such --source")
         sources[name]["probe"] = command
-    path = folder.path / "agent.toml"
+    path = folder.path / settings.FILE
     ways = {"proxy": given.proxy, "ca": str(Path(given.ca).resolve()) if given.ca else "", "itself": given.itself}
     more = {key: value for key, value in ways.items() if value}
     if facts or sources or more or not path.exists():
@@ -148,7 +148,10 @@ def _piped() -> str:
 def _agent(folder: StateFolder, on_trial: bool = False) -> Agent:
     from gate.agent.loop import Agent
 
-    return Agent(folder, settings.load(folder.path / "agent.toml"), on_trial=on_trial)
+    path = folder.path / settings.FILE
+    agent = Agent(folder, settings.load(path), on_trial=on_trial)
+    folder.keep(path, settings.RAN)
+    return agent
 
 
 def _run(folder: StateFolder, on_trial: bool) -> None:
@@ -156,7 +159,7 @@ def _run(folder: StateFolder, on_trial: bool) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    found = settings.load(folder.path / "agent.toml")
+    found = settings.load(folder.path / settings.FILE)
     if found.itself and not on_trial and _nursed(folder, found, stop):
         return
     folder.lock()

@@ -24,6 +24,8 @@ from gate.agent.settings import AgentSettings
 from gate.agent.state import ClaimInHand, StateFolder
 
 LIMIT_S = 20.0
+READ_BY_OTHERS = 0o755
+"""The agent does not run where others can read its state; a boot is counted, unless others could have written there."""
 
 
 class Late(BaseException):
@@ -67,7 +69,7 @@ def never_failing(folder: StateFolder, settings: AgentSettings, clock: Clock, sy
         with _in_time():
             if not folder.path.is_dir():
                 return "nothing is on trial"
-            folder.prepare()
+            folder.prepare(READ_BY_OTHERS)
             folder.lock()
             return early(folder, settings, clock, system)
     except (AgentError, OSError) as problem:

@@ -36,7 +36,7 @@ def recover(root: Path, state: Path, source: str = "") -> list[str]:
     folder.prepare()
     folder.lock()
     try:
-        found = settings.load(folder.path / "agent.toml")
+        found, _ = settings.loaded_or_ran(folder.path)
         return _recovered(folder, found, root, source)
     finally:
         folder.unlock()

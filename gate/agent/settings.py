@@ -24,6 +24,9 @@ from gate.agent.errors import Misuse
 from gate.agent.probes import LIMIT_S, ProbeSetting, problem_of
 from gate.hookspecs import Target
 
+FILE = "agent.toml"
+RAN = "agent.toml.ran"
+"""A copy of the settings that the agent ran with last."""
 KNOWN = {"facts", "sources", "probes", "boot_id_path", "uptime_path", "reboot", "proxy", "ca", "itself"}
 
 
@@ -96,6 +99,22 @@ def load(path: Path) -> AgentSettings:
         ca=more.get("ca", ""),
         itself=more.get("itself", ""),
     )
+
+
+def loaded_or_ran(folder: Path) -> tuple[AgentSettings, str]:
+    """``load`` of the agent's directory; where that is gone or has a mistake, what the agent ran with last, and the
+    mistake (empty: none). A mistake that a person makes must keep no boot from being counted.
+
+    Raises:
+        Misuse: as ``load``, where the agent never ran.
+    """
+    ran = folder / RAN
+    try:
+        return load(folder / FILE if (folder / FILE).exists() else ran), ""
+    except Misuse as problem:
+        if not ran.exists():
+            raise
+        return load(ran), f"{problem}; by {RAN}, as it ran last: "
 
 
 def render(facts: Mapping[str, str], sources: Mapping[str, Mapping[str, str]], more: Mapping[str, str]) -> str:

@@ -150,14 +150,14 @@ class StateFolder:
         self.path = path
         self._lock = -1
 
-    def prepare(self) -> None:
-        """Makes the directory, or checks it.
+    def prepare(self, mode: int = 0o700) -> None:
+        """Makes the directory, or checks it. ``mode``: the rights that it may have.
 
         Raises:
             Misuse: it is open to others, or belongs to another user.
         """
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._private(self.path, 0o700)
+        self._private(self.path, mode)
 
     def lock(self) -> None:
         """Keeps every other agent out until this process ends.
@@ -245,6 +245,12 @@ class StateFolder:
         self._private(path, 0o600)
         return path.read_bytes()
 
+    def keep(self, path: Path, name: str) -> None:
+        """A copy of this file, where there is one and the copy is not the same."""
+        kept = self.path / name
+        if path.exists() and not (kept.exists() and kept.read_bytes() == path.read_bytes()):
+            self.write(name, path.read_bytes())
+
     def write(self, name: str, content: bytes) -> None:
         """One file, old or new, never half."""
         try:
@@ -305,6 +311,6 @@ class StateFolder:
             return
         found = path.lstat()
         if stat.S_IMODE(found.st_mode) & ~mode or stat.S_ISLNK(found.st_mode):
-            raise Misuse(f"{path} is open to others: chmod {mode:o} {path}")
+            raise Misuse(f"{path} is open to others: chmod {mode & 0o700:o} {path}")
         if hasattr(os, "geteuid") and found.st_uid != os.geteuid():
             raise Misuse(f"{path} belongs to another user")

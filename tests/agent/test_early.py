@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import subprocess
 import sys
@@ -14,11 +15,13 @@ import pytest
 from gate.agent import diary as diary_module
 from gate.agent import early as early_module
 from gate.agent.boots import Cause, Ended, Left, Running
+from gate.agent.cli import main
 from gate.agent.early import never_failing
-from gate.agent.errors import Misuse
+from gate.agent.errors import AgentError, Misuse
 from gate.agent.hands import Hands
 from gate.agent.plugin import Plugin
 from gate.agent.probes import Probes
+from gate.agent.settings import RAN
 from gate.agent.state import RESERVE, StateFolder
 from gate.core.model import ClaimState
 from gate.hookspecs import Placed
@@ -423,10 +426,51 @@ def test_lost_boots_by_the_machines_own_counter_are_bad(sqlite_gate: RealGate, t
 
 def test_another_users_state_is_not_touched(tmp_path: Path) -> None:
     machine = Machine(tmp_path)
+    machine.folder.path.chmod(0o775)
+    assert "open to others: chmod 700" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
     machine.folder.path.chmod(0o755)
-    with pytest.raises(Misuse, match="open to others"):
+    with pytest.raises(Misuse, match="open to others: chmod 700"):
         machine.folder.prepare()
-    assert "open to others" in never_failing(machine.folder, machine.settings, lambda: NOW, machine.system)
+
+
+def test_where_others_can_only_read_a_boot_is_counted(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, bad=True)
+    machine.boot(1)
+    machine.folder.path.chmod(0o755)
+    machine.up(2, 5)
+    said = never_failing(machine.folder, machine.settings, machine.clock, machine.system)
+    assert said == "shop-content 2: try 1, of which 2 may fail"
+
+
+@pytest.mark.parametrize("wrong", ["[sources", "", None], ids=["a mistake", "emptied", "removed"])
+def test_settings_that_are_wrong_since_the_agent_ran_keep_no_boot_from_being_counted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], wrong: str | None
+) -> None:
+    machine = Machine(tmp_path, bad=True)
+    settings = machine.folder.path / "agent.toml"
+    settings.write_text((machine.home / "agent.toml").read_text())
+    machine.folder.keep(settings, RAN)
+    machine.boot(1)
+    if wrong is None:
+        settings.unlink()
+    else:
+        settings.write_text(wrong)
+    machine.up(2, 5)
+    main(["--state", str(machine.folder.path), "early"])
+    said = capsys.readouterr().out
+    if wrong == "":  # its sources were taken out: the agent lets go of what it has in hand
+        assert said == "nothing is on trial\n"
+        return
+    assert said.endswith("shop-content 2: try 1, of which 2 may fail\n")
+    assert (f"by {RAN}, as it ran last" in said) == (wrong is not None)
+
+
+def test_the_settings_with_which_the_agent_runs_are_kept(sqlite_gate: RealGate, tmp_path: Path) -> None:
+    agent = joined(sqlite_gate, tmp_path)
+    folder = agent.state_folder.path
+    with contextlib.suppress(AgentError):
+        main(["--state", str(folder), "once"])
+    assert (folder / RAN).read_bytes() == (folder / "agent.toml").read_bytes()
 
 
 def test_a_boot_that_began_with_another_release_proves_nothing(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from gate.agent import settings
 from gate.agent.errors import Misuse
 from gate.agent.recover import BECAUSE, recover
+from gate.agent.settings import RAN
 from tests.agent.played import SOURCE, Machine
 
 
@@ -53,6 +54,17 @@ def test_an_authority_of_ones_own_need_not_be_on_the_rescue_system(tmp_path: Pat
     machine, root, state = mounted(tmp_path)
     toml = root / "var/lib/gate-agent/agent.toml"
     toml.write_text('ca = "/etc/gate-agent/ca.pem"\n' + toml.read_text())
+    assert recover(root, state)[1] == f"In place now: sha256:{machine.old}."
+
+
+def test_a_mistake_in_the_settings_is_no_obstacle_once_the_agent_has_run(tmp_path: Path) -> None:
+    machine, root, state = mounted(tmp_path)
+    toml = root / "var/lib/gate-agent/agent.toml"
+    good = toml.read_bytes()
+    toml.write_text("[sources")
+    with pytest.raises(Misuse, match=r"agent\.toml"):
+        recover(root, state)
+    toml.with_name(RAN).write_bytes(good)
     assert recover(root, state)[1] == f"In place now: sha256:{machine.old}."
 
 

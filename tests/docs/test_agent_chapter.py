@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gate.agent import calls, diary, early, going_back, hands, health, http, linux, plugin, state, texts
 from gate.agent.probes import KINDS, LIMIT_S, MOST_LIMIT_S
-from gate.agent.settings import load
+from gate.agent.settings import RAN, load
 from gate.agent.windows import WANTED
 from gate.core import boots
 from tests.conftest import REPOSITORY
@@ -71,7 +71,7 @@ def test_the_unit_in_the_chapter_is_ordered_as_the_one_that_is_installed() -> No
 
 def test_every_file_that_it_writes_and_every_call_that_it_makes_is_named() -> None:
     code = "".join(path.read_text(encoding="utf-8") for path in (REPOSITORY / "gate" / "agent").glob("*.py"))
-    written = {state.DOWN, *re.findall(r'(?:\.write\(|os\.open\(self\.path / )"([\w.]+)"', code)}
+    written = {state.DOWN, RAN, *re.findall(r'(?:\.write\(|os\.open\(self\.path / )"([\w.]+)"', code)}
     assert {"state.json", "key", "lock"} <= written
     writes, sends = (TEXT.partition(f"## What it {verb}")[2].partition("\n## ")[0] for verb in ("writes", "sends, and"))
     rows = [row.partition("|")[0] for row in re.findall(r"^\| (.+)$", writes, re.MULTILINE)]
