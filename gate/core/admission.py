@@ -114,7 +114,8 @@ def _own(ask: Ask) -> Refusal | None:
     if ask.installed or (ask.own is not None and ask.own.state is ClaimState.HEALTHY):
         return Refusal("already_installed", "this machine has the release", 3600)
     if ask.live is not None and ask.live.state in HOLDS_SLOT:
-        lease = ask.live.lease_until if ask.live.state is ClaimState.GRANTED else None  # not begun: it ends so
+        ends = ask.live.state is ClaimState.GRANTED and ask.now < ask.live.lease_until  # not begun: its lease ends it
+        lease = ask.live.lease_until if ends else None
         retry = 600 if lease is None else _seconds(ask.now, lease, 600)
         said = {"source": ask.live.source}
         return Refusal("other_in_flight", f"this machine has {ask.live.source} in hand", retry, "", lease, said)
