@@ -781,7 +781,7 @@ class Tx(Protocol):
         """``met_at`` and ``soak_until`` only; one statement."""
 
     def in_flight_before(self, rollout_id: str) -> dict[str, int]:
-        """make (and ``*``) -> machines in flight under superseded rollouts of the same source."""
+        """make (and ``*``) -> machines in flight under the source's superseded, halted and recalled rollouts."""
 
     def set_limits(self, budgets: Sequence[Budget]) -> None:
         """Limit, stopped and the two of the extension, as given; the counters stay."""

@@ -13,7 +13,7 @@ from typing import Any
 from gate.core import habits
 from gate.core.boots import Boot
 from gate.core.calendar import Interval
-from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT, LEFT_BEHIND
 from gate.core.counters import Counts, boots_change, counts, last_tried
 from gate.core.errors import Overtaken
 from gate.core.evalues import BOOTS, Span
@@ -367,7 +367,7 @@ class FakeTx:
         mine = self.a.rollouts[rollout_id]
         for one in self.a.budgets.values():
             other = self.a.rollouts[one.rollout]
-            before = other.source == mine.source and other.id != mine.id and other.state is RolloutState.SUPERSEDED
+            before = other.source == mine.source and other.id != mine.id and other.state in LEFT_BEHIND
             if before and one.in_flight:
                 found[one.make] += one.in_flight
         return dict(found)

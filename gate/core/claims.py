@@ -58,6 +58,8 @@ RECALL_STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
 }
 """A claim to go back: gone back is what it is for, however late it is said."""
 
+LEFT_BEHIND = frozenset({R.SUPERSEDED, R.HALTED, R.RECALLED})
+"""What is in flight under them counts against the exposure budget of the release that runs now."""
 ROLLOUT_STEPS: frozenset[tuple[RolloutState, RolloutState]] = frozenset(
     {
         (R.QUEUED, R.RUNNING),

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gate.core import admission, boot_times, exposure, makes, stats
-from gate.core.claims import HOLDS_SLOT, WORKING, Taken, next_state
+from gate.core.claims import HOLDS_SLOT, LEFT_BEHIND, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
@@ -281,7 +281,7 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
     after = [_alone(tx, budget) if budget.extend_to and not budget.in_flight else budget for budget in after]
     changed = [new for old, new in zip(before, after, strict=True) if new != old]
     tx.set_limits(changed)
-    if rollout.state is RolloutState.SUPERSEDED:  # what it has in flight counts against the one that took over
+    if rollout.state in LEFT_BEHIND:  # what it has in flight counts against the one that took over
         for one in tx.rollouts(states=(RolloutState.RUNNING,), source=rollout.source, limit=1):
             renew_limits(tx, gate, one.id, make)
 
@@ -295,7 +295,7 @@ def _alone(tx: Tx, budget: Budget) -> Budget:
 
 def renewed(policy: Policy, budget: Budget, background: float, elsewhere: int = 0) -> Budget:
     """A budget with what of a make (or of the fleet) may be in flight now, and whether failures stop it.
-    ``elsewhere``: machines that are in flight under releases of the source which this one has superseded."""
+    ``elsewhere``: machines in flight under releases of the source that were superseded, halted or recalled."""
     confidence = policy.defaults.confidence
     if budget.make == FLEET:
         at_risk = policy.at_risk.fleet

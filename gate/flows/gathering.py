@@ -212,14 +212,15 @@ def _counted(
     read: Read, make: str, rows: list[Stratum], opened: bool | None, in_previous: bool, reached: int | None
 ) -> Shown:
     """What the rows of the earlier rings show of a make, but for its sites. ``opened``: the ring is open for it; None:
-    has none of it."""
+    has none of it. A machine whose failure a person has explained does not try again: nobody waits for it."""
     budget = read.grounds.budgets.get(make)
+    available = max(sum(row.share_members - row.explained for row in rows), 0)
     return Shown(
         make=make,
         wanted=opened is not None,
         opened=bool(opened),
-        available=sum(row.share_members for row in rows),
-        sites=sum(row.sites for row in rows),
+        available=available,
+        sites=min(sum(row.sites for row in rows), available),
         healthy=sum(row.healthy for row in rows),
         healthy_sites=0,
         bad=sum(row.bad + row.late_failed - row.explained for row in rows),

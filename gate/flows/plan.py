@@ -412,7 +412,7 @@ class _Course:
 
     def _next_boot(self, site: Site, at: datetime) -> datetime:
         """The first expected-on minute of the next opening day."""
-        intervals = when.opened(self.gate, site, at, at + when.HORIZON)
+        intervals = when.around(self.gate, site, at, at + when.HORIZON)
         starts = (day.start_at - when.BOOT_LEAD for day in calendar.opening_days(intervals))
         return next((start for start in starts if start > at), at + when.HORIZON)
 

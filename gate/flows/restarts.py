@@ -93,7 +93,7 @@ def _expected_since(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: dat
     if last is None or rollout is None:
         return False
     policy = gate.policy(rollout.policy_version)
-    hours = when.expected_on(when.opened(gate, site, last, now), site, when.habit_of(machine), policy)
+    hours = when.expected_on(when.around(gate, site, last, now), site, when.habit_of(machine), policy)
     on = site_time.without(hours, when.gaps(tx, policy, last))
     return calendar.open_time(on, last, now) >= now - last > timedelta()
 

@@ -138,6 +138,6 @@ def _last(quiet: Quiet) -> datetime:
 def _missed(gate: Gate, policy: Policy, quiet: Quiet, gaps: Sequence[Interval], now: datetime) -> timedelta:
     """For how much expected-on time a machine has not been heard."""
     machine, site, last = quiet.machine, quiet.site, _last(quiet)
-    hours = when.expected_on(when.opened(gate, site, last, now), site, when.habit_of(machine), policy)
+    hours = when.expected_on(when.around(gate, site, last, now), site, when.habit_of(machine), policy)
     gone = [*gaps, *when.shut_down(gate, quiet.claim, machine, site)]
     return calendar.open_time(site_time.without(hours, gone), last, now)

@@ -59,8 +59,8 @@ def stood(
 
 def needed(policy: Policy, source: str, marker: Stratum, rows: Iterable[Stratum]) -> int:
     """How many machines of a make must have soaked; ``rows``: of the rings up to its own."""
-    members = sum(one.share_members for one in rows if one.make == marker.make)
-    return min(policy.settings_for(marker.ring, source).at_least, members)
+    members = sum(one.share_members - one.explained for one in rows if one.make == marker.make)
+    return min(policy.settings_for(marker.ring, source).at_least, max(members, 0))
 
 
 def _runs(marker: Stratum, since: datetime) -> bool:

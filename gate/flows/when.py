@@ -33,6 +33,11 @@ def opened(gate: Gate, site: Site | None, start: datetime, end: datetime) -> Seq
     return site_time.opened(gate.hours.intervals(site.hours, site.land, start, end), site.times, start, end)
 
 
+def around(gate: Gate, site: Site | None, since: datetime, until: datetime) -> Sequence[Interval]:
+    """As ``opened``, with what is over of the opening day that ``since`` is in: a break at noon begins no new one."""
+    return opened(gate, site, since - NEAR, until)
+
+
 def gaps(tx: Tx, policy: Policy, since: datetime) -> list[Interval]:
     """When nobody listened, each with the check-in that machines are given afterwards."""
     return [Interval(one.start_at, one.end_at + policy.checkin) for one in tx.gaps(since - policy.checkin)]
@@ -51,7 +56,7 @@ def shut_down(gate: Gate, claim: Claim, machine: Machine | None, site: Site | No
     down = machine.down_at if machine is not None else None
     at_once = claim.state is ClaimState.INSTALLED and claim.reboot != "natural"
     if down is not None and site is not None and not site.always_on and not at_once:
-        days = calendar.opening_days(opened(gate, site, down, down + HORIZON))
+        days = calendar.opening_days(around(gate, site, down, down + HORIZON))
         return [Interval(down, next((day.start_at for day in days if day.start_at > down), down + HORIZON))]
     return []
 
@@ -116,7 +121,7 @@ def took(
     rollout = tx.rollout(claim.rollout)
     assert rollout is not None
     since, policy = _since(claim), gate.policy(rollout.policy_version)
-    intervals, habit = opened(gate, site, since, max(now, claim.deadline_at)), habit_of(machine)
+    intervals, habit = around(gate, site, since, max(now, claim.deadline_at)), habit_of(machine)
     start = begins(intervals, site, since, habit, policy, natural=_natural(claim))
     gone = not_counted(gate, tx, policy, claim, machine, site, since)
     if claim.dark_at is not None:  # one that has become silent was found dark until a check-in before its deadline
@@ -177,7 +182,7 @@ def expected_from(
     gone: Sequence[Interval] = (),
 ) -> datetime:
     """When a machine whose clock is counted from ``since`` is expected on first."""
-    intervals = opened(gate, site, since, until)
+    intervals = around(gate, site, since, until)
     start = begins(intervals, site, since, habit, policy, natural=natural)
     left = site_time.without(expected_on(intervals, site, habit, policy), gone)
     return start if calendar.is_open(left, start) else calendar.next_opening(left, start) or start
@@ -202,7 +207,7 @@ def silent_at(
     until ``LONGEST`` has passed."""
     far = min(max(now or since, since) + HORIZON, since + LONGEST)
     habit = habit or Habit()
-    intervals = opened(gate, site, since, far)
+    intervals = around(gate, site, since, far)
     start = begins(intervals, site, since, habit, policy, natural=natural)
     if limit.open:
         on = site_time.without(expected_on(intervals, site, habit, policy), gone)

@@ -10,7 +10,9 @@ import pytest
 
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore
+from gate.core import calendar
 from gate.core.errors import CallerError, Conflict, NotFound
+from gate.core.habits import Habit
 from gate.core.model import Site, SiteTime, TimeKind
 from gate.core.times import OpenDuration
 from gate.flows import site_times, when
@@ -177,6 +179,32 @@ def test_a_deadline_passes_only_while_the_site_is_open(site: Site, now: str, unt
 def test_the_next_boot_is_that_of_the_next_day_from_the_first_scheduled_boot_on(now: str, until: str) -> None:
     site = replace(SITE, hours="Mo-Fr 08:00-18:00")
     assert deadline(gate_for(POLICY), site, at(now), natural=True) == at(until)
+
+
+@pytest.mark.parametrize(
+    ("hours", "now", "until"),
+    [
+        ("08:00-12:30,15:00-18:30", "2026-11-24 12:15", "2026-11-25 10:00"),
+        ("08:00-12:30,15:00-18:30", "2026-11-24 12:30", "2026-11-25 10:00"),  # they are at lunch: no new day begins
+        ("08:00-12:30,15:00-18:30", "2026-11-24 14:59", "2026-11-25 10:00"),
+        ("08:00-12:30,15:00-18:30", "2026-11-24 15:00", "2026-11-25 10:00"),
+        ("08:00-12:30,15:00-18:30", "2026-11-24 18:30", "2026-11-25 10:00"),
+        ("08:00-12:00,16:00-18:30", "2026-11-24 12:30", "2026-11-25 10:00"),  # four hours are a break still
+        ("08:00-12:00,16:01-18:30", "2026-11-24 12:30", "2026-11-24 18:01"),  # longer: it closes, and boots again
+    ],
+)
+def test_a_break_at_noon_begins_no_new_day(hours: str, now: str, until: str) -> None:
+    site = replace(SITE, hours=f"Mo-Fr {hours}")
+    assert deadline(gate_for(POLICY), site, at(now), natural=True) == at(until)
+
+
+@pytest.mark.parametrize("hours", ["08:00-18:30", "08:00-13:00,14:00-18:30", "08:00-12:30,15:00-18:30"])
+def test_what_is_known_of_a_machine_holds_after_the_break_too(hours: str) -> None:
+    gate, site = gate_for(POLICY), replace(SITE, hours=f"Mo-Fr {hours}")
+    habit = Habit(1, 42, (((42, 102),) * 10, (), ()))  # usually on from 7:00 to 17:00, in steps of ten minutes
+    policy, off = gate.policy(""), at("2026-11-24 17:00")
+    on = when.expected_on(when.around(gate, site, off, off + HOUR), site, habit, policy)
+    assert calendar.open_time(on, off, off + HOUR) == timedelta()
 
 
 def test_a_site_on_duty_is_frozen_where_the_policy_says_so_until_the_duty_ends() -> None:

@@ -13,7 +13,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Conflict
 from gate.core.model import Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Decision, Refusal, Verdict
-from gate.flows import advance, claims, machines, people, recalls, sweep, why
+from gate.flows import advance, claims, intake, machines, people, recalls, sweep, why
 from gate.flows.machines import CheckIn
 from gate.ports import ActivePolicy
 from tests.flows.small_fleet import appears, joins, says, takes
@@ -487,3 +487,49 @@ def test_a_make_that_came_before_a_later_ring_opened_has_a_first_batch_there(sto
         assert tx.rings(shop.rollout)[1].opened_at is not None
         assert [one.limit for one in tx.budgets(shop.rollout) if one.make == "role=server"] == [3]
     assert all(isinstance(shop.asks(f"q{n}"), Claim) for n in range(3))
+
+
+def test_what_is_in_flight_under_a_halted_release_counts_against_the_next_one(store: SqlStore) -> None:
+    """The next release gets no first batch of its own beside the first batch that nobody has heard of."""
+    shop = Shop(store, RINGS + DEFAULTS.replace("{", "{supersede: queue, "), tills(8))
+    begun = [shop.takes(f"t{n}") for n in range(3)]
+    for claim in begun:
+        shop.says(claim, Step.INSTALLED)
+    assert isinstance(refusal := shop.asks("t3"), Refusal)
+    assert refusal.kind == "budget_reached"
+    old = shop.rollout
+    new = shop.arrives("2")
+    with store.write() as tx:
+        people.halt(tx, old, "karin", "it smells", shop.now)
+    with store.write() as tx:
+        intake.promote_queued(tx, "one", shop.now)
+    shop.rollout = new
+    shop.ticks()
+    assert shop.state().state is RolloutState.RUNNING
+    with store.read() as tx:
+        assert tx.in_flight_before(new)["*"] == 3
+    assert isinstance(refusal := shop.asks("t3"), Refusal)
+    assert refusal.kind == "budget_reached"
+    for claim in begun:
+        shop.says(claim, Step.ROLLED_BACK)
+    assert isinstance(shop.asks("t3"), Claim), "they have landed: its first batch may start"
+
+
+@pytest.mark.parametrize("rule_out", ["", ", rule_out: {fleet: 5%}", ", rule_out: {make: 30%}"])
+def test_nobody_waits_for_a_machine_whose_failure_is_explained(store: SqlStore, rule_out: str) -> None:
+    """It is not offered the release again; where there are no more machines than the gate asks for, the others do."""
+    elsewhere = {f"x{n}": [(f"q{n}", "rest", "server")] for n in range(3)}
+    shop = Shop(store, RINGS.replace("at_least: 3}", f"at_least: 3{rule_out}}}") + DEFAULTS, tills(3) | elsewhere)
+    for kind in "tq":
+        bad = shop.takes(f"{kind}0")
+        shop.says(bad, Step.FAILED)
+        for n in (1, 2):
+            shop.says(shop.takes(f"{kind}{n}"), Step.HEALTHY)
+        shop.heard(("t0", "t1", "t2", "q0", "q1", "q2"))
+        assert all(one.verdict is Verdict.HOLD for one in shop.ticks(hours=2)), "a failure, until somebody says why"
+        with store.write() as tx:
+            people.explain_failure(tx, shop.gate, bad.id, "karin", "its disk was full", shop.now)
+        shop.ticks()
+        shop.heard(("t0", "t1", "t2", "q0", "q1", "q2"))
+        shop.ticks(hours=2)
+    assert shop.state().state is RolloutState.DONE

@@ -16,6 +16,7 @@ from gate.adapters.store import tables
 from gate.adapters.store.prepared import Prepared, change, equal, get, given
 from gate.adapters.store.rows import Rows, pack, table
 from gate.core import evalues
+from gate.core.claims import LEFT_BEHIND
 from gate.core.evalues import Span
 from gate.core.model import FLEET, Artifact, Budget, Hold, Release, RingState, Rollout, RolloutState, Stratum, Trust
 from gate.ports import Ladder, Standing
@@ -71,7 +72,7 @@ FLYING_BEFORE = Prepared(
     .join(_NEW, and_(_NEW.c.source == ROLLOUTS.c.source, _NEW.c.id != ROLLOUTS.c.id))
     .where(
         _NEW.c.id == given(ROLLOUTS.c.id),
-        ROLLOUTS.c.state == RolloutState.SUPERSEDED.value,
+        or_(*(ROLLOUTS.c.state == one.value for one in sorted(LEFT_BEHIND))),
         BUDGETS.c.in_flight > 0,
     )
     .group_by(BUDGETS.c.make),
