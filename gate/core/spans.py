@@ -1,6 +1,8 @@
 """Spans: what the trials that began in one hour have shown, beside machines that were not updated. Pure.
 
-- A trial counts in the hour in which it began; one that is decided before its clock has begun, in the hour of that.
+- A trial counts in the hour in which it began, also where it is decided before: who is well says so as it boots, who is
+  silent is so from the opening on, and an hour with the failures alone would speak against any release. Until there are
+  controls of that hour the background speaks.
 - A trial is one scheduled boot of one claim, and after the last of them one opening day of the watch.
 - A make's span (boot 0) holds the trials of every boot, so that its controls count once; a boot number, 1 to 5, has a
   span of its own beside it, and what is above 5 has none.
@@ -73,12 +75,12 @@ def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
 
-def dated(before: Claim, after: Claim, now: datetime) -> Claim:
+def dated(before: Claim, after: Claim) -> Claim:
     """The claim after a step, with when the trial began that this step decides, if it does."""
     if counts(after).tried <= counts(before).tried:
         return after
     began = before.trial_at or before.clock_from or before.granted_at
-    return replace(after, tried_at=min(began, now))
+    return replace(after, tried_at=began)
 
 
 def change(before: Claim, after: Claim) -> dict[int, tuple[int, int]]:

@@ -171,7 +171,7 @@ def report(tx: Tx, gate: Gate, machine: Machine, said: Report, now: datetime) ->
     if unclean:
         detail["unclean_boots"] = ", ".join(unclean)[:500]
     if taken is not Taken.KEPT:
-        after = dated(before, after, now)
+        after = dated(before, after)
         if not tx.move(before, replace(after, version=before.version + 1)):
             raise Overtaken
         if before.action == Action.RECALL and after.state is ClaimState.ROLLED_BACK:

@@ -100,7 +100,7 @@ def _expected_since(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: dat
 
 def _relapse(tx: Tx, gate: Gate, claim: Claim, why: str, now: datetime) -> None:
     bad = replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + watch.LOOK_AGAIN)
-    after = dated(claim, bad, now)
+    after = dated(claim, bad)
     if not tx.move(claim, replace(after, version=claim.version + 1)):
         raise Overtaken
     rollout, make = claim.rollout, claim.make

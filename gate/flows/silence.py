@@ -54,7 +54,7 @@ def judge(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> Claim:
     dark = dark_site(tx, gate, policy, settings, site, now)
     if dark is not None and (now < dark.grace_until or tx.lost_at_site(claim.rollout, claim.site, dark.since)):
         return replace(claim, dark_at=dark.since, deadline_at=now + policy.checkin)
-    return dated(claim, replace(claim, state=ClaimState.SILENT, resolved_at=now), now)
+    return dated(claim, replace(claim, state=ClaimState.SILENT, resolved_at=now))
 
 
 def dark_site(

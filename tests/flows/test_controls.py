@@ -44,6 +44,7 @@ from gate.flows import (
     watch,
 )
 from gate.ports import ActivePolicy, Gate, Sight
+from tests.fake_store import FakeStore
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
@@ -566,7 +567,32 @@ def test_a_trial_begins_when_its_machine_is_expected_on(store: SqlStore, claimed
     with store.read() as tx:
         [own, boot] = sorted(tx.spans(country.rollout), key=lambda row: row.boot)
         assert (own.boot, own.exposed, own.failed, boot.boot) == (0, 1, 1, 1)
-        assert own.hour == spans.hour_of(at(claimed)), "what is decided before its clock begins, counts at once"
+        assert own.hour == spans.hour_of(at(began)), "however early it is decided: as those that are decided later"
+
+
+@pytest.mark.parametrize("heard_at", ["06:40", "08:20"])
+@pytest.mark.parametrize(("outage", "state"), [(True, RolloutState.RUNNING), (False, RolloutState.HALTED)])
+def test_who_boots_before_opening_is_compared_with_those_who_do_not(heard_at: str, outage: bool, state: str) -> None:
+    """Three of ten are silent: everywhere, or only where the release is. Who is well says so as it boots; who is silent
+    is silent from the opening on. All of them are one hour's trials."""
+    country = Country(FakeStore(), exposed=55, others=130, text=POLICY.replace("after install", "natural"))
+    flying = country.begun(50)
+    country.until(at("2026-11-23 18:00"))
+    silent = part([one.machine for one in flying], 30)
+    if outage:
+        silent |= part([name for name in country.machines if name[0] == "o"], 30)
+    country.now = at(f"2026-11-24 {heard_at}")
+    country.heard(silent)
+    for one in flying:
+        if one.machine not in silent:
+            country.ends(one, Step.HEALTHY)
+    for clock in ("09:00", "09:30", "10:00", "10:10", "10:20", "10:40", "11:00", "12:00", "13:00"):
+        country.now = at(f"2026-11-24 {clock}")
+        country.heard(silent)
+        country.tick(country.now)
+        if country.halted:
+            break
+    assert country.state.state is state
 
 
 def test_silence_counts_in_the_hour_in_which_the_trial_began(store: SqlStore) -> None:
