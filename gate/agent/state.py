@@ -246,10 +246,12 @@ class StateFolder:
         return path.read_bytes()
 
     def keep(self, path: Path, name: str) -> None:
-        """A copy of this file, where there is one and the copy is not the same."""
+        """A copy of this file, where there is one and the copy is not the same. A full disk may do without: the
+        reserve is not for this."""
         kept = self.path / name
-        if path.exists() and not (kept.exists() and kept.read_bytes() == path.read_bytes()):
-            self.write(name, path.read_bytes())
+        with contextlib.suppress(OSError):
+            if path.exists() and not (kept.exists() and kept.read_bytes() == path.read_bytes()):
+                self._put(name, path.read_bytes())
 
     def write(self, name: str, content: bytes) -> None:
         """One file, old or new, never half."""

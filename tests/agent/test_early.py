@@ -465,6 +465,21 @@ def test_settings_that_are_wrong_since_the_agent_ran_keep_no_boot_from_being_cou
     assert (f"by {RAN}, as it ran last" in said) == (wrong is not None)
 
 
+def test_a_full_disk_does_without_the_copy_and_keeps_the_reserve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Machine(tmp_path).folder
+    folder.reserve()
+
+    def full(_: StateFolder, name: str, __: bytes) -> None:
+        raise OSError(errno.ENOSPC, name)
+
+    monkeypatch.setattr(StateFolder, "_put", full)
+    folder.keep(tmp_path / "agent.toml", RAN)
+    assert (folder.path / RESERVE).exists()
+    assert not (folder.path / RAN).exists()
+
+
 def test_the_settings_with_which_the_agent_runs_are_kept(sqlite_gate: RealGate, tmp_path: Path) -> None:
     agent = joined(sqlite_gate, tmp_path)
     folder = agent.state_folder.path
