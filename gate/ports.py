@@ -327,11 +327,13 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``."""
+    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``; ``crashed``: with
+    the relapses that were a crash."""
 
     rings: Sequence[str]
     kinds: Sequence[ClaimState]
     since: datetime
+    crashed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -808,8 +810,8 @@ class Tx(Protocol):
     def sites_of(self, ids: Sequence[str]) -> dict[str, Site]:
         """By their ids."""
 
-    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
-        """The makes that the newest superseded rollout of a source had opened each ring for, but for stopped ones."""
+    def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        """ring -> the makes that any of these rollouts is open for, but for those that have stopped in one of them."""
 
     # holds by selector
     def add_hold(self, hold: Hold) -> None: ...

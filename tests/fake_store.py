@@ -471,13 +471,12 @@ class FakeTx:
                     found.pop(ring.ring, None)
         return {ring: tuple(sorted(people)) for ring, people in found.items()}
 
-    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
+    def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        stopped = {budget.make for one in rollouts for budget in self.budgets(one) if budget.stopped}
         found: dict[str, frozenset[str]] = {}
-        for one in self.rollouts(states=(RolloutState.SUPERSEDED,), source=source, limit=1, opened=True):
-            stopped = {budget.make for budget in self.budgets(one.id) if budget.stopped}
-            for row in self.strata(one.id):
-                if row.open and row.make not in stopped:
-                    found[row.ring] = found.get(row.ring, frozenset()) | {row.make}
+        for row in (row for one in rollouts for row in self.strata(one)):
+            if row.open and row.make not in stopped:
+                found[row.ring] = found.get(row.ring, frozenset()) | {row.make}
         return found
 
     # claims
@@ -636,7 +635,7 @@ class FakeTx:
             sum(
                 claim.rollout == rollout_id
                 and claim.ring in one.rings
-                and claim.state in one.kinds
+                and (claim.state in one.kinds or (one.crashed and claim.state is ClaimState.RELAPSED and claim.crashed))
                 and claim.resolved_at is not None
                 and claim.resolved_at >= one.since
                 and claim.id not in self.a.explained

@@ -60,7 +60,7 @@ def counts(claim: Claim) -> Counts:
         failed=int(heard and bad and not silent),
         silent=int(heard and silent),
         recovered=int(heard and claim.recovered),
-        crashed=int(heard and state in CRASHED),
+        crashed=int(heard and (state in CRASHED or claim.crashed)),
         late_failed=int(bad and not heard),
         bad=int(bad),
         tried=_well(claim) + int(bad),

@@ -255,11 +255,14 @@ def _after(
 
 def _relapsed(before: Claim, after: Claim, step: Step, now: datetime) -> tuple[Claim, Taken]:
     """A machine that was healthy says that it is not; one that says it went back works again."""
+    back = step is Step.ROLLED_BACK
+    crashed, recovered = before.crashed or back or step is Step.FAILED, before.recovered or back
     if before.state is not ClaimState.RELAPSED:
-        return replace(after, resolved_at=now, watch_at=None, recovered=step is Step.ROLLED_BACK), Taken.STEP
-    if before.recovered:
+        return replace(after, resolved_at=now, watch_at=None, recovered=recovered, crashed=crashed), Taken.STEP
+    if (recovered, crashed) == (before.recovered, before.crashed):
         return before, Taken.KEPT
-    return replace(after, watch_at=None, recovered=True), Taken.STEP
+    again = None if recovered else before.watch_at
+    return replace(after, watch_at=again, recovered=recovered, crashed=crashed), Taken.STEP
 
 
 def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:

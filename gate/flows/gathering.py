@@ -19,7 +19,7 @@ from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
 from gate.core.policy import Brake, Policy
-from gate.flows import mornings, silence, soaks, when
+from gate.flows import inheritance, mornings, silence, soaks, when
 from gate.flows.agreement import person
 from gate.flows.expedite import skips
 from gate.flows.intake import cohort, counted
@@ -52,7 +52,7 @@ def read_of(tx: Tx, gate: Gate, rollout: Rollout, now: datetime) -> Read:
     brakes = brake_counts(tx, gate, policy, rollout, grounds.morning, now)
     closed = {one.ring for one in grounds.strata if not one.open}
     inherits = any(one.opened_at is None or one.ring in closed for one in rings if one.position <= rollout.inherited)
-    taken_over = tx.opened_before(rollout.source) if inherits else {}
+    taken_over = inheritance.taken_over(tx, rollout) if inherits else {}
     return Read(policy, rollout, grounds, rings, grounds.strata, brakes, taken_over)
 
 
@@ -321,7 +321,8 @@ def brake_counts(
     for index, brake in enumerate(policy.brakes):
         if brake.what in COUNTED and not brake.share:
             since = rollout.started_at if brake.within is None else now - brake.within
-            wanted[index] = Bad(_rings(policy, brake), COUNTED[brake.what], since)
+            crashes = brake.what == "crashed"
+            wanted[index] = Bad(_rings(policy, brake), COUNTED[brake.what], since, crashed=crashes)
         elif brake.what == "silent" and brake.within is not None and not brake.share:
             wanted[index] = Bad(_rings(policy, brake), (ClaimState.SILENT,), now - brake.within)
     counts = dict(zip(wanted, tx.count_bad(rollout.id, list(wanted.values())), strict=True))

@@ -31,6 +31,7 @@ from gate.core.model import (
     Trust,
 )
 from gate.core.policy import Policy
+from gate.flows import inheritance
 from gate.hookspecs import Candidate
 from gate.ports import Asked, Gate, Tx
 
@@ -177,7 +178,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     if policy.defaults.supersede != "queue":
         for other in running:
             if policy.defaults.supersede == "inherit":
-                inherited = max(inherited, _common(tx, policy, other))
+                inherited = max(inherited, inheritance.reached(tx, policy, other))
             _step(tx, other, RolloutState.SUPERSEDED, now, by=rollout_id)
         running = []
     past = tx.past_trials(LEARNT_FROM)
@@ -217,16 +218,6 @@ def background_now(tx: Tx, policy: Policy) -> float:
     """The background that a rollout would have that began now."""
     past = tx.past_trials(LEARNT_FROM)
     return background.of(policy, past.exposed, past.failed)
-
-
-def _common(tx: Tx, policy: Policy, other: Rollout) -> int:
-    """The last ring that ``other`` has opened, as far as both policies have the same rings in the same order."""
-    opened = [ring.ring for ring in tx.rings(other.id)[: other.reached + 1]]
-    names = [ring.name for ring in policy.rings]
-    same = 0
-    while same < min(len(opened), len(names)) and opened[same] == names[same]:
-        same += 1
-    return same - 1
 
 
 def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:

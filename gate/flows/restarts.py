@@ -66,7 +66,7 @@ def heard(tx: Tx, gate: Gate, machine: Machine, boot_before: str, said: Word, no
     if watched and not crashed:
         watched = _restarted(tx, gate, machine, said.boot_id, watched, now)
     for claim in watched:
-        _relapse(tx, gate, claim, CRASH if crashed else TWICE, now)
+        _relapse(tx, gate, claim, now, crashed=crashed)
     return watched
 
 
@@ -98,12 +98,19 @@ def _expected_since(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: dat
     return calendar.open_time(on, last, now) >= now - last > timedelta()
 
 
-def _relapse(tx: Tx, gate: Gate, claim: Claim, why: str, now: datetime) -> None:
-    bad = replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=now + watch.LOOK_AGAIN)
+def _relapse(tx: Tx, gate: Gate, claim: Claim, now: datetime, *, crashed: bool) -> None:
+    again = now + watch.LOOK_AGAIN
+    bad = replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=again, crashed=crashed)
     after = dated(claim, bad)
     if not tx.move(claim, replace(after, version=claim.version + 1)):
         raise Overtaken
     rollout, make = claim.rollout, claim.make
     tx.afterwards(("limits", rollout, make), "budgets", lambda: renew_limits(tx, gate, rollout, make))
-    detail = {"claim": claim.id, "machine": claim.machine, "site": claim.site, "ring": claim.ring, "detail": why}
+    detail = {
+        "claim": claim.id,
+        "machine": claim.machine,
+        "site": claim.site,
+        "ring": claim.ring,
+        "detail": CRASH if crashed else TWICE,
+    }
     tx.append("claim_relapsed", f"machine:{claim.machine}", claim.rollout, now, detail)

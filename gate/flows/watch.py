@@ -10,7 +10,8 @@
   every twenty hours; what is looked at in between is no trial of its own.
 - A machine that has installed another release of the source, and has yet to show how it boots, is missing under that
   one.
-- The watch ends with its time, with a newer release on the machine, or with the machine's revocation.
+- The watch ends with the last day that begins within its time, with a newer release on the machine, or with the
+  machine's revocation.
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ def _heard(machine: Machine, since: datetime) -> bool:
 
 
 def _renewed(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> Claim:
-    """The next look: at the deadline of the next opening day."""
+    """The next look: at the deadline of the next opening day, where that begins within the watch."""
     assert claim.watch_until is not None
     begins, due = when.next_day(gate, tx, claim, machine, now)
-    return replace(claim, dark_at=None, trial_at=begins, watch_at=due if due <= claim.watch_until else None)
+    return replace(claim, dark_at=None, trial_at=begins, watch_at=due if begins < claim.watch_until else None)
 
 
 def _day_began(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> datetime | None:

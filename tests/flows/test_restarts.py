@@ -9,7 +9,7 @@ import pytest
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Overtaken
 from gate.core.model import Claim, ClaimState, RolloutState, Site, Step
-from gate.flows import advance, machines, restarts, sweep
+from gate.flows import advance, machines, people, restarts, sweep
 from tests.flows.small_fleet import appears
 from tests.flows.test_silence import POLICY, Shop
 from tests.flows.test_site_times import at
@@ -19,9 +19,9 @@ WORD = tuple[str, str, tuple[str, ...]]
 HEALTHY, RELAPSED = ClaimState.HEALTHY, ClaimState.RELAPSED
 
 
-def healthy(store: SqlStore, *names: str) -> Shop:
+def healthy(store: SqlStore, *names: str, brake: str = BRAKE) -> Shop:
     """A shop of which these machines have the release and are healthy since Monday, nine o'clock; their boot is b1."""
-    shop = Shop(store, POLICY.replace("defaults: {", "defaults: {supersede: restart, ") + BRAKE)
+    shop = Shop(store, POLICY.replace("defaults: {", "defaults: {supersede: restart, ") + brake)
     for claim in shop.installed(*names):
         with shop.write() as tx:
             shop.report(tx, claim, Step.BOOTED, "b1")
@@ -64,6 +64,46 @@ def test_one_crash_in_the_watch_is_a_failure_that_counts_for_the_brakes(store: S
     with store.write() as tx:
         advance.advance_rollout(tx, shop.gate, shop.rollout, shop.now)
     assert state(shop) is RolloutState.HALTED
+
+
+def says(shop: Shop, name: str, said: str, minute: int) -> None:
+    """A step of a report, or an event of a check-in."""
+    clock = f"2026-11-23 11:{minute:02}"
+    if said == restarts.CRASHED:
+        checks_in(shop, name, (f"b{minute}", clock, (said,)))
+        return
+    shop.at(clock)
+    with shop.write() as tx:
+        shop.report(tx, shop.claim(name), Step(said), f"b{minute}")
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "crashes"),
+    [
+        (("crashed",), ("crashed",), 2),
+        ((Step.FAILED,), (Step.ROLLED_BACK,), 2),
+        ((Step.UNHEALTHY, Step.FAILED), (Step.FAILED, Step.UNHEALTHY), 2),
+        ((Step.ROLLED_BACK, Step.FAILED), (Step.UNHEALTHY, Step.ROLLED_BACK), 2),
+        ((Step.UNHEALTHY,), ("crashed",), 1),
+        ((Step.UNHEALTHY,), (Step.UNHEALTHY,), 0),
+    ],
+)
+@pytest.mark.parametrize("explained", [False, True])
+def test_the_brake_on_crashes_counts_one_that_crashes_after_it_was_healthy(
+    store: SqlStore, first: tuple[str, ...], second: tuple[str, ...], crashes: int, *, explained: bool
+) -> None:
+    brake = "  - {if: crashed >= 2, within: 30m, then: halt, why: two crashes are no accident}\n"
+    shop = healthy(store, "a0", "b0", brake=brake)
+    for minute, (name, said) in enumerate([*(("a0", one) for one in first), *(("b0", one) for one in second)]):
+        says(shop, name, said, minute)
+    with store.write() as tx:
+        assert [shop.claim(name).state for name in ("a0", "b0")] == [RELAPSED, RELAPSED]
+        assert sum(one.crashed for one in tx.strata(shop.rollout)) == crashes
+        if explained:
+            people.explain_failure(tx, shop.gate, shop.claim("a0").id, "anna", "its disk was dead", shop.now)
+        decided = advance.advance_rollout(tx, shop.gate, shop.rollout, shop.now)
+    codes = {reason.code for one in decided for reason in one.reasons}
+    assert ("brake" in codes) == (crashes == 2 and not explained)
 
 
 def state(shop: Shop) -> RolloutState:
@@ -159,4 +199,4 @@ def test_a_claim_that_another_process_has_moved_is_not_moved_again(store: SqlSto
     old = shop.claim("a0")
     checks_in(shop, "a0", ("b2", "2026-11-23 11:00", ("crashed",)))
     with store.write() as tx, pytest.raises(Overtaken):
-        restarts._relapse(tx, shop.gate, old, restarts.CRASH, shop.now)
+        restarts._relapse(tx, shop.gate, old, shop.now, crashed=True)

@@ -29,7 +29,7 @@ from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
-from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT, WORKING
+from gate.core.claims import BROKEN, CRASHED, FAILURE, HOLDS_SLOT, WORKING
 from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
@@ -493,11 +493,12 @@ class Stores(RuleBasedStateMachine):
                 found[f"{one.id} compared"] = spans, tx.trials(one.id).sums, tx.sight(one.id), groups
                 makes = sorted(budgets)
                 bad = [Bad(["first", "rest"], kinds, since) for kinds in ([ClaimState.SILENT], list(FAILURE))]
+                bad.append(Bad(["first", "rest"], list(CRASHED), since, crashed=True))
                 found[f"{one.id} decided"] = (
                     tx.grounds(one.id, self.now),
                     tx.count_bad(one.id, bad),
                     [tx.healthy_sites(one.id, ["first"], dict.fromkeys(makes, most)) for most in (1, 500)],
-                    tx.opened_before(one.source),
+                    tx.opened_in([two.id for two in tx.rollouts(source=one.source)]),
                     failed := tx.failures(one.id, 500),
                     tx.failures(one.id, 2, failed[0]) if failed else [],
                     tx.failures(one.id, 2, failed[-1]) if failed else [],

@@ -80,6 +80,38 @@ def test_what_takes_over_waits_for_the_floor_of_each_ring(store: SqlStore, hours
     assert second.reached == reached
 
 
+def test_releases_that_come_faster_than_a_floor_hand_on_what_they_have_taken_over_themselves(store: SqlStore) -> None:
+    sim, gate, before = running(store, "supersede: inherit", floor="2h")
+    for number in range(3):
+        seen(sim, store, gate, f"1{number}")
+        with store.write() as tx:
+            advance.advance_rollout(tx, gate, tx.rollouts()[0].id, sim.now)
+            newest = tx.rollouts()[0]
+        assert (newest.reached, newest.inherited) == (0, 1), "the floor of the second ring stands in the way"
+    with store.write() as tx:
+        advance.advance_rollout(tx, gate, newest.id, sim.now + timedelta(hours=2))
+        opened = [
+            {one.make for one in tx.strata(rollout) if one.ring == "all" and one.open}
+            for rollout in (newest.id, before.id)
+        ]
+    assert opened[0] == opened[1] != set()
+
+
+@pytest.mark.parametrize("state", [RolloutState.HALTED, RolloutState.RECALLED])
+def test_nothing_is_taken_over_from_one_that_was_halted_meanwhile(store: SqlStore, state: RolloutState) -> None:
+    sim, gate, before = running(store, "supersede: inherit", floor="2h")
+    seen(sim, store, gate, "newer")
+    with store.write() as tx:
+        newest = tx.rollouts()[0]
+        older = tx.rollout(before.id)
+        assert older is not None
+        assert tx.save_rollout(replace(older, state=state, version=older.version + 1))
+        advance.advance_rollout(tx, gate, newest.id, sim.now + timedelta(hours=2))
+        after = tx.rollout(newest.id)
+    assert after is not None
+    assert after.reached == 0, "its second ring has to be shown"
+
+
 def test_a_make_that_was_stopped_is_not_taken_over(store: SqlStore) -> None:
     sim, gate, before = running(store, "supersede: inherit")
     with store.write() as tx:

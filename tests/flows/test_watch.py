@@ -191,6 +191,36 @@ def test_an_opening_day_is_decided_also_where_its_deadline_ends_after_closing(
         assert claim.days == 1
 
 
+@pytest.mark.parametrize(
+    ("healthy", "looked_at"),
+    [("07:59", False), ("08:00", False), ("08:01", True), ("10:02", True), ("17:00", True)],
+    ids=["before opening", "at opening", "a minute of it", "after its deadline", "in the evening"],
+)
+def test_the_last_day_of_a_watch_is_one_that_begins_within_it(
+    store: SqlStore, healthy: str, *, looked_at: bool
+) -> None:
+    gate, first = gate_for(SHORT.format(deadline="2h open")), at(f"2026-11-27 {healthy}")
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("v", first, "test"), "")
+        tx.save_site(Site("a", "A", "NW", "Mo-Fr 08:00-18:00"))
+        for name in ("till", "other"):
+            joins(tx, name, "a", "all", first)
+        rollout = appears(tx, gate, first)
+        advance.advance_rollout(tx, gate, rollout, first)
+        says(tx, gate, takes(tx, gate, rollout, "till", first), Step.HEALTHY, "b1", first)
+        for day in (27, 30, 31, 32, 33):  # of November
+            for name in ("till", "other"):
+                tx.seen(name, at("2026-11-01 17:00") + timedelta(days=day - 1))
+            sweep.look_after(tx, gate, at("2026-11-01 17:30") + timedelta(days=day - 1))
+        last, minute = at("2026-12-04 10:01"), timedelta(minutes=1)  # of the day on which the seven days are over
+        tx.seen("other", last - minute)
+        sweep.look_after(tx, gate, last - minute)
+        assert relapsed(tx) == set(), "before its deadline"
+        sweep.look_after(tx, gate, last)
+        assert relapsed(tx) == ({"till"} if looked_at else set())
+        assert tx.watched(last + timedelta(minutes=30)) == ([tx.claim_of("till", rollout)] if looked_at else [])
+
+
 def test_a_day_that_is_declared_closed_is_no_day_of_the_watch(store: SqlStore, done: Gate) -> None:
     with store.write() as tx:
         for site in tx.sites():

@@ -359,6 +359,7 @@ class ClaimRow(SQLModel, table=True):
     days: int = 0
     trial_at: datetime | None = moment(default=None, nullable=True)
     tried_at: datetime | None = moment(default=None, nullable=True)
+    crashed: bool = False
 
 
 class HoldRow(SQLModel, table=True):

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, exists, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import Integer, Select, and_, exists, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -34,7 +34,7 @@ from gate.adapters.store.tx_spans import SIGHT_OF, SPANS_OF, SUMS, to_sight, to_
 from gate.adapters.store.united import United
 from gate.core.claims import FAILURE
 from gate.core.evalues import Span
-from gate.core.model import DONE, Action, ClaimState, RingState, RolloutState, Site
+from gate.core.model import DONE, Action, ClaimState, RingState, Site
 from gate.ports import BRAKED, Bad, Grounds, Said, Trials
 
 COUNTED_TO = 1000
@@ -141,12 +141,17 @@ class GroundsTx(Rows):
             return []
         counted = []
         for number, one in enumerate(wanted):
+            kinds = [kind.value for kind in one.kinds]
+            bad = CLAIMS.c.state.in_(kinds)
+            if one.crashed:
+                relapsed = ClaimState.RELAPSED.value
+                bad = and_(CLAIMS.c.state.in_([*kinds, relapsed]), or_(CLAIMS.c.state != relapsed, CLAIMS.c.crashed))
             few = (
                 select(CLAIMS.c.id)
                 .where(
                     CLAIMS.c.rollout == rollout_id,
                     CLAIMS.c.ring.in_(one.rings),
-                    CLAIMS.c.state.in_([kind.value for kind in one.kinds]),
+                    bad,
                     CLAIMS.c.resolved_at >= one.since,
                     CLAIMS.c.explained.is_(False),
                 )
@@ -190,18 +195,10 @@ class GroundsTx(Rows):
             found |= {row["id"]: to_site(row) for row in self._all(some)}
         return found
 
-    def opened_before(self, source: str) -> Mapping[str, frozenset[str]]:
-        before = (
-            select(ROLLOUTS.c.id)
-            .where(ROLLOUTS.c.source == source, ROLLOUTS.c.state == RolloutState.SUPERSEDED.value)
-            .where(ROLLOUTS.c.reached >= 0)
-            .order_by(ROLLOUTS.c.number.desc())
-            .limit(1)
-            .scalar_subquery()
-        )
-        stopped = select(BUDGETS.c.make).where(BUDGETS.c.rollout == before, BUDGETS.c.stopped.is_(True))
+    def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
+        stopped = select(BUDGETS.c.make).where(BUDGETS.c.rollout.in_(rollouts), BUDGETS.c.stopped.is_(True))
         opened = select(STRATA.c.ring, STRATA.c.make).where(
-            STRATA.c.rollout == before, STRATA.c.open.is_(True), STRATA.c.make.not_in(stopped)
+            STRATA.c.rollout.in_(rollouts), STRATA.c.open.is_(True), STRATA.c.make.not_in(stopped)
         )
         found: dict[str, set[str]] = defaultdict(set)
         for row in self._all(opened):
