@@ -327,8 +327,8 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``; ``crashed``: with
-    the relapses that were a crash."""
+    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``; with
+    ``crashed`` the relapses that were a crash as well."""
 
     rings: Sequence[str]
     kinds: Sequence[ClaimState]

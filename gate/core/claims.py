@@ -5,8 +5,8 @@
 - What is worse is never said away: one that has crashed has crashed also after it went back, and one that has relapsed
   and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
-- ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot; one that was healthy before has
-  relapsed, and its claim keeps that it crashed.
+- ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot. One that was healthy before
+  has relapsed, and its claim keeps that it crashed.
 - ``WORKING``: a machine that was not heard of for longer is not one that its site can rely on.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
 """

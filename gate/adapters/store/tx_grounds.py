@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, and_, exists, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import Integer, Select, exists, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -142,16 +142,16 @@ class GroundsTx(Rows):
         counted = []
         for number, one in enumerate(wanted):
             kinds = [kind.value for kind in one.kinds]
-            bad = CLAIMS.c.state.in_(kinds)
+            relapsed = ClaimState.RELAPSED.value
+            bad = [CLAIMS.c.state.in_([*kinds, relapsed] if one.crashed else kinds)]
             if one.crashed:
-                relapsed = ClaimState.RELAPSED.value
-                bad = and_(CLAIMS.c.state.in_([*kinds, relapsed]), or_(CLAIMS.c.state != relapsed, CLAIMS.c.crashed))
+                bad.append(or_(CLAIMS.c.state != relapsed, CLAIMS.c.crashed))
             few = (
                 select(CLAIMS.c.id)
                 .where(
                     CLAIMS.c.rollout == rollout_id,
                     CLAIMS.c.ring.in_(one.rings),
-                    bad,
+                    *bad,
                     CLAIMS.c.resolved_at >= one.since,
                     CLAIMS.c.explained.is_(False),
                 )
