@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Integer, Select, exists, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import ColumnElement, Integer, Select, exists, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -143,7 +143,7 @@ class GroundsTx(Rows):
         for number, one in enumerate(wanted):
             kinds = [kind.value for kind in one.kinds]
             relapsed = ClaimState.RELAPSED.value
-            bad = [CLAIMS.c.state.in_([*kinds, relapsed] if one.crashed else kinds)]
+            bad: list[ColumnElement[bool]] = [CLAIMS.c.state.in_([*kinds, relapsed] if one.crashed else kinds)]
             if one.crashed:
                 bad.append(or_(CLAIMS.c.state != relapsed, CLAIMS.c.crashed))
             few = (
