@@ -250,7 +250,6 @@ class Standing:
     stratum: Stratum | None
     make: Budget | None
     fleet: Budget | None
-    last_ring_open: bool
 
 
 @dataclass(frozen=True, slots=True)

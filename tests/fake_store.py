@@ -350,13 +350,11 @@ class FakeTx:
         return sorted(found, key=lambda stratum: (stratum.ring, stratum.make))
 
     def standing(self, rollout_id: str, ring: str, make: str) -> Standing:
-        rings = self.rings(rollout_id)
         return Standing(
             self.a.rings.get((rollout_id, ring)),
             self.a.strata.get((rollout_id, ring, make)),
             self.a.budgets.get((rollout_id, make)),
             self.a.budgets.get((rollout_id, FLEET)),
-            bool(rings) and rings[-1].opened_at is not None,
         )
 
     def budgets(self, rollout_id: str) -> list[Budget]:

@@ -43,8 +43,7 @@ class Ask:
     stopped: bool  # its make has an unexplained failure
     budget_full: bool  # no room in the exposure budget of its make or of the fleet
     resolved: int  # machines of its make that have resolved, over all rings
-    in_share: bool
-    later_ring_open: bool  # outside the share: the last ring whose pick it also meets has opened
+    follows: str  # outside its ring's share: the ring that it follows with, which has not opened; else empty
     installed: bool
     own: Claim | None  # its newest claim under this rollout
     live: Claim | None  # the claim it has in hand, of any source
@@ -129,10 +128,11 @@ def _ring(ask: Ask) -> Refusal | None:
             return Refusal("needs_people", detail, 600, rule, numbers={"more": ask.people_missing})
         said = {"ring": ask.machine.ring}
         return Refusal("ring_not_open", f"ring {ask.machine.ring} has not opened", 300, ask.ring_path, numbers=said)
-    if not ask.in_share and not ask.later_ring_open:
-        return Refusal(
-            "outside_share", "outside its ring's share; it follows later", 3600, f"{ask.ring_path}.at_most.share"
-        )
+    if ask.follows:
+        later = ask.follows != ask.machine.ring
+        after = f"with ring {ask.follows}" if later else f"once ring {ask.follows} has passed its gate"
+        detail, rule = f"outside its ring's share; it follows {after}", f"{ask.ring_path}.at_most.share"
+        return Refusal("outside_share", detail, 3600, rule, numbers={"ring": ask.follows, "later": later})
     if ask.stopped:
         detail, said = f"a failure of {ask.machine.make} waits for a person", {"make": ask.machine.make}
         return Refusal("unexplained_failure", detail, 600, numbers=said)

@@ -219,6 +219,8 @@ def refused(no: Refusal, language: str, zone: ZoneInfo) -> str:
         key = "refusal.own_failure"
     if no.kind == "held" and "owner" not in no.numbers:
         key = "refusal.held_rollout"
+    if no.kind == "outside_share" and not no.numbers["later"]:
+        key = "refusal.outside_share.gate"
     found: dict[str, object] = dict(no.numbers)
     known = {*found, "makes"} | ({"until"} if no.earliest_at is not None else set())
     if not known.issuperset(

@@ -49,6 +49,13 @@ def ring_of(
     return next((name for name, pick in picks if meets(pick, site, labels, facts)), None)
 
 
+def last_ring(
+    picks: Iterable[tuple[str, Pick]], site: str, labels: Collection[str], facts: Mapping[str, str]
+) -> str | None:
+    """The last ring (by name) whose pick the machine meets, None when none does."""
+    return ring_of(reversed(list(picks)), site, labels, facts)
+
+
 def meets(pick: Pick, site: str, labels: Collection[str], facts: Mapping[str, str]) -> bool:
     """Does a machine meet every key of the pick? Keys are ``site``, ``label`` or a fact."""
     for key, wanted in pick.items():

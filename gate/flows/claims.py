@@ -22,7 +22,7 @@ from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, R
 from gate.core.policy import Policy
 from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal
-from gate.flows import boots_told, going_back, holds, watch, when
+from gate.flows import boots_told, followers, going_back, holds, watch, when
 from gate.flows.expedite import skips
 from gate.flows.new_claim import new_claim
 from gate.ports import Gate, GrantLimits, Standing, Tx
@@ -37,7 +37,7 @@ RESOLVED = {
 }
 OFFERED = (RolloutState.RUNNING, RolloutState.DONE)
 FULL_S = 120
-NOWHERE = Standing(None, None, None, None, False)
+NOWHERE = Standing(None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +99,8 @@ def claim(
         return answer
     assert rollout is not None
     assert policy is not None
-    new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=rollout.release, cohort=answer.cohort)
+    machine, wanted = ask.machine, rollout.release
+    new = new_claim(tx, gate, policy, machine, rollout, boot_id, now, release=wanted, cohort=answer.cohort)
     kind = tx.grant(new, _limits(policy, ask, answer))
     return (new, True) if kind is None else _full(policy, ask, kind)
 
@@ -118,7 +119,8 @@ def offered(
     tx: Tx, gate: Gate, policy: Policy, machine: Machine, rollout: Rollout, ask: admission.Ask, answer: Offer
 ) -> Refusal | None:
     """What would refuse it that the pure rules offer: a cap or a slot that is taken now. Reads only."""
-    new = new_claim(tx, gate, policy, machine, rollout, "", ask.now, release=rollout.release, cohort=answer.cohort)
+    machine, wanted = ask.machine, rollout.release
+    new = new_claim(tx, gate, policy, machine, rollout, "", ask.now, release=wanted, cohort=answer.cohort)
     kind = tx.would_refuse(new, _limits(policy, ask, answer))
     return None if kind is None else _full(policy, ask, kind)
 
@@ -343,10 +345,15 @@ def ask_of(
     known = tx.release(release)
     policy = gate.policy(rollout.policy_version) if rollout else None
     picked = policy is not None and machine.ring in {ring.name for ring in policy.rings}
-    position = policy.index(machine.ring) if policy and picked else -1
     standing = tx.standing(rollout.id, machine.ring, machine.make) if rollout else NOWHERE
+    site, follows = tx.site(machine.site), ""
+    if rollout and policy and picked and not _in_share(rollout, standing.stratum, machine):
+        follows, may = followers.waits_for(tx, policy, rollout, machine, site)
+        if may:
+            machine, follows = replace(machine, ring=follows), ""
+            standing = tx.standing(rollout.id, machine.ring, machine.make)
+    position = policy.index(machine.ring) if policy and picked else -1
     stratum, budgets = standing.stratum, [b for b in (standing.make, standing.fleet) if b is not None]
-    site = tx.site(machine.site)
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
     session = tx.session(machine.id)
     expedited = policy is not None and rollout is not None and "windows" in skips(policy, rollout, now)
@@ -363,8 +370,7 @@ def ask_of(
         stopped=any(budget.stopped for budget in budgets),
         budget_full=any(budget.in_flight >= budget.limit for budget in budgets),
         resolved=standing.make.healthy + standing.make.failed if standing.make else 0,
-        in_share=_in_share(rollout, stratum, machine),
-        later_ring_open=standing.last_ring_open,
+        follows=follows,
         installed=bool(session and session.installed.get(source) == release),
         own=own,
         live=tx.live_claim(machine.id),
@@ -379,10 +385,8 @@ def ask_of(
     return ask, policy
 
 
-def _in_share(rollout: Rollout | None, stratum: Stratum | None, machine: Machine) -> bool:
-    if rollout is None or stratum is None or stratum.share_cut >= 1:
-        return True
-    return makes.rank(rollout.salt, machine.id) <= stratum.share_cut
+def _in_share(rollout: Rollout, stratum: Stratum | None, machine: Machine) -> bool:
+    return stratum is None or stratum.share_cut >= 1 or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
 
 
 def _per_site(settings: Any) -> int:

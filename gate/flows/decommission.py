@@ -16,7 +16,7 @@ from gate.core import makes
 from gate.core.counters import Counts, counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState
-from gate.flows import machines
+from gate.flows import followers, machines
 from gate.flows.agreement import reason_given
 from gate.flows.claims import renew_limits
 from gate.ports import Gate, Tx
@@ -44,7 +44,7 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
             claims = [one for one in claims if counts(one).busy]
         for claim in claims:
             _leave(tx, gate, claim, now)
-        member = rollout.state in OPEN and _leave_ring(tx, rollout, machine, claims)
+        member = rollout.state in OPEN and _leave_ring(tx, gate, rollout, machine, claims)
         if claims or member:
             said = _said(rollout, machine, claims, by, because, now)
             tx.attribute(said)
@@ -72,16 +72,23 @@ def _leave(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> None:
     renew_limits(tx, gate, claim.rollout, claim.make)
 
 
-def _leave_ring(tx: Tx, rollout: Rollout, machine: Machine, claims: list[Claim]) -> bool:
+def _leave_ring(tx: Tx, gate: Gate, rollout: Rollout, machine: Machine, claims: list[Claim]) -> bool:
     """It is no member of its opened ring any more, where it was one when the ring opened."""
     if machine.status is MachineStatus.PENDING or (claims and not claims[0].cohort):
         return False
     ring, make = (claims[0].ring, claims[0].make) if claims else (machine.ring, machine.make)
+    later = None if claims else followers.counts_in(tx, gate.policy(rollout.policy_version), rollout, machine)
+    if later is not None and machine.accepted_at is not None and machine.accepted_at <= later[1]:
+        _is_less(tx, rollout, machine, later[0], make, share=True)
     opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
     if opened is None or machine.accepted_at is None or machine.accepted_at > opened:
-        return False
+        return later is not None
     stratum = tx.standing(rollout.id, ring, make).stratum
-    share = stratum is None or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
+    share = stratum is None or ring != machine.ring or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
+    return _is_less(tx, rollout, machine, ring, make, share=share)
+
+
+def _is_less(tx: Tx, rollout: Rollout, machine: Machine, ring: str, make: str, *, share: bool) -> bool:
     alone = not tx.machines(site=machine.site, ring=ring, make=make, status="active", limit=1)
     return tx.leave_ring(rollout.id, ring, make, share=share, site=alone)
 

@@ -31,7 +31,7 @@ from gate.core.model import (
     Trust,
 )
 from gate.core.policy import Policy
-from gate.flows import inheritance
+from gate.flows import followers, inheritance
 from gate.hookspecs import Candidate
 from gate.ports import Asked, Gate, Tx
 
@@ -254,7 +254,8 @@ def taken_over(tx: Tx, rollout: Rollout) -> str:
 
 
 def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now: datetime) -> tuple[int, list[Stratum]]:
-    """The members of a ring by make, with the cut of its share: walked once, and again when a membership changed."""
+    """The members of a ring by make, with the cut of its share, and those that follow with it: walked once, and again
+    when a membership changed."""
     key = (rollout.id, ring, tx.fleet_version(), now.date())
     if key not in gate.cohorts:
         if len(gate.cohorts) >= KEPT_COHORTS:
@@ -267,26 +268,32 @@ def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str, heard_since: da
     settings = policy.settings_for(ring, rollout.source)
     by_make: dict[str, list[float]] = defaultdict(list)
     sites: dict[str, set[str]] = defaultdict(set)
-    plural: Counter[str] = Counter()
+    plural, following, follow = Counter[str](), Counter[str](), followers.of(tx, policy, rollout, ring)
     for machine, own, make, site, has_peer in tx.members(heard_since):
         if own == ring:
             by_make[make].append(makes.rank(rollout.salt, machine))
-            sites[make].add(site)
-            plural[make] += has_peer
+        elif machine in follow:
+            following[make] += 1
+        else:
+            continue
+        sites[make].add(site)
+        plural[make] += has_peer
     strata = []
-    total = sum(len(ranks) for ranks in by_make.values())
-    for make, ranks in sorted(by_make.items()):
-        count = len(ranks)
-        taking, cut = makes.drawn(ranks, settings.share, settings.at_least)
-        strata.append(Stratum(rollout.id, ring, make, False, count, taking, cut, plural[make], len(sites[make])))
-    return total, strata
+    for make in sorted(sites):
+        taking, cut = makes.drawn(by_make[make], settings.share, settings.at_least)
+        more, apart = following[make], len(sites[make])
+        count = len(by_make[make]) + more
+        strata.append(Stratum(rollout.id, ring, make, False, count, taking + more, cut, plural[make], apart))
+    return sum(one.members for one in strata), strata
 
 
 def counted(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> tuple[int, list[Stratum]]:
     """The members of a ring by make as ``cohort`` would say, but for the cut of its share: counted, not walked."""
     settings = policy.settings_for(ring, rollout.source)
+    own, following = tx.ring_makes(ring), followers.counted(tx, policy, rollout, ring)
     strata = []
-    for make, count in sorted(tx.ring_makes(ring).items()):
-        taking = makes.taking(count, settings.share, settings.at_least)
-        strata.append(Stratum(rollout.id, ring, make, False, count, taking, 1.0, 0))
+    for make in sorted(own.keys() | following.keys()):
+        count, more = own.get(make, 0), following[make]
+        taking = makes.taking(count, settings.share, settings.at_least) + more
+        strata.append(Stratum(rollout.id, ring, make, False, count + more, taking, 1.0, 0))
     return sum(one.members for one in strata), strata

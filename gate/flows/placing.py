@@ -49,6 +49,7 @@ class Places:
         self.facts = tuple(dict.fromkeys((ROLE, *sorted(asked), *policy.makes)))
         """The facts that decide, the role first."""
         self._known: dict[tuple[object, ...], tuple[str, str]] = {}
+        self._last: dict[tuple[object, ...], str] = {}
 
     def of(self, machine: Machine, labels: frozenset[str]) -> tuple[str, str]:
         """(ring, make) of a machine of a site with these labels; the ring is empty where no ring picks it."""
@@ -59,10 +60,26 @@ class Places:
         site = site if site in self._named else ""
         found = self._known.get((site, said, labels))
         if found is None:
-            facts = {name: fact for name, fact in zip(self.facts, said, strict=True) if fact is not None}
+            facts = self._facts(said)
             ring = makes.ring_of(self._picks, site, labels, facts)
             found = self._known[site, said, labels] = ring or "", makes.make_of(facts, self._makes)
         return found
+
+    def last(self, site: str, said: tuple[str | None, ...], labels: frozenset[str]) -> str:
+        """The last ring whose pick it meets; empty where none does."""
+        site = site if site in self._named else ""
+        found = self._last.get((site, said, labels))
+        if found is None:
+            ring = makes.last_ring(self._picks, site, labels, self._facts(said))
+            found = self._last[site, said, labels] = ring or ""
+        return found
+
+    def last_of(self, machine: Machine, labels: frozenset[str]) -> str:
+        """As ``last``, of a machine of a site with these labels."""
+        return self.last(machine.site, tuple(map(machine.facts.get, self.facts)), machine.labels | labels)
+
+    def _facts(self, said: tuple[str | None, ...]) -> dict[str, str]:
+        return {name: fact for name, fact in zip(self.facts, said, strict=True) if fact is not None}
 
 
 class Tills:

@@ -82,7 +82,7 @@ class Plan:
 
 @dataclass(slots=True)
 class _Machine:
-    """One machine that its ring's share takes."""
+    """One machine that its ring's share takes, or that follows with a later one."""
 
     id: str
     site: Site
@@ -90,6 +90,7 @@ class _Machine:
     ring: int
     make: str
     sole: bool
+    later: int  # the last ring whose pick it meets
     healthy_at: datetime | None = None
 
 
@@ -192,20 +193,26 @@ class _Course:
     def _rings(self, machines: Sequence[Machine], sites: Mapping[str, Site]) -> list[_Ring]:
         found: dict[str, dict[str, list[_Machine]]] = defaultdict(lambda: defaultdict(list))
         places, order = Places(self.policy), {rule.name: index for index, rule in enumerate(self.policy.rings)}
-        for one in machines:
-            site = sites.get(one.site) or Site(one.site, one.site)
-            ring, make = places.of(one, site.labels)
+        for machine in machines:
+            site = sites.get(machine.site) or Site(machine.site, machine.site)
+            ring, make = places.of(machine, site.labels)
             if ring:
-                sole = self.working[one.site, one.role] <= 1
-                found[ring][make].append(_Machine(one.id, site, one.role, order[ring], make, sole))
-        rings = []
-        for rule in self.policy.rings:
+                sole, later = self.working[machine.site, machine.role] <= 1, order[places.last_of(machine, site.labels)]
+                found[ring][make].append(_Machine(machine.id, site, machine.role, order[ring], make, sole, later))
+        rings, following = list[_Ring](), defaultdict[int, list[_Machine]](list)
+        for index, rule in enumerate(self.policy.rings):
             settings = self.policy.settings_for(rule.name, self.source.name)
-            taken, plural = {}, Counter[str]()
+            taken, plural = defaultdict[str, list[_Machine]](list), Counter[str]()
             for make, members in sorted(found[rule.name].items()):
                 taken[make] = _sharing(members, settings)
                 plural[make] = sum(not one.sole for one in members)
-            rings.append(_Ring(rule.name, settings, taken, plural))
+                mine = {one.id for one in taken[make]}
+                for one in (one for one in members if one.id not in mine and one.later > index):
+                    following[one.later].append(one)
+            for one in following[index]:
+                taken[one.make].append(replace(one, ring=index))
+                plural[one.make] += not one.sole
+            rings.append(_Ring(rule.name, settings, dict(sorted(taken.items())), plural))
         return [*rings, _Ring(DONE, None, {make: [] for make in rings[-1].makes}, Counter())]
 
     def _land(self) -> None:

@@ -16,6 +16,7 @@ from datetime import datetime
 from gate.core import makes
 from gate.core.claims import WORKING
 from gate.core.model import Machine, Rollout, RolloutState
+from gate.flows import followers
 from gate.ports import Gate, Tx
 
 MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
@@ -29,7 +30,7 @@ def moved(tx: Tx, gate: Gate, machine: Machine, make: str, now: datetime) -> Non
         if machine.accepted_at is not None and machine.accepted_at > opened_at:
             _meet(tx, gate, rollout, machine.ring, make)
             continue
-        _leave(tx, rollout, machine)
+        _leave(tx, gate, rollout, machine)
         first = gate.policy(rollout.policy_version).first_batch
         alone = not tx.machines(site=machine.site, ring=machine.ring, make=make, status="active", limit=1)
         done = rollout.state is RolloutState.DONE
@@ -41,6 +42,9 @@ def came(tx: Tx, gate: Gate, machine: Machine) -> None:
     """``machine`` has been accepted now."""
     for rollout, _ in _opened(tx, machine.ring):
         _meet(tx, gate, rollout, machine.ring, machine.make)
+        later = followers.counts_in(tx, gate.policy(rollout.policy_version), rollout, machine)
+        if later is not None:
+            _meet(tx, gate, rollout, later[0], machine.make)
 
 
 def _opened(tx: Tx, ring: str) -> list[tuple[Rollout, datetime]]:
@@ -58,10 +62,13 @@ def _meet(tx: Tx, gate: Gate, rollout: Rollout, ring: str, make: str) -> None:
     tx.add_make(rollout.id, ring, make, first_batch=first, opened=done)
 
 
-def _leave(tx: Tx, rollout: Rollout, machine: Machine) -> None:
+def _leave(tx: Tx, gate: Gate, rollout: Rollout, machine: Machine) -> None:
     stratum = tx.standing(rollout.id, machine.ring, machine.make).stratum
     if stratum is None:
         return
     share = makes.in_share(rollout.salt, machine.id, stratum.share_cut)
     alone = len(tx.machines(site=machine.site, ring=machine.ring, make=machine.make, status="active", limit=2)) < 2
     tx.leave_ring(rollout.id, machine.ring, machine.make, share=share, site=alone)
+    later = followers.counts_in(tx, gate.policy(rollout.policy_version), rollout, machine)
+    if later is not None:
+        tx.leave_ring(rollout.id, later[0], machine.make, share=True, site=alone)

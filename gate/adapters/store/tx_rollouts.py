@@ -43,17 +43,11 @@ RINGS_OF = Prepared(select(RINGS).where(*equal(RINGS, "rollout")).order_by(RINGS
 STRATA_OF = Prepared(select(STRATA).where(*equal(STRATA, "rollout")).order_by(STRATA.c.ring, STRATA.c.make))
 STRATUM = get(STRATA, "rollout", "ring", "make")
 BUDGETS_OF = get(BUDGETS, "rollout")
-_OF_MAKE, _OF_FLEET, _LAST = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet"), RINGS.alias("last")
+_OF_MAKE, _OF_FLEET = BUDGETS.alias("of_make"), BUDGETS.alias("of_fleet")
 _STANDING = (("ring", RINGS), ("stratum", STRATA), ("make", _OF_MAKE), ("fleet", _OF_FLEET))
 STANDING = Prepared(
     select(
         *(column.label(f"{part}_{column.name}") for part, of in _STANDING for column in of.columns),
-        select(_LAST.c.opened_at)
-        .where(_LAST.c.rollout == ROLLOUTS.c.id)
-        .order_by(_LAST.c.position.desc())
-        .limit(1)
-        .scalar_subquery()
-        .label("last_opened_at"),
     )
     .select_from(
         ROLLOUTS.outerjoin(RINGS, and_(RINGS.c.rollout == ROLLOUTS.c.id, *equal(RINGS, "ring")))
@@ -252,7 +246,7 @@ class RolloutsTx(Rows):
         """Ring, stratum and budgets of one place: one statement, however large the rollout."""
         row = self._first(STANDING, id=rollout_id, ring=ring, make=make)
         if row is None:
-            return Standing(None, None, None, None, False)
+            return Standing(None, None, None, None)
         parts: dict[str, Any] = {}
         for part, of in _STANDING:
             values = {column.name: row[f"{part}_{column.name}"] for column in of.columns}
@@ -263,7 +257,6 @@ class RolloutsTx(Rows):
             stratum=to_stratum(stratum) if stratum else None,
             make=to_budget(parts["make"]) if parts["make"] else None,
             fleet=to_budget(parts["fleet"]) if parts["fleet"] else None,
-            last_ring_open=row["last_opened_at"] is not None,
         )
 
     def rollout_of(self, release_id: str) -> Rollout | None:

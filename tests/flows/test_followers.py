@@ -1,0 +1,185 @@
+"""Who is outside a ring's share follows with the last ring whose pick it meets, and counts there: both databases."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.core import makes
+from gate.core.model import Claim, Rollout, RolloutState, Site, Step
+from gate.core.verdict import Refusal
+from gate.flows import advance, claims, decommission, explain, intake
+from gate.ports import ActivePolicy
+from tests.flows.small_fleet import appears, joins, says, takes
+from tests.flows.test_site_times import at
+from tests.flows.test_stateful import gate_for
+
+POLICY = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources:
+  - {name: one, plugin: directory, evidence: alive}
+rings:
+  - {name: some, why: w, pick: {role: [till]}, at_most: {share: 25%}, gate: {soak: 1m, at_least: 1}}
+  - {name: rest, why: w, pick: {role: [till, workstation]}, at_most: {per_site: 4}, gate: {soak: 1m, at_least: 1}}
+  - {name: servers, why: w, pick: {role: [server]}, needs: {people: 1}, gate: {soak: 1m, at_least: 1}}
+defaults: {stay_up: 1m}
+"""
+NOW = at("2026-11-23 09:00")
+TILLS = [f"till-{number}" for number in range(8)]
+
+
+class Shops:
+    """Eight tills at eight sites, a server and a workstation; ``some`` has taken its share of two and is passed."""
+
+    def __init__(self, store: SqlStore, policy: str = POLICY) -> None:
+        self.store, self.gate, self.now = store, gate_for(policy), NOW
+        with store.write() as tx:
+            tx.activate_policy(ActivePolicy("v", NOW, "test"), "")
+            for number, name in enumerate(TILLS):
+                tx.save_site(Site(f"s{number}", "S", "NW", "Mo-Sa 08:00-18:00"))
+                joins(tx, name, f"s{number}", "some", NOW)
+            joins(tx, "server", "s0", "servers", NOW, role="server")
+            joins(tx, "office", "s1", "rest", NOW, role="workstation")
+            for name in (*TILLS, "server", "office"):
+                tx.seen(name, NOW)
+            self.rollout = appears(tx, self.gate, NOW, critical=False)
+        self.advance()
+
+    def advance(self, minutes: int = 0) -> None:
+        self.now += timedelta(minutes=minutes)
+        with self.store.write() as tx:
+            advance.advance_rollout(tx, self.gate, self.rollout, self.now)
+
+    def found(self, tx: SqlTx) -> Rollout:
+        found = tx.rollout(self.rollout)
+        assert found is not None
+        return found
+
+    def drawn(self) -> list[str]:
+        with self.store.read() as tx:
+            salt = self.found(tx).salt
+        return sorted(TILLS, key=lambda name: makes.rank(salt, name))[:2]
+
+    def asks(self, name: str) -> Claim | Refusal:
+        with self.store.write() as tx:
+            machine = tx.machine(name)
+            assert machine is not None
+            answer = claims.claim(tx, self.gate, machine, "one", self.found(tx).release, "b0", self.now)
+            return answer if isinstance(answer, Refusal) else answer[0]
+
+    def takes(self, name: str) -> None:
+        with self.store.write() as tx:
+            says(tx, self.gate, takes(tx, self.gate, self.rollout, name, self.now), Step.HEALTHY, "b0", self.now)
+
+    def first_ring(self) -> None:
+        for name in self.drawn():
+            self.takes(name)
+        self.advance()
+        self.advance(minutes=2)
+
+
+@pytest.fixture
+def shops(store: SqlStore) -> Shops:
+    return Shops(store)
+
+
+def test_who_is_outside_the_share_follows_with_the_last_ring_that_picks_it_and_not_with_the_last_of_all(
+    shops: Shops,
+) -> None:
+    outside = [name for name in TILLS if name not in shops.drawn()]
+    refused = shops.asks(outside[0])
+    assert isinstance(refused, Refusal)
+    assert (refused.kind, refused.rule) == ("outside_share", "rings[0].at_most.share")
+    assert refused.detail == "outside its ring's share; it follows with ring rest"
+    shops.first_ring()
+    with shops.store.read() as tx:
+        opened = [one.opened_at is not None for one in tx.rings(shops.rollout)]
+        members = {
+            (one.ring, one.make): (one.members, one.share_members, one.sites) for one in tx.strata(shops.rollout)
+        }
+    assert opened == [True, True, False]
+    assert members == {
+        ("some", "role=till"): (8, 2, 8),
+        ("rest", "role=till"): (6, 6, 6),
+        ("rest", "role=workstation"): (1, 1, 1),
+    }
+    claim = shops.asks(outside[0])
+    assert isinstance(claim, Claim)
+    assert (claim.ring, claim.cohort) == ("rest", True)
+    for name in outside[1:]:
+        shops.takes(name)
+    with shops.store.read() as tx:
+        exposed = Counter({one.ring: one.healthy for one in tx.strata(shops.rollout) if one.make == "role=till"})
+        assert shops.found(tx).state is RolloutState.RUNNING
+    assert exposed == {"some": 2, "rest": 5}
+
+
+def test_the_next_step_counts_those_that_follow(shops: Shops) -> None:
+    for name in shops.drawn():
+        shops.takes(name)
+    with shops.store.read() as tx:
+        walked = intake._cohort(tx, shops.gate.policy("v"), shops.found(tx), "rest", NOW)
+        counted = intake.counted(tx, shops.gate.policy("v"), shops.found(tx), "rest")
+        [waits] = [one for one in explain.waiting(tx, shops.gate, shops.found(tx), shops.now) if one.ring == "rest"]
+    assert [(one.make, one.members, one.share_members) for one in walked[1]] == [
+        ("role=till", 6, 6),
+        ("role=workstation", 1, 1),
+    ]
+    assert [(one.make, one.members) for one in counted[1]] == [("role=till", 6), ("role=workstation", 1)]
+    assert walked[0] == counted[0] == 7
+    assert waits.lost is not None
+    assert waits.lost > 1, "what stands outside the share is not counted"
+
+
+def test_where_no_later_ring_picks_it_it_follows_once_its_own_has_passed(store: SqlStore) -> None:
+    shops = Shops(store, POLICY.replace("pick: {role: [till, workstation]}", "pick: {role: [workstation]}"))
+    outside = [name for name in TILLS if name not in shops.drawn()]
+    refused = shops.asks(outside[0])
+    assert isinstance(refused, Refusal)
+    assert refused.detail == "outside its ring's share; it follows once ring some has passed its gate"
+    shops.first_ring()
+    claim = shops.asks(outside[0])
+    assert isinstance(claim, Claim)
+    assert claim.ring == "some"
+    with store.read() as tx:
+        assert {one.make for one in tx.strata(shops.rollout) if one.ring == "rest"} == {"role=workstation"}
+
+
+def test_one_that_is_decommissioned_leaves_the_ring_that_it_would_have_followed_with(shops: Shops) -> None:
+    shops.first_ring()
+    gone = next(name for name in TILLS if name not in shops.drawn())
+    with shops.store.write() as tx:
+        machine = tx.machine(gone)
+        assert machine is not None
+        decommission.decommission(tx, shops.gate, machine, "anna", "it is scrap", shops.now)
+        left = {
+            one.ring: (one.members, one.share_members) for one in tx.strata(shops.rollout) if one.make == "role=till"
+        }
+    assert left == {"some": (7, 2), "rest": (5, 5)}
+
+
+def test_a_later_ring_that_is_picked_by_a_label_of_the_machine(store: SqlStore) -> None:
+    policy = POLICY.replace("pick: {role: [till, workstation]}", "pick: {label: late}")
+    shops = Shops.__new__(Shops)
+    shops.store, shops.gate, shops.now = store, gate_for(policy), NOW
+    with store.write() as tx:
+        tx.activate_policy(ActivePolicy("v", NOW, "test"), "")
+        for number, name in enumerate(TILLS):
+            tx.save_site(Site(f"s{number}", "S", "NW", "Mo-Sa 08:00-18:00"))
+            joins(tx, name, f"s{number}", "some", NOW, labels=["late"] if number % 2 else [])
+            tx.seen(name, NOW)
+        shops.rollout = appears(tx, shops.gate, NOW, critical=False)
+    shops.advance()
+    outside = {name for name in TILLS if name not in shops.drawn()}
+    late = {name for name in outside if int(name[-1]) % 2}
+    said = {name: shops.asks(name) for name in sorted(outside)}
+    assert {name for name, one in said.items() if isinstance(one, Refusal) and one.numbers["ring"] == "rest"} == late
+    with store.read() as tx:
+        _, strata = intake._cohort(tx, shops.gate.policy("v"), shops.found(tx), "rest", NOW)
+    assert [one.members for one in strata] == [len(late)]
