@@ -47,6 +47,7 @@ class Ask:
     installed: bool
     own: Claim | None  # its newest claim under this rollout
     live: Claim | None  # the claim it has in hand, of any source
+    drawn_until: datetime | None  # nothing of its make has resolved, and until then others are drawn to be first
     freeze: Wait | None
     window: Wait | None
     per_site: int
@@ -160,4 +161,12 @@ def _budget(ask: Ask) -> Refusal | None:
     return None
 
 
-RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _hold, _ring, _times, _budget)
+def _drawn(ask: Ask) -> Refusal | None:
+    if ask.drawn_until is None:
+        return None
+    detail = f"others of {ask.machine.make} are drawn to be first"
+    said = {"make": ask.machine.make}
+    return Refusal("outside_share", detail, 600, "first_batch", ask.drawn_until, said)
+
+
+RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _hold, _ring, _times, _budget, _drawn)

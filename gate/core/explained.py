@@ -219,7 +219,9 @@ def refused(no: Refusal, language: str, zone: ZoneInfo) -> str:
         key = "refusal.own_failure"
     if no.kind == "held" and "owner" not in no.numbers:
         key = "refusal.held_rollout"
-    if no.kind == "outside_share" and not no.numbers["later"]:
+    if no.kind == "outside_share" and "ring" not in no.numbers:
+        key = "refusal.drawn"
+    if no.kind == "outside_share" and not no.numbers.get("later", True):
         key = "refusal.outside_share.gate"
     found: dict[str, object] = dict(no.numbers)
     known = {*found, "makes"} | ({"until"} if no.earliest_at is not None else set())

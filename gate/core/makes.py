@@ -93,6 +93,25 @@ def taking(count: int, share: float | None, at_least: int) -> int:
     return count if share is None else min(count, max(math.ceil(share * count - 1e-9), at_least))
 
 
+DRAWN = 3
+"""Times a first batch: so many machines are drawn for it, at different sites, since some are off that day."""
+
+
+def first_cut(drawable: Iterable[tuple[float, str, bool]], first_batch: int) -> float:
+    """The rank up to which a make's machines may be the first, while nothing of it has resolved; 1.0: any may.
+
+    ``drawable``: (rank, site, is another of its role at its site) of each that takes part. One a site is drawn; of
+    those that are the only one of their role, none while there are others.
+    """
+    best = dict[bool, dict[str, float]]()
+    for rank_of, site, plural in drawable:
+        mine = best.setdefault(plural, {})
+        mine[site] = min(rank_of, mine.get(site, 1.0))
+    ranks = sorted(best.get(True, best.get(False, {})).values())
+    number = DRAWN * first_batch
+    return 1.0 if len(ranks) <= number else ranks[number - 1]
+
+
 def in_share(salt: str, machine: str, cut: float) -> bool:
     """Is a machine drawn, under the cut of its make?"""
     return rank(salt, machine) <= cut

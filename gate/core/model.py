@@ -259,6 +259,7 @@ class Stratum:
 
     ``share_cut``: a member takes part when its rank is at most this (1.0: all do).
     ``plural``: members that are not the only one of their role at their site.
+    ``first_cut``: while nothing of the make has resolved, a member may be first when its rank is at most this.
     """
 
     rollout: str
@@ -280,6 +281,7 @@ class Stratum:
     explained: int = 0
     met_at: datetime | None = None
     soak_until: datetime | None = None
+    first_cut: float = 1.0
 
     @property
     def bad(self) -> int:

@@ -18,7 +18,19 @@ from gate.core import admission, boot_times, exposure, makes, stats
 from gate.core.claims import HOLDS_SLOT, LEFT_BEHIND, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
-from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
+from gate.core.model import (
+    FLEET,
+    Action,
+    Budget,
+    Claim,
+    ClaimState,
+    Machine,
+    Rollout,
+    RolloutState,
+    Site,
+    Step,
+    Stratum,
+)
 from gate.core.policy import Policy
 from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal
@@ -371,6 +383,7 @@ def ask_of(
         budget_full=any(budget.in_flight >= budget.limit for budget in budgets),
         resolved=standing.make.healthy + standing.make.failed if standing.make else 0,
         follows=follows,
+        drawn_until=_drawn_until(gate, standing, rollout, machine, site, now),
         installed=bool(session and session.installed.get(source) == release),
         own=own,
         live=tx.live_claim(machine.id),
@@ -383,6 +396,18 @@ def ask_of(
         hold=holds.over(tx, machine, source, now),
     )
     return ask, policy
+
+
+def _drawn_until(
+    gate: Gate, standing: Standing, rollout: Rollout | None, machine: Machine, site: Site | None, now: datetime
+) -> datetime | None:
+    """Until when others of its make are drawn to be first; None where it is drawn, or that is over."""
+    ring, stratum, make = standing.ring, standing.stratum, standing.make
+    if rollout is None or ring is None or ring.opened_at is None or stratum is None or stratum.first_cut >= 1:
+        return None
+    if (make is not None and make.healthy + make.failed) or makes.in_share(rollout.salt, machine.id, stratum.first_cut):
+        return None
+    return when.drawn_wait(gate, site, ring.opened_at, now)
 
 
 def _in_share(rollout: Rollout, stratum: Stratum | None, machine: Machine) -> bool:

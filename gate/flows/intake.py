@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -266,24 +266,32 @@ def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now:
 
 def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str, heard_since: datetime) -> tuple[int, list[Stratum]]:
     settings = policy.settings_for(ring, rollout.source)
-    by_make: dict[str, list[float]] = defaultdict(list)
-    sites: dict[str, set[str]] = defaultdict(set)
-    plural, following, follow = Counter[str](), Counter[str](), followers.of(tx, policy, rollout, ring)
-    for machine, own, make, site, has_peer in tx.members(heard_since):
-        if own == ring:
-            by_make[make].append(makes.rank(rollout.salt, machine))
+    own: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)  # rank, site, has a peer of its role there
+    following: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)
+    follow = followers.of(tx, policy, rollout, ring)
+    for machine, its_ring, make, site, has_peer in tx.members(heard_since):
+        if its_ring == ring:
+            own[make].append((makes.rank(rollout.salt, machine), site, has_peer))
         elif machine in follow:
-            following[make] += 1
-        else:
-            continue
-        sites[make].add(site)
-        plural[make] += has_peer
+            following[make].append((makes.rank(rollout.salt, machine), site, has_peer))
     strata = []
-    for make in sorted(sites):
-        taking, cut = makes.drawn(by_make[make], settings.share, settings.at_least)
-        more, apart = following[make], len(sites[make])
-        count = len(by_make[make]) + more
-        strata.append(Stratum(rollout.id, ring, make, False, count, taking + more, cut, plural[make], apart))
+    for make in sorted(own.keys() | following.keys()):
+        taking, cut = makes.drawn([rank for rank, *_ in own[make]], settings.share, settings.at_least)
+        members = own[make] + following[make]
+        takes_part = [one for one in own[make] if one[0] <= cut] + following[make]
+        stratum = Stratum(
+            rollout.id,
+            ring,
+            make,
+            open=False,
+            members=len(members),
+            share_members=taking + len(following[make]),
+            share_cut=cut,
+            plural=sum(has_peer for *_, has_peer in members),
+            sites=len({site for _, site, _ in members}),
+            first_cut=makes.first_cut(takes_part, policy.first_batch),
+        )
+        strata.append(stratum)
     return sum(one.members for one in strata), strata
 
 

@@ -23,6 +23,7 @@ HORIZON = timedelta(days=21)
 LONGEST = timedelta(days=60)  # a clock that has not come to its end by then never will: the claim is silent
 FRESH = timedelta(minutes=10)
 NEAR = timedelta(days=2)
+DRAWN_FIRST = timedelta(hours=4)  # open hours in which a make's first batch is for those that are drawn
 BOOT_LEAD = timedelta(minutes=90)  # tills are commonly booted 90 minutes before opening
 
 
@@ -307,6 +308,14 @@ def window_wait(
         if until is not None:
             break
     return Wait(", ".join(names), f"windows.{names[0]}", until)
+
+
+def drawn_wait(gate: Gate, site: Site | None, opened_at: datetime, now: datetime) -> datetime | None:
+    """Until when a ring that opened at ``opened_at`` is for the machines that are drawn to be its first, by this
+    site's hours; None where that is over. No answer within the horizon: the horizon."""
+    over = calendar.add_open_time(opened(gate, site, opened_at, now + HORIZON), opened_at, DRAWN_FIRST)
+    over = over or now + HORIZON
+    return over if now < over else None
 
 
 def freeze_wait(gate: Gate, policy: Policy, site: Site | None, now: datetime) -> Wait | None:

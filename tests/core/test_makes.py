@@ -98,3 +98,39 @@ def test_a_make_is_asked_the_probes_of_every_make_and_those_of_its_own_facts() -
     assert makes.asked_of(probes, "role=server|os_build=-") == ["disk", "base"]
     assert makes.asked_of(probes, "role=till-old") == ["disk"], "a fact is whole"
     assert makes.asked_of((), "role=till") == []
+
+
+CUTS = [
+    # (rank, site, has a peer), first batch, the cut, why
+    ([(0.1, "a", True), (0.2, "b", True), (0.3, "c", True)], 1, 1.0, "as many sites as are drawn"),
+    ([(0.1, "a", True), (0.2, "b", True), (0.3, "c", True), (0.4, "d", True)], 1, 0.3, "one more"),
+    ([(0.1, "a", True), (0.2, "a", True), (0.3, "c", True), (0.4, "d", True), (0.5, "e", True)], 1, 0.4, "one a site"),
+    (
+        [(0.1, "a", False), (0.2, "b", True), (0.3, "c", True), (0.4, "d", True), (0.5, "e", True)],
+        1,
+        0.4,
+        "no sole one",
+    ),
+    ([(0.1, "a", False), (0.2, "b", False), (0.3, "c", False), (0.4, "d", False)], 1, 0.3, "all are sole"),
+    ([(n / 10, f"s{n}", True) for n in range(8)], 2, 0.5, "twice the batch"),
+    ([], 3, 1.0, "nobody"),
+]
+
+
+@pytest.mark.parametrize(("drawable", "first_batch", "cut", "why"), CUTS, ids=[row[3] for row in CUTS])
+def test_the_first_of_a_make_are_drawn_at_different_sites(
+    drawable: list[tuple[float, str, bool]], first_batch: int, cut: float, why: str
+) -> None:
+    assert makes.first_cut(drawable, first_batch) == cut
+    assert makes.first_cut(list(reversed(drawable)), first_batch) == cut, "whatever their order"
+
+
+@pytest.mark.parametrize("count", [30, 500])
+def test_another_release_draws_others(count: int) -> None:
+    def first(salt: str) -> set[int]:
+        rows = [(makes.rank(salt, f"m{n}"), f"s{n}", True) for n in range(count)]
+        return {n for n, (rank, *_) in enumerate(rows) if rank <= makes.first_cut(rows, 3)}
+
+    found = [first(f"release {n}") for n in range(40)]
+    assert {len(one) for one in found} == {9}
+    assert len(set().union(*found)) > 0.5 * min(count, 360), "over many releases, everybody has its turn"

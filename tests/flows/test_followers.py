@@ -1,4 +1,8 @@
-"""Who is outside a ring's share follows with the last ring whose pick it meets, and counts there: both databases."""
+"""Who is first, and who follows: both databases.
+
+Who is outside a ring's share follows with the last ring whose pick it meets, and counts there; the first batch of a
+make is drawn by hash.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ from datetime import timedelta
 import pytest
 
 from gate.adapters.store.sql import SqlStore, SqlTx
-from gate.core import makes
+from gate.core import admission, makes
 from gate.core.model import Claim, Rollout, RolloutState, Site, Step
-from gate.core.verdict import Refusal
-from gate.flows import advance, claims, decommission, explain, intake
+from gate.core.verdict import Offer, Refusal
+from gate.flows import advance, claims, decommission, explain, intake, when
 from gate.ports import ActivePolicy
 from tests.flows.small_fleet import appears, joins, says, takes
 from tests.flows.test_site_times import at
@@ -183,3 +187,77 @@ def test_a_later_ring_that_is_picked_by_a_label_of_the_machine(store: SqlStore) 
     with store.read() as tx:
         _, strata = intake._cohort(tx, shops.gate.policy("v"), shops.found(tx), "rest", NOW)
     assert [one.members for one in strata] == [len(late)]
+
+
+class Many(Shops):
+    """Forty tills at forty sites under one ring without a share."""
+
+    def __init__(self, store: SqlStore) -> None:
+        text = POLICY.replace(", at_most: {share: 25%}", "")
+        self.store, self.gate, self.now = store, gate_for(text), NOW
+        self.names = [f"till-{number:02}" for number in range(40)]
+        with store.write() as tx:
+            tx.activate_policy(ActivePolicy("v", NOW, "test"), "")
+            for number, name in enumerate(self.names):
+                tx.save_site(Site(f"s{number}", "S", "NW", "Mo-Sa 08:00-18:00"))
+                joins(tx, name, f"s{number}", "some", NOW)
+                tx.seen(name, NOW)
+            self.rollout = appears(tx, self.gate, NOW, critical=False)
+        self.advance()
+
+    def by_rank(self) -> list[str]:
+        with self.store.read() as tx:
+            salt = self.found(tx).salt
+        return sorted(self.names, key=lambda name: makes.rank(salt, name))
+
+    def may(self) -> set[str]:
+        """Who would be given a claim now. Nobody takes one."""
+        found = set()
+        for name in self.names:
+            with self.store.read() as tx:
+                machine, rollout = tx.machine(name), self.found(tx)
+                assert machine is not None
+                own = tx.claim_of(name, rollout.id)
+                ask, _ = claims.ask_of(tx, self.gate, machine, "one", rollout.release, rollout, own, self.now)
+                if isinstance(admission.answer(ask), Offer):
+                    found.add(name)
+        return found
+
+
+def test_while_nothing_of_a_make_has_resolved_only_the_drawn_may_be_first(store: SqlStore) -> None:
+    many = Many(store)
+    drawn = many.by_rank()[:9]  # three times a first batch
+    assert many.may() == set(drawn)
+    refused = many.asks(many.by_rank()[20])
+    assert isinstance(refused, Refusal)
+    assert (refused.kind, refused.rule, refused.retry_after_s) == ("outside_share", "first_batch", 600)
+    assert refused.detail == "others of role=till are drawn to be first"
+    many.takes(drawn[4])
+    assert many.may() == set(many.names) - {drawn[4]}, "one of them has shown something"
+
+
+@pytest.mark.parametrize(
+    ("clock", "others"),
+    [("2026-11-23 12:59", False), ("2026-11-23 13:00", True), ("2026-11-24 03:00", True)],
+    ids=["within four open hours", "at four", "at night"],
+)
+def test_where_none_of_the_drawn_comes_the_others_may_after_four_open_hours(
+    store: SqlStore, clock: str, *, others: bool
+) -> None:
+    many = Many(store)
+    many.now = at(clock)
+    assert (many.may() == set(many.names)) == others
+    assert len(many.may()) in (9, 40)
+
+
+def test_the_four_hours_are_those_of_the_site() -> None:
+    opened = at("2026-11-21 17:00")  # a Saturday, an hour before closing
+    shop, always = Site("a", "A", "NW", "Mo-Sa 08:00-18:00"), Site("b", "B", "NW", "24/7", always_on=True)
+    for clock, site, until in (
+        ("2026-11-21 20:00", shop, "2026-11-23 11:00"),
+        ("2026-11-23 10:59", shop, "2026-11-23 11:00"),
+        ("2026-11-23 11:00", shop, None),
+        ("2026-11-21 20:59", always, "2026-11-21 21:00"),
+        ("2026-11-21 21:00", always, None),
+    ):
+        assert when.drawn_wait(gate_for(POLICY), site, opened, at(clock)) == (None if until is None else at(until))

@@ -92,6 +92,11 @@ def test_the_earliest_opening_is_the_latest_of_what_it_waits_for(
     assert max(held.until for held in ring.held if held.until) == ring.opened_at
 
 
+def test_who_is_outside_a_share_is_planned_with_the_ring_that_it_follows_with() -> None:
+    found = course(a="gate: {at_least: 1}, at_most: {share: 50%}" + REBOOT)
+    assert [ring.members for ring in found.rings] == [1, 7], "one of the two pilots, and the other one with ring b"
+
+
 def test_a_freeze_by_date_a_holiday_and_a_closed_window_put_it_off() -> None:
     frozen = course(top="freeze: [{name: x, from: 2026-07-24, to: 2026-07-26}]")
     assert local(frozen.rings[0].opened_at) == "27 Jul 00:00"

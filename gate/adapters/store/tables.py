@@ -236,6 +236,7 @@ class StratumRow(SQLModel, table=True):
     explained: int = 0
     met_at: datetime | None = moment(default=None, nullable=True)
     soak_until: datetime | None = moment(default=None, nullable=True)
+    first_cut: float = 1.0
 
 
 class BudgetRow(SQLModel, table=True):
