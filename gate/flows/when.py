@@ -312,9 +312,9 @@ def window_wait(
 
 def drawn_wait(gate: Gate, site: Site | None, opened_at: datetime, now: datetime) -> datetime | None:
     """Until when a ring that opened at ``opened_at`` is for the machines that are drawn to be its first, by this
-    site's hours; None where that is over. No answer within the horizon: the horizon."""
-    over = calendar.add_open_time(opened(gate, site, opened_at, now + HORIZON), opened_at, DRAWN_FIRST)
-    over = over or now + HORIZON
+    site's hours; None where that is over. A site that is not open so long within the horizon: the horizon."""
+    over = calendar.add_open_time(opened(gate, site, opened_at, opened_at + HORIZON), opened_at, DRAWN_FIRST)
+    over = over or opened_at + HORIZON
     return over if now < over else None
 
 

@@ -253,10 +253,13 @@ def test_where_none_of_the_drawn_comes_the_others_may_after_four_open_hours(
 def test_the_four_hours_are_those_of_the_site() -> None:
     opened = at("2026-11-21 17:00")  # a Saturday, an hour before closing
     shop, always = Site("a", "A", "NW", "Mo-Sa 08:00-18:00"), Site("b", "B", "NW", "24/7", always_on=True)
+    never = Site("c", "C", "NW", "")
     for clock, site, until in (
         ("2026-11-21 20:00", shop, "2026-11-23 11:00"),
         ("2026-11-23 10:59", shop, "2026-11-23 11:00"),
         ("2026-11-23 11:00", shop, None),
+        ("2026-12-12 16:59", never, "2026-12-12 17:00"),
+        ("2026-12-12 17:00", never, None),
         ("2026-11-21 20:59", always, "2026-11-21 21:00"),
         ("2026-11-21 21:00", always, None),
     ):
