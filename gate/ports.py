@@ -848,6 +848,9 @@ class Tx(Protocol):
     def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
         """All claims of a machine under this rollout, newest first."""
 
+    def rollouts_of(self, machine_id: str) -> list[Rollout]:
+        """All rollouts under which a machine has a claim, newest first."""
+
     def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
         """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with
         machines that were last seen before ``seen_before`` first."""

@@ -665,6 +665,10 @@ class FakeTx:
         found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
         return sorted(found, key=lambda claim: claim.granted_at, reverse=True)
 
+    def rollouts_of(self, machine_id: str) -> list[Rollout]:
+        mine = {c.rollout for c in self.a.claims.values() if c.machine == machine_id}
+        return [one for one in reversed(list(self.a.rollouts.values())) if one.id in mine]
+
     def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
         mine = [c for c in self.a.claims.values() if (c.machine, c.state) == (machine_id, ClaimState.HEALTHY)]
         watched = [c for c in mine if c.watch_until is not None and c.watch_until > now]

@@ -472,6 +472,7 @@ class Stores(RuleBasedStateMachine):
             found: dict[str, Any] = {"past": tx.past_trials(3)}
             found["told"] = {name: tx.boots_of(name) for name in sorted(self.fake.everything.machines)}
             found["let in"] = tx.mirror_tokens(), tx.pointers()
+            found["had"] = {name: tx.rollouts_of(name) for name in sorted(self.fake.everything.machines)}
             since = self.now - timedelta(minutes=30)
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}
