@@ -20,7 +20,6 @@ from gate.core.model import Rollout, RolloutState
 from gate.flows import people
 from gate.flows.agreement import reason_given
 from gate.flows.approvals import former
-from gate.flows.intake import promote_queued
 from gate.flows.orders import Planned, planned
 from gate.ports import Gate, Holder, Proposal, Tx
 
@@ -64,7 +63,6 @@ def _recalled(tx: Tx, rollout: Rollout, by: str, because: str, now: datetime) ->
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     back_to = {ring.ring: former(tx, after, ring.ring) for ring in tx.rings(after.id) if ring.opened_at is not None}
     tx.append("rollout_recalled", by, after.id, now, {"because": because, "back_to": back_to}, because)
-    promote_queued(tx, after.source, now)
     return after
 
 
