@@ -193,6 +193,10 @@ class Proposal:
     signatures: tuple[str, ...] = ()
 
 
+EVERY = 100_000
+"""A limit for what must leave out nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActivePolicy:
     """The commit that rules, and who made it active."""

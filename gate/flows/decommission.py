@@ -19,10 +19,9 @@ from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStat
 from gate.flows import machines
 from gate.flows.agreement import reason_given
 from gate.flows.claims import renew_limits
-from gate.ports import Gate, Tx
+from gate.ports import EVERY, Gate, Tx
 
 EVER = timedelta(days=36500)
-EVERY = 100_000
 OPEN = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED)
 OVER = (RolloutState.DONE, RolloutState.RECALLED, RolloutState.SUPERSEDED, RolloutState.RETIRED)
 

@@ -34,13 +34,12 @@ from gate.core.model import (
 from gate.core.policy import Policy
 from gate.flows import inheritance
 from gate.hookspecs import Candidate
-from gate.ports import Asked, Gate, Tx
+from gate.ports import EVERY, Asked, Gate, Tx
 
 KEPT_COHORTS = 200
 LEARNT_FROM = 50  # rollouts that a background is measured on
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
 SCANNED = 100
-EVERY = 100_000
 RECOVERED = {
     "source_failed": "source_recovered",
     "mirror_failed": "mirror_recovered",
