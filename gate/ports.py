@@ -193,6 +193,10 @@ class Proposal:
     signatures: tuple[str, ...] = ()
 
 
+EVERY = 100_000
+"""A limit for what must leave out nothing."""
+
+
 @dataclass(frozen=True, slots=True)
 class ActivePolicy:
     """The commit that rules, and who made it active."""
@@ -737,6 +741,10 @@ class Tx(Protocol):
     def cursor(self, source: str) -> str: ...
     def save_cursor(self, source: str, cursor: str) -> None: ...
     def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None: ...
+    def begin_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> bool:
+        """``save_rollout`` for one that has waited and has no claim yet, with these rings and budgets for those that
+        it came with."""
+
     def rollout(self, rollout_id: str) -> Rollout | None: ...
     def rollouts(
         self, states: Sequence[RolloutState] = (), source: str = "", limit: int = 200, *, opened: bool = False
@@ -846,6 +854,9 @@ class Tx(Protocol):
 
     def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
         """All claims of a machine under this rollout, newest first."""
+
+    def rollouts_of(self, machine_id: str) -> list[Rollout]:
+        """All rollouts under which a machine has a claim, newest first."""
 
     def holders(self, rollout_id: str, seen_before: datetime, limit: int = 500) -> list[Holder]:
         """Sites whose machines have the release of this rollout, or may have it, and have not gone back; those with

@@ -28,6 +28,7 @@ from gate.core.verdict import Verdict
 from gate.flows import (
     advance,
     edits,
+    intake,
     levers,
     listening,
     look,
@@ -182,6 +183,7 @@ class Worker:
         self._alone("sweep", "", lambda: rounds.sweep(within, gate, now))
         self._alone("morning", "", lambda: rounds.morning(within, gate, now, lambda: not self._stop.is_set()))
         self._alone("recall", "", lambda: self._recall(now))
+        self._alone("queue", "", lambda: self._begin(now))
         self._alone("watch", "", lambda: self._look_after(now))
         judged, until = self._judged(now), self._parts.clock.now() + LOOKS
         waited, self._waits = [one for one in self._waits if one in judged], []
@@ -350,6 +352,11 @@ class Worker:
             halted = tx.rollouts(states=(RolloutState.HALTED,), limit=1)
         if halted:
             self._within.write(lambda tx: recalls.by_policy(tx, self._parts.gate, now))
+
+    def _begin(self, now: datetime) -> None:
+        gate = self._parts.gate
+        for source in self._within.read(intake.may_begin):
+            self._within.write(lambda tx, of=source: intake.promote_queued(tx, gate, of, now))  # type: ignore[misc]
 
     def _judged(self, now: datetime) -> dict[str, tuple[str, Callable[[str, datetime], None]]]:
         """What runs, then what is over and still watched, each with how it is judged."""

@@ -304,12 +304,24 @@ class FakeTx:
 
     def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
         self.a.rollouts[rollout.id] = rollout
+        self._add_places(rings, budgets)
+        for number in range(1, BOOTS + 1):
+            self.a.boots[rollout.id, number] = Span(0, 0)
+
+    def begin_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> bool:
+        if not self.save_rollout(rollout):
+            return False
+        for rows in (self.a.strata, self.a.rings, self.a.budgets):
+            for key in [key for key in rows if key[0] == rollout.id]:
+                del rows[key]  # type: ignore[attr-defined]
+        self._add_places(rings, budgets)
+        return True
+
+    def _add_places(self, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
         for ring in rings:
             self.a.rings[ring.rollout, ring.ring] = ring
         for budget in budgets:
             self.a.budgets[budget.rollout, budget.make] = budget
-        for number in range(1, BOOTS + 1):
-            self.a.boots[rollout.id, number] = Span(0, 0)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         return self.a.rollouts.get(rollout_id)
@@ -662,6 +674,10 @@ class FakeTx:
     def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
         found = [c for c in self.a.claims.values() if (c.machine, c.rollout) == (machine_id, rollout_id)]
         return sorted(found, key=lambda claim: claim.granted_at, reverse=True)
+
+    def rollouts_of(self, machine_id: str) -> list[Rollout]:
+        mine = {c.rollout for c in self.a.claims.values() if c.machine == machine_id}
+        return [one for one in reversed(list(self.a.rollouts.values())) if one.id in mine]
 
     def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
         mine = [c for c in self.a.claims.values() if (c.machine, c.state) == (machine_id, ClaimState.HEALTHY)]

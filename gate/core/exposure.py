@@ -59,8 +59,9 @@ def renewed(budget: Budget, at_risk: int, first_batch: int, background: float, c
 
 
 def lost(budget: Budget, more: int, background: float, confidence: float) -> int:
-    """How many machines could be lost at worst, at this confidence, if ``more`` might take it now: those that the
-    budget then lets be unresolved, at the failure rate that is not excluded yet, beyond the background."""
-    unresolved = min(budget.limit, budget.in_flight + more)
+    """How many machines could be lost at worst, at this confidence, if ``more`` might take it now: those that are then
+    unresolved, at the failure rate that is not excluded yet, beyond the background. A limit that has shrunk meanwhile
+    stops who comes next, and takes it from nobody."""
+    unresolved = max(budget.in_flight, min(budget.limit, budget.in_flight + more))
     excess = max(stats.upper_bound(budget.healthy, budget.failed, 0, confidence) - background, 0.0)
     return math.ceil(unresolved * excess - 1e-9)

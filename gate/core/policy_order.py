@@ -94,9 +94,9 @@ def per_site(old: Any, new: Any) -> bool:
 
 
 def background(old: Any, new: Any) -> bool:
-    """What is measured may become anything; only no background at all is as tight as it."""
+    """What is measured may become anything; and only while it is measured, one above its cap holds every opening."""
     if "measured" in (old, new):
-        return bool(old == new or new == 0)
+        return bool(old == new)
     return bool(new <= old)
 
 
@@ -178,7 +178,10 @@ def _stronger(old: Brake, new: Brake) -> bool:
         return False
     if not superset(old.and_, new.and_) or new.number > old.number:
         return False
-    if new.rings and not (old.rings and superset(old.rings, new.rings)):
+    if old.what == "missing":  # its rings are also what the share is of, and the sites that must be several
+        if set(old.rings) != set(new.rings):
+            return False
+    elif new.rings and not (old.rings and superset(old.rings, new.rings)):
         return False
     if old.what == "silent" or old.within is None or new.within is None:
         return old.within == new.within  # silence for longer is both more and later

@@ -120,7 +120,7 @@ ROWS: Mapping[str, Row] = {
     "tries": Row(order.most, "more", "notices"),
     "deadline": Row(order.deadline, "longer, and any change to or from learned", "notices"),
     "lease": Row(order.shorter, "longer", "notices"),
-    "checkin": Row(order.shorter, "longer", "notices"),
+    "checkin": Row(order.same, *ANY),
     "site_dark_grace": Row(order.shorter, "longer", "notices"),
     "on_halt": Row(order.ranked("stay", "recall"), "stay", "halts"),
     "decides": Row(order.ranked("gate", "people"), "gate", "people"),

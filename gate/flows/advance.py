@@ -47,13 +47,13 @@ def advance_rollout(tx: Tx, gate: Gate, rollout_id: str, now: datetime) -> list[
         _store(tx, rollout, decision, facts, read.grounds.said.get(decision.ring), now)
         if decision.verdict is Verdict.HALT:
             _halt(tx, read.policy, rollout, decision, now)
-            promote_queued(tx, rollout.source, now)
+            promote_queued(tx, gate, rollout.source, now)
             break
         if decision.verdict is Verdict.OPEN:
             rollout = _open(tx, gate, read, position, decision, now)
             read = replace(read, rollout=rollout, rings=tx.rings(rollout.id), strata=tx.strata(rollout.id))
             if rollout.state is RolloutState.DONE:
-                promote_queued(tx, rollout.source, now)
+                promote_queued(tx, gate, rollout.source, now)
                 break
         elif position > rollout.reached:
             break

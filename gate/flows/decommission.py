@@ -19,11 +19,11 @@ from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStat
 from gate.flows import followers, machines
 from gate.flows.agreement import reason_given
 from gate.flows.claims import renew_limits
-from gate.ports import Gate, Tx
+from gate.ports import EVERY, Gate, Tx
 
 EVER = timedelta(days=36500)
 OPEN = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED)
-OVER = (RolloutState.DONE, RolloutState.RECALLED, RolloutState.SUPERSEDED)
+OVER = (RolloutState.DONE, RolloutState.RECALLED, RolloutState.SUPERSEDED, RolloutState.RETIRED)
 
 
 def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, now: datetime) -> list[Attribution]:
@@ -38,7 +38,7 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
     if machine.status is not MachineStatus.REVOKED:
         machines.revoke(tx, machine, by, because, now)
     found = []
-    for rollout in tx.rollouts(states=(*OPEN, *OVER)):
+    for rollout in _concerned(tx, machine):
         claims = [one for one in tx.claims_of(machine.id, rollout.id) if counts(one) != Counts()]
         if rollout.state in OVER:
             claims = [one for one in claims if counts(one).busy]
@@ -54,6 +54,13 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
             found.append(said)
     tx.append("machine_decommissioned", by, machine.id, now, {"rollouts": [one.rollout for one in found]}, because)
     return found
+
+
+def _concerned(tx: Tx, machine: Machine) -> list[Rollout]:
+    """What it may be a member of, and what it has ever had: however many releases came since."""
+    open_ones = tx.rollouts(states=OPEN, limit=EVERY)
+    known = {one.id for one in open_ones}
+    return [*open_ones, *(one for one in tx.rollouts_of(machine.id) if one.id not in known)]
 
 
 def is_gone(tx: Tx, machine_id: str) -> bool:

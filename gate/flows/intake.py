@@ -4,6 +4,7 @@
 - ``first_seen_at`` is the gate's own clock, never the vendor's.
 - One release of a source runs at a time. A newer one waits, and those between are superseded (``supersede: queue``);
   or it takes over at once, at ring 0 (``restart``) or at the ring that the running one has reached (``inherit``).
+- What has waited runs under the policy that rules when it begins, with that one's rings, budgets and background.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from typing import Any
 
 from gate.core import background, makes
 from gate.core.claims import WORKING
-from gate.core.errors import Overtaken, SourceError
+from gate.core.errors import GateError, Overtaken, SourceError
 from gate.core.model import (
     FLEET,
     Artifact,
@@ -33,7 +34,7 @@ from gate.core.model import (
 from gate.core.policy import Policy
 from gate.flows import followers, inheritance
 from gate.hookspecs import Candidate
-from gate.ports import Asked, Gate, Tx
+from gate.ports import EVERY, Asked, Gate, Tx
 
 KEPT_COHORTS = 200
 LEARNT_FROM = 50  # rollouts that a background is measured on
@@ -166,7 +167,8 @@ def recovered(tx: Tx, source: str, kind: str, now: datetime) -> None:
 
 
 def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now: datetime) -> Rollout:
-    """The rollout of a release under one frozen policy version; it waits while another of its source runs."""
+    """The rollout of a release under one frozen policy version; it waits while another of its source runs, and is
+    frozen anew as it begins then."""
     policy = gate.policy(policy_version)
     others = tx.rollouts(states=ALIVE, source=release.source)
     rollout_id = "r-" + release.hex[:20]
@@ -196,15 +198,7 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
         measured=background.measured(policy, past.exposed, past.failed),
         inherited=inherited,
     )
-    settings = [policy.settings_for(ring.name, release.source) for ring in policy.rings]
-    rings = [
-        RingState(rollout.id, ring.name, position, None, 0, chosen.cap or 0, 0)
-        for position, (ring, chosen) in enumerate(zip(policy.rings, settings, strict=True))
-    ]
-    found = sorted({make for ring in policy.rings for make in tx.ring_makes(ring.name)})
-    fleet = max(policy.at_risk.fleet, policy.first_batch)
-    budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
-    tx.add_rollout(rollout, rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)])
+    tx.add_rollout(rollout, *_frozen(tx, policy, rollout))
     detail: dict[str, Any] = {"state": rollout.state.value}
     if inherited >= 0:
         detail["takes_over_at"] = policy.rings[inherited].name
@@ -214,22 +208,76 @@ def start_rollout(tx: Tx, gate: Gate, release: Release, policy_version: str, now
     return rollout
 
 
+def _frozen(tx: Tx, policy: Policy, rollout: Rollout) -> tuple[list[RingState], list[Budget]]:
+    """The rings and budgets that a rollout begins with under this policy."""
+    settings = [policy.settings_for(ring.name, rollout.source) for ring in policy.rings]
+    rings = [
+        RingState(rollout.id, ring.name, position, None, 0, chosen.cap or 0, 0)
+        for position, (ring, chosen) in enumerate(zip(policy.rings, settings, strict=True))
+    ]
+    found = sorted({make for ring in policy.rings for make in tx.ring_makes(ring.name)})
+    fleet = max(policy.at_risk.fleet, policy.first_batch)
+    budgets = [Budget(rollout.id, make, 0, policy.first_batch, 0, 0, False) for make in found]
+    return rings, [*budgets, Budget(rollout.id, FLEET, 0, fleet, 0, 0, False)]
+
+
 def background_now(tx: Tx, policy: Policy) -> float:
     """The background that a rollout would have that began now."""
     past = tx.past_trials(LEARNT_FROM)
     return background.of(policy, past.exposed, past.failed)
 
 
-def promote_queued(tx: Tx, source: str, now: datetime) -> Rollout | None:
-    """The newest waiting rollout of a source starts, once none of that source is running."""
+def may_begin(tx: Tx) -> list[str]:
+    """The sources of which a rollout waits and none is running: a person or the vendor has halted that."""
+    waiting = {one.source for one in tx.rollouts(states=(RolloutState.QUEUED,), limit=EVERY)}
+    return sorted(waiting - {one.source for one in tx.rollouts(states=BUSY, limit=EVERY)}) if waiting else []
+
+
+def promote_queued(tx: Tx, gate: Gate, source: str, now: datetime) -> Rollout | None:
+    """The newest waiting rollout of a source starts, once none of that source is running.
+
+    It runs under the policy that rules now: no machine has a claim under the one in which it came, and nobody's word
+    for a ring of it. It keeps that one where no policy rules, where the one that does cannot be read, or has no such
+    source any more."""
     others = tx.rollouts(states=ALIVE, source=source)
     if any(other.state in BUSY for other in others):
         return None
     for waiting in others:
         if waiting.state is RolloutState.QUEUED:
             _supersede_done(tx, others, waiting.id, now)
-            return _step(tx, waiting, RolloutState.RUNNING, now)
+            ruling = _ruling(tx, gate, source)
+            return _begun(tx, waiting, *ruling, now) if ruling else _step(tx, waiting, RolloutState.RUNNING, now)
     return None
+
+
+def _ruling(tx: Tx, gate: Gate, source: str) -> tuple[str, Policy] | None:
+    """The policy version that rules now, where it can be read and has this source."""
+    active = tx.active_policy()
+    if active is None:
+        return None
+    try:
+        policy = gate.policy(active.commit)
+    except GateError:
+        return None
+    return (active.commit, policy) if policy.source(source) else None
+
+
+def _begun(tx: Tx, waiting: Rollout, policy_version: str, policy: Policy, now: datetime) -> Rollout:
+    """What has waited runs, frozen anew under this policy."""
+    past = tx.past_trials(LEARNT_FROM)
+    after = replace(
+        waiting,
+        state=RolloutState.RUNNING,
+        policy_version=policy_version,
+        background=background.of(policy, past.exposed, past.failed),
+        measured=background.measured(policy, past.exposed, past.failed),
+        version=waiting.version + 1,
+    )
+    if not tx.begin_rollout(after, *_frozen(tx, policy, after)):
+        raise Overtaken
+    instead = {} if policy_version == waiting.policy_version else {"came_under": waiting.policy_version}
+    tx.append("rollout_running", "gate", after.id, now, instead, "", policy_version)
+    return after
 
 
 def _supersede_done(tx: Tx, others: Iterable[Rollout], by: str, now: datetime) -> None:

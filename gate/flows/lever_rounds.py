@@ -80,7 +80,8 @@ class HoldRounds:
         """Begins what is due; returns what has begun."""
         hands, now = self._hands, self._hands.clock.now()
         policy = hands.policy()
-        stopped = hands.within.read(lambda tx: {one.source for one in tx.rollouts(states=orders.STOPPED, opened=True)})
+        names = [rule.name for rule in policy.sources] if policy else []
+        stopped = hands.within.read(lambda tx: orders.sources_stopped(tx, names))
         begun: list[threading.Thread] = []
         for rule in policy.sources if policy else ():
             if rule.name in stopped and not hands.lacks(rule.plugin, HOLD):

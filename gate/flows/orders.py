@@ -199,6 +199,11 @@ def planned(tx: Tx, rollout_id: str) -> list[Planned]:
     ]
 
 
+def sources_stopped(tx: Tx, sources: Sequence[str]) -> set[str]:
+    """Those of these sources that have a release which was stopped after a ring had opened."""
+    return {one for one in sources if tx.rollouts(states=STOPPED, source=one, limit=1, opened=True)}
+
+
 def _halted(tx: Tx, source: str) -> Iterator[HoldDue]:
     """Every ring that a halt of this source concerns now, whether or not its hold is done."""
     stopped = tx.rollouts(states=STOPPED, source=source, limit=8, opened=True)

@@ -23,7 +23,7 @@ from gate.core.policy import Policy
 from gate.flows import expedite
 from gate.flows.agreement import agreed, person, reason_given, somebody
 from gate.flows.claims import renew_limits
-from gate.flows.intake import promote_queued, taken_over
+from gate.flows.intake import taken_over
 from gate.flows.roles import NEEDS as NEEDS
 from gate.flows.roles import ROLES as ROLES
 from gate.flows.roles import may as may
@@ -156,7 +156,7 @@ def log_out(tx: Tx, token: str, user_id: str, now: datetime) -> None:
 
 
 def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollout:
-    """Offers a rollout to nobody any more, at once; what has waited for it starts.
+    """Offers a rollout to nobody any more, at once; what has waited for it starts with the worker's next tick.
 
     Raises:
         NotFound: no such rollout. Malformed: no reason. Conflict: it cannot be halted (any more).
@@ -171,7 +171,6 @@ def halt(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rollo
     if not tx.save_rollout(halted):
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     tx.append("rollout_halted", by, rollout.id, now, {"because": because}, because)
-    promote_queued(tx, rollout.source, now)
     return halted
 
 

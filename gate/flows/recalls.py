@@ -20,12 +20,10 @@ from gate.core.model import Rollout, RolloutState
 from gate.flows import people
 from gate.flows.agreement import reason_given
 from gate.flows.approvals import former
-from gate.flows.intake import promote_queued
 from gate.flows.orders import Planned, planned
-from gate.ports import Gate, Holder, Proposal, Tx
+from gate.ports import EVERY, Gate, Holder, Proposal, Tx
 
 UNHEARD_CHECKINS = 4
-EVERY = 100_000
 BY_HAND = "none"  # as a RecallPlan says it
 
 
@@ -50,8 +48,8 @@ def recall(tx: Tx, rollout_id: str, by: str, because: str, now: datetime) -> Rol
 def by_policy(tx: Tx, gate: Gate, now: datetime) -> list[Rollout]:
     """Recalls what is halted where the policy says ``on_halt: recall``."""
     found = []
-    for rollout in tx.rollouts(states=(RolloutState.HALTED,)):
-        if rollout.reached < 0 or gate.policy(rollout.policy_version).on_halt(rollout.source) != "recall":
+    for rollout in tx.rollouts(states=(RolloutState.HALTED,), limit=EVERY, opened=True):
+        if gate.policy(rollout.policy_version).on_halt(rollout.source) != "recall":
             continue
         if rollout.done_at is None or not people.by_brake(tx, rollout):
             found.append(_recalled(tx, rollout, "policy", "on_halt: recall", now))
@@ -64,7 +62,6 @@ def _recalled(tx: Tx, rollout: Rollout, by: str, because: str, now: datetime) ->
         raise Conflict("changed", "the rollout has changed a moment ago; look again")
     back_to = {ring.ring: former(tx, after, ring.ring) for ring in tx.rings(after.id) if ring.opened_at is not None}
     tx.append("rollout_recalled", by, after.id, now, {"because": because, "back_to": back_to}, because)
-    promote_queued(tx, after.source, now)
     return after
 
 

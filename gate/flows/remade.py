@@ -16,8 +16,12 @@ from datetime import datetime
 from gate.core import makes
 from gate.core.claims import WORKING
 from gate.core.model import Machine, Rollout, RolloutState
+<<<<<<< HEAD
 from gate.flows import followers
 from gate.ports import Gate, Tx
+=======
+from gate.ports import EVERY, Gate, Tx
+>>>>>>> share
 
 MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
 
@@ -50,7 +54,7 @@ def came(tx: Tx, gate: Gate, machine: Machine) -> None:
 def _opened(tx: Tx, ring: str) -> list[tuple[Rollout, datetime]]:
     """The rollouts that hand out or may go on, where the ring is open, and since when."""
     found = []
-    for rollout in tx.rollouts(states=MOVING):
+    for rollout in tx.rollouts(states=MOVING, limit=EVERY, opened=True):
         opened_at = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
         if opened_at is not None:
             found.append((rollout, opened_at))

@@ -15,7 +15,7 @@ from gate.core.claims import may_step
 from gate.core.model import Rollout, RolloutState
 from gate.flows.approvals import speaking
 from gate.flows.recalls import had
-from gate.ports import Tx
+from gate.ports import EVERY, Tx
 
 OVER = (RolloutState.SUPERSEDED, RolloutState.RECALLED)
 
@@ -23,7 +23,7 @@ OVER = (RolloutState.SUPERSEDED, RolloutState.RECALLED)
 def retire(tx: Tx, now: datetime) -> list[Rollout]:
     """Retires what nobody has any more."""
     found, speaks = [], dict[str, set[str]]()
-    for rollout in tx.rollouts(states=OVER):
+    for rollout in tx.rollouts(states=OVER, limit=EVERY):
         if rollout.source not in speaks:
             speaks[rollout.source] = speaking(tx, rollout.source)
         said = rollout.state is RolloutState.SUPERSEDED and rollout.id in speaks[rollout.source]

@@ -277,6 +277,8 @@ class Simulation:
             rounds.morning(within, self._gate, self.now)
             sweep.look_after(tx, self._gate, self.now)
         recalls.by_policy(tx, self._gate, self.now)
+        for source in intake.may_begin(tx):
+            intake.promote_queued(tx, self._gate, source, self.now)
         for rollout in tx.rollouts(states=(RolloutState.RUNNING,)):
             if self._heard is not None:
                 self.compare(within, rollout.id)

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.core.exposure import Pace, batch, pace
+from gate.core.exposure import Pace, batch, lost, pace
+from gate.core.model import Budget
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,27 @@ def test_an_extension_takes_a_tenth_of_what_has_resolved_and_at_least_the_first_
     resolved: int, machines: int
 ) -> None:
     assert batch(resolved, 3) == machines
+
+
+@pytest.mark.parametrize(
+    ("limit", "in_flight", "more", "expected"),
+    [
+        (0, 44, 0, 12),  # nothing was said to be at risk of those that are in flight
+        (0, 44, 20, 12),
+        (10, 44, 20, 12),
+        (44, 44, 20, 12),
+        (50, 44, 20, 13),
+        (64, 44, 20, 17),
+        (70, 44, 20, 17),  # no more than would take it
+        (0, 0, 20, 0),
+        (3, 0, 20, 1),
+    ],
+)
+def test_what_is_in_flight_can_be_lost_whatever_the_limit_has_become(
+    limit: int, in_flight: int, more: int, expected: int
+) -> None:
+    budget = Budget("r", "m", in_flight, limit, 10, 0, False)  # 10 healthy: 25.9 % could fail
+    assert lost(budget, more, 0.0, 0.95) == expected
 
 
 @given(st.integers(0, 40), st.integers(0, 400), st.integers(0, 5), st.booleans())

@@ -88,7 +88,8 @@ LIMITS = [
     ("b", "deadline: 1h open", "deadline: 2h open", "deadline: 121m open"),
     ("b", "deadline: 2h", "deadline: 2h open", "deadline: learned"),
     ("b", "lease: 29m", "lease: 30m", "lease: 31m"),
-    ("b", "checkin: 4m", "", "checkin: 6m"),
+    ("b", "", "", "checkin: 6m"),
+    ("b", "", "", "checkin: 4m"),
     ("b", "site_dark_grace: 3h open", "", "site_dark_grace: 5h open"),
     ("b", "", "on_halt: recall", "on_halt: stay"),
     ("b", "", "decides: people", "decides: gate"),
@@ -110,7 +111,8 @@ LIMITS = [
     ("top", "defaults: {confidence: 96%}", "", "defaults: {confidence: 94%}"),
     ("top", "defaults: {false_halt: 2%}", "", "defaults: {false_halt: 0.9%}"),
     ("top", "defaults: {background: 0%}", "defaults: {background: 0.5%}", "defaults: {background: 0.6%}"),
-    ("top", "defaults: {background: 0%}", "", "defaults: {background: 0.5%}"),
+    ("top", "", "", "defaults: {background: 0.5%}"),
+    ("top", "", "", "defaults: {background: 0%}"),
     ("top", "defaults: {background: 0%}", "defaults: {background: 0.5%}", "defaults: {background: measured}"),
     ("top", "defaults: {background_cap: 2%}", "", "defaults: {background_cap: 4%}"),
     ("top", "defaults: {inconclusive_after: 0s}", "", "defaults: {inconclusive_after: 2d open}"),
@@ -150,6 +152,11 @@ BRAKES = [
     ("if: silent >= 2, within: 20m", "if: silent >= 3, within: 20m", "if: silent >= 3, within: 19m"),
     ("if: missing >= 4%, at: opening", "if: missing >= 5%, at: opening", "if: missing >= 5%, at: closing"),
     ("if: missing >= 4%, and: page", "if: missing >= 5%, and: page", "if: missing >= 5%"),
+    ("if: missing >= 4%, in: [a]", "if: missing >= 5%, in: [a]", "if: missing >= 5%"),
+    ("if: missing >= 4%, in: [b, a]", "if: missing >= 5%, in: [a, b]", "if: missing >= 5%, in: [a]"),
+    ("if: missing >= 4%", "if: missing >= 5%", "if: missing >= 5%, in: [a, b]"),
+    ("if: missing >= 4%, in: [a]", "if: missing >= 5%, in: [a]", "if: missing >= 5%, in: [a, b]"),
+    ("if: missing >= 3, in: [a]", "if: missing >= 4, in: [a]", "if: missing >= 4"),
 ]  # fmt: skip
 LIMITS += [("top", *(f"brakes: [{{{one}, then: halt}}]" for one in row)) for row in BRAKES]
 

@@ -8,16 +8,20 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import select
 
+from gate.adapters.calendar import OpeningCalendar
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.adapters.store.tx_machines import ROLES
+from gate.bootstrap import OneText
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Malformed
-from gate.core.model import FLEET, Budget, Claim, ClaimState, Rollout, Stratum
-from gate.flows import machines, people, sweep
+from gate.core.model import FLEET, Budget, Claim, ClaimState, Rollout, Site, Stratum
+from gate.flows import advance, claims, machines, people, sweep
 from gate.flows.decommission import decommission
 from gate.ports import Gate, Tx
 from gate.sim.run import Simulation
 from tests import long_run
+from tests.flows.small_fleet import appears, joins, takes
 
 MORNING = long_run.START + timedelta(hours=2, minutes=12)
 EARLY = MORNING - timedelta(minutes=8)
@@ -175,3 +179,43 @@ def test_one_that_was_revoked_before_leaves_as_well_and_the_other_till_of_its_si
         assert kinds.count("machine_revoked") == 1
         with pytest.raises(Conflict, match="decommissioned already"):
             gone(tx, gate, claim)
+
+
+RESTART = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources: [{name: one, plugin: directory, evidence: alive}]
+rings:
+  - {name: a, why: w, pick: {role: till}, gate: {at_least: 1, soak: 1m}, windows: [always]}
+defaults: {stay_up: 1m, deadline: 10m, supersede: restart}
+"""
+
+
+def test_it_leaves_however_many_releases_came_since(store: SqlStore) -> None:
+    """It left the newest 200 rollouts alone: its site took nothing any more, and nobody could say it again."""
+    policy, now = parse_text(RESTART), MORNING
+    gate = Gate(policy=lambda _: policy, texts=OneText(RESTART), hours=OpeningCalendar("Europe/Berlin"))
+    with store.write() as tx:
+        tx.save_site(Site("s", "s", "NW", "", True))
+        for name in ("dead", "other", "third"):
+            joins(tx, name, "s", "a", now)
+        first = appears(tx, gate, now, "0", critical=False)
+        advance.advance_rollout(tx, gate, first, now)
+        claim = takes(tx, gate, first, "dead", now)
+        people.halt(tx, first, "anna", "it is dead", now)
+        for number in range(1, 212):
+            now += timedelta(minutes=1)
+            newest = appears(tx, gate, now, str(number), critical=False)
+        advance.advance_rollout(tx, gate, newest, now)
+        dead, other, rollout = tx.machine("dead"), tx.machine("other"), tx.rollout(newest)
+        assert dead is not None
+        assert other is not None
+        assert rollout is not None
+        said = decommission(tx, gate, dead, "anna", "in the cellar", now)
+        assert first in [one.rollout for one in said if one.was == "installed"]
+        left = tx.claim(claim.id)
+        assert left is not None
+        assert left.state is ClaimState.GONE
+        assert isinstance(claims.claim(tx, gate, other, "one", rollout.release, "b0", now), tuple)

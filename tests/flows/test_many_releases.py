@@ -53,9 +53,9 @@ def test_one_release_of_a_source_runs_however_many_wait_and_are_superseded(store
     assert after == before, "until the next opens a ring, the approvals say what they said"
     with store.write() as tx:
         halted = tx.rollouts(states=(RolloutState.RUNNING,))[0]
-        assert intake.promote_queued(tx, "shop", sim.now) is None, "one is running"
+        assert intake.promote_queued(tx, gate, "shop", sim.now) is None, "one is running"
         assert tx.save_rollout(replace(halted, state=RolloutState.HALTED, version=halted.version + 1))
-        promoted = intake.promote_queued(tx, "shop", sim.now)
+        promoted = intake.promote_queued(tx, gate, "shop", sim.now)
     assert promoted is not None
     assert promoted.id == waiting[0].id
 

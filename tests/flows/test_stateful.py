@@ -75,6 +75,12 @@ defaults: {stay_up: 1m, lease: 5m, deadline: 20m}
 brakes:
   - {if: failed >= 3, within: 30m, then: halt, why: enough}
 """
+OTHER = (
+    POLICY.replace("cap: 3", "cap: 2")
+    .replace("per_make: 3, fleet: 5", "per_make: 4, fleet: 4")
+    .replace("at_risk:", "  - {name: last, why: w, pick: {role: printer}}\nat_risk:")
+    .replace("deadline: 20m", "deadline: 20m, background: 2%")
+)
 FIRST_BATCH = 2
 MACHINES = [
     (f"{site}-{role}{number}", site, role, "vm" if number % 2 else "metal", site in "abc")
@@ -84,9 +90,11 @@ MACHINES = [
 ]
 
 
-def gate_for(text: str) -> Gate:
-    policy = parse_text(text)
-    return Gate(policy=lambda _: policy, texts=OneText(text), hours=OpeningCalendar("Europe/Berlin"))
+def gate_for(text: str, *others: str) -> Gate:
+    """``others``: known by their commits; every other commit is ``text``."""
+    policy, known = parse_text(text), {OneText(one).commit: parse_text(one) for one in others}
+    rules = lambda commit: known.get(commit, policy)  # noqa: E731
+    return Gate(policy=rules, texts=OneText(text), hours=OpeningCalendar("Europe/Berlin"))
 
 
 class Stores(RuleBasedStateMachine):
@@ -98,7 +106,7 @@ class Stores(RuleBasedStateMachine):
         super().__init__()
         self.real = type(self).make_real()
         self.fake = FakeStore()
-        self.gates = {id(self.real): gate_for(POLICY), id(self.fake): gate_for(POLICY)}
+        self.gates = {id(store): gate_for(POLICY, OTHER) for store in (self.real, self.fake)}
         self.version = OneText(POLICY).commit
         self.now = START
         self.halted_at: dict[str, datetime] = {}
@@ -166,6 +174,15 @@ class Stores(RuleBasedStateMachine):
 
         self.both(seen)
         self.the_worker_ticks()
+
+    @rule()
+    def another_policy_rules(self) -> None:
+        """What runs goes on under its own; what waits begins under this one."""
+        before, self.version = self.version, next(
+            one for one in (OneText(POLICY).commit, OneText(OTHER).commit) if one != self.version
+        )  # fmt: skip
+        row = ActivePolicy(self.version, self.now, "anna")
+        assert self.both(lambda tx, _: tx.activate_policy(row, before))
 
     def moving(self) -> list[Rollout]:
         with self.fake.read() as tx:
@@ -352,6 +369,7 @@ class Stores(RuleBasedStateMachine):
     def the_worker_ticks(self) -> None:
         def tick(tx: Any, gate: Gate) -> Any:
             swept = sweep.sweep(tx, gate, self.now)
+            begun = [intake.promote_queued(tx, gate, one, self.now) for one in intake.may_begin(tx)]
             due = [one.id for one in tx.rollouts() if controls.due(tx, one.id, self.now)]
             for one in due:
                 counted = controls.count(tx, gate, one, self.now)
@@ -359,7 +377,7 @@ class Stores(RuleBasedStateMachine):
                     controls.look(tx, gate, one, counted, self.now)
             decided = [advance.advance_rollout(tx, gate, one.id, self.now) for one in tx.rollouts()]
             watched = [(one.id, last) for one, last in tx.exposed()]
-            return swept, due, decided, watched
+            return swept, begun, due, decided, watched
 
         self.both(tick)
         with self.fake.read() as tx:
@@ -472,6 +490,7 @@ class Stores(RuleBasedStateMachine):
             found: dict[str, Any] = {"past": tx.past_trials(3)}
             found["told"] = {name: tx.boots_of(name) for name in sorted(self.fake.everything.machines)}
             found["let in"] = tx.mirror_tokens(), tx.pointers()
+            found["had"] = {name: tx.rollouts_of(name) for name in sorted(self.fake.everything.machines)}
             since = self.now - timedelta(minutes=30)
             for one in tx.rollouts():
                 budgets = {budget.make: budget for budget in tx.budgets(one.id)}

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from gate.adapters.calendar import OpeningCalendar
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore
-from gate.core.model import FLEET, ClaimState, Rollout, RolloutState, Step
-from gate.flows import advance, people, recalls
+from gate.bootstrap import OneText
+from gate.core.errors import OperatorError
+from gate.core.model import FLEET, ClaimState, Rollout, RolloutState, Site, Step
+from gate.core.policy import Policy
+from gate.flows import advance, intake, people, recalls
 from gate.flows.claims import Report, report
-from gate.ports import Gate
+from gate.ports import ActivePolicy, Gate
 from gate.sim.run import Simulation
 from tests import long_run
+from tests.flows.small_fleet import appears, joins, takes
 from tests.flows.test_many_releases import seen
 
+NINE = datetime(2026, 3, 2, 8, 0, tzinfo=UTC)
 SECOND = "name: all, why: everybody,"
 
 
@@ -143,6 +150,8 @@ def test_what_waits_starts_once_a_person_or_the_vendor_has_halted_what_runs(
             recalls.withdrawn(tx, older.source, [release.version], sim.now)
         else:
             people.halt_all(tx, "anna", "everything", sim.now)
+        for source in intake.may_begin(tx):
+            intake.promote_queued(tx, gate, source, sim.now)
         assert [one.state for one in tx.rollouts()] == [second, RolloutState.HALTED]
 
 
@@ -158,3 +167,106 @@ def test_a_limit_that_was_none_while_others_were_in_flight_is_counted_anew_once_
     with store.write() as tx:
         advance.advance_rollout(tx, gate, newer.id, sim.now)
         assert tx.budgets(newer.id) == whole
+
+
+HEAD = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+"""
+RULING = {
+    "came": """\
+sources: [{name: one, plugin: directory, evidence: alive}]
+rings:
+  - {name: a, why: w, pick: {role: till}, at_most: {cap: 2}, gate: {at_least: 1}, windows: [always]}
+  - {name: b, why: w, pick: {role: server}}
+first_batch: 2
+defaults: {background: 1%, supersede: queue}
+""",
+    "rules": """\
+sources: [{name: one, plugin: directory, evidence: alive}]
+rings:
+  - {name: c, why: w, pick: {role: server}, gate: {at_least: 1}, windows: [always]}
+  - {name: a, why: w, pick: {role: till}, at_most: {cap: 5}}
+at_risk: {per_make: 4, fleet: 9}
+first_batch: 4
+defaults: {background: 2%, supersede: queue}
+""",
+    "other": """\
+sources: [{name: two, plugin: directory, evidence: alive}]
+rings:
+  - {name: a, why: w, pick: {role: till}}
+""",
+}
+
+
+def policy_of(commit: str) -> Policy:
+    if commit not in RULING:
+        raise OperatorError("policy_unreadable", f"{commit} cannot be read")
+    return parse_text(HEAD + RULING[commit])
+
+
+@pytest.fixture
+def waiting(store: SqlStore) -> tuple[SqlStore, Gate, Rollout]:
+    """A release that has waited until what ran was halted; it came under the policy ``came``."""
+    gate = Gate(policy=policy_of, texts=OneText(""), hours=OpeningCalendar("Europe/Berlin"))
+    with store.write() as tx:
+        tx.save_site(Site("s", "s", "NW", "", True))
+        for number in range(3):
+            joins(tx, f"t{number}", "s", "a", NINE)
+            joins(tx, f"s{number}", "s", "c", NINE, role="server")
+        first = appears(tx, gate, NINE, policy="came", critical=False)
+        second = tx.rollout(appears(tx, gate, NINE, "2", policy="came", critical=False))
+        assert intake.may_begin(tx) == []
+        people.halt(tx, first, "anna", "it smells", NINE)
+    assert second is not None
+    assert second.state is RolloutState.QUEUED
+    return store, gate, second
+
+
+def test_what_has_waited_runs_under_the_policy_that_rules_when_it_begins(
+    waiting: tuple[SqlStore, Gate, Rollout],
+) -> None:
+    store, gate, before = waiting
+    with store.write() as tx:
+        assert [(one.ring, one.cap) for one in tx.rings(before.id)] == [("a", 2), ("b", 0)]
+        assert tx.activate_policy(ActivePolicy("rules", NINE, "anna"), "")
+        assert intake.may_begin(tx) == ["one"]
+        found = intake.promote_queued(tx, gate, "one", NINE)
+        assert found == tx.rollout(before.id)
+        assert found == replace(
+            before, state=RolloutState.RUNNING, policy_version="rules", background=0.02, version=before.version + 1
+        )
+        rings = [(one.ring, one.position, one.cap, one.opened_at, one.members) for one in tx.rings(before.id)]
+        assert rings == [("c", 0, 0, None, 0), ("a", 1, 5, None, 0)]
+        limits = {one.make: (one.limit, one.in_flight) for one in tx.budgets(before.id)}
+        assert limits == {"role=server": (4, 0), "role=till": (4, 0), FLEET: (9, 0)}
+        told = tx.events(subject=before.id, limit=1)[0]
+        assert (told.kind, told.policy_version) == ("rollout_running", "rules")
+        assert told.detail == {"came_under": "came"}
+        advance.advance_rollout(tx, gate, before.id, NINE)
+        assert takes(tx, gate, before.id, "s0", NINE).ring == "c"
+        assert intake.may_begin(tx) == []
+
+
+@pytest.mark.parametrize("rules", ["", "other", "gone"])
+def test_it_keeps_the_policy_in_which_it_came_where_the_one_that_rules_has_no_word_for_it(
+    waiting: tuple[SqlStore, Gate, Rollout], rules: str
+) -> None:
+    store, gate, before = waiting
+    with store.write() as tx:
+        if rules:
+            assert tx.activate_policy(ActivePolicy(rules, NINE, "anna"), "")
+        rings, budgets = tx.rings(before.id), tx.budgets(before.id)
+        found = intake.promote_queued(tx, gate, "one", NINE)
+        assert found == replace(before, state=RolloutState.RUNNING, version=before.version + 1)
+        assert (tx.rings(before.id), tx.budgets(before.id)) == (rings, budgets)
+
+
+def test_nothing_of_it_changes_where_somebody_else_was_faster(waiting: tuple[SqlStore, Gate, Rollout]) -> None:
+    store, _, before = waiting
+    with store.write() as tx:
+        rings, budgets = tx.rings(before.id), tx.budgets(before.id)
+        assert not tx.begin_rollout(replace(before, state=RolloutState.RUNNING), [], [])
+        assert (tx.rollout(before.id), tx.rings(before.id), tx.budgets(before.id)) == (before, rings, budgets)

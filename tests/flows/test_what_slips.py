@@ -502,7 +502,7 @@ def test_what_is_in_flight_under_a_halted_release_counts_against_the_next_one(st
     with store.write() as tx:
         people.halt(tx, old, "karin", "it smells", shop.now)
     with store.write() as tx:
-        intake.promote_queued(tx, "one", shop.now)
+        intake.promote_queued(tx, shop.gate, "one", shop.now)
     shop.rollout = new
     shop.ticks()
     assert shop.state().state is RolloutState.RUNNING

@@ -109,6 +109,11 @@ class ClaimReadsTx(Rows):
     def claims_of(self, machine_id: str, rollout_id: str) -> list[Claim]:
         return [to_claim(row) for row in self._rows(CLAIMS_OF, machine=machine_id, rollout=rollout_id)]
 
+    def rollouts_of(self, machine_id: str) -> list[Rollout]:
+        mine = select(CLAIMS.c.rollout).where(CLAIMS.c.machine == machine_id)
+        found = select(ROLLOUTS).where(ROLLOUTS.c.id.in_(mine)).order_by(ROLLOUTS.c.number.desc())
+        return [to_rollout(row) for row in self._all(found)]
+
     def live_claim(self, machine_id: str) -> Claim | None:
         row = self._first(IN_HAND, id=machine_id)
         return to_claim(row) if row else None

@@ -194,13 +194,24 @@ class RolloutsTx(Rows):
 
     def add_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
         self._insert(ROLLOUTS, **{**asdict(rollout), "state": rollout.state.value}, claims=0)
+        self._add_places(rings, budgets)
+        for number in range(1, evalues.BOOTS + 1):
+            self._insert(BOOTS, rollout=rollout.id, boot=number)
+
+    def begin_rollout(self, rollout: Rollout, rings: Sequence[RingState], budgets: Sequence[Budget]) -> bool:
+        if not self.save_rollout(rollout):
+            return False
+        for of in (STRATA, RINGS, BUDGETS):
+            self._delete(of, of.c.rollout == rollout.id)
+        self._add_places(rings, budgets)
+        return True
+
+    def _add_places(self, rings: Sequence[RingState], budgets: Sequence[Budget]) -> None:
         for ring in rings:
             self._insert(RINGS, **asdict(ring))
         for budget in budgets:
             values = asdict(budget)
             self._insert(BUDGETS, allowed=values.pop("limit"), **values)
-        for number in range(1, evalues.BOOTS + 1):
-            self._insert(BOOTS, rollout=rollout.id, boot=number)
 
     def rollout(self, rollout_id: str) -> Rollout | None:
         row = self._first(ROLLOUT, id=rollout_id)
