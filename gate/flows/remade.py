@@ -16,12 +16,8 @@ from datetime import datetime
 from gate.core import makes
 from gate.core.claims import WORKING
 from gate.core.model import Machine, Rollout, RolloutState
-<<<<<<< HEAD
 from gate.flows import followers
-from gate.ports import Gate, Tx
-=======
 from gate.ports import EVERY, Gate, Tx
->>>>>>> share
 
 MOVING = (RolloutState.RUNNING, RolloutState.HELD, RolloutState.HALTED, RolloutState.DONE)
 
