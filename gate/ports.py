@@ -247,6 +247,19 @@ class OutOfReach:
 
 
 @dataclass(frozen=True, slots=True)
+class Joining:
+    """A machine that joins an opened ring of a rollout. ``share``: it takes part; ``site``: it is the first of its make
+    at its site; ``plural``: not the only one of its role there."""
+
+    rollout: str
+    ring: str
+    make: str
+    share: bool
+    site: bool
+    plural: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Standing:
     """What a claim of one ring and make is judged by; read in a fixed number of statements."""
 
@@ -818,7 +831,8 @@ class Tx(Protocol):
         """By their ids."""
 
     def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        """ring -> the makes that any of these rollouts is open for, but for those that have stopped in one of them."""
+        """ring -> the makes that any of these rollouts is open for, but for those that have stopped in one of them, or
+        are extended there."""
 
     # holds by selector
     def add_hold(self, hold: Hold) -> None: ...
@@ -944,19 +958,18 @@ class Tx(Protocol):
     def leave(self, before: Claim, after: Claim) -> bool:
         """As ``move``, for a claim whose machine is gone: what was explained about it leaves with it."""
 
-    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+    def leave_ring(
+        self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool, plural: bool = False
+    ) -> bool:
         """One member less of an opened ring and make, where there is one; ``share``: it took part; ``site``: it was the
-        last of them at its site."""
+        last of them at its site; ``plural``: not the only one of its role there."""
 
     def add_make(self, rollout_id: str, ring: str, make: str, *, first_batch: int, opened: bool) -> None:
         """A make that an open ring does not know: nobody is waited for, and it has a budget; nothing where it does."""
 
-    def join_ring(
-        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
-    ) -> None:
-        """A machine more of this make in an opened ring; a make that the ring did not have begins there, ``opened`` or
-        not, with a budget of its first batch. ``site``: the first of the make at its site; ``plural``: not the only one
-        of its role there."""
+    def join_ring(self, joining: Joining, *, first_batch: int, opened: bool) -> None:
+        """A machine more in an opened ring; a make that the ring did not have begins there, ``opened`` or not, with a
+        budget of its first batch."""
 
     def attribute(self, said: Attribution) -> None: ...
     def attributions(self, rollout_id: str) -> list[Attribution]:

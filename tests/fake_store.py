@@ -46,6 +46,7 @@ from gate.ports import (
     Event,
     GrantLimits,
     Grounds,
+    Joining,
     MirrorToken,
     Pointer,
     Proposal,
@@ -245,7 +246,8 @@ class FakeTx:
     def members(self, heard_since: datetime) -> Iterable[tuple[str, str, str, str, bool]]:
         for machine in self.a.machines.values():
             if machine.status is MachineStatus.ACTIVE and machine.ring:
-                yield machine.id, machine.ring, machine.make, machine.site, not self.is_sole(machine, heard_since)
+                plural = _heard_at(machine) >= heard_since and not self.is_sole(machine, heard_since)
+                yield machine.id, machine.ring, machine.make, machine.site, plural
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         active = (one for one in self.a.machines.values() if one.status is MachineStatus.ACTIVE)
@@ -394,7 +396,7 @@ class FakeTx:
             if key not in self.a.strata:
                 self.a.strata[key] = stratum
             elif stratum.open:
-                self.a.strata[key] = replace(self.a.strata[key], open=True)
+                self.a.strata[key] = replace(self.a.strata[key], open=True, opened_at=stratum.opened_at)
 
     def save_strata_times(self, strata: Sequence[Stratum]) -> None:
         for one in strata:
@@ -482,7 +484,9 @@ class FakeTx:
         return {ring: tuple(sorted(people)) for ring, people in found.items()}
 
     def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        stopped = {budget.make for one in rollouts for budget in self.budgets(one) if budget.stopped}
+        stopped = {
+            budget.make for one in rollouts for budget in self.budgets(one) if budget.stopped or budget.extend_to
+        }
         found: dict[str, frozenset[str]] = {}
         for row in (row for one in rollouts for row in self.strata(one)):
             if row.open and row.make not in stopped:
@@ -733,7 +737,9 @@ class FakeTx:
             self._excuse(before, -1)
         return True
 
-    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+    def leave_ring(
+        self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool, plural: bool = False
+    ) -> bool:
         old = self.a.strata.get((rollout_id, ring, make))
         if old is None or old.members == 0:
             return False
@@ -742,6 +748,7 @@ class FakeTx:
             members=old.members - 1,
             share_members=max(old.share_members - share, 0),
             sites=max(old.sites - site, 0),
+            plural=max(old.plural - plural, 0),
         )
         whole = self.a.rings[rollout_id, ring]
         self.a.rings[rollout_id, ring] = replace(whole, members=max(whole.members - 1, 0))
@@ -785,25 +792,21 @@ class FakeTx:
         budget = Budget(rollout_id, make, 0, first_batch, 0, 0, False)
         self.a.budgets.setdefault((rollout_id, make), budget)
 
-    def join_ring(
-        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
-    ) -> None:
-        old = self.a.strata.get((rollout_id, ring, make))
-        self.a.strata[rollout_id, ring, make] = (
-            Stratum(rollout_id, ring, make, opened, 1, 1, 1.0, int(plural), 1)
-            if old is None
-            else replace(
-                old,
-                members=old.members + 1,
-                share_members=old.share_members + 1,
-                sites=old.sites + site,
-                plural=old.plural + plural,
-            )
+    def join_ring(self, joining: Joining, *, first_batch: int, opened: bool) -> None:
+        key = joining.rollout, joining.ring, joining.make
+        old = self.a.strata.get(key, Stratum(*key, opened, 0, 0, 1.0, 0, 0))
+        self.a.strata[key] = replace(
+            old,
+            members=old.members + 1,
+            share_members=old.share_members + joining.share,
+            sites=old.sites + joining.site,
+            plural=old.plural + joining.plural,
         )
-        if (rollout_id, make) not in self.a.budgets:
-            self.a.budgets[rollout_id, make] = Budget(rollout_id, make, 0, first_batch, 0, 0, False)
-        whole = self.a.rings[rollout_id, ring]
-        self.a.rings[rollout_id, ring] = replace(whole, members=whole.members + 1)
+        if (joining.rollout, joining.make) not in self.a.budgets:
+            fresh = Budget(joining.rollout, joining.make, 0, first_batch, 0, 0, False)
+            self.a.budgets[joining.rollout, joining.make] = fresh
+        whole = self.a.rings[joining.rollout, joining.ring]
+        self.a.rings[joining.rollout, joining.ring] = replace(whole, members=whole.members + 1)
 
     def take_turn(self, name: str, now: datetime, every: timedelta) -> bool:
         last = self.a.turns.get(name)

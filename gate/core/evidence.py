@@ -61,14 +61,20 @@ def sites_required(gate: GateRule, shown: Shown) -> int:
     return min(gate.sites or gate.at_least, shown.sites)
 
 
+def sites_met(gate: GateRule, shown: Shown) -> bool:
+    """Are a make's healthy machines at enough sites, or all that take part healthy?"""
+    all_healthy = not shown.bad and not shown.pending and shown.healthy >= shown.available
+    return all_healthy or shown.healthy_sites >= sites_required(gate, shown)
+
+
 def _lacks(gate: GateRule, shown: Shown, facts: Facts) -> list[Reason]:
     need = required(gate.at_least, shown) - shown.healthy
     if need > 0:
         detail = f"needs {need} more healthy of {shown.make}"
         numbers = {"more": need, "wanted": required(gate.at_least, shown), "healthy": shown.healthy}
         return [_lacking("at_least", detail, gate, shown, numbers)]
-    more_sites = sites_required(gate, shown) - shown.healthy_sites
-    if more_sites > 0:
+    if not sites_met(gate, shown):
+        more_sites = sites_required(gate, shown) - shown.healthy_sites
         detail = f"needs {shown.make} healthy at {more_sites} more sites"
         return [_lacking("sites", detail, gate, shown, {"more": more_sites, "healthy": shown.healthy_sites})]
     if gate.rule_out_make is not None:

@@ -259,6 +259,7 @@ class Stratum:
 
     ``share_cut``: a member takes part when its rank is at most this (1.0: all do).
     ``plural``: members that are not the only one of their role at their site.
+    ``sites``: of those that take part, that no earlier ring takes of the make.
     ``first_cut``: while nothing of the make has resolved, a member may be first when its rank is at most this.
     """
 
@@ -270,7 +271,7 @@ class Stratum:
     share_members: int
     share_cut: float
     plural: int
-    sites: int = 0  # different sites among its members
+    sites: int = 0
     exposed: int = 0
     healthy: int = 0
     failed: int = 0
@@ -282,6 +283,7 @@ class Stratum:
     met_at: datetime | None = None
     soak_until: datetime | None = None
     first_cut: float = 1.0
+    opened_at: datetime | None = None  # for this make; None: it was met when its ring had opened
 
     @property
     def bad(self) -> int:
@@ -292,6 +294,11 @@ class Stratum:
     def pending(self) -> int:
         """Exposed and not resolved."""
         return max(self.exposed - self.healthy - self.bad, 0)
+
+    @property
+    def left(self) -> int:
+        """Of those that take part, not resolved; who follows in its own ring is not among them."""
+        return max(self.share_members - self.healthy - self.bad, 0)
 
 
 @dataclass(frozen=True, slots=True)

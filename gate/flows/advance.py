@@ -156,7 +156,8 @@ def _open(tx: Tx, gate: Gate, read: gathering.Read, position: int, decision: Dec
             ring = replace(ring, opened_at=now, members=members)
         else:
             strata = [s for s in read.strata if s.ring == ring.ring and s.make in decision.makes]
-        opened = [replace(s, open=s.open or s.make in decision.makes) for s in strata]
+        mine = set(decision.makes)
+        opened = [replace(s, open=True, opened_at=now) if s.make in mine and not s.open else s for s in strata]
         tx.open_ring(ring, opened, first_batch=policy.first_batch)
         again = [one for one in tx.budgets(rollout.id) if one.make in decision.makes and one.extended]
         tx.set_limits([replace(one, extended=0) for one in again])

@@ -27,7 +27,6 @@ from gate.core.model import (
     Machine,
     Rollout,
     RolloutState,
-    Site,
     Step,
     Stratum,
 )
@@ -139,7 +138,7 @@ def offered(
 
 def _limits(policy: Policy, ask: admission.Ask, answer: Offer) -> GrantLimits:
     at_least = policy.settings_for(answer.ring, ask.rollout.source).at_least if ask.rollout else 0
-    sole_after = min(at_least, ask.stratum.plural) if ask.stratum else 0
+    sole_after = max(min(at_least, ask.stratum.plural - ask.stratum.bad), 0) if ask.stratum else 0
     return GrantLimits(answer.per_site, answer.one_of_make, answer.sole, sole_after, ask.now - WORKING)
 
 
@@ -306,7 +305,7 @@ def renew_limits(tx: Tx, gate: Gate, rollout_id: str, make: str) -> None:
 def _alone(tx: Tx, budget: Budget) -> Budget:
     """An extension that no machine of the open rings is left for ends at once: a person is asked."""
     mine = [one for one in tx.strata(budget.rollout) if one.make == budget.make and one.open]
-    left = sum(one.share_members - one.exposed for one in mine)
+    left = sum(max(one.share_members - one.exposed, 0) for one in mine)
     return budget if left > 0 else replace(budget, limit=0, stopped=True)
 
 
@@ -360,13 +359,14 @@ def ask_of(
     standing = tx.standing(rollout.id, machine.ring, machine.make) if rollout else NOWHERE
     site, follows = tx.site(machine.site), ""
     if rollout and policy and picked and not _in_share(rollout, standing.stratum, machine):
-        follows, may = followers.waits_for(tx, policy, rollout, machine, site)
+        follows, may = followers.waits_for(tx, policy, rollout, machine, site, now)
         if may:
             machine, follows = replace(machine, ring=follows), ""
             standing = tx.standing(rollout.id, machine.ring, machine.make)
     position = policy.index(machine.ring) if policy and picked else -1
     stratum, budgets = standing.stratum, [b for b in (standing.make, standing.fleet) if b is not None]
     settings = policy.settings_for(machine.ring, source) if policy and picked else None
+    drawn_since = _drawn_since(standing, rollout, machine)
     session = tx.session(machine.id)
     expedited = policy is not None and rollout is not None and "windows" in skips(policy, rollout, now)
     ask = admission.Ask(
@@ -383,7 +383,9 @@ def ask_of(
         budget_full=any(budget.in_flight >= budget.limit for budget in budgets),
         resolved=standing.make.healthy + standing.make.failed if standing.make else 0,
         follows=follows,
-        drawn_until=_drawn_until(gate, standing, rollout, machine, site, now),
+        drawn_until=when.drawn_wait(gate, policy, settings, known, site, drawn_since, now)
+        if policy and settings and drawn_since
+        else None,
         installed=bool(session and session.installed.get(source) == release),
         own=own,
         live=tx.live_claim(machine.id),
@@ -398,16 +400,14 @@ def ask_of(
     return ask, policy
 
 
-def _drawn_until(
-    gate: Gate, standing: Standing, rollout: Rollout | None, machine: Machine, site: Site | None, now: datetime
-) -> datetime | None:
-    """Until when others of its make are drawn to be first; None where it is drawn, or that is over."""
+def _drawn_since(standing: Standing, rollout: Rollout | None, machine: Machine) -> datetime | None:
+    """Since when others of its make are drawn to be first in this ring; None where it is drawn, or one has shown it."""
     ring, stratum, make = standing.ring, standing.stratum, standing.make
-    if rollout is None or ring is None or ring.opened_at is None or stratum is None or stratum.first_cut >= 1:
+    if rollout is None or ring is None or stratum is None or stratum.first_cut >= 1:
         return None
     if (make is not None and make.healthy + make.failed) or makes.in_share(rollout.salt, machine.id, stratum.first_cut):
         return None
-    return when.drawn_wait(gate, site, ring.opened_at, now)
+    return stratum.opened_at or ring.opened_at
 
 
 def _in_share(rollout: Rollout, stratum: Stratum | None, machine: Machine) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gate.core import makes
+from gate.core.claims import WORKING
 from gate.core.counters import Counts, counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import Attribution, Claim, ClaimState, Machine, MachineStatus, Rollout, RolloutState
@@ -44,7 +45,7 @@ def decommission(tx: Tx, gate: Gate, machine: Machine, by: str, because: str, no
             claims = [one for one in claims if counts(one).busy]
         for claim in claims:
             _leave(tx, gate, claim, now)
-        member = rollout.state in OPEN and _leave_ring(tx, gate, rollout, machine, claims)
+        member = rollout.state in OPEN and _leave_ring(tx, gate, rollout, machine, claims, now)
         if claims or member:
             said = _said(rollout, machine, claims, by, because, now)
             tx.attribute(said)
@@ -79,25 +80,26 @@ def _leave(tx: Tx, gate: Gate, claim: Claim, now: datetime) -> None:
     renew_limits(tx, gate, claim.rollout, claim.make)
 
 
-def _leave_ring(tx: Tx, gate: Gate, rollout: Rollout, machine: Machine, claims: list[Claim]) -> bool:
+def _leave_ring(tx: Tx, gate: Gate, rollout: Rollout, machine: Machine, claims: list[Claim], now: datetime) -> bool:
     """It is no member of its opened ring any more, where it was one when the ring opened."""
     if machine.status is MachineStatus.PENDING or (claims and not claims[0].cohort):
         return False
     ring, make = (claims[0].ring, claims[0].make) if claims else (machine.ring, machine.make)
     later = None if claims else followers.counts_in(tx, gate.policy(rollout.policy_version), rollout, machine)
     if later is not None and machine.accepted_at is not None and machine.accepted_at <= later[1]:
-        _is_less(tx, rollout, machine, later[0], make, share=True)
+        _is_less(tx, rollout, machine, later[0], make, now, share=True)
     opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
     if opened is None or machine.accepted_at is None or machine.accepted_at > opened:
         return later is not None
     stratum = tx.standing(rollout.id, ring, make).stratum
     share = stratum is None or ring != machine.ring or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
-    return _is_less(tx, rollout, machine, ring, make, share=share)
+    return _is_less(tx, rollout, machine, ring, make, now, share=share)
 
 
-def _is_less(tx: Tx, rollout: Rollout, machine: Machine, ring: str, make: str, *, share: bool) -> bool:
-    alone = not tx.machines(site=machine.site, ring=ring, make=make, status="active", limit=1)
-    return tx.leave_ring(rollout.id, ring, make, share=share, site=alone)
+def _is_less(tx: Tx, rollout: Rollout, machine: Machine, ring: str, make: str, now: datetime, *, share: bool) -> bool:
+    alone = not tx.machines(site=machine.site, make=make, status="active", limit=1)
+    plural = share and not tx.is_sole(machine, now - WORKING)
+    return tx.leave_ring(rollout.id, ring, make, share=share, site=share and alone, plural=plural)
 
 
 def _said(rollout: Rollout, machine: Machine, claims: list[Claim], by: str, because: str, now: datetime) -> Attribution:

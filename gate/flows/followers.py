@@ -16,28 +16,39 @@ from gate.flows.placing import Places
 from gate.ports import Tx
 
 
-def waits_for(tx: Tx, policy: Policy, rollout: Rollout, machine: Machine, site: Site | None) -> tuple[str, bool]:
+def waits_for(
+    tx: Tx, policy: Policy, rollout: Rollout, machine: Machine, site: Site | None, now: datetime
+) -> tuple[str, bool]:
     """The ring that a machine outside its ring's share follows with, and whether it may: that has opened, or its own
-    ring's gate has passed."""
+    ring's gate has passed for its make."""
     ring = _ring(policy, machine, site)
-    opened = [one.opened_at for one in tx.rings(rollout.id)]
-    place = policy.index(ring) + (ring == machine.ring)
-    return ring, rollout.state is RolloutState.DONE if place >= len(opened) else opened[place] is not None
+    opened = {one.ring: one.opened_at for one in tx.rings(rollout.id)}
+    if ring != machine.ring:
+        return ring, opened.get(ring) is not None
+    names = list(opened)
+    after = names[names.index(ring) + 1 :]
+    if not after or opened[after[0]] is None:
+        return ring, rollout.state is RolloutState.DONE
+    later = tx.standing(rollout.id, after[0], machine.make).stratum
+    if later is not None:
+        return ring, later.open
+    own = tx.standing(rollout.id, ring, machine.make).stratum
+    return ring, own is not None and own.soak_until is not None and own.soak_until <= now
 
 
-def of(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> frozenset[str]:
-    """The machines that follow with a ring; the fleet is walked where a ring before it has taken a share."""
+def of(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> dict[str, str]:
+    """machine -> the later ring that it follows with, of those that a ring before this one has not taken; the fleet is
+    walked where one has taken a share."""
     cuts = {(one.ring, one.make): one.share_cut for one in _before(tx, policy, rollout, ring)}
-    if not cuts:
-        return frozenset()
-    places, found = Places(policy), set()
-    for machine, site, active, own, make, said, labels in tx.stands(places.facts):
+    places, found = Places(policy), dict[str, str]()
+    for machine, site, active, own, make, said, labels in tx.stands(places.facts) if cuts else ():
         cut = cuts.get((own, make))
         if cut is None or not active or makes.rank(rollout.salt, machine) <= cut:
             continue
-        if places.last(site, said, labels) == ring:
-            found.add(machine)
-    return frozenset(found)
+        later = places.last(site, said, labels)
+        if policy.index(later) > policy.index(own):
+            found[machine] = later
+    return found
 
 
 def counted(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> Counter[str]:

@@ -74,7 +74,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         members, mine = counted(tx, policy, rollout, ring) if looks else cohort(tx, gate, policy, rollout, ring, now)
     if mine and all(stratum.open for stratum in mine):
         return None
-    taken = read.taken_over.get(ring, frozenset()) if position <= rollout.inherited else frozenset()
+    taken = _taken(read, ring) if position <= rollout.inherited else frozenset()
     if any(s.make in taken and not s.open for s in mine):  # its first batch starts anew; floor, freeze and people rule
         mine = [s for s in mine if s.make in taken]
         gate_rule = None
@@ -113,6 +113,12 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         people_decide=people_decide,
         waived=not last and rings[position].waived_at is not None,
     )
+
+
+def _taken(read: Read, ring: str) -> frozenset[str]:
+    """The makes that it takes over in a ring: none of which too many have failed under it."""
+    found, background = read.taken_over.get(ring, frozenset()), read.rollout.background
+    return frozenset(make for make in found if not _stopped(read.grounds.budgets.get(make), background))
 
 
 def _vouched_for(policy: Policy, release: Release) -> bool:
@@ -214,7 +220,7 @@ def _counted(
     """What the rows of the earlier rings show of a make, but for its sites. ``opened``: the ring is open for it; None:
     has none of it. A machine whose failure a person has explained does not try again: nobody waits for it."""
     budget = read.grounds.budgets.get(make)
-    available = max(sum(row.share_members - row.explained for row in rows), 0)
+    available = sum(row.healthy + row.bad - row.explained + row.left for row in rows)
     return Shown(
         make=make,
         wanted=opened is not None,
@@ -286,7 +292,7 @@ def _met(
     for make in asked:
         one = replace(found[make], healthy_sites=len(sites[make]), soak_until=markers[make].soak_until)
         found[make] = one
-        if one.soak_until is None and one.healthy_sites >= evidence.sites_required(rule, one):
+        if one.soak_until is None and evidence.sites_met(rule, one):
             begins.append(make)
     known = tx.sites_of(sorted({site for make in begins for site in sites[make]}))
     for make in begins:

@@ -36,6 +36,7 @@ from gate.flows import followers, inheritance
 from gate.hookspecs import Candidate
 from gate.ports import EVERY, Asked, Gate, Tx
 
+_Member = tuple[float, str, bool]  # rank, site, has a peer of its role there
 KEPT_COHORTS = 200
 LEARNT_FROM = 50  # rollouts that a background is measured on
 BUSY = (RolloutState.RUNNING, RolloutState.HELD)
@@ -314,29 +315,36 @@ def cohort(tx: Tx, gate: Gate, policy: Policy, rollout: Rollout, ring: str, now:
 
 def _cohort(tx: Tx, policy: Policy, rollout: Rollout, ring: str, heard_since: datetime) -> tuple[int, list[Stratum]]:
     settings = policy.settings_for(ring, rollout.source)
-    own: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)  # rank, site, has a peer of its role there
-    following: dict[str, list[tuple[float, str, bool]]] = defaultdict(list)
+    earlier = {rule.name for rule in policy.rings[: policy.index(ring)]}
+    cuts = {(one.ring, one.make): one.share_cut for one in tx.strata(rollout.id)}
+    own: dict[str, list[_Member]] = defaultdict(list)
+    following: dict[str, list[_Member]] = defaultdict(list)
+    taken: dict[str, set[str]] = defaultdict(set)  # make -> the sites that earlier rings take of it
     follow = followers.of(tx, policy, rollout, ring)
     for machine, its_ring, make, site, has_peer in tx.members(heard_since):
+        later = follow.get(machine)
         if its_ring == ring:
             own[make].append((makes.rank(rollout.salt, machine), site, has_peer))
-        elif machine in follow:
+        elif later == ring:
             following[make].append((makes.rank(rollout.salt, machine), site, has_peer))
+        elif (later or its_ring) in earlier:
+            cut = 1.0 if later else cuts.get((its_ring, make), 1.0)
+            if cut >= 1 or makes.in_share(rollout.salt, machine, cut):
+                taken[make].add(site)
     strata = []
     for make in sorted(own.keys() | following.keys()):
         taking, cut = makes.drawn([rank for rank, *_ in own[make]], settings.share, settings.at_least)
-        members = own[make] + following[make]
         takes_part = [one for one in own[make] if one[0] <= cut] + following[make]
         stratum = Stratum(
             rollout.id,
             ring,
             make,
             open=False,
-            members=len(members),
+            members=len(own[make]) + len(following[make]),
             share_members=taking + len(following[make]),
             share_cut=cut,
-            plural=sum(has_peer for *_, has_peer in members),
-            sites=len({site for _, site, _ in members}),
+            plural=sum(has_peer for *_, has_peer in takes_part),
+            sites=len({site for _, site, _ in takes_part} - taken[make]),
             first_cut=makes.first_cut(takes_part, policy.first_batch),
         )
         strata.append(stratum)

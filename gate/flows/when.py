@@ -16,14 +16,15 @@ from gate.core.calendar import Interval
 from gate.core.habits import Habit
 from gate.core.model import Claim, ClaimState, Machine, Release, Site
 from gate.core.policy import Policy, RingSettings
-from gate.core.times import OpenDuration
+from gate.core.times import OpenDuration, Window
 from gate.ports import Gate, Tx
 
 HORIZON = timedelta(days=21)
 LONGEST = timedelta(days=60)  # a clock that has not come to its end by then never will: the claim is silent
 FRESH = timedelta(minutes=10)
 NEAR = timedelta(days=2)
-DRAWN_FIRST = timedelta(hours=4)  # open hours in which a make's first batch is for those that are drawn
+DRAWN_FIRST = timedelta(hours=4)
+A_WEEK = timedelta(days=7)
 BOOT_LEAD = timedelta(minutes=90)  # tills are commonly booted 90 minutes before opening
 
 
@@ -310,12 +311,30 @@ def window_wait(
     return Wait(", ".join(names), f"windows.{names[0]}", until)
 
 
-def drawn_wait(gate: Gate, site: Site | None, opened_at: datetime, now: datetime) -> datetime | None:
-    """Until when a ring that opened at ``opened_at`` is for the machines that are drawn to be its first, by this
-    site's hours; None where that is over. A site that is not open so long within the horizon: the horizon."""
-    over = calendar.add_open_time(opened(gate, site, opened_at, opened_at + HORIZON), opened_at, DRAWN_FIRST)
-    over = over or opened_at + HORIZON
+def drawn_wait(
+    gate: Gate,
+    policy: Policy,
+    settings: RingSettings,
+    release: Release | None,
+    site: Site | None,
+    since: datetime,
+    now: datetime,
+) -> datetime | None:
+    """Until when a make that has a ring open ``since`` then is for the machines that are drawn to be its first there:
+    ``DRAWN_FIRST`` in which this site's machines could have claimed it, a week at most; None where that is over."""
+    hours = opened(gate, site, since - NEAR, since + A_WEEK)
+    windows = () if site is None or site.always_on else _windows(policy, settings, release)
+    if all(one.start is not None for one in windows):
+        stretches = [calendar.spans(one.start, one.end, hours, timedelta()) for one in windows if one.start and one.end]
+        hours = site_time.joined(*stretches) if windows else hours
+    over = calendar.add_open_time(hours, since, DRAWN_FIRST)
+    over = min(over or since + A_WEEK, since + A_WEEK)
     return over if now < over else None
+
+
+def _windows(policy: Policy, settings: RingSettings, release: Release | None) -> list[Window]:
+    names = settings.windows or ((policy.default_windows.get(release.kind) or ()) if release else ())
+    return [policy.windows[name] for name in names if name in policy.windows]
 
 
 def freeze_wait(gate: Gate, policy: Policy, site: Site | None, now: datetime) -> Wait | None:

@@ -9,7 +9,7 @@ import pytest
 
 from gate.adapters.policy_yaml import parse_text
 from gate.bootstrap import OneText
-from gate.core import background, exposure
+from gate.core import background, exposure, makes
 from gate.core.evalues import LEAST_BACKGROUND
 from gate.core.model import (
     FLEET,
@@ -62,6 +62,8 @@ class World:
                     ring = "first" if number < 20 else "rest"
                     joins(tx, name, site, ring, NOW - timedelta(days=1), labels={"first"} if number < 20 else ())
         self.rollout = self.appears("1")
+        ranks = {f"s{n:02}": makes.rank(self.state.salt, f"s{n:02}-a") for n in range(20)}
+        self.drawn = sorted(ranks, key=lambda site: ranks[site])  # who may be first comes first
 
     def appears(self, version: str) -> str:
         with self.store.write() as tx:
@@ -78,6 +80,8 @@ class World:
         self.now += timedelta(seconds=1)
         with self.store.write() as tx:
             found = tx.rollout(self.rollout)
+            site, _, till = name.partition("-")
+            name = f"{self.drawn[int(site[1:])]}-{till}" if int(site[1:]) < 20 else name
             answer = claims.claim(tx, self.gate, tx.machine(name), "one", found.release, "b0", self.now)
         return answer if isinstance(answer, Refusal) else answer[0]
 

@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.core import admission, makes
 from gate.core.model import Claim, Rollout, RolloutState, Site, Step
@@ -109,7 +110,7 @@ def test_who_is_outside_the_share_follows_with_the_last_ring_that_picks_it_and_n
         }
     assert opened == [True, True, False]
     assert members == {
-        ("some", "role=till"): (8, 2, 8),
+        ("some", "role=till"): (8, 2, 2),
         ("rest", "role=till"): (6, 6, 6),
         ("rest", "role=workstation"): (1, 1, 1),
     }
@@ -254,13 +255,16 @@ def test_the_four_hours_are_those_of_the_site() -> None:
     opened = at("2026-11-21 17:00")  # a Saturday, an hour before closing
     shop, always = Site("a", "A", "NW", "Mo-Sa 08:00-18:00"), Site("b", "B", "NW", "24/7", always_on=True)
     never = Site("c", "C", "NW", "")
+    policy = parse_text(POLICY)
+    settings = policy.settings_for("some", "one")
     for clock, site, until in (
         ("2026-11-21 20:00", shop, "2026-11-23 11:00"),
         ("2026-11-23 10:59", shop, "2026-11-23 11:00"),
         ("2026-11-23 11:00", shop, None),
-        ("2026-12-12 16:59", never, "2026-12-12 17:00"),
-        ("2026-12-12 17:00", never, None),
+        ("2026-11-28 16:59", never, "2026-11-28 17:00"),
+        ("2026-11-28 17:00", never, None),
         ("2026-11-21 20:59", always, "2026-11-21 21:00"),
         ("2026-11-21 21:00", always, None),
     ):
-        assert when.drawn_wait(gate_for(POLICY), site, opened, at(clock)) == (None if until is None else at(until))
+        wanted = None if until is None else at(until)
+        assert when.drawn_wait(gate_for(POLICY), policy, settings, None, site, opened, at(clock)) == wanted

@@ -237,6 +237,7 @@ class StratumRow(SQLModel, table=True):
     met_at: datetime | None = moment(default=None, nullable=True)
     soak_until: datetime | None = moment(default=None, nullable=True)
     first_cut: float = 1.0
+    opened_at: datetime | None = moment(default=None, nullable=True)
 
 
 class BudgetRow(SQLModel, table=True):

@@ -23,7 +23,7 @@ from gate.core.evalues import BOOTS as LAST_BOOT
 from gate.core.model import FLEET, Attribution, Claim, ClaimState, MachineStatus, RolloutState
 from gate.core.spans import EVERY_BOOT, hour_of
 from gate.core.spans import change as span_change
-from gate.ports import GrantLimits
+from gate.ports import GrantLimits, Joining
 
 TAKEN = [*LIVE, *(state.value for state in BROKEN)]
 
@@ -341,9 +341,11 @@ class ClaimsTx(ClaimReadsTx):
             self._excuse(before, -1)
         return True
 
-    def leave_ring(self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool) -> bool:
+    def leave_ring(
+        self, rollout_id: str, ring: str, make: str, *, share: bool, site: bool, plural: bool = False
+    ) -> bool:
         key = [STRATA.c.rollout == rollout_id, STRATA.c.ring == ring, STRATA.c.make == make, STRATA.c.members > 0]
-        less = {"share_members": int(share), "sites": int(site), "members": 1}
+        less = {"share_members": int(share), "sites": int(site), "plural": int(plural), "members": 1}
         wanted = {name: case((STRATA.c[name] > 0, STRATA.c[name] - by), else_=0) for name, by in less.items()}
         if self._update(STRATA, key, **wanted) != 1:
             return False
@@ -357,18 +359,21 @@ class ClaimsTx(ClaimReadsTx):
         self._insert_new(STRATA, key, open=opened, **none)
         self._insert_new(BUDGETS, {"rollout": rollout_id, "make": make}, in_flight=0, allowed=first_batch)
 
-    def join_ring(
-        self, rollout_id: str, ring: str, make: str, *, site: bool, plural: bool, first_batch: int, opened: bool
-    ) -> None:
-        key = {"rollout": rollout_id, "ring": ring, "make": make}
-        new = {"open": opened, "members": 1, "share_members": 1, "share_cut": 1.0, "plural": int(plural), "sites": 1}
-        if not self._insert_new(STRATA, key, **new):
-            more = {"members": STRATA.c.members + 1, "share_members": STRATA.c.share_members + 1}
+    def join_ring(self, joining: Joining, *, first_batch: int, opened: bool) -> None:
+        key = {"rollout": joining.rollout, "ring": joining.ring, "make": joining.make}
+        more = {
+            "members": 1,
+            "share_members": int(joining.share),
+            "sites": int(joining.site),
+            "plural": int(joining.plural),
+        }
+        if not self._insert_new(STRATA, key, open=opened, share_cut=1.0, **more):
             where = [STRATA.c[name] == value for name, value in key.items()]
-            more |= {"plural": STRATA.c.plural + int(plural), "sites": STRATA.c.sites + int(site)}
-            self._update(STRATA, where, **more)
-        self._insert_new(BUDGETS, {"rollout": rollout_id, "make": make}, in_flight=0, allowed=first_batch)
-        self._update(RINGS, [RINGS.c.rollout == rollout_id, RINGS.c.ring == ring], members=RINGS.c.members + 1)
+            self._update(STRATA, where, **{name: STRATA.c[name] + count for name, count in more.items()})
+        budget = {"rollout": joining.rollout, "make": joining.make}
+        self._insert_new(BUDGETS, budget, in_flight=0, allowed=first_batch)
+        ring = [RINGS.c.rollout == joining.rollout, RINGS.c.ring == joining.ring]
+        self._update(RINGS, ring, members=RINGS.c.members + 1)
 
     def attribute(self, said: Attribution) -> None:
         self._insert(ATTRIBUTIONS, **{name: getattr(said, name) for name in Attribution.__slots__})

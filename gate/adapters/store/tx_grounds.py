@@ -196,7 +196,8 @@ class GroundsTx(Rows):
         return found
 
     def opened_in(self, rollouts: Sequence[str]) -> Mapping[str, frozenset[str]]:
-        stopped = select(BUDGETS.c.make).where(BUDGETS.c.rollout.in_(rollouts), BUDGETS.c.stopped.is_(True))
+        failing = or_(BUDGETS.c.stopped.is_(True), BUDGETS.c.extend_to > 0)
+        stopped = select(BUDGETS.c.make).where(BUDGETS.c.rollout.in_(rollouts), failing)
         opened = select(STRATA.c.ring, STRATA.c.make).where(
             STRATA.c.rollout.in_(rollouts), STRATA.c.open.is_(True), STRATA.c.make.not_in(stopped)
         )

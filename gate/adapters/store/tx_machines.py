@@ -310,7 +310,7 @@ class MachinesTx(Rows):
             active, MACHINES.c.ring != ""
         )
         for machine, ring, make, site, role, is_heard in self._connection.execute(found):
-            yield machine, ring, make, site, working.get((site, role), 0) > (1 if is_heard else 0)
+            yield machine, ring, make, site, bool(is_heard) and working.get((site, role), 0) > 1
 
     def ring_makes(self, ring: str) -> dict[str, int]:
         active = [MACHINES.c.status == MachineStatus.ACTIVE.value, MACHINES.c.ring == ring]

@@ -311,7 +311,7 @@ class RolloutsTx(Rows):
             if stratum.make not in known:
                 self._insert(STRATA, **asdict(stratum))
             elif stratum.open:
-                self._update(STRATA, self._key(stratum), open=True)
+                self._update(STRATA, self._key(stratum), open=True, opened_at=stratum.opened_at)
             if stratum.make not in budgets:
                 self._insert(BUDGETS, rollout=ring.rollout, make=stratum.make, in_flight=0, allowed=first_batch)
 
