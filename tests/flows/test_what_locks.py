@@ -265,6 +265,7 @@ def test_who_is_outside_the_share_and_becomes_another_make_is_waited_for_by_neit
     facts(world, tills[9], role="till")  # back again: outside its share
     row = world.strata()["some", "till"]
     assert (row.members, row.share_members) == (18, 5)
+    world.passes(0)
     for name in [*tills[:5], tills[8], tills[7]]:
         world.ends(name)
     world.settles()
