@@ -9,12 +9,13 @@
 - What nobody wrote down is assumed, and ``ASSUMED`` says it.
 - Harmful is a release that its vendor withdrew, that people recalled, or that failed in some make beyond chance (its
   background explains it in less than one case of twenty). A halt of any other is false.
+- A failure that a person has explained says nothing of the release: no other machine is given it, and it is no harm.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -31,7 +32,7 @@ from gate.sim.scenario import Fault, OnTime, Row, Scenario, SimMachine, SimRelea
 SEED = 1
 PAGE = 1000
 EVERY = 10_000_000  # claims of a rollout, events of a kind
-APPROVED, HALTED, RECALLED = "ring_approved", "rollout_halted", "rollout_recalled"
+APPROVED, HALTED, RECALLED, EXPLAINED = "ring_approved", "rollout_halted", "rollout_recalled", "failure_explained"
 AFTER = timedelta(days=7)  # a release is followed no longer than that
 BEFORE = timedelta(hours=12)  # machines check in so long before the first release
 ON = OnTime(-BOOT_LEAD, "opening"), OnTime(timedelta(minutes=10), "closing")
@@ -175,8 +176,9 @@ def _claims(tx: Tx, shelved: Iterable[bytes], rollouts: Sequence[Rollout]) -> di
 
 
 def _said(tx: Tx, shelved: Iterable[bytes]) -> Mapping[str, list[Event]]:
-    """rollout -> its halts, its recall and its rings' signatures, in the order of the log, wherever they are by now."""
-    kinds = APPROVED, HALTED, RECALLED
+    """rollout -> its halts, its recall, its rings' signatures and its explained failures, in the order of the log,
+    wherever they are by now."""
+    kinds = APPROVED, HALTED, RECALLED, EXPLAINED
     found = {one.index: one for one in retention.events_of(shelved, kinds)}
     found |= {one.index: one for kind in kinds for one in tx.asked_events(Asked(kind=kind), None, EVERY)}
     said: dict[str, list[Event]] = defaultdict(list)
@@ -216,7 +218,8 @@ def _release(
     release = tx.release(rollout.release)
     assert release is not None  # releases stay for ever
     known = {one.machine: one for one in claims if one.state in RESOLVED and one.machine in fleet.machines}
-    drawn, from_all = _others(rollout, known, fleet)
+    explained = {str(event.detail["claim"]) for event in said if event.kind == EXPLAINED}
+    drawn, from_all = _others(rollout, known, explained, fleet)
     fates = {name: fate(one) for name, one in {**known, **drawn, **from_all}.items()}
     signed = tuple((event.at, event.actor, event.subject.partition("/")[2]) for event in said if event.kind == APPROVED)
     simulated = SimRelease(
@@ -229,22 +232,24 @@ def _release(
         signed=signed,
     )
     counts = _counts(known, drawn, from_all, fleet.machines)
-    return simulated, _day(rollout, release.version, claims, said, counts)
+    return simulated, _day(rollout, release.version, claims, said, explained, counts)
 
 
-def _others(rollout: Rollout, known: Mapping[str, Claim], fleet: _Fleet) -> tuple[dict[str, Claim], dict[str, Claim]]:
+def _others(
+    rollout: Rollout, known: Mapping[str, Claim], explained: Collection[str], fleet: _Fleet
+) -> tuple[dict[str, Claim], dict[str, Claim]]:
     """Whose fate stands for that of the machines that did not take it: of their own make, or of any."""
+    shown = [known[name] for name in sorted(known) if known[name].id not in explained]
     of_make: dict[str, list[Claim]] = defaultdict(list)
-    for name in sorted(known):
-        of_make[known[name].make].append(known[name])
-    everybody = [known[name] for name in sorted(known)]
+    for one in shown:
+        of_make[one.make].append(one)
     drawn: dict[str, Claim] = {}
     from_all: dict[str, Claim] = {}
     for name in fleet.machines:
         if name in known:
             continue
         own = of_make.get(fleet.makes[name], [])
-        among = own or everybody
+        among = own or shown
         if among:
             into = drawn if own else from_all
             into[name] = among[int(draw(SEED, "recorded", rollout.id, name) * len(among))]
@@ -279,7 +284,12 @@ def fate(claim: Claim) -> Fault | None:
 
 
 def _day(
-    rollout: Rollout, version: str, claims: Sequence[Claim], said: Sequence[Event], counts: Mapping[str, int]
+    rollout: Rollout,
+    version: str,
+    claims: Sequence[Claim],
+    said: Sequence[Event],
+    explained: Collection[str],
+    counts: Mapping[str, int],
 ) -> Day:
     took = [one for one in claims if one.state not in NOT_TAKEN]
     span = rollout.done_at - rollout.started_at if rollout.done_at is not None else None
@@ -292,7 +302,7 @@ def _day(
         failed=sum(one.state in FAILURE for one in took),
         dead=frozenset(one.machine for one in took if one.state is ClaimState.SILENT and not one.recovered),
         halted=rollout.halted_at is not None or any(event.kind == HALTED for event in said),
-        harmful=_is_harmful(rollout, took, said),
+        harmful=_is_harmful(rollout, [one for one in took if one.id not in explained], said),
         hours=round(span / timedelta(hours=1), 1) if span is not None else None,
         **counts,
     )

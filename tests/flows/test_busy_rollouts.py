@@ -168,3 +168,31 @@ def test_what_a_vendor_took_back_is_harmful_also_where_people_let_it_go_on(store
         for by in ("anna", "bert"):
             people.resume(tx, rollout, by, "nothing was wrong", NOW + MINUTE)
     assert days(store, FileShelf(tmp_path / "shelf")).days[0].harmful
+
+
+@pytest.mark.parametrize("where", ["database", "shelf"])
+def test_a_failure_that_a_person_explained_harms_nobody_in_recorded_days(
+    store: SqlStore, tmp_path: Path, where: str
+) -> None:
+    gate, shelf = gate_of(), FileShelf(tmp_path / "shelf")
+    rollout = running(store, gate)
+    failed = []
+    for name in ("t0", "t1"):
+        with store.write() as tx:
+            claim = takes(tx, gate, rollout, name, NOW)
+        with store.write() as tx:
+            failed.append(says(tx, gate, claim, Step.FAILED, "b0", NOW).id)
+    with store.write() as tx:
+        advance.advance_rollout(tx, gate, rollout, NOW)
+    before = days(store, shelf)
+    assert before.days[0].harmful
+    assert set(before.scenario.releases[0].fates or {}) == {"t0", "t1", "t2"}
+    with store.write() as tx:
+        for one in failed:
+            people.explain_failure(tx, gate, one, "anna", "the switch of that street", NOW)
+    if where == "shelf":
+        while retention.shelve_some(store, shelf, timedelta(), NOW + timedelta(hours=1)):
+            pass
+    after = days(store, shelf)
+    assert (after.days[0].harmful, after.days[0].unknown, as_recorded(after).falsely_halted) == (False, 1, 1)
+    assert set(after.scenario.releases[0].fates or {}) == {"t0", "t1"}, "they fail again; a third one does not"
