@@ -51,7 +51,7 @@ def backtest(
     """Run scenarios or recorded days under a policy and under the active one, through the real flows; exit code 1 when
     it is worse.
 
-    Worse: more machines exposed or bricked, more sites without a till, a healthy release halted. Slower is not worse.
+    Worse: more machines exposed or bricked, more sites without a till, more healthy releases halted. Slower is not.
     """
     if not replay and (since or until):
         raise click.UsageError("--since and --until are of --recorded")
@@ -133,9 +133,4 @@ def _sentence(day: Mapping[str, Any]) -> str:
 
 
 def _cell(value: Any) -> Any:
-    match value:
-        case None:
-            return "not within the run"
-        case bool():
-            return "yes" if value else "no"
-    return value
+    return "not within the run" if value is None else value

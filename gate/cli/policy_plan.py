@@ -51,6 +51,7 @@ def plan_policy(
 ) -> None:
     """When could each ring open at the earliest, and how many machines could have a bad release before silence counts?
 
+    Planned as if every machine were healthy and people approved at once, and as if nobody rebooted by hand.
     Exit code 1 when a release does not reach its last ring within the days.
     """
     ruling = read_policy(name, settings)

@@ -285,7 +285,8 @@ ENGLISH: Mapping[str, str] = {
     "plan.not_done": "The rollout is not done within {days}.",
     "plan.worst": "Slowest: a release that appears {at} needs {span} to its last ring.",
     "plan.worst_never": "Slowest: a release that appears {at} does not reach its last ring within {days}.",
-    "plan.people": "Assumed: every machine is healthy at once, and people approve at once.",
+    "plan.people": "Assumed: every machine is healthy at once, people approve at once, and nobody reboots a machine by"
+    " hand (that can be earlier than its next opening).",
     "why.floor": "the content is too young",
     "why.frozen": "freeze {freeze}",
     "why.soak": "the healthy machines soak",
@@ -588,7 +589,8 @@ GERMAN: Mapping[str, str] = {
     "plan.worst": "Am langsamsten: eine Freigabe, die {at} erscheint, braucht {span} bis zum letzten Ring.",
     "plan.worst_never": "Am langsamsten: eine Freigabe, die {at} erscheint, erreicht den letzten Ring innerhalb dieser"
     " Zeit nicht: {days}.",
-    "plan.people": "Angenommen ist: jeder Rechner ist gleich gesund, und Personen stimmen sofort zu.",
+    "plan.people": "Angenommen ist: jeder Rechner ist gleich gesund, Personen stimmen sofort zu, und niemand startet"
+    " einen Rechner von Hand neu (das kann früher sein als seine nächste Öffnung).",
     "why.floor": "der Inhalt ist zu jung",
     "why.frozen": "Sperrzeit {freeze}",
     "why.soak": "die gesunden Rechner bewähren sich",

@@ -1,8 +1,9 @@
 """What a site's days hold under the active policy, and when a release could reach it at the earliest.
 
 - Everything is read, nothing is stored. A dated freeze holds for an always-on site too; one by duty or edges does not.
-- When something could arrive is the plan's best course (``flows.plan``), and after that the site's next slot: nothing
-  is earlier, a real fleet is later. A fleet beyond ``MOST`` is planned beside the page, and not while somebody waits.
+- When something could arrive is the plan's best course (``flows.plan``), and after that the site's next slot: a
+  real fleet is later, if nobody reboots by hand. A fleet beyond ``MOST`` is planned beside the page, and not while
+  somebody waits.
 """
 
 from __future__ import annotations

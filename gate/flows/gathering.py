@@ -81,7 +81,6 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
     else:
         gate_rule = _gate_rule(policy, rollout, rings, position)
     makes = _shown(tx, gate, read, position, mine, gate_rule, now, looks=looks) if gate_rule else _first(mine)
-    freeze = when.dated_freeze(policy, now)
     settings = None if last else policy.settings_for(ring, rollout.source)
     shadowed = settings is not None and settings.decides == "people"
     people_decide = policy.stated_at("decides", ring, rollout.source) if shadowed else ""
@@ -94,10 +93,7 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         verified=_vouched_for(policy, read.grounds.release),
         first_seen_at=read.grounds.release.first_seen_at,
         floor=settings.floor if settings else now - now,
-        freeze=freeze.name if freeze and not last else "",
-        freeze_why="" if freeze is None else when.freeze_why(policy, freeze.name),
-        freeze_path=freeze.path if freeze else "",
-        freeze_until=freeze.until if freeze else None,
+        **freeze_of(policy, now, last=last),
         people_needed=settings.needs_people if settings else 0,
         people=_persons(tx, read.grounds.approved_by.get(ring, ())) if settings and settings.wants_people else (),
         previous_open=before is None or before.opened_at is not None,
@@ -119,6 +115,17 @@ def _taken(read: Read, ring: str) -> frozenset[str]:
     """The makes that it takes over in a ring: none of which too many have failed under it."""
     found, background = read.taken_over.get(ring, frozenset()), read.rollout.background
     return frozenset(make for make in found if not _stopped(read.grounds.budgets.get(make), background))
+
+
+def freeze_of(policy: Policy, now: datetime, *, last: bool) -> dict[str, Any]:
+    """The facts about a dated freeze; the end of a rollout waits for none."""
+    freeze = when.dated_freeze(policy, now)
+    return {
+        "freeze": freeze.name if freeze and not last else "",
+        "freeze_why": "" if freeze is None else when.freeze_why(policy, freeze.name),
+        "freeze_path": freeze.path if freeze else "",
+        "freeze_until": freeze.until if freeze else None,
+    }
 
 
 def _vouched_for(policy: Policy, release: Release) -> bool:
@@ -325,11 +332,13 @@ def brake_counts(
     """What each brake counts now: all that count resolved claims in one statement."""
     wanted: dict[int, Bad] = {}
     for index, brake in enumerate(policy.brakes):
-        if brake.what in COUNTED and not brake.share:
+        if not countable(brake):
+            continue
+        if brake.what in COUNTED:
             since = rollout.started_at if brake.within is None else now - brake.within
             crashes = brake.what == "crashed"
             wanted[index] = Bad(_rings(policy, brake), COUNTED[brake.what], since, crashed=crashes)
-        elif brake.what == "silent" and brake.within is not None and not brake.share:
+        elif brake.within is not None and brake.what == "silent":
             wanted[index] = Bad(_rings(policy, brake), (ClaimState.SILENT,), now - brake.within)
     counts = dict(zip(wanted, tx.count_bad(rollout.id, list(wanted.values())), strict=True))
     asked = {
@@ -348,6 +357,13 @@ def brake_counts(
             count = counts[index] + quiet.get(index, 0)
             found.append(BrakeCount(path, brake.text, brake.why, int(brake.number), count))
     return tuple(found)
+
+
+def countable(brake: Brake) -> bool:
+    """Is there a count of it in every decision? A share of anything but missing machines has none, nor has silence
+    without a span."""
+    spanned = brake.what in COUNTED or (brake.what == "silent" and brake.within is not None)
+    return brake.what == "missing" or (spanned and not brake.share)
 
 
 def _rings(policy: Policy, brake: Brake) -> list[str]:

@@ -1,7 +1,8 @@
 """When could a release reach each ring at the earliest, and how many machines could be lost before anybody knows?
 
 - The best course: every machine asks as soon as it may, is healthy as soon as it can be, and people approve at once.
-  So nothing opens earlier than the plan says; a real fleet is later.
+  So a real fleet is later. Only a machine that somebody reboots by hand may be earlier: with ``reboot: natural`` the
+  plan waits for its next opening.
 - What decides is what decides in earnest: ``opening.judge`` on facts, the exposure budget, the calendar's windows,
   freezes and soaks. Only the counting of claims, which the store does by conditional statements, is done here.
 - Exposure until detection is the worst of one ring: its machines are all bad, all earlier ones were healthy.

@@ -1,8 +1,9 @@
 """A stored decision is judged again: same facts, same policy version, same verdict, years later.
 
 - The facts are those that were stored with it; nothing is read from the counters of today.
-- What the facts say of the policy (numbers, soak, floor, people, brakes) must be what its stored version says; a
-  brake's share is held against the machines that its limit was made of.
+- What the facts say of the policy (numbers, soak, floor, people, the ring's place, the dated freeze of that moment)
+  must be what its stored version says, with a count for each of its brakes; a brake's share is held against the
+  machines that its limit was made of.
 - A decision whose facts, policy or rollout cannot be read is not the same: the answer says what is missing.
 - It proves that the verdict follows from the facts. That the facts were true stands in the claims and in the audit log.
 """
@@ -20,10 +21,14 @@ from gate.core.errors import GateError
 from gate.core.facts import Facts
 from gate.core.model import DONE
 from gate.core.policy import Policy
-from gate.flows import facts_json
+from gate.core.verdict import Verdict
+from gate.flows import facts_json, gathering
 from gate.ports import Gate, Store, StoredDecision
 
 PAGE = 500
+NONE = "none"
+SINCE_THE_CAP = frozenset({"background_cap", "morning", "lever_broken", "waived"})
+"""Facts that are kept since the cap is looked at, or later: where one of them is, the cap is too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +94,7 @@ def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | N
         yield f"its policy {stored.policy_version[:12]} cannot be read: {problem.detail}"
         return
     try:
-        told = list(_told(policy, facts, source))
+        told = list(_told(policy, stored, facts, source))
     except (LookupError, ValueError) as problem:
         yield f"its facts name a rule that policy {stored.policy_version[:12]} does not have: {problem}"
         return
@@ -98,9 +103,9 @@ def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | N
             yield f"{rule} was {said} in its facts, and is {ruled} in policy {stored.policy_version[:12]}"
 
 
-def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, object, object]]:
+def _told(policy: Policy, stored: StoredDecision, facts: Facts, source: str) -> Iterator[tuple[str, object, object]]:
     """(rule, what the facts say, what the policy says)."""
-    if facts.background_cap is not None:
+    if not stored.facts.keys().isdisjoint(SINCE_THE_CAP):
         yield "defaults.background_cap", facts.background_cap, background.cap(policy)
     yield "defaults.confidence", facts.confidence, policy.defaults.confidence
     yield "defaults.false_halt", facts.false_halt, policy.defaults.false_halt
@@ -109,6 +114,9 @@ def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, obje
         yield "defaults.background", facts.background, policy.defaults.background
     if facts.ring not in {DONE, *(ring.name for ring in policy.rings)}:
         raise LookupError(f"ring {facts.ring}")
+    yield from _place(policy, facts)
+    for name, ruled in gathering.freeze_of(policy, facts.now, last=facts.ring == DONE).items():
+        yield name, getattr(facts, name) or NONE, ruled or NONE
     if facts.ring != DONE:
         own = policy.settings_for(facts.ring, source)
         yield f"{facts.path}.floor", facts.floor, own.floor
@@ -126,12 +134,34 @@ def _told(policy: Policy, facts: Facts, source: str) -> Iterator[tuple[str, obje
         yield f"{gate.path}.gate.rule_out.make", gate.rule_out_make, before.rule_out_make
         yield f"{gate.path}.gate.rule_out.fleet", gate.rule_out_fleet, before.rule_out_fleet
         yield f"{gate.path}.gate.soak", gate.soak_text, str(before.soak)
+    yield from _brakes(policy, stored, facts)
+
+
+def _place(policy: Policy, facts: Facts) -> Iterator[tuple[str, object, object]]:
+    """Where its ring stands: by that its facts have a gate or none."""
+    names = [ring.name for ring in policy.rings]
+    place = len(names) if facts.ring == DONE else names.index(facts.ring)
+    yield f"the place of ring {facts.ring}", facts.position, place
+    yield f"the rule of ring {facts.ring}", facts.path, f"rings[{min(place, len(names) - 1)}]"
+    yield f"that ring {facts.ring} opens as a whole", facts.whole, facts.ring == DONE
+
+
+def _brakes(policy: Policy, stored: StoredDecision, facts: Facts) -> Iterator[tuple[str, object, object]]:
+    """Each that can be counted has its count. What is over and halts is not halted by this morning's machines."""
+    counted = [f"brakes[{index}]" for index, one in enumerate(policy.brakes) if gathering.countable(one)]
+    lasting = [one for one in counted if policy.brakes[_index(one)].what != "missing"]
+    told = [one.path for one in facts.brakes]
+    if stored.verdict != Verdict.HALT.name or told != lasting:
+        yield "brakes", told, counted
     for count in facts.brakes:
-        index = int(count.path.removeprefix("brakes[").removesuffix("]"))
-        brake = policy.brakes[index]
+        brake = policy.brakes[_index(count.path)]
         yield count.path, count.text, brake.text
         if not brake.share or count.of is not None:
             yield count.path, count.limit, mornings.brake_limit(brake.number, count.of or 0, share=brake.share)
+
+
+def _index(path: str) -> int:
+    return int(path.removeprefix("brakes[").removesuffix("]"))
 
 
 class Sources:

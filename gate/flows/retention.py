@@ -12,13 +12,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timedelta
 from typing import Any
 
 from gate.core.model import Claim, ClaimState, Rollout, RolloutState
-from gate.ports import Shelf, Store, StoredDecision, Tx
+from gate.ports import Event, Shelf, Store, StoredDecision, Tx
 
 BATCH = 2000
 STAYS = ("ring_approved", "approval_void")
@@ -104,6 +104,16 @@ def rollout_of(line: bytes) -> Rollout:
     """A rollout from its line, without its parts."""
     values = _read(Rollout, line)
     return Rollout(**{**values, "state": RolloutState(values["state"])})
+
+
+def events_of(lines: Iterable[bytes], kinds: Collection[str]) -> Iterator[Event]:
+    """The events of these kinds from their lines, the others unread: there is one for each report of a machine."""
+    marks = [f'"kind":"{kind}"'.encode() for kind in kinds]
+    for line in lines:
+        if any(mark in line for mark in marks):
+            event = Event(**_read(Event, line))
+            if event.kind in kinds:
+                yield event
 
 
 def _read(kind: type[Any], line: bytes) -> dict[str, Any]:

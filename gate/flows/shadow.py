@@ -24,9 +24,10 @@ from gate.core.model import FLEET, RingState, Rollout, RolloutState, Stratum
 from gate.core.policy import Policy
 from gate.flows.agreement import agreed, reason_given
 from gate.flows.people import digest
-from gate.ports import Gate, Proposal, Store, Tx
+from gate.ports import Asked, Gate, Proposal, Store, Tx
 
 ROLLOUTS = 30  # that are compared
+HALTS = 1000  # of a rollout
 PAST = 50  # rollouts whose boots and sites are counted, as the background's are
 
 BY_GATE = re.compile(r"gate\Z|brakes\[|defaults\.")
@@ -200,8 +201,11 @@ def _on(policy: Policy) -> bool:
 
 
 def _halts(tx: Tx, rollout: Rollout, version: str) -> list[Halted]:
+    """By kind: among its events there is one for each report."""
+    halted = tx.asked_events(Asked(subject=rollout.id, kind="rollout_halted"), None, HALTS)
+    resumed = tx.asked_events(Asked(subject=rollout.id, kind="rollout_resumed"), None, HALTS) if halted else []
     found, resumed_at = list[Halted](), None
-    for event in tx.events(subject=rollout.id, limit=100):  # the newest first
+    for event in sorted([*halted, *resumed], key=lambda one: -one.index):  # the newest first
         if event.kind == "rollout_resumed":
             resumed_at = event.at
         elif event.kind == "rollout_halted" and BY_GATE.match(event.actor):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from gate.core import words
+from gate.core import said_texts, words
 from gate.core.boot_times import NEEDED
 from gate.core.correlation import LEAST_FAILURES, counts_as
 from gate.flows.shadow import Halted, Learned, Match, Outcome, Shadow
@@ -102,7 +102,7 @@ def learned_sentences(learned: Learned, language: str) -> list[str]:
 def halt_sentence(one: Halted, language: str) -> str:
     """One halt by the gate, and whether people let it go on."""
     key = "halted" if one.resumed_at is None else "resumed"
-    return _text(key, language, release=f"{one.source} {one.version}", because=one.because)
+    return _text(key, language, release=f"{one.source} {one.version}", because=said_texts.said(one.because, language))
 
 
 def _rings(count: int, language: str) -> str:

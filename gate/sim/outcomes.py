@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,19 +13,20 @@ from gate.sim.scenario import Scenario
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a scenario came to. ``hours``: until the last release had passed every ring, None where one has not."""
+    """What a scenario came to. ``hours``: until the last release had passed every ring, None where one has not.
+
+    ``falsely_halted``: how many releases were."""
 
     exposed: int
     bricked: int
     sites_without_till: int
     hours: float | None
-    falsely_halted: bool
+    falsely_halted: int
 
 
 def replayed(was: Recorded, result: dict[str, Any]) -> Outcome:
     """The figures of recorded days under another policy. A halt is false where the record found nothing harmful."""
-    both = zip(was.days, result["releases"], strict=True)
-    false = any(one["halted_at"] and not day.harmful for day, one in both)
+    false = _falsely_halted(was.scenario, result, [day.harmful for day in was.days])
     return replace(outcome(was.scenario, result), falsely_halted=false)
 
 
@@ -36,26 +38,31 @@ def as_recorded(was: Recorded) -> Outcome:
         bricked=sum(len(day.dead) for day in was.days),
         sites_without_till=was.sites_without_till,
         hours=max(hours) if len(hours) == len(was.days) else None,
-        falsely_halted=any(day.halted and not day.harmful for day in was.days),
+        falsely_halted=sum(day.halted and not day.harmful for day in was.days),
     )
 
 
 def outcome(plan: Scenario, result: dict[str, Any]) -> Outcome:
-    """The figures of a run. A halt is false where no release had a fault and no person or vendor halted."""
+    """The figures of a run. A halt is false where that release had no fault, and no person or vendor halted it."""
     releases = result["releases"]
     ends = [one["full_at"] and datetime.fromisoformat(one["full_at"]) for one in releases]
     spans = [end - release.at for end, release in zip(ends, plan.releases, strict=False) if end]
     full = len(spans) == len(plan.releases) and bool(spans)
-    harmed = any(release.fault for release in plan.releases)
-    meant = any("act" in event or "vendor_reverts" in event for event in plan.events)
-    halted = any(one["halted_at"] for one in releases)
     return Outcome(
         exposed=sum(one["exposed"] for one in releases),
         bricked=sum(one["bricked"] for one in releases),
         sites_without_till=result["sites_without_till"],
         hours=round(max(spans) / timedelta(hours=1), 1) if full else None,
-        falsely_halted=halted and not harmed and not meant,
+        falsely_halted=_falsely_halted(plan, result, [release.fault is not None for release in plan.releases]),
     )
+
+
+def _falsely_halted(plan: Scenario, result: dict[str, Any], harmful: Sequence[bool]) -> int:
+    """How many releases the gate has halted that harmed nothing; each for itself, whatever runs beside it."""
+    meant = {event["act"]["by"] for event in plan.events if "act" in event}
+    meant |= {f"vendor:{event['vendor_reverts']}" for event in plan.events if "vendor_reverts" in event}
+    both = zip(result["releases"], harmful, strict=False)  # what has not come yet has no result
+    return sum(bool(one["halted_at"]) and one["halted_by"] not in meant and not bad for one, bad in both)
 
 
 def worse(this: Outcome, other: Outcome) -> bool:

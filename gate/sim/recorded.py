@@ -1,7 +1,7 @@
 """Recorded days: what this installation's releases did, as a scenario for another policy.
 
-- The facts are the claims and rollouts of the database and of the shelf, the fleet and its sites as they are now, and
-  the gate's own gaps. A release comes when it came, and its vendor takes it back when it did.
+- The facts are the claims, rollouts, halts, recalls and signatures of the database and of the shelf, the fleet and its
+  sites as they are now, and the gate's own gaps. A release comes when it came; its vendor takes it back when it did.
 - A machine that took a release does under every policy what it did then: it stayed healthy, failed, relapsed, or was
   silent (dead, until a later release is known to have found it alive).
 - A machine that did not take it is given what a machine of its make did that took it, drawn by hash; so a make keeps
@@ -9,12 +9,13 @@
 - What nobody wrote down is assumed, and ``ASSUMED`` says it.
 - Harmful is a release that its vendor withdrew, that people recalled, or that failed in some make beyond chance (its
   background explains it in less than one case of twenty). A halt of any other is false.
+- A failure that a person has explained says nothing of the release: no other machine is given it, and it is no harm.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,12 +26,13 @@ from gate.core.errors import NotFound
 from gate.core.model import Action, Claim, ClaimState, Machine, MachineStatus, Rollout, Site
 from gate.flows import retention
 from gate.flows.when import BOOT_LEAD
-from gate.ports import Store, Tx
+from gate.ports import Asked, Event, Store, Tx
 from gate.sim.scenario import Fault, OnTime, Row, Scenario, SimMachine, SimRelease, draw
 
 SEED = 1
 PAGE = 1000
-EVERY = 10_000_000  # claims of a rollout
+EVERY = 10_000_000  # claims of a rollout, events of a kind
+APPROVED, HALTED, RECALLED, EXPLAINED = "ring_approved", "rollout_halted", "rollout_recalled", "failure_explained"
 AFTER = timedelta(days=7)  # a release is followed no longer than that
 BEFORE = timedelta(hours=12)  # machines check in so long before the first release
 ON = OnTime(-BOOT_LEAD, "opening"), OnTime(timedelta(minutes=10), "closing")
@@ -47,7 +49,7 @@ ASSUMED = (
 
 @dataclass(frozen=True, slots=True)
 class Day:
-    """One recorded release: what it did then.
+    """One recorded release: what it did then. ``halted``: ever, also where people let it go on.
 
     For how many machines that is known, drawn from their make, drawn from all makes, or not known of anybody."""
 
@@ -107,7 +109,8 @@ def read(
         claims = _claims(tx, shelf("claims"), rollouts)
         fleet = _fleet(tx, {one.machine for found in claims.values() for one in found}, until)
         start = rollouts[0].started_at - BEFORE
-        made = [_release(tx, rollout, claims[rollout.id], fleet) for rollout in rollouts]
+        said = _said(tx, shelf(retention.EVENTS))
+        made = [_release(tx, rollout, claims[rollout.id], said[rollout.id], fleet) for rollout in rollouts]
         events = _events(tx, rollouts, start, until)
     scenario = Scenario(
         name=_days(since, until),
@@ -172,6 +175,18 @@ def _claims(tx: Tx, shelved: Iterable[bytes], rollouts: Sequence[Rollout]) -> di
     return {name: list(of.values()) for name, of in newest.items()}
 
 
+def _said(tx: Tx, shelved: Iterable[bytes]) -> Mapping[str, list[Event]]:
+    """rollout -> its halts, its recall, its rings' signatures and its explained failures, in the order of the log,
+    wherever they are by now."""
+    kinds = APPROVED, HALTED, RECALLED, EXPLAINED
+    found = {one.index: one for one in retention.events_of(shelved, kinds)}
+    found |= {one.index: one for kind in kinds for one in tx.asked_events(Asked(kind=kind), None, EVERY)}
+    said: dict[str, list[Event]] = defaultdict(list)
+    for _, event in sorted(found.items()):
+        said[event.subject.partition("/")[0]].append(event)
+    return said
+
+
 def _fleet(tx: Tx, claimed: set[str], until: datetime) -> _Fleet:
     """Machines that are active and had joined, and those gone since that had a claim."""
     machines: list[Machine] = []
@@ -197,18 +212,16 @@ def _was_there(one: Machine, until: datetime) -> bool:
     return one.status is MachineStatus.ACTIVE and one.accepted_at is not None and one.accepted_at < until
 
 
-def _release(tx: Tx, rollout: Rollout, claims: Sequence[Claim], fleet: _Fleet) -> tuple[SimRelease, Day]:
+def _release(
+    tx: Tx, rollout: Rollout, claims: Sequence[Claim], said: Sequence[Event], fleet: _Fleet
+) -> tuple[SimRelease, Day]:
     release = tx.release(rollout.release)
     assert release is not None  # releases stay for ever
     known = {one.machine: one for one in claims if one.state in RESOLVED and one.machine in fleet.machines}
-    drawn, from_all = _others(rollout, known, fleet)
+    explained = {str(event.detail["claim"]) for event in said if event.kind == EXPLAINED}
+    drawn, from_all = _others(rollout, known, explained, fleet)
     fates = {name: fate(one) for name, one in {**known, **drawn, **from_all}.items()}
-    signed = tuple(
-        (event.at, event.actor, ring.ring)
-        for ring in tx.rings(rollout.id)
-        for event in tx.events(subject=f"{rollout.id}/{ring.ring}", limit=PAGE)
-        if event.kind == "ring_approved"
-    )
+    signed = tuple((event.at, event.actor, event.subject.partition("/")[2]) for event in said if event.kind == APPROVED)
     simulated = SimRelease(
         at=rollout.started_at,
         source=rollout.source,
@@ -218,22 +231,25 @@ def _release(tx: Tx, rollout: Rollout, claims: Sequence[Claim], fleet: _Fleet) -
         living=frozenset(known),
         signed=signed,
     )
-    return simulated, _day(tx, rollout, release.version, claims, _counts(known, drawn, from_all, fleet.machines))
+    counts = _counts(known, drawn, from_all, fleet.machines)
+    return simulated, _day(rollout, release.version, claims, said, explained, counts)
 
 
-def _others(rollout: Rollout, known: Mapping[str, Claim], fleet: _Fleet) -> tuple[dict[str, Claim], dict[str, Claim]]:
+def _others(
+    rollout: Rollout, known: Mapping[str, Claim], explained: Collection[str], fleet: _Fleet
+) -> tuple[dict[str, Claim], dict[str, Claim]]:
     """Whose fate stands for that of the machines that did not take it: of their own make, or of any."""
+    shown = [known[name] for name in sorted(known) if known[name].id not in explained]
     of_make: dict[str, list[Claim]] = defaultdict(list)
-    for name in sorted(known):
-        of_make[known[name].make].append(known[name])
-    everybody = [known[name] for name in sorted(known)]
+    for one in shown:
+        of_make[one.make].append(one)
     drawn: dict[str, Claim] = {}
     from_all: dict[str, Claim] = {}
     for name in fleet.machines:
         if name in known:
             continue
         own = of_make.get(fleet.makes[name], [])
-        among = own or everybody
+        among = own or shown
         if among:
             into = drawn if own else from_all
             into[name] = among[int(draw(SEED, "recorded", rollout.id, name) * len(among))]
@@ -267,7 +283,14 @@ def fate(claim: Claim) -> Fault | None:
             return Fault({}, "boot", 1.0, "unhealthy", timedelta())
 
 
-def _day(tx: Tx, rollout: Rollout, version: str, claims: Sequence[Claim], counts: Mapping[str, int]) -> Day:
+def _day(
+    rollout: Rollout,
+    version: str,
+    claims: Sequence[Claim],
+    said: Sequence[Event],
+    explained: Collection[str],
+    counts: Mapping[str, int],
+) -> Day:
     took = [one for one in claims if one.state not in NOT_TAKEN]
     span = rollout.done_at - rollout.started_at if rollout.done_at is not None else None
     return Day(
@@ -278,17 +301,18 @@ def _day(tx: Tx, rollout: Rollout, version: str, claims: Sequence[Claim], counts
         exposed=len(took),
         failed=sum(one.state in FAILURE for one in took),
         dead=frozenset(one.machine for one in took if one.state is ClaimState.SILENT and not one.recovered),
-        halted=rollout.halted_at is not None,
-        harmful=_is_harmful(tx, rollout, took),
+        halted=rollout.halted_at is not None or any(event.kind == HALTED for event in said),
+        harmful=_is_harmful(rollout, [one for one in took if one.id not in explained], said),
         hours=round(span / timedelta(hours=1), 1) if span is not None else None,
         **counts,
     )
 
 
-def _is_harmful(tx: Tx, rollout: Rollout, took: Sequence[Claim]) -> bool:
-    told = tx.events(subject=rollout.id, limit=PAGE)
-    by_people = any(event.kind == "rollout_recalled" and event.actor != "policy" for event in told)
-    if by_people or rollout.halted_by == f"source:{rollout.source}":
+def _is_harmful(rollout: Rollout, took: Sequence[Claim], said: Sequence[Event]) -> bool:
+    by_people = any(event.kind == RECALLED and event.actor != "policy" for event in said)
+    vendor = f"source:{rollout.source}"
+    by_vendor = rollout.halted_by == vendor or any(event.kind == HALTED and event.actor == vendor for event in said)
+    if by_people or by_vendor:
         return True
     by_make: dict[str, list[Claim]] = defaultdict(list)
     for one in took:

@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.flows import unclear
-from gate.ports import Tx
+from gate.ports import Asked, Tx
 from gate.sim.fleet import World
 from gate.sim.scenario import Scenario, SimRelease, draw
 
@@ -48,9 +48,7 @@ def of_release(tx: Tx, record: Record, places: Mapping[str, tuple[str, str]]) ->
     for machine in record.exposed:
         by_make[places[machine][1]][0] += 1
         by_make[places[machine][1]][1] += machine in record.bricked
-    told = tx.events(subject=rollout.id, limit=500)
-    done = [e.at for e in told if e.kind == "rollout_done"]
-    asked = [e.at for e in told if e.kind == unclear.ASKED]
+    asked = tx.asked_events(Asked(subject=rollout.id, kind=unclear.ASKED, oldest=True), None, 1)
     return {
         "version": record.release.version,
         "state": rollout.state.value,
@@ -64,8 +62,8 @@ def of_release(tx: Tx, record: Record, places: Mapping[str, tuple[str, str]]) ->
         "held": _held(tx, rollout.id),
         "rings": rings,
         "makes": [{"make": m, "exposed": e, "bricked": b} for m, (e, b) in sorted(by_make.items())],
-        "asked_at": min(asked).isoformat() if asked else None,
-        "full_at": done[0].isoformat() if done else None,
+        "asked_at": asked[0].at.isoformat() if asked else None,
+        "full_at": rollout.done_at.isoformat() if rollout.done_at else None,
     }
 
 

@@ -35,7 +35,7 @@ from gate.core.policy import Policy
 from gate.core.verdict import Refusal
 from gate.flows import advance, approvals, claims, expedite, intake, mornings, recalls, restarts, rounds, sweep
 from gate.flows.machines import CheckIn
-from gate.ports import ActivePolicy, Gate, Store, Tx
+from gate.ports import ActivePolicy, Asked, Gate, Store, Tx
 from gate.sim.fleet import World
 from gate.sim.idle import CheckIns, OpenTx
 from gate.sim.results import Record, of_release
@@ -45,6 +45,7 @@ MINUTE = timedelta(minutes=1)
 CHECKIN = timedelta(minutes=5)
 BACK = timedelta(minutes=3)
 """A crash takes so long."""
+EVERY = 100_000  # mornings that were silent
 WATCH_EVERY = timedelta(minutes=10)
 """Of what is over; the worker judges it at each tick."""
 GIVE_UP = frozenset({"already_installed", "superseded", "unknown_release", "no_approval"})
@@ -541,7 +542,7 @@ class Simulation:
         with self._store.read() as tx:
             places = {name: (body.ring, body.make) for name, body in self._bodies.items()}
             found = [of_release(tx, record, places) for record in self.records]
-            risen = [e.at for e in tx.events(subject=mornings.SUBJECT, limit=500) if e.kind == "silent_morning"]
+            risen = [e.at for e in tx.asked_events(Asked(subject=mornings.SUBJECT, kind="silent_morning"), None, EVERY)]
         releases = [one for one in found if one is not None]
         alarms = [r["halted_at"] for r in releases if r["halted_at"]]
         bricked = {machine for record in self.records for machine in record.bricked}

@@ -16,7 +16,7 @@ FIGURES = (
     ("exposed", "Machines exposed"),
     ("sites_without_a_till", "Sites without a till"),
     ("hours_to_full", "Hours to full protection"),
-    ("falsely_halted", "False halt"),
+    ("falsely_halted", "False halts"),
 )
 Row = Mapping[str, Any]
 
@@ -57,7 +57,7 @@ def _read(row: Row, key: str, language: str, t: Callable[[str], str]) -> Bar:
     value, kind = row[key], row["policy"] if row["policy"] in ("this", "other") else "was"
     if value is None:
         return Bar(kind, None, t("not within the run"))
-    if isinstance(value, bool):
+    if isinstance(value, bool):  # kept before they were counted
         return Bar(kind, float(value), t("yes") if value else t("no"))
     said = f"{value:.1f}" if key == "hours_to_full" else f"{value:g}"
     return Bar(kind, float(value), said.replace(".", ",") if language == "de" else said)

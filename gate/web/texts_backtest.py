@@ -42,10 +42,10 @@ GERMAN = {
     "It has no result:": "Sie hat kein Ergebnis:",
     "Worse than the active version in:": "Schlechter als die geltende Version in:",
     "Not worse than the active version in any of them.": "In keinem schlechter als die geltende Version.",
-    "Worse is: more machines exposed where something died, more of them dead, more sites without a till, or a healthy "
-    "release halted. Slower is not worse.": (
+    "Worse is: more machines exposed where something died, more of them dead, more sites without a till, or more "
+    "healthy releases halted. Slower is not worse.": (
         "Schlechter heißt: mehr Rechner betroffen, wo etwas ausfiel, mehr davon ausgefallen, mehr Apotheken ohne Kasse "
-        "oder eine gesunde Freigabe angehalten. Langsamer ist nicht schlechter."
+        "oder mehr gesunde Freigaben angehalten. Langsamer ist nicht schlechter."
     ),
     "What it came to": "Was herauskam",
     "Scenario": "Szenario",
@@ -53,7 +53,7 @@ GERMAN = {
     "Machines dead": "Ausgefallene Rechner",
     "Sites without a till": "Apotheken ohne Kasse",
     "Hours to full protection": "Stunden bis zum vollen Schutz",
-    "False halt": "Falscher Halt",
+    "False halts": "Falsche Halte",
     "not within the run": "nicht in dieser Zeit",
     "As a picture": "Als Bild",
     "the same numbers stand in the table": "dieselben Zahlen stehen in der Tabelle",

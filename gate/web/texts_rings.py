@@ -171,10 +171,11 @@ GERMAN = {
     "The branch holds changes that do not rule yet; what stands here is what rules.": (
         "Im Zweig stehen Änderungen, die noch nicht gelten; hier steht, was gilt."
     ),
-    "Earliest: every machine is healthy as soon as it can be and people agree at once. At worst: machines of the ring "
-    "that could have a bad release before its first silence counts.": (
-        "Frühestens: jeder Rechner ist so bald gesund, wie er kann, und Menschen stimmen sofort zu. Schlimmstenfalls: "
-        "Rechner des Rings, die eine schlechte Freigabe haben könnten, bevor das erste Schweigen zählt."
+    "Earliest: every machine is healthy as soon as it can be, people agree at once, and nobody reboots by hand. At "
+    "worst: machines of the ring that could have a bad release before its first silence counts.": (
+        "Frühestens: jeder Rechner ist so bald gesund, wie er kann, Menschen stimmen sofort zu, und niemand startet "
+        "von Hand neu. Schlimmstenfalls: Rechner des Rings, die eine schlechte Freigabe haben könnten, bevor das erste "
+        "Schweigen zählt."
     ),
     "Their change": "Die andere Änderung",
     "then": "dann",

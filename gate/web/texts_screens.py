@@ -188,8 +188,10 @@ GERMAN = {
     "the next slot begins": "die nächste Gelegenheit beginnt",
     "no slot follows within seven days": "binnen sieben Tagen folgt keine Gelegenheit",
     "Choose a site with active machines.": "Wählen Sie eine Apotheke mit aktiven Rechnern.",
-    "The best course: every machine asks at once, is healthy, and people approve. A real fleet is later.": (
-        "Der beste Verlauf: jeder Rechner fragt sofort, ist gesund, und Menschen stimmen zu. Wirklich wird es später."
+    "The best course: every machine asks at once, is healthy, and people approve. A real fleet is later, if nobody "
+    "reboots by hand.": (
+        "Der beste Verlauf: jeder Rechner fragt sofort, ist gesund, und Menschen stimmen zu. Wirklich wird es später, "
+        "wenn niemand von Hand neu startet."
     ),
     "Holiday": "Feiertag",
     "Open": "Offen",

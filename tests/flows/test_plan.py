@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -15,13 +15,14 @@ from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.adapters.store.tx_rollouts import BUDGETS
 from gate.bootstrap import OneText, planning_gate, simulation
-from gate.core.model import Machine, MachineStatus, RolloutState, Site
+from gate.core.model import Machine, MachineStatus, RolloutState, Site, Step
 from gate.core.policy import Policy
+from gate.flows import advance, plan_words
 from gate.flows.fleet_plan import fleet_plan
 from gate.flows.plan import Plan, plan
 from gate.ports import Gate
 from gate.sim import scenario
-from tests.flows.small_fleet import appears, joins
+from tests.flows.small_fleet import appears, joins, says, takes
 
 PILOT = frozenset({"pilot"})
 REBOOT = ", reboot: after install"
@@ -217,3 +218,48 @@ def test_the_plan_of_this_fleet_is_made_with_the_background_that_has_been_measur
 def intake_of(tx: SqlTx, policy: Policy, now: datetime) -> str:
     gate = Gate(policy=lambda _: policy, texts=OneText(""), hours=OpeningCalendar("Europe/Berlin"))
     return appears(tx, gate, now)
+
+
+BY_HAND = """\
+version: 1
+fleet: f
+timezone: Europe/Berlin
+makes: {by: [role]}
+sources: [{name: one, plugin: directory}]
+rings:
+  - {name: a, why: w, pick: {label: pilot}, gate: {at_least: 1, soak: 1m}, windows: [always]}
+  - {name: b, why: w, pick: {role: till}, gate: {at_least: 3, soak: 1m}}
+defaults: {stay_up: 1m, deadline: 2h open, background: 0.75%}
+"""
+
+
+def test_a_pilot_rebooted_by_hand_is_earlier_than_the_plan_and_the_plan_says_so(store: SqlStore) -> None:
+    now, minute = datetime(2026, 3, 2, 9, tzinfo=UTC), timedelta(minutes=1)
+    policy = parse_text(BY_HAND)
+    gate = Gate(policy=lambda _: policy, texts=OneText(BY_HAND), hours=OpeningCalendar(policy.timezone))
+    with store.write() as tx:
+        for number in range(5):
+            tx.save_site(Site(f"s{number}", f"s{number}", "NW", "Mo-Fr 08:00-18:00"))
+            joins(tx, f"s{number}", f"s{number}", "b" if number else "a", now, labels=() if number else PILOT)
+        rollout = appears(tx, gate, now, policy=OneText(BY_HAND).commit)
+        machines, sites = tx.machines(limit=9), {one.id: one for one in tx.sites()}
+    with store.write() as tx:
+        advance.advance_rollout(tx, gate, rollout, now)
+        claim = takes(tx, gate, rollout, "s0", now)
+        claim = says(tx, gate, claim, Step.BOOTED, "b1", now + 10 * minute)
+        says(tx, gate, claim, Step.HEALTHY, "b1", now + 13 * minute)
+    for minutes in (14, 17):
+        with store.write() as tx:
+            advance.advance_rollout(tx, gate, rollout, now + minutes * minute)
+    with store.read() as tx:
+        opened = next(one.opened_at for one in tx.rings(rollout) if one.ring == "b")
+    found = plan(planning_gate(policy), policy, policy.sources[0], machines, sites, now, 14)
+    planned = found.rings[1].opened_at
+    assert opened is not None
+    assert planned is not None
+    assert opened < planned
+    for language, words in (
+        ("en", "nobody reboots a machine by hand"),
+        ("de", "niemand startet einen Rechner von Hand neu"),
+    ):
+        assert words in list(plan_words.lines(found, None, policy, 14, language))[-1]

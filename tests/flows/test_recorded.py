@@ -125,14 +125,18 @@ def test_a_recorded_good_day_goes_through_and_a_halt_of_it_is_false(store: SqlSt
     assert found.hours == pytest.approx(then.hours, abs=1.0)
     assert not was.days[0].harmful
     result: dict[str, Any] = {
-        "releases": [{"halted_at": "x", "full_at": None, "exposed": 1, "bricked": 0}], "sites_without_till": 0
-    }  # fmt: skip
-    assert replayed(was, result).falsely_halted
+        "releases": [{"halted_at": "x", "halted_by": "brakes[0]", "full_at": None, "exposed": 1, "bricked": 0}],
+        "sites_without_till": 0,
+    }
+    assert replayed(was, result).falsely_halted == 1
 
 
 def test_what_has_left_for_the_shelf_is_replayed_as_if_it_had_not(store: SqlStore, tmp_path: Path) -> None:
     second = '  - {at: "2026-03-03T09:00:00+01:00", source: content, version: "2", boot_critical: true}\n'
-    sim = lived(store, (HEALS + second).replace("run: 12h", "run: 34h"))
+    plan = scenario_of((HEALS + second).replace("run: 12h", "run: 34h"), "lived")
+    signed = ((plan.releases[0].at + timedelta(hours=1), "anna", "rest"),)
+    plan = replace(plan, releases=(replace(plan.releases[0], signed=signed), plan.releases[1]))
+    sim = lived(store, plan)
     before = days(store, sim)
     with store.read() as tx:
         assert [one.state for one in tx.rollouts()] == [RolloutState.DONE, RolloutState.SUPERSEDED]
@@ -142,6 +146,7 @@ def test_what_has_left_for_the_shelf_is_replayed_as_if_it_had_not(store: SqlStor
     assert [one.version for one in days(store, sim).days] == ["2"]
     assert days(store, sim, shelf.lines) == before
     assert before.days[0].known == 90
+    assert before.scenario.releases[0].signed == signed
 
 
 def test_a_claim_and_a_rollout_come_back_from_their_lines(store: SqlStore) -> None:

@@ -28,9 +28,10 @@ PEOPLE = test_pages.PEOPLE
 WAIT_S = 20.0
 THIS: dict[str, Any] = {
     "scenario": "july-19", "policy": "this", "exposed": 9, "bricked": 9, "sites_without_a_till": 5,
-    "hours_to_full": None, "falsely_halted": False,
+    "hours_to_full": None, "falsely_halted": 0,
 }  # fmt: skip
-OTHER = {**THIS, "policy": "other", "exposed": 3, "bricked": 3, "sites_without_a_till": 2, "hours_to_full": 12.5}
+OTHER = {**THIS, "policy": "other", "exposed": 3, "bricked": 3, "sites_without_a_till": 2, "hours_to_full": 12.5,
+         "falsely_halted": 2}  # fmt: skip
 
 
 class Played:
@@ -110,8 +111,8 @@ def test_a_version_is_tested_against_the_active_one_and_its_figures_stand_under_
         page = person(app, login).client.get(where).text
         words = text_of(page)
         assert "Worse than the active version in: july-19." in words
-        assert "july-19 worse this version 9 9 5 not within the run no" in words
-        assert "july-19 the version that was active 3 3 2 12.5 no" in words
+        assert "july-19 worse this version 9 9 5 not within the run 0" in words
+        assert "july-19 the version that was active 3 3 2 12.5 2" in words
         assert page.count('<rect class="this') == page.count('<rect class="other') == 5, "four figures and the key"
         assert "data-making" not in page
         kept = person(app, login).client.get(f"/policy?tab=backtest&version={first}").text
@@ -258,3 +259,13 @@ def test_only_the_newest_are_kept(store: SqlStore) -> None:
         kept = tx.backtests(limit=1000)
     assert len(kept) == backtests.KEPT
     assert kept[-1].asked_at == NOW + timedelta(seconds=3)
+
+
+def test_a_test_that_was_kept_before_false_halts_were_counted_is_shown_as_it_was(app: Flask, played: Played) -> None:
+    played.rows = [{**THIS, "falsely_halted": True}, {**OTHER, "falsely_halted": False}]
+    played.go.set()
+    where = begun(person(app, "anna"), played)
+    settled()
+    page = text_of(person(app, "rita").client.get(where).text)
+    assert "9 9 5 not within the run yes" in page
+    assert "3 3 2 12.5 0" in page

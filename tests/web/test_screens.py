@@ -276,6 +276,7 @@ def test_when_a_release_could_reach_a_site_is_the_plans_answer_and_never_before_
     page = shown(anna.client.get("/calendar?site=nord&source=shop-content&lang=en").text)
     assert "shop-content 1, Ring first: its ring is open; the next slot begins" in page
     assert re.search(r"Ring rest: its ring (opens at the earliest \d\d \w{3}|does not open within seven days)", page)
+    assert "A real fleet is later, if nobody reboots by hand." in page
     assert "Choose a site" in anna.client.get("/calendar?site=sued&source=shop-content&lang=en").text
 
 
