@@ -87,7 +87,8 @@ class Explanation:
         if len(parts) < 2:
             none = text("risk.one", language, count=0, some=words.make("", language))
             return text("risk", language, ring=self.ring, lost=parts[0] if parts else none)
-        return text("risk.fleet", language, ring=self.ring, lost=self.lost, parts=words.joined(parts, language))
+        lost = words.counted(self.lost, "unit.machine", language)
+        return text("risk.fleet", language, ring=self.ring, lost=lost, parts=words.joined(parts, language))
 
 
 def explained(facts: Facts, lost: Mapping[str, int] | None = None) -> Explanation:
@@ -176,6 +177,11 @@ def _arguments(reason: Reason, language: str, zone: ZoneInfo) -> dict[str, objec
             found[name] = words.share(float(reason.numbers[name]), language)
     if "soak" in found:
         found["soak"] = words.open_span(str(found["soak"]), language)
+    if reason.code == "sites":
+        found["more_sites"] = words.counted(int(reason.numbers["more"]), "unit.more_site", language)
+    for name in ("machines", "sites"):
+        if name in found:
+            found[name] = words.counted(int(reason.numbers[name]), f"unit.{name.removesuffix('s')}", language)
     if "log_e" in found:
         log_e = float(reason.numbers["log_e"])
         odds = f"{math.exp(log_e):,.0f}" if log_e < 20 else "100,000,000"

@@ -12,7 +12,7 @@ from typing import Any
 
 from gate.core.policy import LANE, OWN, Policy, RingSettings
 from gate.core.policy_texts import LANGUAGES, text
-from gate.core.policy_words import chosen, counted, joined, label, pick, said
+from gate.core.policy_words import chosen, counted, form, joined, label, pick, said
 
 SHOWN_APART = ("evidence", "boots", "stay_up", "deadline")
 CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede")
@@ -78,7 +78,7 @@ def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
         yield one("at_most.share", "share", share=share, at_least=least)
     yield one("at_most.per_site", "per_site", per_site=said(settings.per_site, language))
     if settings.cap is not None:
-        yield one("at_most.cap", "cap", cap=settings.cap)
+        yield one("at_most.cap", "cap", cap=counted(settings.cap, "unit.claim", language))
     if settings.floor:
         yield one("floor", "floor", floor=said(settings.floor, language))
     if settings.needs_people:
@@ -98,9 +98,10 @@ def _gate(policy: Policy, index: int, settings: RingSettings, language: str) -> 
     sites = settings.sites or settings.at_least
     least = counted(settings.at_least, "unit.machine", language)
     arguments = {"at_least": least, "sites": counted(sites, "unit.site", language)}
+    arguments["shown"] = form(settings.at_least, "verb.shown", language)
     soaks = settings.soak.days or settings.soak.amount
     if soaks:
-        arguments["soak"] = said(settings.soak, language)
+        arguments |= {"run": form(settings.at_least, "verb.run", language), "soak": said(settings.soak, language)}
     if not last:
         arguments["next"] = policy.rings[index + 1].name
     yield path, ("done" if last else "next") + ("" if soaks else "_at_once"), name, arguments
@@ -113,7 +114,8 @@ def _gate(policy: Policy, index: int, settings: RingSettings, language: str) -> 
 
 
 def _budget(policy: Policy, language: str) -> Iterator[Sentence]:
-    numbers = {"per_make": policy.at_risk.per_make, "fleet": policy.at_risk.fleet}
+    per_make = counted(policy.at_risk.per_make, "unit.machine", language)
+    numbers = {"per_make": per_make, "fleet": policy.at_risk.fleet}
     yield "at_risk", "at_risk", "", numbers | {"confidence": said(policy.defaults.confidence, language)}
     yield "first_batch", "first_batch", "", {"count": counted(policy.first_batch, "unit.first", language)}
     if policy.common_floor:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from gate.core import said_texts, words
 from gate.core.model import Rollout, RolloutState
-from gate.core.reason_texts import text
+from gate.core.reason_texts import chosen, text
 from gate.flows import explain, holds, recalls
 from gate.flows.expedite import skips
 from gate.ports import Asked, Gate, Holder, Tx
@@ -71,11 +71,17 @@ def recalled(sites: Sequence[Holder], language: str) -> str:
     machines, unheard = sum(one.machines for one in sites), sum(one.unheard for one in sites)
     if not machines:
         return text("rollout.nobody", language)
-    said = text("rollout.have", language, machines=machines, sites=len(sites))
+    count, places = words.counted(machines, "unit.machine", language), words.counted(len(sites), "unit.site", language)
+    have = chosen("verb.have", language, machines)
+    said = text("rollout.have", language, machines=count, sites=places, have=have)
     away = [one for one in sites if one.unheard]
     if not away:
-        return text("rollout.heard", language, said=said)
+        return text("rollout.heard", language, said=said, all=chosen("verb.all_are", language, machines))
     names = ", ".join(f"{one.name} ({one.unheard})" for one in away[:5])
     if len(away) > 5:
-        names = text("rollout.more_sites", language, names=names, more=len(away) - 5)
-    return text("rollout.unheard", language, said=said, unheard=unheard, names=names)
+        names = text(
+            "rollout.more_sites", language, names=names, more=words.counted(len(away) - 5, "unit.more_site", language)
+        )
+    return text(
+        "rollout.unheard", language, said=said, unheard=unheard, be=chosen("verb.be", language, unheard), names=names
+    )

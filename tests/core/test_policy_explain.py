@@ -70,6 +70,26 @@ def test_a_changed_number_is_said(old: str, new: str, numbers: tuple[str, ...], 
     assert any(re.search(rf"(?<!\d){re.escape(number)}(?!\d)", line) for number in numbers for line in added)
 
 
+ALONE = [
+    ("en", "once 1 machine of it at 1 site has shown itself healthy here and before", "have shown themselves"),
+    ("en", "where there are fewer) and has then run for 1 hour", ""),
+    ("en", "At most 1 machine of one make", ""),
+    ("en", "At most 1 claim is in flight", ""),
+    ("de", "sobald sich 1 Rechner von ihr in 1 Apotheke hier und vorher als gesund erwiesen hat (", "erwiesen haben"),
+    ("de", "und danach so lange lief: 1 Stunde", "liefen"),
+    ("de", "Im Ring zugleich unterwegs: höchstens 1 Zusage.", ""),
+]
+
+
+@pytest.mark.parametrize(("language", "told", "untold"), ALONE)
+def test_one_machine_is_no_plural(language: str, told: str, untold: str) -> None:
+    text = SEED.replace("per_make: 10", "per_make: 1").replace("cap: 50", "cap: 1")
+    found = explain(parse_text(text), language)
+    first = next(one.text for one in found if one.path == "rings[0].gate")
+    assert told in " ".join(one.text for one in found)
+    assert not untold or untold not in first
+
+
 def test_the_exposure_budget_is_said_in_plain_words() -> None:
     said = [one.text for one in explain(parse_text(SEED), "en")]
     assert any(one.startswith("At most 10 machines of one make and 20 of the whole fleet may be lost") for one in said)
