@@ -167,10 +167,11 @@ def _arguments(reason: Reason, language: str, zone: ZoneInfo) -> dict[str, objec
     found["makes"] = words.make(make, language)
     found["all"] = text("all", language, makes=found["makes"]) if make else text("fleet", language)
     found["some"] = words.make(make, language, float(found.get("more", 2)))  # type: ignore[arg-type]
-    if reason.earliest_at is not None:
-        found["until"] = words.moment(reason.earliest_at, language, zone)
-    if "since" in found:
-        found["since"] = words.moment(datetime.fromisoformat(str(found["since"])), language, zone)
+    until, since = reason.earliest_at, datetime.fromisoformat(str(found["since"])) if "since" in found else None
+    if until is not None:
+        found["until"] = words.moment(until, language, zone, *([since] if since else []))
+    if since is not None:
+        found["since"] = words.moment(since, language, zone, *([until] if until else []))
         found["span"] = words.span(timedelta(seconds=float(reason.numbers["floor_s"])), language)
     for name in ("bound", "limit"):
         if name in found:

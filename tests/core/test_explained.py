@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import string
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -292,6 +292,41 @@ def test_both_languages_have_the_same_keys_and_the_same_places() -> None:
         ]
         assert fields[0] == fields[1], key
         assert ("|" in english) == ("|" in reason_texts.GERMAN[key]), key
+
+
+CLOCKS = [
+    # the clock goes back on 25 October 2026 at 01:00 UTC, and forward on 29 March
+    (datetime(2026, 10, 25, 0, 10, tzinfo=UTC), "Sun 25 Oct 02:10 CEST", "So 25.10. 02:10 CEST"),
+    (datetime(2026, 10, 25, 1, 10, tzinfo=UTC), "Sun 25 Oct 02:10 CET", "So 25.10. 02:10 CET"),
+    (datetime(2026, 10, 24, 0, 59, tzinfo=UTC), "Sat 24 Oct 02:59", "Sa 24.10. 02:59"),
+    (datetime(2026, 10, 24, 1, 0, tzinfo=UTC), "Sat 24 Oct 03:00 CEST", "Sa 24.10. 03:00 CEST"),
+    (datetime(2026, 10, 26, 0, 59, tzinfo=UTC), "Mon 26 Oct 01:59 CET", "Mo 26.10. 01:59 CET"),
+    (datetime(2026, 10, 26, 1, 0, tzinfo=UTC), "Mon 26 Oct 02:00", "Mo 26.10. 02:00"),
+    (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), "Sun 29 Mar 01:30 CET", "So 29.03. 01:30 CET"),
+    (datetime(9999, 12, 30, 23, 0, tzinfo=UTC), "Fri 31 Dec 00:00", "Fr 31.12. 00:00"),
+    (datetime(2026, 3, 29, 4, 30, tzinfo=BERLIN), "Sun 29 Mar 04:30 CEST", "So 29.03. 04:30 CEST"),
+]
+
+
+@pytest.mark.parametrize(("at", "english", "german"), CLOCKS)
+def test_a_moment_within_a_day_of_a_clock_change_names_the_clock(at: datetime, english: str, german: str) -> None:
+    assert words.moment(at, "en", BERLIN) == english
+    assert words.moment(at, "de", BERLIN) == german
+
+
+SUMS = [
+    (datetime(2026, 10, 25, 0, 10, tzinfo=UTC), 2 * HOUR, "Sun 25 Oct 02:10 CEST + 2 hours = Sun 25 Oct 03:10 CET"),
+    (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), 2 * HOUR, "Sun 29 Mar 01:30 CET + 2 hours = Sun 29 Mar 04:30 CEST"),
+    (datetime(2026, 10, 23, 10, 0, tzinfo=UTC), 72 * HOUR, "Fri 23 Oct 12:00 CEST + 3 days = Mon 26 Oct 11:00 CET"),
+]
+
+
+@pytest.mark.parametrize(("seen", "floor", "said"), SUMS)
+def test_the_sum_of_an_age_is_true_on_both_clock_change_nights(seen: datetime, floor: timedelta, said: str) -> None:
+    young = explained.explained(replace(GOOD, first_seen_at=seen, floor=floor, now=seen))
+    first, last = young.sentences("en", BERLIN)
+    assert said in first
+    assert said in last
 
 
 def test_a_refusal_is_said_in_both_languages() -> None:

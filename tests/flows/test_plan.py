@@ -17,6 +17,7 @@ from gate.adapters.store.tx_rollouts import BUDGETS
 from gate.bootstrap import OneText, planning_gate, simulation
 from gate.core.model import Machine, MachineStatus, RolloutState, Site
 from gate.core.policy import Policy
+from gate.flows import plan_words
 from gate.flows.fleet_plan import fleet_plan
 from gate.flows.plan import Plan, plan
 from gate.ports import Gate
@@ -90,6 +91,14 @@ def test_the_earliest_opening_is_the_latest_of_what_it_waits_for(
     assert local(ring.opened_at) == opens
     assert max((held for held in ring.held if held.until), key=lambda one: one.until or FRIDAY).code == last
     assert max(held.until for held in ring.held if held.until) == ring.opened_at
+
+
+def test_the_sentences_of_a_plan_name_the_clock_on_the_night_of_a_clock_change() -> None:
+    policy = parse_text(policy_text())
+    found = course(at=datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN))
+    assert found.rings[0].opened_at is not None
+    for language, said in (("en", "appears Sun 25 Oct 02:30 CEST:"), ("de", "die So 25.10. 02:30 CEST erscheint:")):
+        assert next(plan_words.lines(found, None, policy, 14, language)).endswith(said)
 
 
 def test_a_freeze_by_date_a_holiday_and_a_closed_window_put_it_off() -> None:

@@ -7,11 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
@@ -452,6 +453,23 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert "Was auf Sie wartet" in german.text
     assert "What waits for you" in anna.client.get("/?lang=en").text
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
+
+
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("%d.%m.%Y %H:%M", "25 Oct 2026 02:10 CEST"),
+        ("%H:%M:%S", "02:10:00 CEST"),
+        ("%d.%m.%Y", "25 Oct 2026"),
+        ("%d.%m.%Y %H:%M %Z", "25 Oct 2026 02:10 CEST"),
+    ],
+)
+def test_a_page_names_the_clock_on_the_night_of_a_clock_change(app: Flask, form: str, said: str) -> None:
+    at = datetime(2026, 10, 25, 0, 10, tzinfo=UTC)
+    with app.app_context():
+        g.language, g.parts = "en", SimpleNamespace(policy=lambda: None)
+        assert app.jinja_env.filters["local"](at, form) == said
+        assert "CE" not in app.jinja_env.filters["local"](at + timedelta(days=2), form.removesuffix(" %Z"))
 
 
 def test_the_other_language_is_a_link_to_the_same_page_with_all_that_was_asked(anna: Person) -> None:
