@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gate.core import makes
@@ -77,7 +77,7 @@ def moment(at: datetime, language: str, zone: ZoneInfo, *beside: datetime) -> st
 def clock(at: datetime, zone: ZoneInfo, *beside: datetime) -> str:
     """`` CEST`` where the zone has another clock within a day of ``at``, or at a moment beside it; else empty."""
     here = at.astimezone(zone)
-    if here.year == datetime.max.year:  # there may be no day after it
+    if here.year == MAXYEAR:  # there may be no day after it
         return ""
     others = (at.astimezone(UTC) - DAY, at.astimezone(UTC) + DAY, *beside)
     same = all(one.astimezone(zone).utcoffset() == here.utcoffset() for one in others)

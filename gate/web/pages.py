@@ -99,15 +99,15 @@ def _evidence(tx: Tx, found: Rollout, policy: Policy) -> dict[str, Any]:
     strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
     if len(strata) > MAKES:
         strata.sort(key=_worst_first)
-    evidence = [one for one in strata if one.exposed or one.pending]
-    idle = [one for one in strata if not (one.exposed or one.pending)]
+    evidence = [one for one in strata if one.exposed or one.late_failed]
+    idle = [one for one in strata if not (one.exposed or one.late_failed)]
     budgets = [one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed]
     return {
         "evidence": cut("evidence", evidence, _cell, MAKES),
         "idle": cut("idle", idle, _cell, MAKES),
         "idle_all": len(idle),
         "budgets": cut("budgets", sorted(budgets, key=_stopped_first), lambda one: one.make, MAKES),
-        "bound_of": lambda one: _bound(one.healthy, one.bad, one.pending, policy),
+        "bound_of": lambda one: _bound(one.healthy, one.unexplained, one.pending, policy),
         "origin": background.origin(policy, found.background),
         "watched": tx.count_watched(found.id),
     }
@@ -204,7 +204,7 @@ def brake() -> str:
 
 
 def _worst_first(one: Stratum) -> tuple[int, int]:
-    return -one.bad, -one.exposed
+    return -one.unexplained, -one.exposed
 
 
 def _stopped_first(one: Budget) -> tuple[bool, bool, int, int, str]:

@@ -190,7 +190,7 @@ def _rollout(tx: Tx, found: Rollout) -> shapes.RolloutSaid:
     rings = []
     for ring in tx.rings(found.id):
         mine = [one for one in strata if one.ring == ring.ring]
-        healthy, bad = sum(one.healthy for one in mine), sum(one.bad for one in mine)
+        healthy, bad = sum(one.healthy for one in mine), sum(one.unexplained for one in mine)
         rings.append(shapes.RingSaid(ring.ring, ring.opened_at is not None, ring.members, healthy, bad))
     return shapes.RolloutSaid(
         rollout=found.id,
