@@ -75,6 +75,13 @@ class Explanation:
         said = [text("ring", language, place=where, said=sentence(one, language, zone)) for one in found]
         return [*said, earliest(self.ring, found, language, zone)] if found else said
 
+    @property
+    def earliest_at(self) -> datetime | None:
+        """When it can open at the earliest; None where a reason has no time of its own, or nothing holds it."""
+        times = [one.earliest_at for one in self.reasons()]
+        known = [at for at in times if at is not None]
+        return max(known) if known and len(known) == len(times) else None
+
     def risk(self, language: str) -> str:
         """What could be lost at worst if it opened now, make by make; empty where nobody has counted."""
         if self.lost is None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from gate.core import said_texts, words
+from gate.core.explained import Explanation
 from gate.core.model import Rollout, RolloutState
 from gate.core.reason_texts import chosen, text
 from gate.flows import explain, holds, recalls
@@ -60,10 +62,12 @@ def ended(tx: Tx, rollout: Rollout, language: str) -> str:
 def of_rings(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
     """Why the rings that wait are not open, when they could be, and what that would put at risk."""
     zone = gate.policy(rollout.policy_version).zone
-    found = []
-    for one in explain.waiting(tx, gate, rollout, now):
-        found += [*one.sentences(language, zone), *filter(None, [one.risk(language)])]
-    return found
+    return of_waiting(explain.waiting(tx, gate, rollout, now), language, zone)
+
+
+def of_waiting(waiting: Sequence[Explanation], language: str, zone: ZoneInfo) -> list[str]:
+    """The same of what has been explained already."""
+    return [said for one in waiting for said in (*one.sentences(language, zone), *filter(None, [one.risk(language)]))]
 
 
 def recalled(sites: Sequence[Holder], language: str) -> str:

@@ -125,8 +125,11 @@ def test_the_earliest_time_is_the_latest_of_the_times_and_says_how_it_comes_abou
         "Ring rest: Mon 02 Mar 13:00 at the earliest (the latest of age: Mon 02 Mar 04:00 + 8 hours = Mon 02 Mar 12:00,"
         " freeze x until Mon 02 Mar 11:00 and soak of tills on hyperv with 19045 until Mon 02 Mar 13:00)."
     )
-    waits = explained.explained(replace(late, people=())).sentences("en", BERLIN)[-1]
-    assert waits.startswith("Ring rest: not before Mon 02 Mar 13:00 (")
+    waits = explained.explained(replace(late, people=()))
+    assert waits.sentences("en", BERLIN)[-1].startswith("Ring rest: not before Mon 02 Mar 13:00 (")
+    assert explained.explained(late).earliest_at == NOW + 3 * HOUR
+    assert waits.earliest_at is None, "people have no time of their own"
+    assert explained.explained(GOOD).earliest_at is None, "nothing holds it"
     people = explained.explained(replace(GOOD, people=())).sentences("de", BERLIN)[-1]
     assert people == "Ring rest: keine früheste Zeit, es hängt von Rechnern und Personen ab."
 
