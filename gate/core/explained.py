@@ -146,6 +146,11 @@ def sentence(reason: Reason, language: str, zone: ZoneInfo) -> str:
     return said
 
 
+def counts(reason: Reason) -> bool:
+    """Does it say numbers that go on changing while it holds?"""
+    return not reason.numbers.keys().isdisjoint(("more", "bad", "bound"))
+
+
 NAMED = re.compile(r"\{(\w+)\}")
 WITHOUT_NUMBERS = (
     *("not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, g, render_template, request
 
-from gate.core import background, lists, policy_explain, said_texts, stats
+from gate.core import background, explained, lists, policy_explain, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.errors import NotFound
 from gate.core.lists import MachineList
@@ -66,7 +66,7 @@ def rollout(rollout_id: str) -> str:
             zone=policy.zone,
             said_of=said_of,
             line_of=lambda rule, version: g.parts.gate.policy(version).line_of(rule),
-            **_standing(tx, found, policy, made),
+            **_standing(tx, found, policy, line, made),
             **_evidence(tx, found, policy),
             **_back(made),
             **_failed(tx, found),
@@ -75,14 +75,17 @@ def rollout(rollout_id: str) -> str:
         )
 
 
-def _standing(tx: Tx, found: Rollout, policy: Policy, made: Made[stopped.Back]) -> dict[str, Any]:
+def _standing(tx: Tx, found: Rollout, policy: Policy, line: Line, made: Made[stopped.Back]) -> dict[str, Any]:
     """Why it stands where it does, what it waits for, how it ended."""
     waiting = explain.waiting(tx, g.parts.gate, found, g.now)
     said = sentences.standing(tx, g.parts.gate, found, g.now, g.language)[1:]
     if found.state is RolloutState.RECALLED and made.found is not None:
         said.append(sentences.recalled(made.found.holders, g.language))
+    reasons = waiting[-1].reasons()[:3] if waiting else []
+    now = "; ".join(explained.sentence(one, g.language, policy.zone) for one in reasons)
     return {
         "said": said,
+        "stands": now if waiting else "" if found.state in (RolloutState.RUNNING, RolloutState.HALTED) else line.stands,
         "waiting": waiting,
         "needs": {one.ring: cut(f"needs-{one.ring}", one.makes, lambda row: row.make, MAKES) for one in waiting},
         "ended": sentences.ended(tx, found, g.language),
