@@ -15,8 +15,9 @@ from gate.core.policy_texts import LANGUAGES, text
 from gate.core.policy_words import chosen, counted, form, joined, label, pick, said
 
 SHOWN_APART = ("evidence", "boots", "stay_up", "deadline")
-CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede")
+CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede", "trust")
 """The fields that take one of a closed set of words."""
+OF_SOURCE = ("trust", "hosts", "must_be_everywhere_by", "keep")
 LANGUAGE_SILENCE = "learned"
 
 
@@ -51,6 +52,7 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
         yield f"sources[{index}]", "source", "", arguments
         if source.boot_critical:
             yield f"sources[{index}].boot_critical", "critical", "", {}
+        yield from _source(policy, index, language)
         for key, value in source.own.items():
             yield f"sources[{index}].{key}", "own", "", _field(key, value, language)
     for index in range(len(policy.rings)):
@@ -59,6 +61,14 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
     yield from _health(policy, language)
     yield from _times(policy, language)
     yield from _stops(policy, language)
+
+
+def _source(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
+    """What may come in, from where, and by when: what it states, and its plugin's own keys."""
+    source, path = policy.sources[index], f"sources[{index}]"
+    values = {key: getattr(source, key) for key in OF_SOURCE if f"{path}.{key}" in policy.stated} | source.options
+    for key, value in values.items():
+        yield f"{path}.{key}", "of_source", "", {"name": source.name, **_field(f"sources[].{key}", value, language)}
 
 
 def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
@@ -86,6 +96,8 @@ def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
     if rule.windows:
         windows = tuple(policy.windows[window] for window in rule.windows)
         yield one("windows", "windows", windows=said(windows, language))
+    if rule.probes:
+        yield one("probes", "own", **_field("probes", rule.probes, language))
     for key in OWN:
         if key in rule.own:
             yield one(key, "own", **_field(key, rule.own[key], language))
@@ -135,7 +147,7 @@ def _health(policy: Policy, language: str) -> Iterator[Sentence]:
     for key, value in own.items():
         if key not in SHOWN_APART:
             yield f"defaults.{key}", "default", "", _field(key, value, language)
-    plain = ("confidence", "false_halt", "background", "watch", "supersede")
+    plain = ("confidence", "false_halt", "background", "watch", "supersede", "probes")
     for key in plain:
         if f"defaults.{key}" in policy.stated:
             row, value = f"defaults.{key}", getattr(policy.defaults, key)

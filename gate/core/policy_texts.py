@@ -256,6 +256,7 @@ ENGLISH: Mapping[str, str] = {
     "explain.whom.make": "the make",
     "explain.whom.fleet": "the fleet",
     "explain.own": "Here {label}: {value}.",
+    "explain.of_source": "{name}: {label}: {value}.",
     "explain.at_risk": "At most {per_make} of one make and {fleet} of the whole fleet may be lost at worst"
     " (with a confidence of {confidence}).",
     "explain.first_batch": "Of a make that nobody has survived yet, {count}.",
@@ -558,6 +559,7 @@ GERMAN: Mapping[str, str] = {
     "explain.whom.make": "die Bauart",
     "explain.whom.fleet": "die Flotte",
     "explain.own": "Hier {label}: {value}.",
+    "explain.of_source": "{name}: {label}: {value}.",
     "explain.at_risk": "Schlimmstenfalls geht nicht mehr verloren als {per_make} einer Bauart und {fleet} der ganzen"
     " Flotte (mit einer Sicherheit von {confidence}).",
     "explain.first_batch": "Von einer Bauart, die noch niemand überstanden hat, kommen {count}.",
