@@ -66,8 +66,8 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
 def _source(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
     """What may come in, from where, and by when: what it states, and its plugin's own keys."""
     source, path = policy.sources[index], f"sources[{index}]"
-    values = {key: getattr(source, key) for key in OF_SOURCE if f"{path}.{key}" in policy.stated} | source.options
-    for key, value in values.items():
+    values: dict[str, Any] = {key: getattr(source, key) for key in OF_SOURCE if f"{path}.{key}" in policy.stated}
+    for key, value in {**values, **source.options}.items():
         yield f"{path}.{key}", "of_source", "", {"name": source.name, **_field(f"sources[].{key}", value, language)}
 
 
