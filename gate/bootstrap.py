@@ -49,6 +49,7 @@ from gate.adapters.store.backup import newest
 from gate.adapters.store.sql import SqlStore, check_url
 from gate.adapters.store.writer import GroupCommit
 from gate.config import Settings, load, unreachable
+from gate.core import words
 from gate.core.errors import GateError, Malformed, NotFound, OperatorError
 from gate.core.model import Machine, MachineStatus, Site
 from gate.core.policy import Policy, SourceRule, not_enforced
@@ -831,7 +832,8 @@ def check(opened: Opened) -> Found:
 def _database(opened: Opened) -> str:
     with opened.store.read() as tx:
         figures = tx.overview()
-    return f"{figures['machines_active']} machines at {figures['sites']} sites"
+    machines, sites = figures["machines_active"], figures["sites"]
+    return f"{words.counted(machines, 'unit.machine', 'en')} at {words.counted(sites, 'unit.site', 'en')}"
 
 
 def _active(opened: Opened) -> str:

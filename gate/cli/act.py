@@ -167,7 +167,7 @@ def say_then(found: Sequence[past.Then], output: str) -> None:
 def _rung(ring: RingState, strata: list[Stratum]) -> str:
     if ring.opened_at is None:
         return f"{ring.ring} -"
-    bad = sum(one.bad for one in strata)
+    bad = sum(one.unexplained for one in strata)
     return f"{ring.ring} {sum(one.healthy for one in strata)}/{ring.members}" + (f" bad {bad}" if bad else "")
 
 

@@ -10,6 +10,7 @@ import click
 
 from gate.bootstrap import Opened
 from gate.cli.common import emit, gate_of, me, rollout_named, settings_option, show
+from gate.core import words
 from gate.core.errors import NotFound
 from gate.core.model import Rollout
 from gate.flows import csv_rows, key_places
@@ -36,7 +37,10 @@ def recovery(make: str, source: str, release: str, language: str, output: str, s
         return
 
     def moment(at: datetime | None) -> str:
-        return "-" if at is None else f"{at.astimezone(zone):{'%d.%m.%Y' if language == 'de' else '%d %b %Y'} %H:%M}"
+        if at is None:
+            return "-"
+        form = "%d.%m.%Y %H:%M" if language == "de" else "%d %b %Y %H:%M"
+        return f"{at.astimezone(zone):{form}}{words.clock(at, zone)}"
 
     click.echo("\n\f\n".join("\n".join(flow.lines(one, language, moment)) for one in sheets))
 

@@ -75,6 +75,13 @@ class Explanation:
         said = [text("ring", language, place=where, said=sentence(one, language, zone)) for one in found]
         return [*said, earliest(self.ring, found, language, zone)] if found else said
 
+    @property
+    def earliest_at(self) -> datetime | None:
+        """When it can open at the earliest; None where a reason has no time of its own, or nothing holds it."""
+        times = [one.earliest_at for one in self.reasons()]
+        known = [at for at in times if at is not None]
+        return max(known) if known and len(known) == len(times) else None
+
     def risk(self, language: str) -> str:
         """What could be lost at worst if it opened now, make by make; empty where nobody has counted."""
         if self.lost is None:
@@ -87,7 +94,8 @@ class Explanation:
         if len(parts) < 2:
             none = text("risk.one", language, count=0, some=words.make("", language))
             return text("risk", language, ring=self.ring, lost=parts[0] if parts else none)
-        return text("risk.fleet", language, ring=self.ring, lost=self.lost, parts=words.joined(parts, language))
+        lost = words.counted(self.lost, "unit.machine", language)
+        return text("risk.fleet", language, ring=self.ring, lost=lost, parts=words.joined(parts, language))
 
 
 def explained(facts: Facts, lost: Mapping[str, int] | None = None) -> Explanation:
@@ -138,6 +146,11 @@ def sentence(reason: Reason, language: str, zone: ZoneInfo) -> str:
     return said
 
 
+def counts(reason: Reason) -> bool:
+    """Does it say numbers that go on changing while it holds?"""
+    return not reason.numbers.keys().isdisjoint(("more", "bad", "bound"))
+
+
 NAMED = re.compile(r"\{(\w+)\}")
 WITHOUT_NUMBERS = (
     *("not_verified", "lever_broken", "ring_before", "ring_empty", "make_unproven"),
@@ -166,16 +179,22 @@ def _arguments(reason: Reason, language: str, zone: ZoneInfo) -> dict[str, objec
     found["makes"] = words.make(make, language)
     found["all"] = text("all", language, makes=found["makes"]) if make else text("fleet", language)
     found["some"] = words.make(make, language, float(found.get("more", 2)))  # type: ignore[arg-type]
-    if reason.earliest_at is not None:
-        found["until"] = words.moment(reason.earliest_at, language, zone)
-    if "since" in found:
-        found["since"] = words.moment(datetime.fromisoformat(str(found["since"])), language, zone)
+    until, since = reason.earliest_at, datetime.fromisoformat(str(found["since"])) if "since" in found else None
+    if until is not None:
+        found["until"] = words.moment(until, language, zone, *([since] if since else []))
+    if since is not None:
+        found["since"] = words.moment(since, language, zone, *([until] if until else []))
         found["span"] = words.span(timedelta(seconds=float(reason.numbers["floor_s"])), language)
     for name in ("bound", "limit"):
         if name in found:
             found[name] = words.share(float(reason.numbers[name]), language)
     if "soak" in found:
         found["soak"] = words.open_span(str(found["soak"]), language)
+    if reason.code == "sites":
+        found["more_sites"] = words.counted(int(reason.numbers["more"]), "unit.more_site", language)
+    for name in ("machines", "sites"):
+        if name in found:
+            found[name] = words.counted(int(reason.numbers[name]), f"unit.{name.removesuffix('s')}", language)
     if "log_e" in found:
         log_e = float(reason.numbers["log_e"])
         odds = f"{math.exp(log_e):,.0f}" if log_e < 20 else "100,000,000"

@@ -291,6 +291,11 @@ class Stratum:
         return self.failed + self.silent
 
     @property
+    def unexplained(self) -> int:
+        """The failures that a decision counts: those of late joiners too, without those that a person has explained."""
+        return self.bad + self.late_failed - self.explained
+
+    @property
     def pending(self) -> int:
         """Exposed and not resolved."""
         return max(self.exposed - self.healthy - self.bad, 0)

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from gate.core import evalues
+from gate.core import evalues, words
 from gate.core.evidence import fleet_lacks, makes_lack
 from gate.core.facts import Facts
 from gate.core.verdict import Decision, Reason, Verdict
@@ -63,7 +63,8 @@ def _chance(facts: Facts) -> list[Reason]:
     if not evalues.halts(facts.log_e, facts.false_halt, machines, sites, facts.exposed_sites):
         return []
     odds = f"{math.exp(facts.log_e):,.0f}" if facts.log_e < 20 else "more than 100,000,000"
-    detail = f"{machines} machines at {sites} sites have failed: {odds} to 1 against chance"
+    hit = [words.counted(machines, "unit.machine", "en"), words.counted(sites, "unit.site", "en")]
+    detail = f"{hit[0]} at {hit[1]} have failed: {odds} to 1 against chance"
     numbers = {"machines": machines, "sites": sites, "log_e": facts.log_e}
     return [Reason(Verdict.HALT, "not_chance", detail, "defaults.false_halt", numbers=numbers)]
 

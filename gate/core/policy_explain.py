@@ -12,11 +12,12 @@ from typing import Any
 
 from gate.core.policy import LANE, OWN, Policy, RingSettings
 from gate.core.policy_texts import LANGUAGES, text
-from gate.core.policy_words import chosen, counted, joined, label, pick, said
+from gate.core.policy_words import chosen, counted, form, joined, label, pick, said
 
 SHOWN_APART = ("evidence", "boots", "stay_up", "deadline")
-CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede")
+CHOSEN = ("evidence", "reboot", "on_halt", "decides", "supersede", "trust")
 """The fields that take one of a closed set of words."""
+OF_SOURCE = ("trust", "hosts", "must_be_everywhere_by", "keep")
 LANGUAGE_SILENCE = "learned"
 
 
@@ -51,6 +52,7 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
         yield f"sources[{index}]", "source", "", arguments
         if source.boot_critical:
             yield f"sources[{index}].boot_critical", "critical", "", {}
+        yield from _source(policy, index, language)
         for key, value in source.own.items():
             yield f"sources[{index}].{key}", "own", "", _field(key, value, language)
     for index in range(len(policy.rings)):
@@ -59,6 +61,14 @@ def _sentences(policy: Policy, language: str) -> Iterator[Sentence]:
     yield from _health(policy, language)
     yield from _times(policy, language)
     yield from _stops(policy, language)
+
+
+def _source(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
+    """What may come in, from where, and by when: what it states, and its plugin's own keys."""
+    source, path = policy.sources[index], f"sources[{index}]"
+    values: dict[str, Any] = {key: getattr(source, key) for key in OF_SOURCE if f"{path}.{key}" in policy.stated}
+    for key, value in {**values, **source.options}.items():
+        yield f"{path}.{key}", "of_source", "", {"name": source.name, **_field(f"sources[].{key}", value, language)}
 
 
 def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
@@ -78,7 +88,7 @@ def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
         yield one("at_most.share", "share", share=share, at_least=least)
     yield one("at_most.per_site", "per_site", per_site=said(settings.per_site, language))
     if settings.cap is not None:
-        yield one("at_most.cap", "cap", cap=settings.cap)
+        yield one("at_most.cap", "cap", cap=counted(settings.cap, "unit.claim", language))
     if settings.floor:
         yield one("floor", "floor", floor=said(settings.floor, language))
     if settings.needs_people:
@@ -86,6 +96,8 @@ def _ring(policy: Policy, index: int, language: str) -> Iterator[Sentence]:
     if rule.windows:
         windows = tuple(policy.windows[window] for window in rule.windows)
         yield one("windows", "windows", windows=said(windows, language))
+    if rule.probes:
+        yield one("probes", "own", **_field("probes", rule.probes, language))
     for key in OWN:
         if key in rule.own:
             yield one(key, "own", **_field(key, rule.own[key], language))
@@ -98,9 +110,10 @@ def _gate(policy: Policy, index: int, settings: RingSettings, language: str) -> 
     sites = settings.sites or settings.at_least
     least = counted(settings.at_least, "unit.machine", language)
     arguments = {"at_least": least, "sites": counted(sites, "unit.site", language)}
+    arguments["shown"] = form(settings.at_least, "verb.shown", language)
     soaks = settings.soak.days or settings.soak.amount
     if soaks:
-        arguments["soak"] = said(settings.soak, language)
+        arguments |= {"run": form(settings.at_least, "verb.run", language), "soak": said(settings.soak, language)}
     if not last:
         arguments["next"] = policy.rings[index + 1].name
     yield path, ("done" if last else "next") + ("" if soaks else "_at_once"), name, arguments
@@ -113,7 +126,8 @@ def _gate(policy: Policy, index: int, settings: RingSettings, language: str) -> 
 
 
 def _budget(policy: Policy, language: str) -> Iterator[Sentence]:
-    numbers = {"per_make": policy.at_risk.per_make, "fleet": policy.at_risk.fleet}
+    per_make = counted(policy.at_risk.per_make, "unit.machine", language)
+    numbers = {"per_make": per_make, "fleet": policy.at_risk.fleet}
     yield "at_risk", "at_risk", "", numbers | {"confidence": said(policy.defaults.confidence, language)}
     yield "first_batch", "first_batch", "", {"count": counted(policy.first_batch, "unit.first", language)}
     if policy.common_floor:
@@ -133,7 +147,7 @@ def _health(policy: Policy, language: str) -> Iterator[Sentence]:
     for key, value in own.items():
         if key not in SHOWN_APART:
             yield f"defaults.{key}", "default", "", _field(key, value, language)
-    plain = ("confidence", "false_halt", "background", "watch", "supersede")
+    plain = ("confidence", "false_halt", "background", "watch", "supersede", "probes")
     for key in plain:
         if f"defaults.{key}" in policy.stated:
             row, value = f"defaults.{key}", getattr(policy.defaults, key)

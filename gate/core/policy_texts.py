@@ -1,6 +1,7 @@
 """What is said about a policy, one dictionary a language; a test holds their keys and their fields together.
 
-Keys: ``unit``, ``word`` and ``label`` name things, ``effect`` says what a change means, the rest are sentences.
+Keys: ``unit``, ``verb``, ``word`` and ``label`` name things, ``effect`` says what a change means, the rest are
+sentences.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ ENGLISH: Mapping[str, str] = {
     "unit.person": "person|people",
     "unit.machine": "machine|machines",
     "unit.site": "site|sites",
+    "unit.claim": "claim is|claims are",
     "unit.boot": "healthy boot|healthy boots",
     "unit.first": "machine comes first|machines at different sites come first",
     "unit.open.s": "opening second|opening seconds",
     "unit.open.m": "opening minute|opening minutes",
     "unit.open.h": "opening hour|opening hours",
     "unit.open.d": "opening day|opening days",
+    "verb.shown": "has shown itself|have shown themselves",
+    "verb.run": "has then run|have then run",
     "word.and": "and",
     "word.or": "or",
     "word.none": "nothing",
@@ -235,24 +239,25 @@ ENGLISH: Mapping[str, str] = {
     "explain.pick": "It takes machines with {pick} that no earlier ring takes.",
     "explain.share": "At first only {share} of them take part, drawn by lot, and at least {at_least} of each make.",
     "explain.per_site": "At a site at most {per_site} at the same time, over all rings and sources.",
-    "explain.cap": "At most {cap} claims are in flight in the ring.",
+    "explain.cap": "At most {cap} in flight in the ring.",
     "explain.floor": "Content must be at least {floor} old.",
     "explain.people": "Before it opens, {people} must approve.",
     "explain.windows": "Claims are granted {windows}.",
     "explain.by_kind": "Claims for {kind} are granted {windows}.",
-    "explain.next": "Ring {next} opens for a make once {at_least} of it at {sites} have shown themselves healthy here"
-    " and before (all there are, where there are fewer) and have then run for {soak}.",
-    "explain.next_at_once": "Ring {next} opens for a make once {at_least} of it at {sites} have shown themselves"
+    "explain.next": "Ring {next} opens for a make once {at_least} of it at {sites} {shown} healthy here"
+    " and before (all there are, where there are fewer) and {run} for {soak}.",
+    "explain.next_at_once": "Ring {next} opens for a make once {at_least} of it at {sites} {shown}"
     " healthy here and before (all there are, where there are fewer).",
-    "explain.done": "A rollout is done once {at_least} of each make at {sites} have shown themselves healthy here (all"
-    " there are, where there are fewer) and have then run for {soak}.",
-    "explain.done_at_once": "A rollout is done once {at_least} of each make at {sites} have shown themselves healthy"
+    "explain.done": "A rollout is done once {at_least} of each make at {sites} {shown} healthy here (all"
+    " there are, where there are fewer) and {run} for {soak}.",
+    "explain.done_at_once": "A rollout is done once {at_least} of each make at {sites} {shown} healthy"
     " here (all there are, where there are fewer).",
     "explain.rule_out": "Besides, a failure rate above {rate} must be ruled out for {whom}.",
     "explain.whom.make": "the make",
     "explain.whom.fleet": "the fleet",
     "explain.own": "Here {label}: {value}.",
-    "explain.at_risk": "At most {per_make} machines of one make and {fleet} of the whole fleet may be lost at worst"
+    "explain.of_source": "{name}: {label}: {value}.",
+    "explain.at_risk": "At most {per_make} of one make and {fleet} of the whole fleet may be lost at worst"
     " (with a confidence of {confidence}).",
     "explain.first_batch": "Of a make that nobody has survived yet, {count}.",
     "explain.common_floor": "Content younger than {floor} goes only to the few machines that people have signed as"
@@ -313,12 +318,15 @@ GERMAN: Mapping[str, str] = {
     "unit.person": "Person|Personen",
     "unit.machine": "Rechner|Rechner",
     "unit.site": "Apotheke|Apotheken",
+    "unit.claim": "Zusage|Zusagen",
     "unit.boot": "gesunder Start|gesunde Starts",
     "unit.first": "Rechner zuerst|Rechner in verschiedenen Apotheken zuerst",
     "unit.open.s": "Öffnungssekunde|Öffnungssekunden",
     "unit.open.m": "Öffnungsminute|Öffnungsminuten",
     "unit.open.h": "Öffnungsstunde|Öffnungsstunden",
     "unit.open.d": "Öffnungstag|Öffnungstage",
+    "verb.shown": "erwiesen hat|erwiesen haben",
+    "verb.run": "lief|liefen",
     "word.and": "und",
     "word.or": "oder",
     "word.none": "nichts",
@@ -535,25 +543,26 @@ GERMAN: Mapping[str, str] = {
     "explain.share": "Zuerst nehmen nur {share} von ihnen teil, durch Los bestimmt, und mindestens {at_least} jeder"
     " Bauart.",
     "explain.per_site": "In einer Apotheke zugleich höchstens {per_site}, über alle Ringe und Quellen.",
-    "explain.cap": "Höchstens {cap} sind im Ring zugleich unterwegs.",
+    "explain.cap": "Im Ring zugleich unterwegs: höchstens {cap}.",
     "explain.floor": "Der Inhalt muss mindestens {floor} alt sein.",
     "explain.people": "Bevor er öffnet, stimmen zu: {people}.",
     "explain.windows": "Zugesagt wird {windows}.",
     "explain.by_kind": "Für {kind} wird zugesagt {windows}.",
     "explain.next": "Ring {next} öffnet für eine Bauart, sobald sich {at_least} von ihr in {sites} hier und vorher als"
-    " gesund erwiesen haben (alle, wo es weniger gibt) und danach so lange liefen: {soak}.",
+    " gesund {shown} (alle, wo es weniger gibt) und danach so lange {run}: {soak}.",
     "explain.next_at_once": "Ring {next} öffnet für eine Bauart, sobald sich {at_least} von ihr in {sites} hier und"
-    " vorher als gesund erwiesen haben (alle, wo es weniger gibt).",
-    "explain.done": "Ein Rollout ist fertig, sobald sich hier {at_least} jeder Bauart in {sites} als gesund erwiesen"
-    " haben (alle, wo es weniger gibt) und danach so lange liefen: {soak}.",
+    " vorher als gesund {shown} (alle, wo es weniger gibt).",
+    "explain.done": "Ein Rollout ist fertig, sobald sich hier {at_least} jeder Bauart in {sites} als gesund {shown}"
+    " (alle, wo es weniger gibt) und danach so lange {run}: {soak}.",
     "explain.done_at_once": "Ein Rollout ist fertig, sobald sich hier {at_least} jeder Bauart in {sites} als gesund"
-    " erwiesen haben (alle, wo es weniger gibt).",
+    " {shown} (alle, wo es weniger gibt).",
     "explain.rule_out": "Außerdem muss eine Ausfallrate über {rate} ausgeschlossen sein, und zwar für {whom}.",
     "explain.whom.make": "die Bauart",
     "explain.whom.fleet": "die Flotte",
     "explain.own": "Hier {label}: {value}.",
-    "explain.at_risk": "Schlimmstenfalls gehen höchstens {per_make} Rechner einer Bauart und {fleet} der ganzen Flotte"
-    " verloren (mit einer Sicherheit von {confidence}).",
+    "explain.of_source": "{name}: {label}: {value}.",
+    "explain.at_risk": "Schlimmstenfalls geht nicht mehr verloren als {per_make} einer Bauart und {fleet} der ganzen"
+    " Flotte (mit einer Sicherheit von {confidence}).",
     "explain.first_batch": "Von einer Bauart, die noch niemand überstanden hat, kommen {count}.",
     "explain.common_floor": "Inhalt, der jünger ist als dies, geht nur an die wenigen Rechner, die Menschen als früh"
     " unterschrieben haben: {floor}.",

@@ -124,8 +124,13 @@ def joined(parts: Sequence[str], word: str, language: str) -> str:
 
 def counted(number: int, key: str, language: str) -> str:
     """A number with its noun: ``1 hour``, ``4 hours``."""
+    return f"{number} {form(number, key, language)}"
+
+
+def form(number: int, key: str, language: str) -> str:
+    """The form of a noun or a verb that a number asks for."""
     one, many = LANGUAGES[language][key].split("|")
-    return f"{number} {one if number == 1 else many}"
+    return one if number == 1 else many
 
 
 def span(value: timedelta, language: str, kind: str = "unit", units: Sequence[tuple[int, str]] = UNITS) -> str:

@@ -398,6 +398,12 @@ GERMAN: Mapping[str, str] = {
     "{} machines at {} sites have failed: {} to 1 against chance": (
         "{} Rechner in {} Apotheken sind ausgefallen: {} zu 1 gegen Zufall"
     ),
+    "{} machines at 1 site have failed: {} to 1 against chance": (
+        "{} Rechner in 1 Apotheke sind ausgefallen: {} zu 1 gegen Zufall"
+    ),
+    "{} machines at 1 sites have failed: {} to 1 against chance": (  # as it was stored once
+        "{} Rechner in 1 Apotheke sind ausgefallen: {} zu 1 gegen Zufall"
+    ),
     "{} counted. {}": "{} gezählt. {}",
     "{} counted.": "{} gezählt.",
     # why a machine may not have it

@@ -20,7 +20,8 @@ class Verdict(IntEnum):
 class Reason:
     """One check's answer: a stable code, a sentence, the rule's path in the policy, the earliest change.
 
-    ``detail`` is for logs and stays as it is for ever; ``numbers`` is what ``core.explained`` words for people.
+    ``detail`` is for logs and stays as it is for ever (``flows.replay`` compares it, and knows the one that was written
+    otherwise once); ``numbers`` is what ``core.explained`` words for people.
     """
 
     verdict: Verdict

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from gate.core import makes
@@ -13,6 +13,7 @@ from gate.core.reason_texts import LANGUAGES, chosen, text
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 KINDS = ("till", "server", "workstation")
+DAY = timedelta(days=1)
 
 
 def make(written: str, language: str, number: float = 2) -> str:
@@ -65,8 +66,19 @@ def counted(number: int, key: str, language: str) -> str:
     return f"{number} {chosen(key, language, number)}"
 
 
-def moment(at: datetime, language: str, zone: ZoneInfo) -> str:
-    """``Tue 10 Mar 10:40``, local."""
+def moment(at: datetime, language: str, zone: ZoneInfo, *beside: datetime) -> str:
+    """``Tue 10 Mar 10:40``, local; near a clock change with the clock's name. ``beside``: moments in the same sum."""
     here = at.astimezone(zone)
     day = LANGUAGES[language]["days"].split()[here.weekday()]
-    return f"{day} {here:%d.%m. %H:%M}" if language == "de" else f"{day} {here:%d %b %H:%M}"
+    said = f"{here:%d.%m. %H:%M}" if language == "de" else f"{here:%d %b %H:%M}"
+    return f"{day} {said}{clock(at, zone, *beside)}"
+
+
+def clock(at: datetime, zone: ZoneInfo, *beside: datetime) -> str:
+    """`` CEST`` where the zone has another clock within a day of ``at``, or at a moment beside it; else empty."""
+    here = at.astimezone(zone)
+    if here.year == MAXYEAR:  # there may be no day after it
+        return ""
+    others = (at.astimezone(UTC) - DAY, at.astimezone(UTC) + DAY, *beside)
+    same = all(one.astimezone(zone).utcoffset() == here.utcoffset() for one in others)
+    return "" if same else f" {here.tzname()}"

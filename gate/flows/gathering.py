@@ -236,7 +236,7 @@ def _counted(
         sites=min(sum(row.sites for row in rows), available),
         healthy=sum(row.healthy for row in rows),
         healthy_sites=0,
-        bad=sum(row.bad + row.late_failed - row.explained for row in rows),
+        bad=sum(row.unexplained for row in rows),
         pending=sum(row.pending + read.grounds.overdue.get((row.ring, make), 0) for row in rows),
         explained=sum(row.explained for row in rows),
         stopped=_stopped(budget, read.rollout.background),

@@ -9,6 +9,7 @@ from typing import Any
 from gate.core.policy import Policy
 from gate.core.policy_texts import LANGUAGES, text
 from gate.core.policy_words import counted, joined
+from gate.core.words import clock
 from gate.flows.plan import Held, Plan, RingPlan
 
 
@@ -28,7 +29,8 @@ def lines(found: Plan, slow: Plan | None, ruling: Policy, days: int, language: s
     def local(at: datetime) -> str:
         here = at.astimezone(ruling.zone)
         day = LANGUAGES[language][f"day.{here.weekday()}"]
-        return f"{day} {here:%d.%m. %H:%M}" if language == "de" else f"{day} {here:%d %b %H:%M}"
+        moment = f"{here:%d.%m. %H:%M}" if language == "de" else f"{here:%d %b %H:%M}"
+        return f"{day} {moment}{clock(at, ruling.zone)}"
 
     def said(key: str, **arguments: Any) -> str:
         return text(f"plan.{key}", language, **arguments)

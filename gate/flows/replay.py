@@ -77,10 +77,14 @@ def _as_stored(reason: Mapping[str, Any], stored: Iterable[Mapping[str, Any]]) -
 
 
 def _rounded(reason: Mapping[str, Any]) -> Mapping[str, Any]:
-    """With its numbers to twelve digits: a bound may have been computed in another way since."""
+    """With its numbers to twelve digits: a bound may have been computed in another way since. One site was once written
+    as ``1 sites``."""
     numbers = reason.get("numbers") or {}
     near = {name: float(f"{one:.12g}") if isinstance(one, float) else one for name, one in numbers.items()}
-    return {**reason, "numbers": near} if numbers else reason
+    if not numbers:
+        return reason
+    detail = reason["detail"].replace(" at 1 sites have failed", " at 1 site have failed")
+    return {**reason, "detail": detail, "numbers": near}
 
 
 def _of_policy(gate: Gate, stored: StoredDecision, facts: Facts, source: str | None) -> Iterator[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from gate.core import said_texts, words
+from gate.core.explained import Explanation
 from gate.core.model import Rollout, RolloutState
-from gate.core.reason_texts import text
+from gate.core.reason_texts import chosen, text
 from gate.flows import explain, holds, recalls
 from gate.flows.expedite import skips
 from gate.ports import Asked, Gate, Holder, Tx
@@ -60,10 +62,12 @@ def ended(tx: Tx, rollout: Rollout, language: str) -> str:
 def of_rings(tx: Tx, gate: Gate, rollout: Rollout, now: datetime, language: str = "en") -> list[str]:
     """Why the rings that wait are not open, when they could be, and what that would put at risk."""
     zone = gate.policy(rollout.policy_version).zone
-    found = []
-    for one in explain.waiting(tx, gate, rollout, now):
-        found += [*one.sentences(language, zone), *filter(None, [one.risk(language)])]
-    return found
+    return of_waiting(explain.waiting(tx, gate, rollout, now), language, zone)
+
+
+def of_waiting(waiting: Sequence[Explanation], language: str, zone: ZoneInfo) -> list[str]:
+    """The same of what has been explained already."""
+    return [said for one in waiting for said in (*one.sentences(language, zone), *filter(None, [one.risk(language)]))]
 
 
 def recalled(sites: Sequence[Holder], language: str) -> str:
@@ -71,11 +75,17 @@ def recalled(sites: Sequence[Holder], language: str) -> str:
     machines, unheard = sum(one.machines for one in sites), sum(one.unheard for one in sites)
     if not machines:
         return text("rollout.nobody", language)
-    said = text("rollout.have", language, machines=machines, sites=len(sites))
+    count, places = words.counted(machines, "unit.machine", language), words.counted(len(sites), "unit.site", language)
+    have = chosen("verb.have", language, machines)
+    said = text("rollout.have", language, machines=count, sites=places, have=have)
     away = [one for one in sites if one.unheard]
     if not away:
-        return text("rollout.heard", language, said=said)
+        return text("rollout.heard", language, said=said, all=chosen("verb.all_are", language, machines))
     names = ", ".join(f"{one.name} ({one.unheard})" for one in away[:5])
     if len(away) > 5:
-        names = text("rollout.more_sites", language, names=names, more=len(away) - 5)
-    return text("rollout.unheard", language, said=said, unheard=unheard, names=names)
+        names = text(
+            "rollout.more_sites", language, names=names, more=words.counted(len(away) - 5, "unit.more_site", language)
+        )
+    return text(
+        "rollout.unheard", language, said=said, unheard=unheard, be=chosen("verb.be", language, unheard), names=names
+    )

@@ -222,7 +222,7 @@ def _compared(rollout: Rollout, version: str, ring: RingState, strata: Sequence[
     else:
         early = ring.waived_at is not None and (ready is None or ready > ring.opened_at)
         match = Match.EARLIER if early else Match.AGREED
-    exposed, bad = sum(one.exposed for one in strata), sum(one.bad + one.late_failed - one.explained for one in strata)
+    exposed, bad = sum(one.exposed for one in strata), sum(one.unexplained for one in strata)
     stopped = rollout.state in (RolloutState.HALTED, RolloutState.RECALLED) or rollout.halted_at is not None
     running = rollout.state in (RolloutState.RUNNING, RolloutState.HELD, RolloutState.QUEUED)
     outcome = Outcome.BAD if bad or stopped else Outcome.OPEN if running else Outcome.GOOD

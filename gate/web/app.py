@@ -402,7 +402,8 @@ def _local(at: datetime | None, form: str = "%d.%m.%Y %H:%M:%S") -> str:
         return "–"
     policy = g.parts.policy()
     zone = ZoneInfo(policy.timezone) if policy else ZoneInfo("Europe/Berlin")
-    return at.astimezone(zone).strftime(_form(form))
+    named = words.clock(at, zone) if "%H" in form and "%Z" not in form else ""
+    return at.astimezone(zone).strftime(_form(form)) + named
 
 
 def _form(german: str) -> str:

@@ -46,7 +46,7 @@ def rungs(rollout: Rollout, rings: Sequence[RingState], strata: Sequence[Stratum
                 open=opened,
                 members=ring.members,
                 healthy=sum(one.healthy for one in mine),
-                bad=sum(one.bad for one in mine),
+                bad=sum(one.unexplained for one in mine),
                 pending=max(sum(one.pending for one in mine), ring.in_flight),
                 in_flight=ring.in_flight,
                 state=state,

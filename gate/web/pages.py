@@ -7,7 +7,7 @@ from typing import Any
 
 from flask import Response, g, render_template, request
 
-from gate.core import background, lists, policy_explain, said_texts, stats
+from gate.core import background, explained, lists, policy_explain, said_texts, stats
 from gate.core.boot_times import NEEDED
 from gate.core.errors import NotFound
 from gate.core.lists import MachineList
@@ -66,7 +66,7 @@ def rollout(rollout_id: str) -> str:
             zone=policy.zone,
             said_of=said_of,
             line_of=lambda rule, version: g.parts.gate.policy(version).line_of(rule),
-            **_standing(tx, found, policy, made),
+            **_standing(tx, found, policy, line, made),
             **_evidence(tx, found, policy),
             **_back(made),
             **_failed(tx, found),
@@ -75,14 +75,17 @@ def rollout(rollout_id: str) -> str:
         )
 
 
-def _standing(tx: Tx, found: Rollout, policy: Policy, made: Made[stopped.Back]) -> dict[str, Any]:
+def _standing(tx: Tx, found: Rollout, policy: Policy, line: Line, made: Made[stopped.Back]) -> dict[str, Any]:
     """Why it stands where it does, what it waits for, how it ended."""
     waiting = explain.waiting(tx, g.parts.gate, found, g.now)
     said = sentences.standing(tx, g.parts.gate, found, g.now, g.language)[1:]
     if found.state is RolloutState.RECALLED and made.found is not None:
         said.append(sentences.recalled(made.found.holders, g.language))
+    reasons = waiting[-1].reasons()[:3] if waiting else []
+    now = "; ".join(explained.sentence(one, g.language, policy.zone) for one in reasons)
     return {
         "said": said,
+        "stands": now if waiting else "" if found.state in (RolloutState.RUNNING, RolloutState.HALTED) else line.stands,
         "waiting": waiting,
         "needs": {one.ring: cut(f"needs-{one.ring}", one.makes, lambda row: row.make, MAKES) for one in waiting},
         "ended": sentences.ended(tx, found, g.language),
@@ -99,15 +102,15 @@ def _evidence(tx: Tx, found: Rollout, policy: Policy) -> dict[str, Any]:
     strata = sorted(tx.strata(found.id), key=lambda one: (policy.index(one.ring), one.make))
     if len(strata) > MAKES:
         strata.sort(key=_worst_first)
-    evidence = [one for one in strata if one.exposed or one.pending]
-    idle = [one for one in strata if not (one.exposed or one.pending)]
+    evidence = [one for one in strata if one.exposed or one.late_failed]
+    idle = [one for one in strata if not (one.exposed or one.late_failed)]
     budgets = [one for one in tx.budgets(found.id) if one.in_flight or one.healthy or one.failed]
     return {
         "evidence": cut("evidence", evidence, _cell, MAKES),
         "idle": cut("idle", idle, _cell, MAKES),
         "idle_all": len(idle),
         "budgets": cut("budgets", sorted(budgets, key=_stopped_first), lambda one: one.make, MAKES),
-        "bound_of": lambda one: _bound(one.healthy, one.bad, one.pending, policy),
+        "bound_of": lambda one: _bound(one.healthy, one.unexplained, one.pending, policy),
         "origin": background.origin(policy, found.background),
         "watched": tx.count_watched(found.id),
     }
@@ -204,7 +207,7 @@ def brake() -> str:
 
 
 def _worst_first(one: Stratum) -> tuple[int, int]:
-    return -one.bad, -one.exposed
+    return -one.unexplained, -one.exposed
 
 
 def _stopped_first(one: Budget) -> tuple[bool, bool, int, int, str]:

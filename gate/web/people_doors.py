@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from gate.core import explained
 from gate.core.errors import Malformed, NotFound
+from gate.core.explained import Explanation, MakeNeeds
 from gate.core.model import Machine, Rollout
+from gate.core.policy import Policy
+from gate.core.verdict import Reason
 from gate.flows import audit as log
 from gate.flows import expedite as fast_lane
+from gate.flows import explain, people, protection, recalls, sentences, shadow
 from gate.flows import machines as fleet
-from gate.flows import people, protection, recalls, sentences, shadow
 from gate.flows import why as reasons
 from gate.ports import Event, Gate, Proposal, Tx, User
 from gate.web import people_wire as shapes
@@ -53,8 +57,10 @@ def rollouts(ask: Ask) -> shapes.RolloutsSaid:
 def rollout(ask: Ask) -> shapes.OneRollout:
     """One rollout, and why it stands."""
     found = _found(ask)
+    policy, waiting = ask.gate.policy(found.policy_version), explain.waiting(ask.tx, ask.gate, found, ask.now)
     said = sentences.of_rollout(ask.tx, ask.gate, found, ask.now, "en")
-    return shapes.OneRollout(_rollout(ask.tx, found), said)
+    said += sentences.of_waiting(waiting, "en", policy.zone)
+    return shapes.OneRollout(_rollout(ask.tx, found), said, [_waiting(one, policy) for one in waiting])
 
 
 def why(ask: Ask) -> shapes.Answers:
@@ -190,7 +196,7 @@ def _rollout(tx: Tx, found: Rollout) -> shapes.RolloutSaid:
     rings = []
     for ring in tx.rings(found.id):
         mine = [one for one in strata if one.ring == ring.ring]
-        healthy, bad = sum(one.healthy for one in mine), sum(one.bad for one in mine)
+        healthy, bad = sum(one.healthy for one in mine), sum(one.unexplained for one in mine)
         rings.append(shapes.RingSaid(ring.ring, ring.opened_at is not None, ring.members, healthy, bad))
     return shapes.RolloutSaid(
         rollout=found.id,
@@ -203,6 +209,38 @@ def _rollout(tx: Tx, found: Rollout) -> shapes.RolloutSaid:
         halted_because=found.halted_because,
         rings=rings,
     )
+
+
+def _waiting(found: Explanation, policy: Policy) -> shapes.WaitingSaid:
+    return shapes.WaitingSaid(
+        ring=found.ring,
+        verdict=found.decision.verdict.name,
+        earliest_at=found.earliest_at,
+        sentences=found.sentences("en", policy.zone),
+        risk=found.risk("en"),
+        lost=found.lost,
+        reasons=[_reason(one, policy) for one in found.reasons()],
+        makes=[_needs(one) for one in found.makes],
+    )
+
+
+def _reason(one: Reason, policy: Policy) -> shapes.ReasonSaid:
+    return shapes.ReasonSaid(
+        code=one.code,
+        verdict=one.verdict.name,
+        make=one.make,
+        sentence=explained.sentence(one, "en", policy.zone),
+        rule=one.rule,
+        line=policy.line_of(one.rule) if one.rule else 0,
+        earliest_at=one.earliest_at,
+        numbers=one.numbers,
+    )
+
+
+def _needs(one: MakeNeeds) -> shapes.NeedsSaid:
+    same = {name: getattr(one, name) for name in shapes.NeedsSaid.__struct_fields__ if hasattr(one, name)}
+    limit, more = (one.rate.limit, one.rate.more) if one.rate else (None, None)
+    return shapes.NeedsSaid(**same, limit=limit, more_for_limit=more)
 
 
 def _ages(ask: Ask) -> list[shapes.AgeSaid]:

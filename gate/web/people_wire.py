@@ -88,11 +88,61 @@ class RolloutsSaid(Said):
     rollouts: Sequence[RolloutSaid]
 
 
+class ReasonSaid(Said):
+    """Why a ring is not open; ``line`` is that of the rule in policy.yaml, 0 where there is no rule."""
+
+    code: str
+    verdict: str
+    make: str
+    sentence: str
+    rule: str
+    line: int
+    earliest_at: datetime | None
+    numbers: Mapping[str, float | str]
+
+
+class NeedsSaid(Said):
+    """What a make has shown before a ring and what it lacks: machines, sites, rates from 0 to 1.
+
+    ``bound``: the rate that is not excluded; ``limit``: what it must come to, and ``more_for_limit`` the fewest further
+    healthy machines that bring it there (null: none do), both only where the gate asks; ``lost``: if it opened now.
+    """
+
+    make: str
+    passed: bool
+    healthy: int
+    wanted: int
+    bad: int
+    explained: int
+    pending: int
+    more_healthy: int
+    more_sites: int
+    bound: float
+    limit: float | None
+    more_for_limit: int | None
+    soak_until: datetime | None
+    lost: int | None
+
+
+class WaitingSaid(Said):
+    """A ring that has makes to open, or ``done``: what holds it, when it can open, what that would put at risk."""
+
+    ring: str
+    verdict: str
+    earliest_at: datetime | None
+    sentences: Sequence[str]
+    risk: str
+    lost: int | None
+    reasons: Sequence[ReasonSaid]
+    makes: Sequence[NeedsSaid]
+
+
 class OneRollout(Said):
-    """A rollout and where it stands, in sentences."""
+    """A rollout, where it stands and why, in sentences; the same ring by ring with its numbers."""
 
     rollout: RolloutSaid
     sentences: Sequence[str]
+    waiting: Sequence[WaitingSaid]
 
 
 class WhySaid(Said):

@@ -33,6 +33,9 @@ class Line:
     stands: str
     next_at: datetime | None = None
     """When the last of what holds it can change; None: not known."""
+    said_at: datetime | None = None
+    """Of when its numbers are: a decision is stored anew when its reasons change, not with each number. None: it has
+    none."""
 
 
 def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
@@ -42,8 +45,7 @@ def lines_of(tx: Tx, rollouts: Sequence[Rollout]) -> list[Line]:
         ladder = ladders[rollout.id]
         steps = rungs(rollout, ladder.rings, ladder.strata)
         picture = draw(steps, f"{rollout.source} {ladder.version}", rollout.id, translated)
-        stands, next_at = _stands(tx, rollout, ladder.rings)
-        found.append(Line(rollout, ladder.version, steps, picture, stands, next_at))
+        found.append(Line(rollout, ladder.version, steps, picture, *_stands(tx, rollout, ladder.rings)))
     return found
 
 
@@ -80,19 +82,21 @@ def open_proposal(tx: Tx, rollout: Rollout, kind: str = "resume") -> Proposal | 
     return next((one for one in found if one.sha256 == bound), None)
 
 
-def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> tuple[str, datetime | None]:
-    """One sentence: the newest reasons that hold it; and when all of them can have changed, where each says so."""
+def _stands(tx: Tx, rollout: Rollout, rings: Sequence[RingState]) -> tuple[str, datetime | None, datetime | None]:
+    """One sentence: the newest reasons that hold it; when all of them can have changed, where each says so; and of when
+    their numbers are."""
     if rollout.state in (RolloutState.HALTED, RolloutState.RECALLED):
-        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language), None
+        return said_texts.halted(rollout.halted_because, rollout.halted_by, g.language), None, None
     if rollout.state is not RolloutState.RUNNING:
-        return "", None
+        return "", None, None
     following = rings[rollout.reached + 1].ring if rollout.reached + 1 < len(rings) else "done"
     decision = tx.last_decision(rollout.id, following)
     if decision is None or decision.verdict == "OPEN":
-        return "", None
-    times = [facts_json.reason_of(one).earliest_at for one in decision.reasons]
-    known = [at for at in times if at is not None]
-    return reasons_of(decision), max(known) if known and len(known) == len(times) else None
+        return "", None, None
+    reasons = [facts_json.reason_of(one) for one in decision.reasons]
+    known = [one.earliest_at for one in reasons if one.earliest_at is not None]
+    next_at = max(known) if known and len(known) == len(reasons) else None
+    return reasons_of(decision), next_at, decision.at if any(map(explained.counts, reasons[:3])) else None
 
 
 def translated(text: str) -> str:

@@ -259,6 +259,9 @@ GERMAN = {
     "verdict.HALT": "hält an",
     "More holds": "Weitere Zurückhaltungen",
     "The newest decisions": "Die neuesten Entscheidungen",
+    "Their numbers are those of that time: a decision is stored when its verdict, makes or reasons change.": (
+        "Ihre Zahlen sind die von damals: gespeichert wird, wenn Urteil, Bauarten oder Gründe andere sind."
+    ),
     "Contacts of a site are not kept here.": "Ansprechpartner einer Apotheke stehen hier nicht.",
 }
 ENGLISH = {

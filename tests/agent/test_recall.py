@@ -72,8 +72,8 @@ def test_a_recalled_release_gives_way_to_the_one_before_and_it_is_said_who_still
         [holder] = recalls.holders(tx, real_gate.opened.gate, rollout, real_gate.clock.now())
         assert (holder.site, holder.machines, holder.unheard) == ("nord", 1, 1)
         said = sentences.of_rollout(tx, real_gate.opened.gate, rollout, real_gate.clock.now())
-        assert said[1].startswith("1 machines at 1 sites still have it")
-        assert "1 are not heard of: Apotheke nord (1)" in said[1]
+        assert said[1].startswith("1 machine at 1 site still has it or may have it")
+        assert "1 is not heard of: Apotheke nord (1)" in said[1]
         reason = why(tx, real_gate.opened.gate, other.identity.machine, "shop-content", real_gate.clock.now())
         assert reason.kind == "recalled"
         assert "two is asked to go back from shop-content 2 to 1" in reason.sentence

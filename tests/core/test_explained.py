@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import string
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -18,8 +18,9 @@ from gate.core.exposure import lost
 from gate.core.facts import BrakeCount
 from gate.core.model import FLEET, Budget
 from gate.core.opening import judge
-from gate.core.verdict import Refusal, Verdict
-from gate.flows import claims, facts_json
+from gate.core.verdict import Reason, Refusal, Verdict
+from gate.flows import claims, facts_json, replay, sentences
+from gate.ports import Gate, Holder, StoredDecision
 from tests.conftest import NOW
 from tests.core.test_opening import GOOD, HOUR, RULE, TILL, TWO_SITES, shown
 
@@ -124,8 +125,11 @@ def test_the_earliest_time_is_the_latest_of_the_times_and_says_how_it_comes_abou
         "Ring rest: Mon 02 Mar 13:00 at the earliest (the latest of age: Mon 02 Mar 04:00 + 8 hours = Mon 02 Mar 12:00,"
         " freeze x until Mon 02 Mar 11:00 and soak of tills on hyperv with 19045 until Mon 02 Mar 13:00)."
     )
-    waits = explained.explained(replace(late, people=())).sentences("en", BERLIN)[-1]
-    assert waits.startswith("Ring rest: not before Mon 02 Mar 13:00 (")
+    waits = explained.explained(replace(late, people=()))
+    assert waits.sentences("en", BERLIN)[-1].startswith("Ring rest: not before Mon 02 Mar 13:00 (")
+    assert explained.explained(late).earliest_at == NOW + 3 * HOUR
+    assert waits.earliest_at is None, "people have no time of their own"
+    assert explained.explained(GOOD).earliest_at is None, "nothing holds it"
     people = explained.explained(replace(GOOD, people=())).sentences("de", BERLIN)[-1]
     assert people == "Ring rest: keine früheste Zeit, es hängt von Rechnern und Personen ab."
 
@@ -167,8 +171,78 @@ def test_the_worst_case_is_said_by_make_and_for_the_fleet() -> None:
     )
     one = explained.explained(replace(GOOD, makes=(VM,)), {MAKE: 5, FLEET: 5})
     assert one.risk("en") == "If ring rest opened now, at most 5 tills on hyperv with 19045 could be lost."
-    assert one.risk("de") == "Öffnete Ring rest jetzt, könnten höchstens 5 Kassen auf hyperv mit 19045 verloren gehen."
+    assert (
+        one.risk("de")
+        == "Öffnete Ring rest jetzt, könnte höchstens dies verloren gehen: 5 Kassen auf hyperv mit 19045."
+    )
     assert explained.explained(GOOD).risk("en") == ""
+
+
+ONE = {"machines": 2, "sites": 1, "log_e": math.log(148)}
+ALONE = [
+    ("not_chance", ONE, "en", "2 machines at 1 site have failed: 148 to 1 against chance"),
+    ("not_chance", ONE, "de", "2 Rechner in 1 Apotheke sind ausgefallen: 148 zu 1 gegen Zufall"),
+    ("make_behind", {"make": "role=till", "bad": 1}, "en", "1 of the tills failed, too many rings behind"),
+    ("sites", {"more": 1, "healthy": 2}, "en", "needs tills healthy at 1 more site: 2 so far"),
+    ("sites", {"more": 1, "healthy": 2}, "de", "noch nötig: Kassen, gesund (1 weitere Apotheke; bisher 2)"),
+    ("sites", {"more": 2, "healthy": 2}, "en", "needs tills healthy at 2 more sites: 2 so far"),
+]
+
+
+@pytest.mark.parametrize(("code", "numbers", "language", "said"), ALONE)
+def test_one_is_no_plural(code: str, numbers: dict[str, float | str], language: str, said: str) -> None:
+    make = "" if code == "not_chance" else "role=till"
+    reason = Reason(Verdict.HOLD, code, "", "", None, make, numbers)
+    assert explained.sentence(reason, language, BERLIN).startswith(said)
+
+
+def test_one_machine_of_the_fleet_is_no_plural() -> None:
+    two = replace(GOOD, makes=(VM, replace(TILL, make="role=server")))
+    lost = {MAKE: 1, "role=server": 1, FLEET: 1}
+    assert "at most 1 machine of the fleet could be lost" in explained.explained(two, lost).risk("en")
+    assert "könnte höchstens dies verloren gehen: 1 Rechner der Flotte" in explained.explained(two, lost).risk("de")
+
+
+@pytest.mark.parametrize(("sites", "places"), [("1 site", "1 Apotheke"), ("2 sites", "2 Apotheken")])
+def test_why_it_halted_is_read_in_german_whether_one_site_or_more(sites: str, places: str) -> None:
+    facts = replace(GOOD, **{**TWO_SITES, "failed_sites": int(sites[0]), "exposed_sites": int(sites[0])}, log_e=12.0)
+    detail = judge(facts).reasons[0].detail
+    assert detail == f"2 machines at {sites} have failed: 162,755 to 1 against chance"
+    assert said_texts.said(detail, "de") == f"2 Rechner in {places} sind ausgefallen: 162,755 zu 1 gegen Zufall"
+    stored_once = detail.replace("site ", "sites ")
+    assert said_texts.said(stored_once, "de") == said_texts.said(detail, "de")
+
+
+def test_what_was_stored_as_1_sites_is_judged_the_same() -> None:
+    facts = replace(GOOD, **{**TWO_SITES, "failed_sites": 1, "exposed_sites": 1}, log_e=12.0)
+    decision = judge(facts)
+    reasons = [facts_json.reason(one) for one in decision.reasons]
+    reasons[0]["detail"] = reasons[0]["detail"].replace("1 site", "1 sites")
+    said = facts_json.dump(facts)
+    stored = StoredDecision(0, "r", facts.ring, facts.now, "HALT", decision.makes, reasons, said, "p")
+    assert "the reasons differ" not in replay.replay(Gate.__new__(Gate), stored, None).differences
+    reasons[0]["detail"] = reasons[0]["detail"].replace("2 machines", "3 machines")
+    assert "the reasons differ" in replay.replay(Gate.__new__(Gate), stored, None).differences
+
+
+HOLDERS = [
+    (1, 0, "en", "1 machine at 1 site still has it or may have it; it is heard of"),
+    (1, 1, "en", "1 machine at 1 site still has it or may have it; 1 is not heard of: nord (1)"),
+    (2, 2, "en", "2 machines at 1 site still have it or may have it; 2 are not heard of: nord (2)"),
+    (1, 0, "de", "1 Rechner in 1 Apotheke hat sie noch, sicher oder vielleicht; er ist zu erreichen"),
+    (2, 1, "de", "2 Rechner in 1 Apotheke haben sie noch, sicher oder vielleicht; nicht zu erreichen ist 1: nord (1)"),
+]
+
+
+@pytest.mark.parametrize(("machines", "unheard", "language", "said"), HOLDERS)
+def test_one_machine_that_still_has_it_is_no_plural(machines: int, unheard: int, language: str, said: str) -> None:
+    assert sentences.recalled([Holder("nord", "nord", machines, unheard, None)], language) == said
+
+
+def test_one_more_site_that_is_not_heard_of_is_no_plural() -> None:
+    six = [Holder(f"s{one}", f"s{one}", 1, 1, None) for one in range(6)]
+    assert sentences.recalled(six, "en").endswith("s4 (1) and 1 more site")
+    assert sentences.recalled(six, "de").endswith("s4 (1) und 1 weitere Apotheke")
 
 
 @given(
@@ -221,6 +295,41 @@ def test_both_languages_have_the_same_keys_and_the_same_places() -> None:
         ]
         assert fields[0] == fields[1], key
         assert ("|" in english) == ("|" in reason_texts.GERMAN[key]), key
+
+
+CLOCKS = [
+    # the clock goes back on 25 October 2026 at 01:00 UTC, and forward on 29 March
+    (datetime(2026, 10, 25, 0, 10, tzinfo=UTC), "Sun 25 Oct 02:10 CEST", "So 25.10. 02:10 CEST"),
+    (datetime(2026, 10, 25, 1, 10, tzinfo=UTC), "Sun 25 Oct 02:10 CET", "So 25.10. 02:10 CET"),
+    (datetime(2026, 10, 24, 0, 59, tzinfo=UTC), "Sat 24 Oct 02:59", "Sa 24.10. 02:59"),
+    (datetime(2026, 10, 24, 1, 0, tzinfo=UTC), "Sat 24 Oct 03:00 CEST", "Sa 24.10. 03:00 CEST"),
+    (datetime(2026, 10, 26, 0, 59, tzinfo=UTC), "Mon 26 Oct 01:59 CET", "Mo 26.10. 01:59 CET"),
+    (datetime(2026, 10, 26, 1, 0, tzinfo=UTC), "Mon 26 Oct 02:00", "Mo 26.10. 02:00"),
+    (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), "Sun 29 Mar 01:30 CET", "So 29.03. 01:30 CET"),
+    (datetime(9999, 12, 30, 23, 0, tzinfo=UTC), "Fri 31 Dec 00:00", "Fr 31.12. 00:00"),
+    (datetime(2026, 3, 29, 4, 30, tzinfo=BERLIN), "Sun 29 Mar 04:30 CEST", "So 29.03. 04:30 CEST"),
+]
+
+
+@pytest.mark.parametrize(("at", "english", "german"), CLOCKS)
+def test_a_moment_within_a_day_of_a_clock_change_names_the_clock(at: datetime, english: str, german: str) -> None:
+    assert words.moment(at, "en", BERLIN) == english
+    assert words.moment(at, "de", BERLIN) == german
+
+
+SUMS = [
+    (datetime(2026, 10, 25, 0, 10, tzinfo=UTC), 2 * HOUR, "Sun 25 Oct 02:10 CEST + 2 hours = Sun 25 Oct 03:10 CET"),
+    (datetime(2026, 3, 29, 0, 30, tzinfo=UTC), 2 * HOUR, "Sun 29 Mar 01:30 CET + 2 hours = Sun 29 Mar 04:30 CEST"),
+    (datetime(2026, 10, 23, 10, 0, tzinfo=UTC), 72 * HOUR, "Fri 23 Oct 12:00 CEST + 3 days = Mon 26 Oct 11:00 CET"),
+]
+
+
+@pytest.mark.parametrize(("seen", "floor", "said"), SUMS)
+def test_the_sum_of_an_age_is_true_on_both_clock_change_nights(seen: datetime, floor: timedelta, said: str) -> None:
+    young = explained.explained(replace(GOOD, first_seen_at=seen, floor=floor, now=seen))
+    first, last = young.sentences("en", BERLIN)
+    assert said in first
+    assert said in last
 
 
 def test_a_refusal_is_said_in_both_languages() -> None:

@@ -70,6 +70,72 @@ def test_a_changed_number_is_said(old: str, new: str, numbers: tuple[str, ...], 
     assert any(re.search(rf"(?<!\d){re.escape(number)}(?!\d)", line) for number in numbers for line in added)
 
 
+ALONE = [
+    ("en", "once 1 machine of it at 1 site has shown itself healthy here and before", "have shown themselves"),
+    ("en", "where there are fewer) and has then run for 1 hour", ""),
+    ("en", "At most 1 machine of one make", ""),
+    ("en", "At most 1 claim is in flight", ""),
+    ("de", "sobald sich 1 Rechner von ihr in 1 Apotheke hier und vorher als gesund erwiesen hat (", "erwiesen haben"),
+    ("de", "und danach so lange lief: 1 Stunde", "liefen"),
+    ("de", "Im Ring zugleich unterwegs: höchstens 1 Zusage.", ""),
+]
+
+
+@pytest.mark.parametrize(("language", "told", "untold"), ALONE)
+def test_one_machine_is_no_plural(language: str, told: str, untold: str) -> None:
+    text = SEED.replace("per_make: 10", "per_make: 1").replace("cap: 50", "cap: 1")
+    found = explain(parse_text(text), language)
+    first = next(one.text for one in found if one.path == "rings[0].gate")
+    assert told in " ".join(one.text for one in found)
+    assert not untold or untold not in first
+
+
+SOURCE = "trust: unverified, hosts: [more.example], must_be_everywhere_by: 9h, keep: 7, order: by-date"
+FULL = (
+    SEED.replace("kind: content, mirror", f"kind: content, {SOURCE}, mirror", 1)
+    .replace("  stay_up: 15m", "  stay_up: 15m\n  probes: [ti-connector]\n  lease: 31m\n  background_cap: 3%", 1)
+    .replace("    floor: 12h", "    floor: 12h\n    probes: [till-software if role=till]\n    tries: 4", 1)
+)
+SAID_ELSEWHERE = (
+    "version",  # decides nothing
+    r"timezone|sources\[\d+\]\.(name|plugin|kind|lever)|windows(\..*)?|expedite\..*|at_risk\..*|common_floor",
+    r"rings\[\d+\]\.gate\.(at_least|soak|rule_out\..*)|freeze\[\d+\]\.(?!why).*|brakes\[\d+\]\.(?!why).*",
+    r"defaults\.(evidence|stay_up)|unreachable\..*|sources\[\d+\]\.boot_critical|.*\]|makes|sources|rings|defaults",
+    r"default_windows|freeze|brakes|expedite|unreachable|rings\[\d+\]\.(at_most|needs)",
+)
+"""In another field's sentence, which has the path of the whole; and what is no rule by itself."""
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_field_that_a_policy_states_has_its_sentence(language: str) -> None:
+    policy = parse_text(FULL)
+    said = {one.path for one in explain(policy, language)}
+    elsewhere = re.compile("|".join(f"(?:{one})" for one in SAID_ELSEWHERE))
+    assert {one for one in policy.stated if one not in said and not elsewhere.fullmatch(one)} == set()
+
+
+RULES = [
+    ("sources[1].trust", "clamav-daily: how far its bytes must be verified: unverified.", "ungeprüft."),
+    ("sources[1].hosts", "clamav-daily: hosts that its plugin may reach: more.example.", "more.example."),
+    ("sources[1].must_be_everywhere_by", "clamav-daily: must be everywhere within: 9 hours.", "9 Stunden."),
+    ("sources[1].keep", "clamav-daily: releases that the catalogue lists: 7.", "7."),
+    ("sources[1].mirror", "clamav-daily: mirror: https://database.example.", "Spiegel: https://database.example."),
+    ("sources[1].order", "clamav-daily: order of versions: by-date.", "by-date."),
+    ("defaults.probes", "Everywhere probes: ti-connector.", "Überall Proben: ti-connector."),
+    ("rings[3].probes", "Here probes: till-software if role=till.", "Hier Proben: till-software if role=till."),
+]
+
+
+@pytest.mark.parametrize(("path", "english", "german"), RULES, ids=[row[0] for row in RULES])
+def test_a_rule_that_decides_is_said(path: str, english: str, german: str) -> None:
+    policy = parse_text(FULL)
+    (first,), (second,) = ([one for one in explain(policy, each) if one.path == path] for each in ("en", "de"))
+    assert first.text == english
+    assert second.text.endswith(german)
+    assert first.line == policy.line_of(path)
+    assert first.ring == ("rest" if path.startswith("rings") else "")
+
+
 def test_the_exposure_budget_is_said_in_plain_words() -> None:
     said = [one.text for one in explain(parse_text(SEED), "en")]
     assert any(one.startswith("At most 10 machines of one make and 20 of the whole fleet may be lost") for one in said)

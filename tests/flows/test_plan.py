@@ -98,6 +98,14 @@ def test_who_is_outside_a_share_is_planned_with_the_ring_that_it_follows_with() 
     assert [ring.members for ring in found.rings] == [1, 7], "one of the two pilots, and the other one with ring b"
 
 
+def test_the_sentences_of_a_plan_name_the_clock_on_the_night_of_a_clock_change() -> None:
+    policy = parse_text(policy_text())
+    found = course(at=datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN))
+    assert found.rings[0].opened_at is not None
+    for language, said in (("en", "appears Sun 25 Oct 02:30 CEST:"), ("de", "die So 25.10. 02:30 CEST erscheint:")):
+        assert next(plan_words.lines(found, None, policy, 14, language)).endswith(said)
+
+
 def test_a_freeze_by_date_a_holiday_and_a_closed_window_put_it_off() -> None:
     frozen = course(top="freeze: [{name: x, from: 2026-07-24, to: 2026-07-26}]")
     assert local(frozen.rings[0].opened_at) == "27 Jul 00:00"

@@ -17,6 +17,7 @@ from gate.adapters.store.sql import SqlStore
 from gate.adapters.store.tx_claim_reads import CLAIMS
 from gate.adapters.store.tx_machines import MACHINES
 from gate.adapters.store.tx_rollouts import BOOTS, BUDGETS, STRATA
+from gate.core import words
 from gate.core.model import (
     FLEET,
     Claim,
@@ -29,10 +30,11 @@ from gate.core.model import (
     Site,
     Stratum,
 )
-from gate.flows import holds, people
+from gate.flows import explain, holds, people
 from gate.web import stopped
+from gate.web.people_doors import _rollout
 from tests.adapters.test_store import claim_for
-from tests.real_gate import RealGate
+from tests.real_gate import PlayedMachine, RealGate
 from tests.web.test_pages import Person, anna, app, filled
 
 MOST = 150_000
@@ -114,6 +116,45 @@ def test_each_of_many_failures_can_be_explained_on_the_page(sqlite_gate: RealGat
     assert explainable(first) == claims[59:9:-1], "what nobody has explained comes first"
     rest = [one for part in pages_of(anna, path, "failures") for one in explainable(part)]
     assert rest == claims[59::-1]
+
+
+def test_a_ring_counts_failures_as_the_decision_does_late_joiners_and_without_the_explained(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, _ = filled(sqlite_gate)
+    store = sqlite_gate.opened.store
+    with store.read() as tx:
+        found = tx.rollout(rollout)
+        ring, make = tx.rings(rollout)[0].ring, tx.strata(rollout)[0].make
+    assert found is not None
+    claims = lose(store, found, 2, ring=ring, make=make, state=ClaimState.FAILED)
+    with store.connection() as connection, connection.begin():
+        late = update(STRATA).where(STRATA.c.ring == ring, STRATA.c.make == make)
+        more = {name: STRATA.c[name] + 20 for name in ("exposed", "healthy")}
+        connection.execute(late.values(late_failed=STRATA.c.late_failed + 1, **more))
+    other = PlayedMachine(sqlite_gate, "other")
+    other.enrol()
+    sqlite_gate.accept(other.machine, "till", "rest")
+    sqlite_gate.clock.forward(seconds=5)
+    sqlite_gate.worker.tick()
+    path = f"/rollouts/{rollout}?lang=en"
+
+    def row() -> list[str]:
+        part = next(pages_of(anna, path, "evidence")).partition("<tbody>")[2].partition("</tr>")[0]
+        return [re.sub(r"<[^>]+>", "", cell).strip() for cell in re.findall(r"<td.*?</td>", part)]
+
+    def decided() -> float:
+        with store.read() as tx:
+            (waiting,) = explain.waiting(tx, sqlite_gate.opened.gate, found, sqlite_gate.clock.now())
+        return next(one.bound for one in waiting.makes if one.make == make)
+
+    assert (row()[4], row()[7], row()[8]) == ("3", "0", words.share(decided(), "en"))
+    assert anna.post(f"/rollouts/{rollout}/explain", claim=claims[0].id, because="a cable").status_code == 303
+    assert (row()[4], row()[7], row()[8]) == ("2", "1", words.share(decided(), "en"))
+    assert f"{ring}: 20 of 1 healthy, 2 bad" in anna.client.get(path).text
+    with store.read() as tx:
+        (said,) = [one for one in _rollout(tx, found).rings if one.ring == ring]
+    assert said.bad == 2
 
 
 def test_what_is_explained_meanwhile_takes_no_other_failure_off_the_next_page(

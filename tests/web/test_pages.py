@@ -7,11 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from flask import Flask
+from flask import Flask, g
 from flask.testing import FlaskClient
 
 from gate.adapters.passwords import hash_password
@@ -454,6 +455,23 @@ def test_pages_are_german_and_english(anna: Person) -> None:
     assert 'lang="en"' in anna.client.get("/").text, "the choice is kept"
 
 
+@pytest.mark.parametrize(
+    ("form", "said"),
+    [
+        ("%d.%m.%Y %H:%M", "25 Oct 2026 02:10 CEST"),
+        ("%H:%M:%S", "02:10:00 CEST"),
+        ("%d.%m.%Y", "25 Oct 2026"),
+        ("%d.%m.%Y %H:%M %Z", "25 Oct 2026 02:10 CEST"),
+    ],
+)
+def test_a_page_names_the_clock_on_the_night_of_a_clock_change(app: Flask, form: str, said: str) -> None:
+    at = datetime(2026, 10, 25, 0, 10, tzinfo=UTC)
+    with app.app_context():
+        g.language, g.parts = "en", SimpleNamespace(policy=lambda: None)
+        assert app.jinja_env.filters["local"](at, form) == said
+        assert "CE" not in app.jinja_env.filters["local"](at + timedelta(days=2), form.removesuffix(" %Z"))
+
+
 def test_the_other_language_is_a_link_to_the_same_page_with_all_that_was_asked(anna: Person) -> None:
     page = anna.client.get("/machines?site=nord&lang=en&label=a%26b&label=%22c&after=").text
     found = re.search(r'<a href="([^"]+)" lang="de"', page)
@@ -483,6 +501,39 @@ def test_page_and_why_say_the_same_sentences_in_the_visitors_language(sqlite_gat
     anna.client.get(f"/rollouts/{rollout}")
     with sqlite_gate.opened.store.read() as tx:
         assert tx.strata(rollout) == before, "looking stores nothing"
+
+
+def test_numbers_of_a_stored_decision_say_of_when_they_are_and_the_rollouts_page_says_those_of_now(
+    sqlite_gate: RealGate, anna: Person
+) -> None:
+    rollout, _ = filled(sqlite_gate)
+    other = PlayedMachine(sqlite_gate, "other")
+    other.enrol()
+    sqlite_gate.accept(other.machine, "till")
+    sqlite_gate.worker.tick()
+    with sqlite_gate.opened.store.write() as tx:
+        last = tx.last_decision(rollout, "rest")
+        assert last is not None
+        (reason,) = last.reasons
+        old = {**reason, "numbers": {"more": 7, "wanted": 9, "healthy": 2}}
+        tx.add_decision(replace(last, at=datetime(2026, 3, 2, 9, 5, tzinfo=UTC), reasons=[old]))
+    for language, said, stale in (
+        ("en", "needs 7 more tills healthy: 2 of 9 so far", "As of 02 Mar 10:05"),
+        ("de", "noch nötig: 7 Kassen, gesund (bisher 2 von 9)", "Stand 02.03. 10:05"),
+    ):
+        for path in ("/", "/rollouts"):
+            page = html.unescape(anna.client.get(f"{path}?lang={language}").text)
+            assert f'<p class="stands">{said} <span class="age">{stale}</span></p>' in page, path
+    page = html.unescape(anna.client.get(f"/rollouts/{rollout}?lang=en").text)
+    assert '<p class="stands">Why it stands: needs 1 more till healthy: 0 of 1 so far</p>' in page
+    assert "7 more tills" not in page.partition("<h2")[2].partition("Decisions")[0]
+    for path in (f"/machines/{other.machine}", "/sites/nord"):
+        page = anna.client.get(f"{path}?lang=en").text
+        assert "Their numbers are those of that time" in page.partition("7 more tills")[2], path
+    with sqlite_gate.opened.store.write() as tx:
+        tx.add_decision(replace(last, reasons=[{**reason, "code": "ring_before", "make": "", "numbers": {}}]))
+    page = html.unescape(anna.client.get("/?lang=en").text)
+    assert '<p class="stands">the ring before has not opened yet</p>' in page, "it holds as long as it stands"
 
 
 def test_a_decommissioned_machine_stays_on_the_rollouts_page_with_who_and_why(

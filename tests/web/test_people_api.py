@@ -15,7 +15,7 @@ from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, status_code_conformance
 
-from gate.flows import people, tokens
+from gate.flows import people, sentences, tokens
 from gate.flows.tokens import SCOPES
 from gate.web import people_openapi
 from gate.web.people_api import ROOT, ROUTES
@@ -73,6 +73,47 @@ def test_what_can_be_looked_at_is_json(real_gate: RealGate) -> None:
     found = script.get("/audit?kind=ring_opened").json()
     assert {one["kind"] for one in found["events"]} == {"ring_opened"}
     assert found["size"] > found["events"][0]["index"]
+
+
+def test_why_a_rollout_stands_is_said_as_the_page_and_the_commands_say_it_with_its_numbers(real_gate: RealGate) -> None:
+    rollout, _ = filled(real_gate)
+    other = PlayedMachine(real_gate, "other")
+    other.enrol()
+    real_gate.accept(other.machine, "till")
+    real_gate.clock.forward(seconds=5)
+    real_gate.worker.tick()
+    script = Script(real_gate, token(real_gate, scope="read"))
+    said = script.get(f"/rollouts/{rollout}").json()
+    opened = real_gate.opened
+    with opened.store.read() as tx:
+        found, now = tx.rollout(rollout), real_gate.clock.now()
+        assert found is not None
+        state = sentences.of_rollout(tx, opened.gate, found, now)
+        rings = sentences.of_rings(tx, opened.gate, found, now)
+        version = opened.gate.policy(found.policy_version)
+    assert said["sentences"] == [*state, *rings]
+    assert "Ring rest: needs 1 more till healthy: 0 of 1 so far." in said["sentences"]
+    (waits,) = said["waiting"]
+    assert (waits["ring"], waits["verdict"], waits["lost"], waits["earliest_at"]) == ("rest", "HOLD", 1, None)
+    assert waits["sentences"] == rings[:-1]
+    assert waits["risk"] == rings[-1]
+    (reason,) = waits["reasons"]
+    assert (reason["code"], reason["rule"]) == ("at_least", "rings[0].gate.at_least")
+    assert reason["line"] == version.line_of("rings[0].gate.at_least") > 0
+    assert reason["numbers"] == {"more": 1, "wanted": 1, "healthy": 0}
+    (make,) = waits["makes"]
+    assert (make["healthy"], make["wanted"], make["more_healthy"], make["bad"], make["lost"]) == (0, 1, 1, 0, 1)
+    assert make["bound"] == 1.0
+    assert {one["make"] for one in (reason, make)} == {found_make(real_gate, rollout)}
+    assert script.post(f"/rollouts/{rollout}/halt").status_code == 403
+    halting = Script(real_gate, token(real_gate))
+    halting.post(f"/rollouts/{rollout}/halt")
+    assert script.get(f"/rollouts/{rollout}").json()["waiting"] == [], "nothing opens what is halted"
+
+
+def found_make(gate: RealGate, rollout: str) -> str:
+    with gate.opened.store.read() as tx:
+        return tx.strata(rollout)[0].make
 
 
 def test_one_token_halts_and_two_people_resume(real_gate: RealGate) -> None:
