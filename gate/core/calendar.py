@@ -15,7 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import MAXYEAR, UTC, date, datetime, time, timedelta
 from itertools import pairwise
 from zoneinfo import ZoneInfo
 
@@ -210,7 +210,7 @@ def frozen_until(
         over = freeze.last is not None and local.date() > freeze.last
         if not begun or over:
             return False, None
-        if freeze.last is None:
+        if freeze.last is None or freeze.last.year == MAXYEAR:
             return True, None
         return True, datetime.combine(freeze.last + DAY, datetime.min.time(), zone).astimezone(now.tzinfo)
     if freeze.days:

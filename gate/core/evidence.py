@@ -17,14 +17,15 @@ from gate.core.verdict import Reason, Verdict
 
 
 def makes_lack(facts: Facts) -> list[Reason]:
-    """Stopped makes, then the numbers, then the soak, for each make that the ring waits for."""
+    """Stopped makes, then the numbers, then the soak, for each make that the ring waits for; one that the policy has
+    dropped is passed once the ring before it is."""
     if facts.gate is None:
         return []
     reasons: list[Reason] = []
     lacks = {m.make: _lacks(facts.gate, m, facts) for m in facts.makes if m.in_previous or (m.wanted and not m.opened)}
     laggards = any(m.in_previous and (m.stopped or lacks[m.make]) for m in facts.makes)
     for shown in facts.makes:
-        if not shown.wanted or shown.opened:
+        if not ((shown.wanted and not shown.opened) or (facts.dropped and shown.in_previous)):
             continue
         if shown.stopped:
             who = "a batch more is tried" if shown.extending else "a person decides"

@@ -97,3 +97,4 @@ class Facts:
     people_decide: str = ""  # the rule by which people open this ring; empty: the gate does
     lever_broken: bool = False  # a stock client got what was withheld, and no person has cleared that
     waived: bool = False  # two people have set what the rings before must show aside
+    dropped: bool = False  # the ring has no machine, and the policy of today has it no more

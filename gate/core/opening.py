@@ -39,7 +39,8 @@ def judge(facts: Facts) -> Decision:
         return Decision(worst, facts.ring, (), tuple(reasons))
     if facts.people_decide and not facts.people and not facts.waived:
         return Decision(Verdict.HOLD, facts.ring, (), (*reasons, *_wanted(facts, passed)))
-    return Decision(Verdict.OPEN if passed else Verdict.HOLD, facts.ring, passed, tuple(reasons))
+    opens = passed or (facts.dropped and not blocked)
+    return Decision(Verdict.OPEN if opens else Verdict.HOLD, facts.ring, passed, tuple(reasons))
 
 
 WAIVABLE = frozenset({"at_least", "sites", "rule_out", "soak", "make_unproven"})
@@ -146,7 +147,7 @@ def _lead(facts: Facts) -> list[Reason]:
 
 
 def _members(facts: Facts) -> list[Reason]:
-    if facts.members:
+    if facts.members or facts.dropped:
         return []
     detail = f"ring {facts.ring} has no machine, so it proves nothing; drop it from the policy or give it machines"
     return [Reason(Verdict.HOLD, "ring_empty", detail, f"{facts.path}.pick", numbers={"ring": facts.ring})]

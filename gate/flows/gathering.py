@@ -97,7 +97,11 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         people_needed=settings.needs_people if settings else 0,
         people=_persons(tx, read.grounds.approved_by.get(ring, ())) if settings and settings.wants_people else (),
         previous_open=before is None or before.opened_at is not None,
-        previous_empty=before is not None and before.opened_at is not None and before.members == 0,
+        previous_empty=before is not None
+        and before.opened_at is not None
+        and not before.members
+        and not _dropped(tx, gate, before.ring),
+        dropped=not members and not last and _dropped(tx, gate, ring),
         gate=gate_rule,
         confidence=policy.defaults.confidence,
         background=rollout.background,
@@ -109,6 +113,14 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
         people_decide=people_decide,
         waived=not last and rings[position].waived_at is not None,
     )
+
+
+def _dropped(tx: Tx, gate: Gate, ring: str) -> bool:
+    """Has the policy of today a ring no more? Asked only where the ring has no machine."""
+    active = tx.active_policy()
+    if active is None or active.problem:
+        return False
+    return ring not in {one.name for one in gate.policy(active.commit).rings}
 
 
 def _taken(read: Read, ring: str) -> frozenset[str]:

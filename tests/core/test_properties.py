@@ -86,6 +86,7 @@ def some_facts(draw: st.DrawFn) -> Facts:
         people=tuple(draw(st.sampled_from([["a"], ["a", "b"], []]))),
         previous_open=not draw(rarely),
         previous_empty=draw(rarely),
+        dropped=draw(rarely),
         gate=draw(st.sampled_from([rule, rule, rule, None])),
         brakes=(BrakeCount("brakes[0]", "silent >= 3", "", 3, draw(st.integers(0, 3))),),
         makes=makes,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
+from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.core import makes
 from gate.core.model import Claim, Machine, RolloutState, Site, Step, Stratum
@@ -297,3 +299,24 @@ def test_a_draw_counts_the_time_in_which_somebody_could_have_claimed(
         rollout = tx.rollout(world.rollout)
         assert rollout is not None
         assert rollout.state is RolloutState.RUNNING
+
+
+@pytest.mark.parametrize("dropped", [False, True])
+def test_an_empty_ring_holds_until_the_policy_drops_it(store: SqlStore, *, dropped: bool) -> None:
+    pilots = PILOTS.replace("#share#", "").replace("#least#", "1")
+    lab = pilots.replace("some", "lab").replace("pilot", "lab")
+    world = World(store, lab + pilots + REST)
+    old, new = world.policy, parse_text(HEAD.replace("#more#", "") + lab + REST)
+    world.gate = replace(world.gate, policy=lambda version: new if version == "w" else old)
+    world.joins("first", "a", "lab", labels=["lab"])
+    world.joins("till", "b", "rest")
+    world.begins()
+    if dropped:
+        with store.write() as tx:
+            assert tx.activate_policy(ActivePolicy("w", world.now, "test"), "v")
+    world.settles()
+    assert "rest" not in world.opened(), "the ring before has shown nothing"
+    world.ends("first")
+    last = world.settles()[-1]
+    codes = {reason.code for reason in last.reasons}
+    assert ("rest" in world.opened(), "ring_empty" in codes) == (dropped, not dropped)
