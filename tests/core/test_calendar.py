@@ -275,6 +275,7 @@ PRICES = Freeze("price-data", days=(1, 15), until_minute=12 * 60)
         (NEW_YEAR, "2027-01-04 23:59", True, "2027-01-05 00:00"),
         (NEW_YEAR, "2027-01-05 00:00", False, None),
         (Freeze("open-ended", first=date(2026, 12, 23)), "2028-01-01 00:00", True, None),
+        (Freeze("for-ever", last=date(9999, 12, 31)), "2028-01-01 00:00", True, None),
         (PRICES, "2026-11-30 23:59", False, None),
         (PRICES, "2026-12-01 00:00", True, "2026-12-01 12:00"),
         (PRICES, "2026-12-15 11:59", True, "2026-12-15 12:00"),
