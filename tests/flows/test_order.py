@@ -174,7 +174,7 @@ def test_limits_of_a_brake_in_every_order(crashes: int, verdict: RolloutState, r
     [
         ([], [], (0, 30, 0, 30, 0), (30, 30, 0, 0, 0, 0, 0)),
         ([True], [(A, BAD_PROBE)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 0, 0)),
-        ([True], [(A, BAD_PROBE), (A, BACK)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 1, 0, 0)),
+        ([True], [(A, BAD_PROBE), (A, BACK)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 1, 1, 0)),
         ([False], [(A, CRASH)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 1, 0)),
         ([False], [(A, CRASH), (A, CRASH), (A, BAD_PROBE)], (0, 30, 1, 31, 1), (31, 30, 1, 0, 0, 1, 0)),
         ([False, False], [], (2, 30, 0, 30, 0), (32, 30, 0, 0, 0, 0, 0)),
