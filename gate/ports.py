@@ -343,8 +343,8 @@ class Trials:
 
 @dataclass(frozen=True, slots=True)
 class Bad:
-    """What a brake counts: claims of these rings resolved in one of these states at or after ``since``; with
-    ``crashed`` the relapses that were a crash as well."""
+    """What a brake counts: claims of these rings in one of these states that resolved at or after ``since``; with
+    ``crashed`` those that first told of a crash then, whenever they resolved."""
 
     rings: Sequence[str]
     kinds: Sequence[ClaimState]
@@ -911,6 +911,10 @@ class Tx(Protocol):
 
     def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
         """Claims of a machine that are healthy and watched at ``now``, by their ids; answered from an index."""
+
+    def relapsed_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        """Claims of a machine that have relapsed, have told of no crash, and would be watched at ``now``, by their ids;
+        answered from an index."""
 
     def count_watched(self, rollout_id: str) -> int:
         """Machines that were healthy and are still looked at."""

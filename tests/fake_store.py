@@ -649,9 +649,9 @@ class FakeTx:
             sum(
                 claim.rollout == rollout_id
                 and claim.ring in one.rings
-                and (claim.state in one.kinds or (one.crashed and claim.state is ClaimState.RELAPSED and claim.crashed))
-                and claim.resolved_at is not None
-                and claim.resolved_at >= one.since
+                and claim.state in one.kinds
+                and (at := claim.crashed_at if one.crashed else claim.resolved_at) is not None
+                and at >= one.since
                 and claim.id not in self.a.explained
                 for claim in self.a.claims.values()
             )
@@ -687,6 +687,11 @@ class FakeTx:
         mine = [c for c in self.a.claims.values() if (c.machine, c.state) == (machine_id, ClaimState.HEALTHY)]
         watched = [c for c in mine if c.watch_until is not None and c.watch_until > now]
         return sorted(watched, key=lambda claim: claim.id)
+
+    def relapsed_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        mine = [c for c in self.a.claims.values() if (c.machine, c.state) == (machine_id, ClaimState.RELAPSED)]
+        late = [c for c in mine if c.crashed_at is None and c.watch_until is not None and c.watch_until > now]
+        return sorted(late, key=lambda claim: claim.id)
 
     def revoke_machine(self, machine_id: str, at: datetime) -> bool:
         machine = self.a.machines[machine_id]

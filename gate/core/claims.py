@@ -5,8 +5,8 @@
 - What is worse is never said away: one that has crashed has crashed also after it went back, and one that has relapsed
   and went back is a relapse that is recovered. So the order of its failures' reports does not matter.
 - ``HOLDS_SLOT``: states in which a claim is in flight and unresolved.
-- ``CRASHED``: said so, or went back by itself, which a machine does after a failed boot. One that was healthy before
-  has relapsed, and its claim keeps that it crashed.
+- ``CRASHES``: it says that it failed, or that it went back by itself, which a machine does after a failed boot. The
+  claim keeps when it first told of one, whatever its state: also of one that had relapsed or was silent before.
 - ``WORKING``: a machine that was not heard of for longer is not one that its site can rely on.
 - ``BROKEN``: resolved, and the machine is not known to work: its site's role slot stays taken.
 """
@@ -24,7 +24,7 @@ R = RolloutState
 HOLDS_SLOT = frozenset({C.GRANTED, C.INSTALLED, C.BOOTED})
 BROKEN = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED})
 WORKING = timedelta(days=7)
-CRASHED = frozenset({C.FAILED, C.ROLLED_BACK})
+CRASHES = frozenset({Step.FAILED, Step.ROLLED_BACK})
 FAILURE = frozenset({C.UNHEALTHY, C.FAILED, C.SILENT, C.RELAPSED, C.ROLLED_BACK})
 
 STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
@@ -48,7 +48,9 @@ STEPS: dict[tuple[ClaimState, Step], ClaimState] = {
     (C.UNHEALTHY, Step.ROLLED_BACK): C.ROLLED_BACK,
     (C.FAILED, Step.ROLLED_BACK): C.ROLLED_BACK,
     (C.RELAPSED, Step.FAILED): C.RELAPSED,
+    (C.RELAPSED, Step.UNHEALTHY): C.RELAPSED,
     (C.RELAPSED, Step.ROLLED_BACK): C.RELAPSED,
+    (C.SILENT, Step.FAILED): C.SILENT,  # it tells of the crash that it was silent for
 }
 
 RECALL_STEPS: dict[tuple[ClaimState, Step], ClaimState] = {

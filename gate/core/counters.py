@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gate.core.claims import BROKEN, CRASHED, FAILURE, HOLDS_SLOT
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT
 from gate.core.evalues import BOOTS
 from gate.core.model import Action, Claim, ClaimState
 
@@ -60,7 +60,7 @@ def counts(claim: Claim) -> Counts:
         failed=int(heard and bad and not silent),
         silent=int(heard and silent),
         recovered=int(heard and claim.recovered),
-        crashed=int(heard and (state in CRASHED or claim.crashed)),
+        crashed=int(heard and bad and claim.crashed_at is not None),
         late_failed=int(bad and not heard),
         bad=int(bad),
         tried=_well(claim) + int(bad),

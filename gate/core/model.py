@@ -235,7 +235,7 @@ class Claim:
     days: int = 0  # opening days of the watch that have been decided, the one on which it relapsed among them
     trial_at: datetime | None = None  # when its machine is first expected on for the trial that it waits for
     tried_at: datetime | None = None  # the same of the last trial that has been decided
-    crashed: bool = False  # it has told of a crash, or went back, after it was healthy
+    crashed_at: datetime | None = None  # when it first told of a crash, or that it went back by itself
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, Protocol
 
 from gate.core import admission, boot_times, exposure, makes, stats
-from gate.core.claims import HOLDS_SLOT, LEFT_BEHIND, WORKING, Taken, next_state
+from gate.core.claims import CRASHES, HOLDS_SLOT, LEFT_BEHIND, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
 from gate.core.model import (
@@ -239,15 +239,15 @@ def _after(
     before: Claim, step: Step, said: Report, now: datetime, gate: Gate, tx: Tx, machine: Machine
 ) -> tuple[Claim, Taken]:
     state, taken = next_state(before.state, step, before.action)
-    if taken is Taken.RECOVERED:
-        if before.recovered:
-            return before, Taken.KEPT
-        if step is not Step.ROLLED_BACK:  # that is no boot with the release
-            _count_boot(tx, gate, before, machine, now)
-        return replace(before, recovered=True), taken
     if taken is Taken.KEPT:
         return before, taken
-    after = replace(before, state=state)
+    after = replace(before, state=state, crashed_at=_crashed_at(before, step, now))
+    if state is ClaimState.SILENT:
+        after = replace(after, recovered=before.recovered or taken is Taken.RECOVERED)
+        back = step is Step.ROLLED_BACK  # that is no boot with the release
+        if after.recovered and not before.recovered and not back:
+            _count_boot(tx, gate, before, machine, now)
+        return (before, Taken.KEPT) if after == before else (after, taken)
     if step is Step.INSTALLED:
         placed = replace(after, installed_at=now)
         after = when.clocked(gate, tx, placed, machine, tx.site(before.site), now)
@@ -266,16 +266,18 @@ def _after(
     return after, taken
 
 
+def _crashed_at(before: Claim, step: Step, now: datetime) -> datetime | None:
+    """When it first told of a crash; one that goes back because it is asked to tells of none."""
+    told = step in CRASHES and before.action != Action.RECALL
+    return now if told and before.crashed_at is None else before.crashed_at
+
+
 def _relapsed(before: Claim, after: Claim, step: Step, now: datetime) -> tuple[Claim, Taken]:
-    """A machine that was healthy says that it is not; one that says it went back works again."""
-    back = step is Step.ROLLED_BACK
-    crashed, recovered = before.crashed or back or step is Step.FAILED, before.recovered or back
+    """A machine that was healthy says that it is not: to be heard of does not make it well, to go back does."""
+    after = replace(after, watch_at=None, recovered=before.recovered or step is Step.ROLLED_BACK)
     if before.state is not ClaimState.RELAPSED:
-        return replace(after, resolved_at=now, watch_at=None, recovered=recovered, crashed=crashed), Taken.STEP
-    if (recovered, crashed) == (before.recovered, before.crashed):
-        return before, Taken.KEPT
-    again = None if recovered else before.watch_at
-    return replace(after, watch_at=again, recovered=recovered, crashed=crashed), Taken.STEP
+        return replace(after, resolved_at=now), Taken.STEP
+    return (before, Taken.KEPT) if after == before else (after, Taken.STEP)
 
 
 def _count_boot(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: datetime) -> None:

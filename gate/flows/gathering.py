@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 from gate.core import background, evalues, evidence, spans, stats
-from gate.core.claims import CRASHED
+from gate.core.claims import FAILURE
 from gate.core.facts import BrakeCount, Facts, GateRule, Shown
 from gate.core.model import DONE, FLEET, Budget, ClaimState, Release, RingState, Rollout, Stratum, Trust
 from gate.core.mornings import Morning
@@ -26,7 +26,7 @@ from gate.flows.intake import cohort, counted
 from gate.ports import Bad, Gate, Grounds, Sight, Tx
 
 COUNTED = {
-    "crashed": tuple(CRASHED),
+    "crashed": tuple(sorted(FAILURE)),  # whichever: a crash may be told of after it
     "failed": (ClaimState.FAILED, ClaimState.UNHEALTHY, ClaimState.ROLLED_BACK),
     "relapsed": (ClaimState.RELAPSED,),
 }

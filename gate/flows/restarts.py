@@ -2,6 +2,8 @@
 
 - One crash that the machine tells of, or the second boot that nobody asked for, and it has *relapsed*: a failure, as
   of one that is missing. It has come back, so it is recovered once it is heard again, and stays a failure.
+- A crash is kept, for the brakes on crashes, also of one that is a failure already: that was missing before it told of
+  it, or is silent. Neither its state nor its slot changes by that.
 - Nobody asked for a boot where the machine was expected on all the time since its last word, that word was not
   ``going_down``, and it does not say that the boot before ended clean. So the first boot of a day is none, nor one
   after a pause in the site's hours, nor one in a gap of our own.
@@ -17,7 +19,7 @@ from typing import Protocol
 
 from gate.core import boots, calendar, site_time
 from gate.core.errors import Overtaken
-from gate.core.model import Claim, ClaimState, Machine
+from gate.core.model import Action, Claim, ClaimState, Machine
 from gate.core.spans import dated
 from gate.flows import in_place, watch, when
 from gate.flows.claims import renew_limits
@@ -61,12 +63,17 @@ def heard(tx: Tx, gate: Gate, machine: Machine, boot_before: str, said: Word, no
         return []
     live = tx.live_claim(machine.id)
     if live is not None and live.state is not ClaimState.GRANTED:
+        if crashed and live.state is ClaimState.SILENT and live.action != Action.RECALL:
+            _tells(tx, live, now)
         return []
+    late = [one for one in tx.relapsed_of(machine.id, now) if _has(tx, one, said)] if crashed else []
     watched = [one for one in tx.watched_of(machine.id, now) if _has(tx, one, said)]
     if watched and not crashed:
         watched = _restarted(tx, gate, machine, said.boot_id, watched, now)
     for claim in watched:
         _relapse(tx, gate, claim, now, crashed=crashed)
+    for claim in late:
+        _tells(tx, claim, now)
     return watched
 
 
@@ -98,10 +105,17 @@ def _expected_since(tx: Tx, gate: Gate, claim: Claim, machine: Machine, now: dat
     return calendar.open_time(on, last, now) >= now - last > timedelta()
 
 
+def _tells(tx: Tx, claim: Claim, now: datetime) -> None:
+    """It is a failure already, and tells only now that it crashed."""
+    after = replace(claim, crashed_at=now, version=claim.version + 1)
+    if claim.crashed_at is None and not tx.move(claim, after):
+        raise Overtaken
+
+
 def _relapse(tx: Tx, gate: Gate, claim: Claim, now: datetime, *, crashed: bool) -> None:
     again = now + watch.LOOK_AGAIN
-    bad = replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=again, crashed=crashed)
-    after = dated(claim, bad)
+    bad = replace(claim, state=ClaimState.RELAPSED, resolved_at=now, watch_at=again)
+    after = dated(claim, replace(bad, crashed_at=now) if crashed else bad)
     if not tx.move(claim, replace(after, version=claim.version + 1)):
         raise Overtaken
     rollout, make = claim.rollout, claim.make

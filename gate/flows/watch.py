@@ -3,7 +3,8 @@
 - Each opening day is decided when its deadline has passed, also where the day is shorter than that and it ends after
   closing or on the next one: not heard of since the day's first boot, it has *relapsed*, a failure that counts for the
   brakes in all rings. It keeps its site's slot meanwhile. What did not count (our gaps, changed hours) moves the look.
-- Heard of again, it is recovered and stays a failure, as one that was silent.
+- Heard of again, it is recovered and stays a failure, as one that was silent. One that reports that it failed, or is
+  unhealthy, is recovered once it has gone back, and by nothing else.
 - Where nobody of its site is heard of, the site is dark: set aside for ``site_dark_grace``, then one of its machines
   has relapsed, and no further one for as long as nobody of it is heard. When it is heard again, clocks begin anew.
 - Each opening day that is decided so is a trial, of the number after the last one. An ``always_on`` site has a day

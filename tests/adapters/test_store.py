@@ -26,7 +26,7 @@ from gate.adapters.store.sql import SqlStore, SqlTx, alembic_config
 from gate.adapters.store.tx_claims import ClaimsTx
 from gate.adapters.store.writer import GroupCommit
 from gate.core import merkle
-from gate.core.claims import HOLDS_SLOT
+from gate.core.claims import FAILURE, HOLDS_SLOT
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken, Unavailable
 from gate.core.evalues import Span
@@ -188,6 +188,23 @@ def test_a_database_from_before_is_counted_when_it_is_upgraded(store: SqlStore) 
         found = tx.rollout(rollout.id)
     assert found is not None
     assert found.background == 0.0075
+
+
+def test_what_had_crashed_before_that_was_kept_has_crashed_when_it_resolved(store: SqlStore) -> None:
+    F, B, U, R = ClaimState.FAILED, ClaimState.ROLLED_BACK, ClaimState.UNHEALTHY, ClaimState.RELAPSED
+    with store.write() as tx:
+        rollout = fleet(tx, sites=4)
+        for number, state in enumerate([F, B, U, R]):
+            claim = claim_for(rollout, f"s{number}-0", f"c{number}")
+            assert tx.grant(claim, LIMITS) is None
+            assert tx.move(claim, to(claim, state, resolved_at=NOW))
+    with store.connection() as connection:
+        command.downgrade(alembic_config(connection), "0018")
+        connection.commit()
+    store.upgrade()
+    with store.read() as tx:
+        found = {claim.state: claim.crashed_at for claim in tx.claims(rollout.id)}
+    assert found == {F: NOW, B: NOW, U: None, R: None}
 
 
 def test_what_people_had_explained_before_there_were_attributions_is_found_again(store: SqlStore) -> None:
@@ -677,6 +694,32 @@ def test_codes_and_nonces_are_used_no_more_often_than_allowed(store: SqlStore) -
         tx.add_nonce("n", NOW + MINUTE)
         assert tx.use_nonce("n", NOW)
         assert not tx.use_nonce("n", NOW)
+
+
+def test_crashes_are_counted_by_when_they_were_told_of_whenever_they_resolved_and_by_an_index(store: SqlStore) -> None:
+    states = [*FAILURE, ClaimState.GONE]
+    with store.write() as tx:
+        rollout = fleet(tx, sites=len(states))
+        for number, state in enumerate(states):
+            claim = claim_for(rollout, f"s{number}-0", f"c{number}")
+            assert tx.grant(claim, LIMITS) is None
+            assert tx.move(claim, to(claim, state, resolved_at=NOW, crashed_at=NOW + number * MINUTE))
+    engine: Any = store._engine
+    asked: list[tuple[str, Any]] = []
+
+    def noted(_connection: Any, _cursor: Any, said: str, given: Any, *_: Any) -> None:
+        asked.append((said, given))
+
+    event.listen(engine, "before_cursor_execute", noted)
+    for number in range(len(FAILURE)):
+        with store.read() as tx:
+            bad = Bad(["all"], list(FAILURE), NOW + number * MINUTE, crashed=True)
+            assert tx.count_bad(rollout.id, [bad]) == [len(FAILURE) - number]
+    if engine.dialect.name == "sqlite":
+        said, given = [one for one in asked if "crashed_at >=" in one[0]][-1]
+        with store.connection() as connection:
+            plan = " ".join(str(row) for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {said}", given))
+        assert "claims_crashed" in plan, "and not all failures of the rings"
 
 
 def test_the_last_words_of_sites_are_found_by_site_and_are_those_of_active_machines(store: SqlStore) -> None:

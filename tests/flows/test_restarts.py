@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Callable
 from datetime import timedelta
+from itertools import permutations
+from pathlib import Path
 
 import pytest
 
 from gate.adapters.store.sql import SqlStore
 from gate.core.errors import Overtaken
 from gate.core.model import Claim, ClaimState, RolloutState, Site, Step
-from gate.flows import advance, machines, people, restarts, sweep
+from gate.flows import advance, gathering, machines, people, restarts, sweep
 from tests.flows.small_fleet import appears
 from tests.flows.test_silence import POLICY, Shop
 from tests.flows.test_site_times import at
@@ -17,6 +21,10 @@ from tests.flows.test_site_times import at
 BRAKE = "  - {if: relapsed >= 2, then: halt, why: late failures are failures}\n"
 WORD = tuple[str, str, tuple[str, ...]]
 HEALTHY, RELAPSED = ClaimState.HEALTHY, ClaimState.RELAPSED
+
+
+CRASHES = "  - {if: crashed >= 2, within: 30m, then: halt, why: two crashes are no accident}\n"
+MISSED = "missed"  # its morning, or the deadline of what it has in hand
 
 
 def healthy(store: SqlStore, *names: str, brake: str = BRAKE) -> Shop:
@@ -67,8 +75,15 @@ def test_one_crash_in_the_watch_is_a_failure_that_counts_for_the_brakes(store: S
 
 
 def says(shop: Shop, name: str, said: str, minute: int) -> None:
-    """A step of a report, or an event of a check-in."""
-    clock = f"2026-11-23 11:{minute:02}"
+    """A step of a report, an event of a check-in, or nothing at all, while others of its site are heard."""
+    clock = f"2026-11-24 11:{minute:02}"
+    if said == MISSED:
+        shop.at(clock)
+        shop.hear("a1", "b1")
+        shop.sweep(clock)
+        with shop.write() as tx:
+            sweep.look_after(tx, shop.gate, shop.now)
+        return
     if said == restarts.CRASHED:
         checks_in(shop, name, (f"b{minute}", clock, (said,)))
         return
@@ -86,14 +101,17 @@ def says(shop: Shop, name: str, said: str, minute: int) -> None:
         ((Step.ROLLED_BACK, Step.FAILED), (Step.UNHEALTHY, Step.ROLLED_BACK), 2),
         ((Step.UNHEALTHY,), ("crashed",), 1),
         ((Step.UNHEALTHY,), (Step.UNHEALTHY,), 0),
+        ((MISSED, "crashed"), ("crashed",), 2),
+        ((MISSED, Step.FAILED), (Step.ROLLED_BACK,), 2),
+        ((MISSED, "crashed"), (Step.UNHEALTHY,), 1),
+        ((MISSED,), (Step.UNHEALTHY,), 0),
     ],
 )
 @pytest.mark.parametrize("explained", [False, True])
 def test_the_brake_on_crashes_counts_one_that_crashes_after_it_was_healthy(
     store: SqlStore, first: tuple[str, ...], second: tuple[str, ...], crashes: int, *, explained: bool
 ) -> None:
-    brake = "  - {if: crashed >= 2, within: 30m, then: halt, why: two crashes are no accident}\n"
-    shop = healthy(store, "a0", "b0", brake=brake)
+    shop = healthy(store, "a0", "b0", brake=CRASHES)
     for minute, (name, said) in enumerate([*(("a0", one) for one in first), *(("b0", one) for one in second)]):
         says(shop, name, said, minute)
     with store.write() as tx:
@@ -104,6 +122,109 @@ def test_the_brake_on_crashes_counts_one_that_crashes_after_it_was_healthy(
         decided = advance.advance_rollout(tx, shop.gate, shop.rollout, shop.now)
     codes = {reason.code for one in decided for reason in one.reasons}
     assert ("brake" in codes) == (crashes == 2 and not explained)
+
+
+Words = tuple[str, ...]
+Found = tuple[int, int, set[tuple[ClaimState, bool]]]
+
+
+@pytest.fixture
+def found_in(template_file: Path, tmp_path: Path) -> Callable[..., dict[Words, Found]]:
+    """What these words come to, by their order."""
+
+    def found(words: Words, *, was_healthy: bool) -> dict[Words, Found]:
+        made = {}
+        for number, order in enumerate(permutations(words)):
+            file = shutil.copyfile(template_file, tmp_path / f"{number}.db")
+            store = SqlStore(f"sqlite:///{file}", durable=False)
+            made[order] = found_after(store, order, was_healthy=was_healthy)
+            store.close()
+        return made
+
+    return found
+
+
+def found_after(store: SqlStore, words: Words, *, was_healthy: bool) -> Found:
+    """Two machines say these, fifteen minutes apart, and are heard again: what the brake has come to, how many count as
+    crashed, the states of their claims and whether they are recovered."""
+    names, most = ("a0", "b0"), 0
+    shop = healthy(store, *(names if was_healthy else ()), brake=CRASHES)
+    shop.installed(*(() if was_healthy else names))
+    for number, said in enumerate(words):
+        for name in names:
+            says(shop, name, said, 15 * number)
+        most = max(most, braked(shop))
+    for day in (25, 26):
+        shop.at(f"2026-11-{day} 09:30")
+        shop.hear("a0", "b0", "a1", "b1")
+        with store.write() as tx:
+            sweep.look_after(tx, shop.gate, shop.now)
+    with store.read() as tx:
+        crashed = sum(one.crashed for one in tx.strata(shop.rollout))
+    claims = [shop.claim(name) for name in names]
+    return most, crashed, {(one.state, one.recovered) for one in claims}
+
+
+def braked(shop: Shop) -> int:
+    """What the brake on crashes counts now."""
+    with shop.store.read() as tx:
+        rollout = tx.rollout(shop.rollout)
+        assert rollout is not None
+        policy = shop.gate.policy(rollout.policy_version)
+        return gathering.brake_counts(tx, shop.gate, policy, rollout, None, shop.now)[1].count
+
+
+@pytest.mark.parametrize(
+    ("words", "crashes", "recovered"),
+    [
+        ((MISSED,), 0, True),
+        ((MISSED, "crashed"), 2, True),
+        ((MISSED, Step.UNHEALTHY), 0, False),
+        ((MISSED, Step.FAILED), 2, False),
+        ((MISSED, Step.ROLLED_BACK), 2, True),
+        ((MISSED, Step.FAILED, Step.ROLLED_BACK), 2, True),
+        ((MISSED, Step.UNHEALTHY, Step.FAILED), 2, False),
+        ((MISSED, Step.UNHEALTHY, "crashed"), 2, False),
+        ((MISSED, "crashed", Step.ROLLED_BACK), 2, True),
+    ],
+)
+def test_the_same_words_of_one_that_was_healthy_come_to_the_same_in_every_order(
+    found_in: Callable[..., dict[Words, Found]], words: Words, crashes: int, recovered: bool
+) -> None:
+    found = found_in(words, was_healthy=True)
+    assert found == dict.fromkeys(found, (crashes, crashes, {(RELAPSED, recovered)}))
+
+
+@pytest.mark.parametrize(
+    ("words", "crashes"),
+    [
+        ((MISSED, Step.FAILED), 2),
+        ((MISSED, Step.ROLLED_BACK), 2),
+        ((MISSED, Step.FAILED, Step.ROLLED_BACK), 2),
+        ((MISSED, Step.UNHEALTHY), 0),
+        ((Step.UNHEALTHY, Step.FAILED), 2),
+        ((Step.UNHEALTHY, Step.ROLLED_BACK, Step.FAILED), 2),
+    ],
+)
+def test_a_crash_in_the_first_boots_counts_in_every_order(
+    found_in: Callable[..., dict[Words, Found]], words: Words, crashes: int
+) -> None:
+    found = found_in(words, was_healthy=False)
+    assert {order: (one[0], one[1]) for order, one in found.items()} == dict.fromkeys(found, (crashes, crashes))
+
+
+def test_a_silent_one_that_comes_back_and_tells_of_a_crash_stays_silent_and_counts_once(store: SqlStore) -> None:
+    shop = healthy(store, brake=CRASHES)
+    for one in shop.installed("a0", "b0"):
+        checks_in(shop, one.machine, ("b1", "2026-11-23 09:00", ()))
+    for name, minute in (("a0", 0), ("b0", 1), ("b0", 2)):
+        says(shop, name, MISSED, minute)
+        says(shop, name, "crashed", minute)
+    told = shop.claim("b0")
+    assert (told.state, told.recovered, told.crashed_at) == (ClaimState.SILENT, False, at("2026-11-24 11:01"))
+    with store.read() as tx:
+        assert sum(one.crashed for one in tx.strata(shop.rollout)) == 2
+    assert braked(shop) == 2
 
 
 def state(shop: Shop) -> RolloutState:

@@ -29,7 +29,7 @@ from gate.adapters.calendar import OpeningCalendar
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
 from gate.bootstrap import OneText
-from gate.core.claims import BROKEN, CRASHED, FAILURE, HOLDS_SLOT, WORKING
+from gate.core.claims import BROKEN, FAILURE, HOLDS_SLOT, WORKING
 from gate.core.counters import boots_tried, counts
 from gate.core.errors import GateError
 from gate.core.evalues import Span
@@ -82,6 +82,7 @@ OTHER = (
     .replace("deadline: 20m", "deadline: 20m, background: 2%")
 )
 FIRST_BATCH = 2
+COMES_BACK = {ClaimState.HEALTHY, ClaimState.RELAPSED, ClaimState.SILENT}
 MACHINES = [
     (f"{site}-{role}{number}", site, role, "vm" if number % 2 else "metal", site in "abc")
     for site in "abcde"
@@ -426,11 +427,11 @@ class Stores(RuleBasedStateMachine):
         if isinstance(answer, Rollout):
             del self.halted_at[wanted]
 
-    @precondition(lambda self: ClaimState.HEALTHY in {one.state for one in self.fake.everything.claims.values()})
+    @precondition(lambda self: COMES_BACK & {one.state for one in self.fake.everything.claims.values()})
     @rule(pick=st.integers(0, 100), crashed=st.booleans())
-    def a_watched_machine_comes_back(self, pick: int, crashed: bool) -> None:
+    def a_machine_comes_back(self, pick: int, crashed: bool) -> None:
         """From a crash, or from a boot that nobody asked for."""
-        known = [one for one in self.fake.everything.claims.values() if one.state is ClaimState.HEALTHY]
+        known = [one for one in self.fake.everything.claims.values() if one.state in COMES_BACK]
         claim = known[pick % len(known)]
         self.straight += 1
         events = (machines.Said("crashed", "", ""),) if crashed else ()
@@ -441,7 +442,7 @@ class Stores(RuleBasedStateMachine):
 
         def back(tx: Any, gate: Gate) -> Any:
             found = tx.machine(claim.machine)
-            watched = tx.watched_of(found.id, self.now)
+            watched = tx.watched_of(found.id, self.now), tx.relapsed_of(found.id, self.now)
             relapsed = restarts.heard(tx, gate, found, "before", said, self.now)
             tx.seen(found.id, self.now)
             return watched, relapsed
@@ -512,7 +513,7 @@ class Stores(RuleBasedStateMachine):
                 found[f"{one.id} compared"] = spans, tx.trials(one.id).sums, tx.sight(one.id), groups
                 makes = sorted(budgets)
                 bad = [Bad(["first", "rest"], kinds, since) for kinds in ([ClaimState.SILENT], list(FAILURE))]
-                bad.append(Bad(["first", "rest"], list(CRASHED), since, crashed=True))
+                bad.append(Bad(["first", "rest"], list(FAILURE), since, crashed=True))
                 found[f"{one.id} decided"] = (
                     tx.grounds(one.id, self.now),
                     tx.count_bad(one.id, bad),

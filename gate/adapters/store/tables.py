@@ -9,12 +9,13 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Text, TypeDecorator, UniqueConstraint, text
 from sqlalchemy.engine import Dialect
 from sqlmodel import Field, SQLModel
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICRO = timedelta(microseconds=1)
+TOLD = text("crashed_at IS NOT NULL")
 
 
 class Moment(TypeDecorator[datetime]):
@@ -321,6 +322,7 @@ class ClaimRow(SQLModel, table=True):
         Index("claims_machine", "machine", "rollout"),
         Index("claims_due", "state", "deadline_at"),
         Index("claims_bad", "rollout", "ring", "state", "resolved_at"),
+        Index("claims_crashed", "rollout", "ring", "crashed_at", sqlite_where=TOLD, postgresql_where=TOLD),
         Index("claims_make", "rollout", "make", "state"),
         Index("claims_site", "rollout", "site"),
         Index("claims_watched", "watch_at"),
@@ -361,7 +363,7 @@ class ClaimRow(SQLModel, table=True):
     days: int = 0
     trial_at: datetime | None = moment(default=None, nullable=True)
     tried_at: datetime | None = moment(default=None, nullable=True)
-    crashed: bool = False
+    crashed_at: datetime | None = moment(default=None, nullable=True)
 
 
 class HoldRow(SQLModel, table=True):

@@ -71,13 +71,13 @@ CLAIM_OF = Prepared(
     select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()).limit(1)
 )
 CLAIMS_OF = Prepared(select(CLAIMS).where(*equal(CLAIMS, "machine", "rollout")).order_by(CLAIMS.c.granted_at.desc()))
+_IN_WATCH = [*equal(CLAIMS, "machine"), CLAIMS.c.watch_until > given(CLAIMS.c.watch_until, "now")]
 WATCHED_OF = Prepared(
+    select(CLAIMS).where(*_IN_WATCH, CLAIMS.c.state == ClaimState.HEALTHY.value).order_by(CLAIMS.c.id)
+)
+RELAPSED_OF = Prepared(
     select(CLAIMS)
-    .where(
-        *equal(CLAIMS, "machine"),
-        CLAIMS.c.state == ClaimState.HEALTHY.value,
-        CLAIMS.c.watch_until > given(CLAIMS.c.watch_until, "now"),
-    )
+    .where(*_IN_WATCH, CLAIMS.c.state == ClaimState.RELAPSED.value, CLAIMS.c.crashed_at.is_(None))
     .order_by(CLAIMS.c.id)
 )
 IN_HAND = Prepared(
@@ -148,6 +148,9 @@ class ClaimReadsTx(Rows):
 
     def watched_of(self, machine_id: str, now: datetime) -> list[Claim]:
         return [to_claim(row) for row in self._rows(WATCHED_OF, machine=machine_id, now=now)]
+
+    def relapsed_of(self, machine_id: str, now: datetime) -> list[Claim]:
+        return [to_claim(row) for row in self._rows(RELAPSED_OF, machine=machine_id, now=now)]
 
     def exposed(self) -> list[tuple[Rollout, datetime | None]]:
         rows = [row for row in self._all(_EXPOSED) if row["flying"] or row["last"] is not None]

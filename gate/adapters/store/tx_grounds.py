@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Integer, Select, exists, func, literal, literal_column, or_, select, union_all
+from sqlalchemy import Integer, Select, exists, func, literal, literal_column, or_, select, union_all
 
 from gate.adapters.store.prepared import equal, given
 from gate.adapters.store.rows import Rows
@@ -141,18 +141,14 @@ class GroundsTx(Rows):
             return []
         counted = []
         for number, one in enumerate(wanted):
-            kinds = [kind.value for kind in one.kinds]
-            relapsed = ClaimState.RELAPSED.value
-            bad: list[ColumnElement[bool]] = [CLAIMS.c.state.in_([*kinds, relapsed] if one.crashed else kinds)]
-            if one.crashed:
-                bad.append(or_(CLAIMS.c.state != relapsed, CLAIMS.c.crashed))
+            since = CLAIMS.c.crashed_at if one.crashed else CLAIMS.c.resolved_at
             few = (
                 select(CLAIMS.c.id)
                 .where(
                     CLAIMS.c.rollout == rollout_id,
                     CLAIMS.c.ring.in_(one.rings),
-                    *bad,
-                    CLAIMS.c.resolved_at >= one.since,
+                    CLAIMS.c.state.in_([kind.value for kind in one.kinds]),
+                    since >= one.since,
                     CLAIMS.c.explained.is_(False),
                 )
                 .limit(COUNTED_TO)
