@@ -48,6 +48,7 @@ class Ask:
     own: Claim | None  # its newest claim under this rollout
     live: Claim | None  # the claim it has in hand, of any source
     drawn_until: datetime | None  # nothing of its make has resolved, and until then others are drawn to be first
+    checkin_s: int  # how often machines come
     freeze: Wait | None
     window: Wait | None
     per_site: int
@@ -166,7 +167,8 @@ def _drawn(ask: Ask) -> Refusal | None:
         return None
     detail = f"others of {ask.machine.make} are drawn to be first"
     said = {"make": ask.machine.make}
-    return Refusal("outside_share", detail, 600, "first_batch", ask.drawn_until, said)
+    retry = max(min(600, ask.checkin_s), 1)  # one of them may have shown it when it comes again anyway
+    return Refusal("outside_share", detail, retry, "first_batch", ask.drawn_until, said)
 
 
 RULES: tuple[Callable[[Ask], Refusal | None], ...] = (_approval, _state, _own, _hold, _ring, _times, _budget, _drawn)

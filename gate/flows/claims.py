@@ -391,6 +391,7 @@ def ask_of(
         installed=bool(session and session.installed.get(source) == release),
         own=own,
         live=tx.live_claim(machine.id),
+        checkin_s=int(policy.checkin.total_seconds()) if policy else 600,
         freeze=when.freeze_wait(gate, policy, site, now) if policy and picked else None,
         window=when.window_wait(gate, policy, settings, known, site, now)
         if policy and settings and not expedited

@@ -14,7 +14,7 @@ from sqlalchemy import text as text_of
 
 from gate.adapters.envelopes import seal
 from gate.adapters.store.tx_machines import FLEET_VERSION, MACHINES, ROLES, SESSIONS, SITES
-from gate.adapters.store.tx_rollouts import BUDGETS
+from gate.adapters.store.tx_rollouts import BUDGETS, STRATA
 from gate.bootstrap import Opened
 from gate.core.model import Artifact, Release, RolloutState, Trust
 from gate.flows import advance, intake
@@ -195,4 +195,5 @@ def release(opened: Opened, source: str, version: str = "1.0") -> Release:
     assert found is not None
     with opened.store.connection() as connection, connection.begin():
         connection.execute(update(BUDGETS).where(BUDGETS.c.rollout == rollout.id).values(allowed=10**8))
+        connection.execute(update(STRATA).where(STRATA.c.rollout == rollout.id).values(first_cut=1.0))  # nor is a draw
     return found

@@ -231,7 +231,7 @@ def test_while_nothing_of_a_make_has_resolved_only_the_drawn_may_be_first(store:
     assert many.may() == set(drawn)
     refused = many.asks(many.by_rank()[20])
     assert isinstance(refused, Refusal)
-    assert (refused.kind, refused.rule, refused.retry_after_s) == ("outside_share", "first_batch", 600)
+    assert (refused.kind, refused.rule, refused.retry_after_s) == ("outside_share", "first_batch", 300)
     assert refused.detail == "others of role=till are drawn to be first"
     many.takes(drawn[4])
     assert many.may() == set(many.names) - {drawn[4]}, "one of them has shown something"
