@@ -158,9 +158,8 @@ def _members(old: Policy, new: Policy, section: str) -> Iterator[Change]:
             yield Change(path, "", name, Direction.LOOSENS, "added", row, {"subject": name, "where": section})
     for name in before:
         if name not in after:
-            path, ring = f"{section}[{before.index(name)}]", section == "rings"
-            way = Direction.LOOSENS if ring else Direction.TIGHTENS
-            yield Change(path, name, "", way, "removed", row, {"subject": name, "where": section})
+            path, gone = f"{section}[{before.index(name)}]", row if section == "rings" else f"{row} (gone)"
+            yield Change(path, name, "", Direction.LOOSENS, "removed", gone, {"subject": name, "where": section})
     kept = [name for name in before if name in after]
     moved = [name for name in after if name in before]
     if section == "rings" and kept != moved:

@@ -218,7 +218,7 @@ def clean(said: str) -> str:
     return said
 
 
-def test_the_order_of_rings_and_a_ring_that_comes_or_goes_loosens_and_a_source_that_goes_tightens() -> None:
+def test_the_order_of_rings_loosens_and_a_ring_or_a_source_that_comes_or_goes() -> None:
     base = policy()
     turned = replace(base, rings=tuple(reversed(base.rings)))
     (moved,) = (change for change in diff(base, turned) if change.key == "reordered")
@@ -226,8 +226,12 @@ def test_the_order_of_rings_and_a_ring_that_comes_or_goes_loosens_and_a_source_t
     for fewer in (base.rings[:1], base.rings[1:]):
         assert way(base, replace(base, rings=fewer)) is Direction.LOOSENS
         assert way(replace(base, rings=fewer), base) is Direction.LOOSENS
-    assert way(base, replace(base, sources=())) is Direction.TIGHTENS
+    assert way(base, replace(base, sources=())) is Direction.LOOSENS
     assert way(replace(base, sources=()), base) is Direction.LOOSENS
+    (gone,) = diff(base, replace(base, sources=()))
+    assert sentence(gone, "en") == (
+        "Source s is gone (loosens). Nobody calls back what it has brought, nor sees that its vendor withdraws it."
+    )
 
 
 def test_one_field_that_leans_on_another_is_told() -> None:
@@ -385,7 +389,13 @@ def test_the_table_has_a_row_for_every_key_of_the_language_and_for_every_setting
             key = last
         key = "default_windows.<kind>" if section == "default_windows" else key
         wanted.add("windows.<name>" if section.startswith("windows") else key)
-    extra = {"freeze[]", "brakes[]", "rings[].at_most.share (drawn)", "rings[].at_most.share (proof)"}
+    extra = {
+        "freeze[]",
+        "brakes[]",
+        "sources[].name (gone)",
+        "rings[].at_most.share (drawn)",
+        "rings[].at_most.share (proof)",
+    }
     assert set(ROWS) == {key for key in wanted if not key.startswith("windows.*")} | extra
     for one in fields(RingSettings):
         if one.name == "learned":  # how ``deadline`` was written
