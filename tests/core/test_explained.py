@@ -342,6 +342,35 @@ def test_a_refusal_is_said_in_both_languages() -> None:
     assert explained.refused(late, "de", BERLIN) == said_texts.said(late.detail, "de") != late.detail
 
 
+@pytest.mark.parametrize(
+    ("numbers", "english", "german"),
+    [
+        (
+            {"ring": "rest", "later": True},
+            "outside its ring's share; it follows with ring rest",
+            "außerhalb des Anteils seines Rings; folgt mit Ring rest",
+        ),
+        (
+            {"ring": "some", "later": False},
+            "outside its ring's share; it follows once ring some has passed its gate",
+            "außerhalb des Anteils seines Rings; folgt, sobald Ring some bestanden hat",
+        ),
+        (
+            {"make": MAKE},
+            "others of the tills on hyperv with 19045 are drawn to be first; from {en} it may be as well",
+            "andere der Kassen auf hyperv mit 19045 sind als Erste ausgelost; ab {de} darf er es auch sein",
+        ),
+    ],
+)
+def test_who_follows_and_who_is_drawn_is_said_in_both_languages(
+    numbers: dict[str, float | str], english: str, german: str
+) -> None:
+    no = Refusal("outside_share", "it says so", 5, "first_batch", NOW if "make" in numbers else None, numbers)
+    moments = {language: words.moment(NOW, language, BERLIN) for language in ("en", "de")}
+    assert explained.refused(no, "en", BERLIN) == english.format(**moments)
+    assert explained.refused(no, "de", BERLIN) == german.format(**moments)
+
+
 def test_a_share_that_is_not_nothing_is_never_shown_as_nothing() -> None:
     assert [words.share(rate, "en") for rate in (0.5, 0.123, 0.0004, 0.00004, 0.0)] == [
         "50%", "12.3%", "0.04%", "0.004%", "0%",

@@ -7,9 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from gate.adapters.store.sql import SqlTx
+from gate.adapters.store.tx_rollouts import STRATA
 from gate.core.model import Artifact, Claim, Machine, MachineStatus, Rollout, Step, Trust
 from gate.flows import claims, intake
 from gate.ports import Gate
+from tests.fake_store import FakeTx
 
 MADE = {"kind": "content", "artifacts": (Artifact("a", 1, "0" * 64),), "trust": Trust.DIGEST_PINNED}
 
@@ -32,6 +34,14 @@ def appears(tx: SqlTx, gate: Gate, now: datetime, version: str = "1", policy: st
     )  # type: ignore[arg-type]
     assert isinstance(made, Rollout)
     return made.id
+
+
+def draws_nobody(tx: SqlTx | FakeTx, rollout: str) -> None:
+    """Whoever asks may be first, for what is not about the draw."""
+    if isinstance(tx, SqlTx):
+        tx._update(STRATA, [STRATA.c.rollout == rollout], first_cut=1.0)
+    else:
+        tx.a.strata |= {key: replace(one, first_cut=1.0) for key, one in tx.a.strata.items() if key[0] == rollout}
 
 
 def takes(tx: SqlTx, gate: Gate, rollout_id: str, name: str, now: datetime, boot: str = "b0") -> Claim:

@@ -45,7 +45,7 @@ from gate.flows import (
 )
 from gate.ports import ActivePolicy, Gate, Sight
 from tests.fake_store import FakeStore
-from tests.flows.small_fleet import appears, joins, says, takes
+from tests.flows.small_fleet import appears, draws_nobody, joins, says, takes
 from tests.flows.test_site_times import BERLIN, at
 from tests.flows.test_stateful import gate_for
 
@@ -105,6 +105,7 @@ class Country:
         with self.store.write() as tx:
             advance.watch_rollout(tx, self.gate, self.rollout, now)
             advance.advance_rollout(tx, self.gate, self.rollout, now)
+            draws_nobody(tx, self.rollout)
 
     def looks(self, tx: SqlTx, now: datetime) -> None:
         counted = controls.count(tx, self.gate, self.rollout, now)

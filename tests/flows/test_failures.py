@@ -281,7 +281,8 @@ def test_a_bound_that_was_computed_in_another_way_is_the_same_to_twelve_digits(p
 def test_facts_that_say_otherwise_than_the_policy_are_found(name: str, value: object, said: str) -> None:
     decided = POLICY.replace("label: first}, gate", "label: first}, decides: gate, gate")
     decided = decided.replace("[till, server]}, gate", "[till, server]}, decides: people, gate")
-    facts = replace(GOOD, brakes=(), people_decide="rings[1].decides", background=0.0075)
+    decided_on = {"people_decide": "rings[1].decides", "background": 0.0075, "background_cap": 0.03}
+    facts = replace(GOOD, brakes=(), **decided_on)
     stored = StoredDecision(1, "r", "rest", NOW, "HOLD", (), (), facts_json.dump(replace(facts, **{name: value})), "v")
     found = replay.replay(gate_for(decided), stored, "one").differences
     rules = ("defaults.background", "rings[1].decides")
