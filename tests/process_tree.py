@@ -42,6 +42,12 @@ def memory_mb(pid: int) -> float:
     return sum(int(said.split()[1]) for one in family(pid) if (said := _said(one, "statm"))) * PAGE / 1e6
 
 
+def own_mb(pid: int) -> float:
+    """What of that is its own, in MB: for what grows. Pages of files are taken and come back as the system likes."""
+    lines = [line for one in family(pid) for line in _said(one, "status").splitlines() if line.startswith("RssAnon:")]
+    return sum(int(line.split()[1]) for line in lines) * 1024 / 1e6
+
+
 def _ticks(pid: int) -> list[list[int]]:
     told = [_said(one, "stat").rpartition(")")[2].split() for one in family(pid)]
     return [[int(field) for field in fields[11:15]] for fields in told]

@@ -16,7 +16,7 @@ from gate.core.model import RolloutState
 from tests.bad_line import MODES, BadLine
 from tests.certificates import certificate
 from tests.load import RealAgents, Served, await_answer, drop_release, free_port, prepare
-from tests.process_tree import memory_mb
+from tests.process_tree import own_mb
 
 pytestmark = pytest.mark.soak
 
@@ -68,13 +68,13 @@ def test_agents_outlive_every_fault_of_their_line_and_install_what_was_approved_
                 assert {agents.content(number) for number in range(AGENTS)} <= known
                 time.sleep(0.2)
             assert all(agents.processes[number].poll() is None for number in range(AGENTS)), agents.said()
-            warm = warm or {pid: (memory_mb(pid), files(pid)) for pid in pids if turn > 2}
+            warm = warm or {pid: (own_mb(pid), files(pid)) for pid in pids if turn > 2}
         line.mode = "well"
         last = f"release {releases - 1}"
         while any(agents.content(number) != last for number in range(AGENTS)):
             assert time.monotonic() - began < SECONDS + 180, agents.said()[-6000:]
             time.sleep(0.2)
-        grown = [(memory_mb(pid) - warm[pid][0], files(pid) - warm[pid][1]) for pid in pids]
+        grown = [(own_mb(pid) - warm[pid][0], files(pid) - warm[pid][1]) for pid in pids]
     finally:
         agents.end()
         served.end()

@@ -16,7 +16,7 @@ from tests.conftest import missing
 from tests.faults import get, post, until
 from tests.load import Client, Served, await_answer, free_port, prepare
 from tests.nginx import in_front, nginx
-from tests.process_tree import memory_mb
+from tests.process_tree import own_mb
 from tests.real_gate import opened as payload_of
 
 pytestmark = pytest.mark.soak
@@ -47,7 +47,7 @@ class Gate:
         return time.monotonic() - began
 
     def memory(self) -> float:
-        return memory_mb(self.served.processes["web"].pid)
+        return own_mb(self.served.processes["web"].pid)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gate.web import wire
 from tests.fuzz.targets import targets
 from tests.fuzz.test_targets import damaged
 from tests.load import Client, Served, await_answer, free_port, prepare
-from tests.process_tree import memory_mb
+from tests.process_tree import own_mb
 
 pytestmark = pytest.mark.soak
 
@@ -112,15 +112,15 @@ def test_hostile_requests_leave_nothing_in_memory(tmp_path: Path) -> None:
         for name, make in kinds(clients[0]).items():
             statuses = {line.ask(make(n)) for n in range(FIRST)}
             for n in range(FIRST, FIRST + 3 * MORE, MORE):  # what grows once may be a buffer; what grows again is kept
-                before = memory_mb(pid)
+                before = own_mb(pid)
                 statuses |= {line.ask(make(one)) for one in range(n, n + MORE)}
-                grown[name] = round(memory_mb(pid) - before, 1)
+                grown[name] = round(own_mb(pid) - before, 1)
                 if grown[name] < MOST_MB:
                     break
             assert max(statuses) < 500, (name, statuses)
             assert min(statuses) >= 300 or name in ("pages", "signed and damaged"), (name, statuses)
         line.line.close()
-        print(grown, f"{memory_mb(pid):.0f} MB")
+        print(grown, f"{own_mb(pid):.0f} MB")
         assert max(grown.values()) < MOST_MB, grown
     finally:
         clients[0].hang_up()
