@@ -111,7 +111,7 @@ def test_hostile_requests_leave_nothing_in_memory(tmp_path: Path) -> None:
         pid, line, grown = served.processes["web"].pid, Line(port), {}
         for name, make in kinds(clients[0]).items():
             statuses = {line.ask(make(n)) for n in range(FIRST)}
-            for n in range(FIRST, FIRST + 3 * MORE, MORE):  # what grows once may be a buffer; what grows again is kept
+            for n in range(FIRST, FIRST + 6 * MORE, MORE):  # a buffer grows once, an arena twice; what is kept, always
                 before = own_mb(pid)
                 statuses |= {line.ask(make(one)) for one in range(n, n + MORE)}
                 grown[name] = round(own_mb(pid) - before, 1)
