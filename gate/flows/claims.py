@@ -18,18 +18,7 @@ from gate.core import admission, boot_times, exposure, makes, stats
 from gate.core.claims import CRASHES, HOLDS_SLOT, LEFT_BEHIND, WORKING, Taken, next_state
 from gate.core.counters import counts
 from gate.core.errors import Conflict, Overtaken
-from gate.core.model import (
-    FLEET,
-    Action,
-    Budget,
-    Claim,
-    ClaimState,
-    Machine,
-    Rollout,
-    RolloutState,
-    Step,
-    Stratum,
-)
+from gate.core.model import FLEET, Action, Budget, Claim, ClaimState, Machine, Rollout, RolloutState, Step, Stratum
 from gate.core.policy import Policy
 from gate.core.spans import dated
 from gate.core.verdict import Offer, Refusal

@@ -86,11 +86,12 @@ def _leave_ring(tx: Tx, gate: Gate, rollout: Rollout, machine: Machine, claims: 
         return False
     ring, make = (claims[0].ring, claims[0].make) if claims else (machine.ring, machine.make)
     later = None if claims else followers.counts_in(tx, gate.policy(rollout.policy_version), rollout, machine)
-    if later is not None and machine.accepted_at is not None and machine.accepted_at <= later[1]:
+    counted = later is not None and machine.accepted_at is not None and machine.accepted_at <= later[1]
+    if later is not None and counted:
         _is_less(tx, rollout, machine, later[0], make, now, share=True)
     opened = next((one.opened_at for one in tx.rings(rollout.id) if one.ring == ring), None)
     if opened is None or machine.accepted_at is None or machine.accepted_at > opened:
-        return later is not None
+        return counted
     stratum = tx.standing(rollout.id, ring, make).stratum
     share = stratum is None or ring != machine.ring or makes.in_share(rollout.salt, machine.id, stratum.share_cut)
     return _is_less(tx, rollout, machine, ring, make, now, share=share)

@@ -46,7 +46,7 @@ def of(tx: Tx, policy: Policy, rollout: Rollout, ring: str) -> dict[str, str]:
         if cut is None or not active or makes.rank(rollout.salt, machine) <= cut:
             continue
         later = places.last(site, said, labels)
-        if policy.index(later) > policy.index(own):
+        if later and policy.index(later) > policy.index(own):
             found[machine] = later
     return found
 

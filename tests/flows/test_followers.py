@@ -13,6 +13,7 @@ import pytest
 
 from gate.adapters.policy_yaml import parse_text
 from gate.adapters.store.sql import SqlStore, SqlTx
+from gate.adapters.store.tx_machines import MACHINES
 from gate.core import admission, makes
 from gate.core.model import Claim, Rollout, RolloutState, Site, Step
 from gate.core.verdict import Offer, Refusal
@@ -140,6 +141,15 @@ def test_the_next_step_counts_those_that_follow(shops: Shops) -> None:
     assert walked[0] == counted[0] == 7
     assert waits.lost is not None
     assert waits.lost > 1, "what stands outside the share is not counted"
+
+
+def test_one_that_no_ring_of_the_rollouts_policy_picks_any_more_follows_nowhere(shops: Shops) -> None:
+    gone = next(name for name in TILLS if name not in shops.drawn())
+    with shops.store.write() as tx:  # it says another role, and a newer policy has left it in its ring
+        tx._update(MACHINES, [MACHINES.c.id == gone], facts='{"role": "kiosk"}')
+    with shops.store.read() as tx:
+        _, strata = intake._cohort(tx, shops.gate.policy("v"), shops.found(tx), "rest", NOW)
+    assert {one.make: one.members for one in strata} == {"role=till": 5, "role=workstation": 1}
 
 
 def test_where_no_later_ring_picks_it_it_follows_once_its_own_has_passed(store: SqlStore) -> None:
