@@ -22,7 +22,7 @@ from gate.core.policy import Brake, Policy
 from gate.flows import inheritance, mornings, silence, soaks, when
 from gate.flows.agreement import person
 from gate.flows.expedite import skips
-from gate.flows.intake import cohort, counted
+from gate.flows.intake import cohort, counted, ruling
 from gate.ports import Bad, Gate, Grounds, Sight, Tx
 
 COUNTED = {
@@ -117,10 +117,8 @@ def gather(tx: Tx, gate: Gate, read: Read, position: int, now: datetime, *, look
 
 def _dropped(tx: Tx, gate: Gate, ring: str) -> bool:
     """Has the policy of today a ring no more? Asked only where the ring has no machine."""
-    active = tx.active_policy()
-    if active is None or active.problem:
-        return False
-    return ring not in {one.name for one in gate.policy(active.commit).rings}
+    rules = ruling(tx, gate)
+    return rules is not None and ring not in {one.name for one in rules[1].rings}
 
 
 def _taken(read: Read, ring: str) -> frozenset[str]:

@@ -246,21 +246,22 @@ def promote_queued(tx: Tx, gate: Gate, source: str, now: datetime) -> Rollout | 
     for waiting in others:
         if waiting.state is RolloutState.QUEUED:
             _supersede_done(tx, others, waiting.id, now)
-            ruling = _ruling(tx, gate, source)
-            return _begun(tx, waiting, *ruling, now) if ruling else _step(tx, waiting, RolloutState.RUNNING, now)
+            rules = ruling(tx, gate)
+            if rules is None or rules[1].source(source) is None:
+                return _step(tx, waiting, RolloutState.RUNNING, now)
+            return _begun(tx, waiting, *rules, now)
     return None
 
 
-def _ruling(tx: Tx, gate: Gate, source: str) -> tuple[str, Policy] | None:
-    """The policy version that rules now, where it can be read and has this source."""
+def ruling(tx: Tx, gate: Gate) -> tuple[str, Policy] | None:
+    """The policy version that rules now, where one does and it can be read."""
     active = tx.active_policy()
     if active is None:
         return None
     try:
-        policy = gate.policy(active.commit)
+        return active.commit, gate.policy(active.commit)
     except GateError:
         return None
-    return (active.commit, policy) if policy.source(source) else None
 
 
 def _begun(tx: Tx, waiting: Rollout, policy_version: str, policy: Policy, now: datetime) -> Rollout:
